@@ -1,0 +1,68 @@
+"""One file a competition. Found by name here, or by the path of a file that lies outside the repository."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.config import Competition
+from pipeline.errors import StarshiftError
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def names() -> list[str]:
+    """The names of the repository's competitions, as `--comp` takes them."""
+    return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("[!_]*.py"))
+
+
+def find(name: str | None) -> Competition:
+    """The competition of this name, or in the file of this path.
+
+    Args:
+        name: one of `names()`, or the path of a Python file that defines COMPETITION.
+
+    Raises:
+        StarshiftError: no such name or file, or the file defines no competition.
+    """
+    if name in names():
+        return load(FOLDER / f"{str(name).replace('-', '_')}.py")
+    if name and (name.endswith(".py") or "/" in name):
+        return load(Path(name).expanduser())
+    raise StarshiftError(
+        "No competition was named." if not name else f"There is no competition called {name!r}.",
+        expected=", ".join(names()) + ", or the path of a competition file",
+        received=repr(name),
+        remedy="invoke comps shows each with its metric and where its data stands",
+    )
+
+
+def load(path: Path) -> Competition:
+    """The COMPETITION that a file defines; its relative `data` folder is taken from the file's own folder."""
+    if not path.is_file():
+        raise StarshiftError(f"There is no competition file {path}.", expected="a Python file that defines COMPETITION")
+    spec = importlib.util.spec_from_file_location(f"competition_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise StarshiftError(f"{path} is no Python file.", expected="a name that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except StarshiftError as error:
+        raise StarshiftError(f"{path}: {error}") from error
+    except Exception as error:
+        raise StarshiftError(
+            f"{path} does not run as Python.",
+            received=f"{type(error).__name__}: {error}",
+            remedy="compare it with competitions/dog_breed.py",
+        ) from error
+    competition = getattr(module, "COMPETITION", None)
+    if not isinstance(competition, Competition):
+        raise StarshiftError(
+            f"{path} defines no competition.",
+            expected="COMPETITION = Competition(...)",
+            received=type(competition).__name__,
+            remedy="compare it with competitions/dog_breed.py",
+        )
+    if competition.data is not None:
+        folder = (path.resolve().parent / Path(competition.data).expanduser()).resolve()
+        competition = replace(competition, data=str(folder))
+    return competition

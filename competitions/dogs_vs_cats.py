@@ -1,0 +1,17 @@
+"""Dogs vs Cats Redux: the probability that the picture shows a dog, scored by log loss.
+
+    invoke run --comp dogs-vs-cats
+
+The competition of the ladder: the rungs of transfer learning were first taught on 2,000 of its pictures.
+"""
+
+from pipeline.config import Competition, Labels, Recipe, Submission
+
+COMPETITION = Competition(
+    name="dogs-vs-cats",
+    slug="dogs-vs-cats-redux-kernels-edition",
+    labels=Labels(folder="train", suffix=".jpg", pattern=r"(?P<label>cat|dog)\.\d+\.jpg", positive="dog"),
+    submission=Submission(image="id", layout="probability", label="label"),
+    metric="binary_log_loss",
+    recipe=Recipe(bases=("xception", "resnet50"), head="linear", folds=5, views=("plain", "flip")),
+)

@@ -1,0 +1,24 @@
+"""The one error that users meet: what was expected, what came, and what to do about it.
+
+`tasks.py` prints it without a traceback and exits with code 1. Everything else that is raised is a bug of ours.
+"""
+
+
+class StarshiftError(Exception):
+    """Something the user can put right.
+
+    Args:
+        message: what went wrong, in one sentence.
+        expected: what should have been there.
+        received: what was there instead.
+        remedy: what to do now: a command, a page or a place.
+    """
+
+    def __init__(self, message: str, *, expected: str = "", received: str = "", remedy: str = "") -> None:
+        self.message = message
+        self.expected = expected
+        self.received = received
+        self.remedy = remedy
+        parts = [("expected", expected), ("received", received), ("remedy", remedy)]
+        lines = [message] + [f"  {name}: {text}" for name, text in parts if text]
+        super().__init__("\n".join(lines))

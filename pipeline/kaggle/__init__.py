@@ -1,0 +1,1 @@
+"""Getting a competition's data: Kaggle's client, archives, and the marker that says the data is whole."""

@@ -1,0 +1,1 @@
+"""Pretrained bases, the engines that run them, and the heads put on them."""

@@ -1,0 +1,50 @@
+"""Where things lie, on a laptop and inside a Kaggle kernel.
+
+Everything that the pipeline writes is under one home: the repository, `STARSHIFT_HOME`, or /kaggle/working.
+"""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+KERNEL_HOME = Path("/kaggle/working")
+
+
+def inside_kernel() -> bool:
+    """Whether this process runs in a Kaggle kernel."""
+    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+
+
+def home() -> Path:
+    """The folder that holds data/ and submissions/."""
+    if chosen := os.environ.get("STARSHIFT_HOME"):
+        return Path(chosen).expanduser().resolve()
+    return KERNEL_HOME if inside_kernel() else REPOSITORY
+
+
+def competition_folder(name: str) -> Path:
+    """data/competitions/<name>: the download, the raw files, the picture table, the folds."""
+    return home() / "data" / "competitions" / name
+
+
+def cache_folder(kind: str) -> Path:
+    """data/cache/<kind>, shared by all competitions; kind is `pixels`, `features` or `engines`."""
+    return home() / "data" / "cache" / kind
+
+
+def runs_folder(name: str) -> Path:
+    """data/runs/<name>: one folder a run."""
+    return home() / "data" / "runs" / name
+
+
+def submissions_folder(name: str) -> Path:
+    """submissions/<name>: one CSV file a run, and latest.csv."""
+    return home() / "submissions" / name
+
+
+def shown(path: Path) -> str:
+    """The path as the user would type it: relative to the working folder where it lies inside it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,1 @@
+"""One file a rung, and what the rungs share."""
