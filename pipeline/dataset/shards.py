@@ -1,0 +1,178 @@
+"""Rows on disk, found by the digest of the picture that they belong to. The pixel store and the feature cache are both this.
+
+A store is a folder of shards, each an .npy file and a .json sidecar with the ids and a SHA-256 of every row. The array is
+renamed into place first and the sidecar last, so a shard either has a sidecar and is whole, or does not count. There is
+no shared manifest, so there is nothing to lock: processes that fill one store at the same time write the same files.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
+
+SHARD_ROWS = 512
+SHARD_BYTES = 96 << 20
+
+
+class DamagedShard(Exception):
+    """A shard whose rows do not have their checksums. It has been removed, so that its rows are missing again."""
+
+
+def row_digest(row: np.ndarray) -> str:
+    """SHA-256 of a row's bytes, as 64 hex digits."""
+    return hashlib.sha256(np.ascontiguousarray(row).data).hexdigest()
+
+
+@dataclass
+class RowStore:
+    """The rows of one specification.
+
+    Args:
+        parent: the folder of all stores of this kind.
+        spec: everything that a row's values depend on, except the picture; plain JSON values.
+    """
+
+    parent: Path
+    spec: dict[str, Any]
+    _where: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
+    _unreadable: dict[str, str] = field(default_factory=dict, repr=False)
+    _digests: dict[str, str] = field(default_factory=dict, repr=False)
+    _known: set[str] = field(default_factory=set, repr=False)
+    _verified: set[str] = field(default_factory=set, repr=False)
+
+    @property
+    def key(self) -> str:
+        """The store's name: the first 16 hex digits of the SHA-256 of its specification."""
+        return sha256_of_json(self.spec)[:16]
+
+    @property
+    def folder(self) -> Path:
+        """Where the shards lie."""
+        return self.parent / self.key
+
+    def refresh(self) -> None:
+        """Reads the sidecars that were not read before."""
+        for sidecar in sorted(self.folder.glob("*.json")):
+            name = sidecar.stem
+            if name in self._known or name == "spec":
+                continue
+            content = read_json(sidecar)
+            if content is None or (content["ids"] and not sidecar.with_suffix(".npy").exists()):
+                continue
+            self._known.add(name)
+            self._unreadable.update(content["unreadable"])
+            for number, (identity, digest) in enumerate(zip(content["ids"], content["digests"], strict=True)):
+                self._where.setdefault(identity, (name, number))
+                self._digests.setdefault(identity, digest)
+
+    def missing(self, ids: Iterable[str]) -> list[str]:
+        """Those ids, each once and in order, that have neither a row nor a reason why there is none."""
+        self.refresh()
+        return [
+            identity
+            for identity in dict.fromkeys(ids)
+            if identity not in self._where and identity not in self._unreadable
+        ]
+
+    def unreadable(self, ids: Iterable[str]) -> dict[str, str]:
+        """Ids that cannot have a row, and why."""
+        return {identity: self._unreadable[identity] for identity in ids if identity in self._unreadable}
+
+    def digest(self, identity: str) -> str:
+        """SHA-256 of the row's bytes."""
+        return self._digests[identity]
+
+    def append(
+        self, ids: Sequence[str], rows: np.ndarray, digests: Sequence[str], unreadable: dict[str, str] | None = None
+    ) -> None:
+        """Writes one shard: rows of `ids`, in order, and the ids that cannot have one.
+
+        Args:
+            ids: one a row.
+            rows: array (len(ids), ...).
+            digests: `row_digest` of each row.
+            unreadable: reasons, by id.
+        """
+        unreadable = unreadable or {}
+        name = sha256_of_json([*ids, *unreadable])[:16]
+        if not (self.folder / "spec.json").exists():
+            write_json(self.folder / "spec.json", self.spec)
+        if len(ids):
+            write_atomic(self.folder / f"{name}.npy", lambda file: np.save(file, rows))
+        content = {"ids": list(ids), "digests": list(digests), "unreadable": unreadable}
+        write_json(self.folder / f"{name}.json", content)
+        self._verified.add(name)
+
+    def read(self, ids: Sequence[str]) -> np.ndarray:
+        """The rows of `ids`, in order, in memory: array (len(ids), ...).
+
+        Raises:
+            DamagedShard: rows were damaged on disk; their shard is gone and its rows are missing.
+            KeyError: an id has no row.
+        """
+        self.refresh()
+        places: dict[str, tuple[list[int], list[int]]] = {}
+        for position, identity in enumerate(ids):
+            name, number = self._where[identity]
+            positions, numbers = places.setdefault(name, ([], []))
+            positions.append(position)
+            numbers.append(number)
+        result: np.ndarray | None = None
+        for name, (positions, numbers) in places.items():
+            shard = self._open(name)
+            if result is None:
+                result = np.empty((len(ids), *shard.shape[1:]), shard.dtype)
+            result[positions] = shard[numbers]
+        if result is None:
+            raise KeyError("no ids")
+        return result
+
+    def _open(self, name: str) -> np.ndarray:
+        """A shard, mapped into memory, its checksums held against its rows the first time."""
+        try:
+            shard = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            self.remove(name)
+            raise DamagedShard(f"{self.folder / name}: {error}") from error
+        if name not in self._verified:
+            if not self.intact(name, shard):
+                self.remove(name)
+                raise DamagedShard(f"{self.folder / name}: rows differ from their checksums")
+            self._verified.add(name)
+        return shard
+
+    def intact(self, name: str, shard: np.ndarray | None = None) -> bool:
+        """Whether every row of the shard has its checksum."""
+        content = read_json(self.folder / f"{name}.json")
+        if content is None:
+            return False
+        if not content["ids"]:
+            return True
+        try:
+            rows = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) if shard is None else shard
+        except (OSError, ValueError):
+            return False
+        return len(rows) == len(content["ids"]) and [row_digest(row) for row in rows] == content["digests"]
+
+    def shards(self) -> list[str]:
+        """The names of the shards that count."""
+        return sorted(path.stem for path in self.folder.glob("*.json") if path.stem != "spec")
+
+    def remove(self, name: str) -> None:
+        """Removes a shard, sidecar first, and forgets what was known of it."""
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
+        (self.folder / f"{name}.npy").unlink(missing_ok=True)
+        for known in (self._where, self._digests, self._unreadable):
+            known.clear()
+        self._known.clear()
+        self._verified.discard(name)
+
+
+def shard_rows(row_bytes: int) -> int:
+    """How many rows a shard takes: 512, or fewer where rows are large."""
+    return max(1, min(SHARD_ROWS, SHARD_BYTES // max(1, row_bytes)))

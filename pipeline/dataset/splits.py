@@ -1,0 +1,121 @@
+"""Folds: stratified, written to a file once and reused, with pictures that are the same picture on one side."""
+
+import hashlib
+import io
+import logging
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import Recipe
+from pipeline.dataset import images
+from pipeline.dataset.shards import RowStore
+from pipeline.errors import StarshiftError
+from pipeline.files import write_text
+
+log = logging.getLogger(__name__)
+ALWAYS_TRAINED = -1
+
+
+def groups(train: pd.DataFrame, raw: Path, store: RowStore) -> list[str]:
+    """For every training picture the id of the first picture with the very same pixels.
+
+    Candidates agree in the pixel store; they are the same when their full-size pixels agree too.
+
+    Args:
+        train: picture table with columns id, path, sha256.
+        raw: the folder that paths are relative to.
+        store: a filled pixel store.
+
+    Returns:
+        One id a row, in the table's order.
+    """
+    candidates: dict[str, list[int]] = defaultdict(list)
+    for row, digest in enumerate(train["sha256"]):
+        candidates[store.digest(digest)].append(row)
+    group = list(train["id"])
+    for rows in candidates.values():
+        if len(rows) > 1:
+            first_with: dict[str, str] = {}
+            for row in rows:
+                pixels = images.decode((raw / train["path"].iloc[row]).read_bytes(), None)
+                content = f"{pixels.shape} {hashlib.sha256(pixels.data).hexdigest()}"
+                group[row] = first_with.setdefault(content, group[row])
+    return group
+
+
+def assign(train: pd.DataFrame, recipe: Recipe) -> np.ndarray:
+    """A fold for every picture: stratified by label, each group whole.
+
+    Args:
+        train: picture table with columns label and group.
+        recipe: folds, holdout, split_seed.
+
+    Returns:
+        int array (pictures,): 0 to folds - 1. With a hold-out, 0 is held out and -1 is always trained on.
+    """
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    first = train.drop_duplicates("group")
+    fold_of_group = np.full(len(first), ALWAYS_TRAINED)
+    if recipe.folds == 1:
+        rows = np.arange(len(first))
+        _, held = train_test_split(
+            rows, test_size=recipe.holdout, stratify=first["label"], random_state=recipe.split_seed
+        )
+        fold_of_group[held] = 0
+    else:
+        splitter = StratifiedKFold(recipe.folds, shuffle=True, random_state=recipe.split_seed)
+        for fold, (_, held) in enumerate(splitter.split(np.zeros(len(first)), first["label"])):
+            fold_of_group[held] = fold
+    return train["group"].map(dict(zip(first["group"], fold_of_group, strict=True))).to_numpy()
+
+
+def file_name(recipe: Recipe) -> str:
+    """The name of the file that holds these folds."""
+    kind = f"folds-{recipe.folds}" if recipe.folds > 1 else f"holdout-{recipe.holdout:g}"
+    return f"{kind}-seed{recipe.split_seed}.csv"
+
+
+def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bool = False) -> np.ndarray:
+    """The folds in the competition's file, which is made when it is missing.
+
+    Args:
+        train: picture table with columns id, label, group.
+        recipe: folds, holdout, split_seed.
+        folder: where the file lies.
+        again: split again, and replace the file.
+
+    Returns:
+        int array (pictures,), see `assign`.
+
+    Raises:
+        StarshiftError: the file lacks pictures, or tears a group apart.
+    """
+    path = folder / file_name(recipe)
+    if again or not path.exists():
+        folds = assign(train, recipe)
+        text = io.StringIO()
+        pd.DataFrame({"id": train["id"], "fold": folds}).to_csv(text, index=False, lineterminator="\n")
+        write_text(path, text.getvalue())
+        return folds
+    known = pd.read_csv(path, dtype={"id": str, "fold": int}).set_index("id")["fold"]
+    absent = train.loc[~train["id"].isin(known.index), "id"]
+    torn = train.assign(fold=train["id"].map(known)).groupby("group")["fold"].nunique().max() > 1
+    if len(absent) or torn:
+        reason = (
+            f"{len(absent)} pictures are not in it, such as {absent.iloc[0]}"
+            if len(absent)
+            else "equal pictures lie apart"
+        )
+        raise StarshiftError(
+            "The folds do not fit the pictures any more.",
+            expected=f"a fold for each of the {len(train)} training pictures in {path.name}",
+            received=reason,
+            remedy="--resplit makes new folds; scores from before cannot be compared with those after",
+        )
+    if len(known) > len(train):
+        log.warning("folds     %d pictures of %s are not there any more", len(known) - len(train), path.name)
+    return train["id"].map(known).to_numpy()
