@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import augment, images
-from pipeline.dataset.shards import DamagedShard, RowStore, row_digest, shard_rows
+from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
 from pipeline.paths import cache_folder
 
 
@@ -71,7 +71,7 @@ def read(store: RowStore, digests: Sequence[str], files: Mapping[str, Path]) -> 
     """The pictures' pixels, (n, size, size, 3) uint8; a damaged shard is decoded again."""
     try:
         return store.read(digests)
-    except DamagedShard:
+    except DamagedShardError:
         fill(store, files)
         return read(store, digests, files)
 

@@ -1,8 +1,8 @@
-"""Rows on disk, found by the digest of the picture that they belong to. The pixel store and the feature cache are both this.
+"""Rows on disk, found by the digest of their picture. The pixel store and the feature cache are both this.
 
-A store is a folder of shards, each an .npy file and a .json sidecar with the ids and a SHA-256 of every row. The array is
-renamed into place first and the sidecar last, so a shard either has a sidecar and is whole, or does not count. There is
-no shared manifest, so there is nothing to lock: processes that fill one store at the same time write the same files.
+A store is a folder of shards, each an .npy file and a .json sidecar with the ids and a SHA-256 of every row. The
+array is renamed into place first and the sidecar last, so a shard either has a sidecar and is whole, or does not
+count. There is no shared manifest, so nothing to lock: processes that fill one store together write the same files.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ SHARD_ROWS = 512
 SHARD_BYTES = 96 << 20
 
 
-class DamagedShard(Exception):
+class DamagedShardError(Exception):
     """A shard whose rows do not have their checksums. It has been removed, so that its rows are missing again."""
 
 
@@ -112,7 +112,7 @@ class RowStore:
         """The rows of `ids`, in order, in memory: array (len(ids), ...).
 
         Raises:
-            DamagedShard: rows were damaged on disk; their shard is gone and its rows are missing.
+            DamagedShardError: rows were damaged on disk; their shard is gone and its rows are missing.
             KeyError: an id has no row.
         """
         self.refresh()
@@ -138,11 +138,11 @@ class RowStore:
             shard = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             self.remove(name)
-            raise DamagedShard(f"{self.folder / name}: {error}") from error
+            raise DamagedShardError(f"{self.folder / name}: {error}") from error
         if name not in self._verified:
             if not self.intact(name, shard):
                 self.remove(name)
-                raise DamagedShard(f"{self.folder / name}: rows differ from their checksums")
+                raise DamagedShardError(f"{self.folder / name}: rows differ from their checksums")
             self._verified.add(name)
         return shard
 

@@ -1,0 +1,111 @@
+"""The feature cache: one store of rows for each base, cut, pooling, weights, size, view and precision.
+
+A row belongs to a picture, not to a competition: runs and competitions share them, and new pictures are only added.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.dataset import images
+from pipeline.dataset.shards import RowStore
+from pipeline.files import read_json, sha256_of_json
+from pipeline.models import bases
+from pipeline.models.choice import extractor_spec
+
+
+def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
+    """The store of what a base gives in a view: rows (width,) float32.
+
+    Args:
+        base: name, cut, pooling, weights, size.
+        view: as in Recipe.views.
+        precision: of the arithmetic, `float32` or `bfloat16`.
+    """
+    spec = {"kind": "features", **extractor_spec(base), "resize": images.RESIZE, "view": view, "precision": precision}
+    return RowStore(paths.cache_folder("features"), spec)
+
+
+def feature_set_key(store: RowStore, digests: Sequence[str]) -> str:
+    """SHA-256 over everything that a feature set's values depend on: its specification, its pictures, their order."""
+    return sha256_of_json({**store.spec, "pictures": list(digests)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One store in the cache: what it is, and how large."""
+
+    store: RowStore
+    rows: int
+    bytes: int
+    last_used: float
+
+    @property
+    def description(self) -> str:
+        """The specification in one line."""
+        spec = self.store.spec
+        if spec["kind"] == "pixels":
+            return f"pixels {spec['size']} px"
+        cut = f"@{spec['cut']}" if spec["cut"] else ""
+        return f"{spec['base']}{cut}+{spec['pooling']} {spec['size']} px {spec['view']} {spec['precision']}"
+
+
+def entries() -> list[Entry]:
+    """Every store of pixels and features in the cache, the largest first."""
+    found = []
+    for kind in ("pixels", "features"):
+        for folder in paths.cache_folder(kind).glob("*"):
+            spec = read_json(folder / "spec.json")
+            if spec is None:
+                continue
+            files = [path for path in folder.iterdir() if path.is_file()]
+            store = RowStore(folder.parent, spec)
+            rows = sum(len(read_json(folder / f"{name}.json")["ids"]) for name in store.shards())
+            size = sum(path.stat().st_size for path in files)
+            found.append(
+                Entry(store=store, rows=rows, bytes=size, last_used=max(path.stat().st_mtime for path in files))
+            )
+    return sorted(found, key=lambda entry: -entry.bytes)
+
+
+def verify(entry: Entry) -> list[str]:
+    """Holds every row against its checksum. Returns the shards that were damaged; they are removed."""
+    damaged = [name for name in entry.store.shards() if not entry.store.intact(name)]
+    for name in damaged:
+        entry.store.remove(name)
+    return damaged
+
+
+def strays() -> list[Path]:
+    """Files that belong to no shard: what an interrupted write left behind."""
+    left = []
+    for kind in ("pixels", "features"):
+        for folder in paths.cache_folder(kind).glob("*"):
+            left += [path for path in folder.glob(".*.partial")]
+            left += [path for path in folder.glob("*.npy") if not path.with_suffix(".json").exists()]
+    return left
+
+
+def prune(keys: Sequence[str]) -> int:
+    """Removes the stores of these keys, and strays. Returns the bytes that are free again."""
+    freed = 0
+    for path in strays():
+        freed += path.stat().st_size
+        path.unlink(missing_ok=True)
+    for entry in entries():
+        if entry.store.key in keys:
+            freed += entry.bytes
+            shutil.rmtree(entry.store.folder)
+    return freed
+
+
+def summary(listed: Sequence[Entry]) -> dict[str, Any]:
+    """Number of stores, rows and bytes."""
+    return {
+        "stores": len(listed),
+        "rows": sum(entry.rows for entry in listed),
+        "bytes": sum(entry.bytes for entry in listed),
+    }

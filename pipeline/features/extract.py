@@ -1,0 +1,78 @@
+"""Features of pictures: read from the cache, and what it lacks computed, a shard at a time."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.dataset import pixels
+from pipeline.dataset.shards import DamagedShardError, row_digest
+from pipeline.features.cache import feature_store
+from pipeline.models import choice
+from pipeline.models.bases import Base
+from pipeline.models.engines import Engine, precision_of
+
+log = logging.getLogger(__name__)
+
+
+class Extractor:
+    """One base at work: the engine is chosen when the first picture asks for it, and loaded when one is missing.
+
+    Args:
+        base: what is to be run.
+        files: where each picture lies, by the SHA-256 of its bytes.
+        wanted: `auto` or the name of an engine.
+        force: compute features again though they are in the cache.
+    """
+
+    def __init__(self, base: Base, files: Mapping[str, Path], *, wanted: str = "auto", force: bool = False) -> None:
+        self.base = base
+        self.files = files
+        self.wanted = wanted
+        self.force = force
+        self.computed = 0
+        self.store = pixels.pixel_store(base.size)
+        self._choice: choice.Choice | None = None
+        self._engine: Engine | None = None
+
+    def choose(self, digests: Sequence[str]) -> choice.Choice:
+        """The engine's choice; measured on the first of these pictures where it is not known."""
+        if self._choice is None:
+            sample = pixels.read(self.store, sorted(digests)[: choice.SAMPLE], self.files)
+            self._choice = choice.choose(self.base, sample, self.wanted)
+        return self._choice
+
+    def features(self, digests: Sequence[str], view: str) -> np.ndarray:
+        """What the base gives for these pictures in this view.
+
+        Args:
+            digests: SHA-256 of each picture's bytes; all of them can be read.
+            view: as in Recipe.views.
+
+        Returns:
+            float32 array (pictures, width), in the order of `digests`.
+        """
+        store = feature_store(self.base, view, precision_of(self.choose(digests).engine))
+        missing = list(dict.fromkeys(digests)) if self.force else store.missing(digests)
+        self._compute(store, missing, view)
+        try:
+            return store.read(digests)
+        except DamagedShardError as error:
+            log.warning("features  %s; computing them again", error)
+            return self.features(digests, view)
+
+    def _compute(self, store: pixels.RowStore, missing: Sequence[str], view: str) -> None:
+        """Computes and keeps the features of pictures, a shard at a time."""
+        if not missing:
+            return
+        if self._engine is None:
+            self._engine = choice.load(self.base, self.choose(missing))
+        description = f"{self.base} {view}"
+        with tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar:
+            for part, images in pixels.chunks(self.store, missing, self.files, view):
+                rows = self._engine(images)
+                store.append(part, rows, [row_digest(row) for row in rows])
+                self.computed += len(part)
+                bar.update(len(part))

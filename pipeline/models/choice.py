@@ -1,0 +1,155 @@
+"""Which engine runs a base fastest on this machine: measured once on a few batches of real pictures, and remembered."""
+
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
+from pipeline.models import bases
+from pipeline.models.engines import BATCH, ENGINES, Engine, KerasEngine, OpenVINOEngine, has_bfloat16, precision_of
+
+log = logging.getLogger(__name__)
+SAMPLE = 4 * BATCH
+BFLOAT16_LIMIT = 0.02
+"""Largest relative error (Frobenius norm, over the sample) of bfloat16 features against float32 that is accepted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An engine, and why it was taken.
+
+    Args:
+        engine: one of ENGINES.
+        pictures_per_second: measured, by engine; empty where the engine was asked for.
+        relative_error: of each engine's features against Keras's float32, by engine.
+    """
+
+    engine: str
+    pictures_per_second: dict[str, float] = field(default_factory=dict)
+    relative_error: dict[str, float] = field(default_factory=dict)
+
+
+def extractor_spec(base: bases.Base) -> dict[str, Any]:
+    """Everything that an extractor's values depend on; plain JSON values."""
+    return {
+        "base": base.name,
+        "cut": base.cut,
+        "pooling": base.pooling,
+        "weights": bases.weights_digest(base),
+        "size": base.size,
+        "preprocessing": bases.preprocessing_of(base),
+    }
+
+
+def folder_of(base: bases.Base) -> Path:
+    """Where a base's export and measurement lie."""
+    return paths.cache_folder("engines") / sha256_of_json({"export": 1, **extractor_spec(base)})[:16]
+
+
+def machine() -> dict[str, Any]:
+    """What a measurement holds for: processor, cores and library versions."""
+    versions = {}
+    for library in ("openvino", "tensorflow", "tensorflow-cpu", "keras"):
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = [line for line in information.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].partition(":")[2].strip() if lines else model
+    return {"processor": model, "cores": os.cpu_count(), "gpu": has_gpu(), **versions}
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA GPU is visible; asked without importing TensorFlow."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def choose(base: bases.Base, sample: np.ndarray, wanted: str = "auto") -> Choice:
+    """The engine for a base: the one asked for, the one remembered, or the fastest one measured now.
+
+    Args:
+        base: what is to be run.
+        sample: pictures (n, size, size, 3) uint8 to measure on, n >= 1.
+        wanted: `auto` or one of ENGINES.
+
+    Raises:
+        StarshiftError: an engine that does not exist or cannot run here.
+    """
+    if wanted not in ("auto", *ENGINES):
+        raise StarshiftError("Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=wanted)
+    if wanted != "auto":
+        if wanted == "openvino-bf16" and not has_bfloat16():
+            raise StarshiftError("This processor has no bfloat16.", remedy="--engine openvino")
+        if wanted != "keras" and not (folder_of(base) / "network.xml").exists():
+            _export(base, sample)
+        return Choice(engine=wanted)
+    if has_gpu():
+        return Choice(engine="keras")
+    here = machine()
+    remembered = read_json(folder_of(base) / "engine.json")
+    if remembered and remembered.pop("machine") == here:
+        return Choice(**remembered)
+    choice = _measure(base, sample)
+    write_json(folder_of(base) / "engine.json", {"machine": here, **vars(choice)})
+    return choice
+
+
+def load(base: bases.Base, choice: Choice) -> Engine:
+    """The engine, ready to run."""
+    if choice.engine == "keras":
+        from pipeline.models.extractor import build_extractor
+
+        return KerasEngine(lambda: build_extractor(base))
+    return OpenVINOEngine(folder_of(base) / "network.xml", precision_of(choice.engine))
+
+
+def _measure(base: bases.Base, sample: np.ndarray) -> Choice:
+    """Measures every engine that can run here, and takes the fastest whose features are good enough."""
+    exported = _export(base, sample)
+    speed = {"keras": exported["pictures_per_second"]}
+    error = {"keras": 0.0}
+    if exported["exported"]:
+        pixels = np.load(folder_of(base) / "sample.npy")
+        reference = np.load(folder_of(base) / "reference.npy")
+        for name in ("openvino", "openvino-bf16") if has_bfloat16() else ("openvino",):
+            engine = OpenVINOEngine(folder_of(base) / "network.xml", precision_of(name))
+            features = engine(pixels)
+            started = time.perf_counter()
+            engine(pixels)
+            speed[name] = len(pixels) / (time.perf_counter() - started)
+            error[name] = float(np.linalg.norm(features - reference) / np.linalg.norm(reference))
+    good = [name for name in speed if error[name] <= BFLOAT16_LIMIT]
+    best = max(good, key=lambda name: speed[name])
+    report = ", ".join(f"{name} {speed[name]:.0f}/s (error {error[name]:.1e})" for name in speed)
+    log.info("engine    %s runs %s: %s", best, base, report)
+    return Choice(engine=best, pictures_per_second=speed, relative_error=error)
+
+
+def _export(base: bases.Base, sample: np.ndarray) -> dict[str, Any]:
+    """Exports the base in a process of its own. Returns what it wrote into keras.json."""
+    folder = folder_of(base)
+    pixels = np.resize(sample, (SAMPLE, *sample.shape[1:]))
+    write_atomic(folder / "sample.npy", lambda file: np.save(file, pixels))
+    command = [sys.executable, "-m", "pipeline.models.export", str(base), str(base.size), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StarshiftError(
+            f"{base} could not be prepared.", received=done.stderr.strip()[-2000:], remedy="--engine keras shows where it fails"
+        )
+    return read_json(folder / "keras.json")

@@ -1,0 +1,121 @@
+"""What runs a frozen base: Keras, or OpenVINO in float32 or bfloat16. Each turns uint8 pictures into float32 features.
+
+Pictures always go through in batches of one static size, the last one padded, so that a picture's features do not
+depend on how many others there are.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipeline.errors import StarshiftError
+
+BATCH = 16
+ENGINES = ("keras", "openvino", "openvino-bf16")
+
+
+class Engine(Protocol):
+    """Runs one base."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Features (n, width) float32 of pictures (n, size, size, 3) uint8."""
+        ...
+
+
+def precision_of(engine: str) -> str:
+    """The arithmetic of an engine: `float32` or `bfloat16`. Engines of one precision share cached features."""
+    return "bfloat16" if engine == "openvino-bf16" else "float32"
+
+
+def padded(pixels: np.ndarray) -> np.ndarray:
+    """The pictures, with black ones after them where they do not fill a batch."""
+    lacking = BATCH - len(pixels)
+    return np.concatenate([pixels, np.zeros((lacking, *pixels.shape[1:]), np.uint8)]) if lacking else pixels
+
+
+class KerasEngine:
+    """A base run by Keras, on the GPU where there is one.
+
+    Args:
+        build: makes the extractor, a keras.Model from uint8 pictures to float32 features.
+    """
+
+    def __init__(self, build: Callable[[], object]) -> None:
+        import tensorflow as tf
+
+        self.model = build()
+        self.run = tf.function(lambda batch: self.model(batch, training=False), jit_compile=False)  # type: ignore[operator]
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """See Engine."""
+        parts = []
+        for start in range(0, len(pixels), BATCH):
+            batch = pixels[start : start + BATCH]
+            parts.append(np.asarray(self.run(padded(batch)), np.float32)[: len(batch)])
+        return np.concatenate(parts)
+
+
+class OpenVINOEngine:
+    """A base run by OpenVINO on the processor, with a stream a core.
+
+    Args:
+        path: the exported network, an .xml file with its .bin beside it.
+        precision: `float32` or `bfloat16`.
+    """
+
+    def __init__(self, path: Path, precision: str) -> None:
+        openvino = import_openvino()
+        core = openvino.Core()
+        network = core.read_model(path)
+        shape = network.inputs[0].partial_shape
+        shape[0] = BATCH
+        network.reshape(shape)
+        cores = os.cpu_count() or 1
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "NUM_STREAMS": str(cores),
+            "INFERENCE_NUM_THREADS": str(cores),
+        }
+        self.compiled = core.compile_model(network, "CPU", settings)
+        self.queue = openvino.AsyncInferQueue(self.compiled, cores + 1)
+        self.width = self.compiled.outputs[0].shape[1]
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """See Engine."""
+        features = np.empty((len(pixels), self.width), np.float32)
+
+        def keep(request: Any, start: int) -> None:
+            values = request.get_output_tensor(0).data
+            features[start : start + BATCH] = values[: len(pixels) - start]
+
+        self.queue.set_callback(keep)
+        for start in range(0, len(pixels), BATCH):
+            self.queue.start_async({0: padded(pixels[start : start + BATCH])}, start)
+        self.queue.wait_all()
+        return features
+
+
+def import_openvino() -> Any:
+    """The openvino module, its telemetry off.
+
+    Raises:
+        StarshiftError: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise StarshiftError(
+            "OpenVINO is not installed.", remedy="pip install -r requirements.txt, or --engine keras"
+        ) from error
+    return openvino
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware, as OpenVINO sees it."""
+    core = import_openvino().Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
