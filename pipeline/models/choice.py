@@ -146,10 +146,15 @@ def _export(base: bases.Base, sample: np.ndarray) -> dict[str, Any]:
     pixels = np.resize(sample, (SAMPLE, *sample.shape[1:]))
     write_atomic(folder / "sample.npy", lambda file: np.save(file, pixels))
     command = [sys.executable, "-m", "pipeline.models.export", str(base), str(base.size), str(folder)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+    }
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StarshiftError(
-            f"{base} could not be prepared.", received=done.stderr.strip()[-2000:], remedy="--engine keras shows where it fails"
+            f"{base} could not be prepared.",
+            received=done.stderr.strip()[-2000:],
+            remedy="--engine keras shows where it fails",
         )
     return read_json(folder / "keras.json")

@@ -1,0 +1,49 @@
+"""The classifier put on features: a few matrices, so that it predicts without Keras and goes into a Keras model as it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Head:
+    """Dense layers with ReLU between them and a softmax at the end. Standardisation is folded into the first layer.
+
+    Args:
+        layers: for each layer its weights (inputs, outputs) float32 and its bias (outputs,) float32.
+    """
+
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Class probabilities (n, classes) float32 of features (n, width) float32; rows sum to 1."""
+        values = features
+        for number, (weights, bias) in enumerate(self.layers):
+            values = (np.maximum(values, 0) if number else values) @ weights + bias
+        return softmax(values)
+
+    def on(self, features: Any, name: str) -> Any:
+        """The head as Keras layers on a symbolic tensor (None, width): the tensor of probabilities.
+
+        Args:
+            features: a KerasTensor.
+            name: prefix of the layers' names, unique within the model.
+        """
+        import keras
+
+        values = features
+        for number, (weights, bias) in enumerate(self.layers):
+            last = number == len(self.layers) - 1
+            layer = keras.layers.Dense(
+                len(bias), activation="softmax" if last else "relu", dtype="float32", name=f"{name}_dense{number}"
+            )
+            values = layer(values)
+            layer.set_weights([weights, bias])
+        return values
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis, shifted by the largest logit so that it cannot overflow; float32."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,106 @@
+"""Run folders: one a run, explaining itself; an interrupted run is found again and finished in the same folder."""
+
+import csv
+import io
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.files import read_json, write_atomic, write_json, write_text
+
+LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
+
+
+def create(competition: str, rung: str, config: Mapping[str, Any], fingerprint: str, *, suffix: str = "") -> Path:
+    """The folder of a run: of the interrupted one with this configuration, or a new one.
+
+    Args:
+        competition: its name.
+        rung: enters the folder's name.
+        config: written as config.json, the fingerprint with it.
+        fingerprint: 64 hex digits of everything that decides the result.
+        suffix: ends the folder's name, such as `-debug`.
+    """
+    parent = paths.runs_folder(competition)
+    for folder in sorted(parent.glob(f"*-{rung}-{fingerprint[:8]}{suffix}"), reverse=True):
+        stored = read_json(folder / "config.json")
+        if stored and stored.get("fingerprint") == fingerprint and not finished(folder):
+            return folder
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder = parent / f"{stem}-{rung}-{fingerprint[:8]}{suffix}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{stem}.{number}-{rung}-{fingerprint[:8]}{suffix}"
+    write_json(folder / "config.json", {**config, "fingerprint": fingerprint})
+    return folder
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run came to its end: metrics.json is written last."""
+    return (folder / "metrics.json").exists()
+
+
+def environment(seed: int, device: str) -> dict[str, Any]:
+    """What a run ran on: versions, commit, device, seed."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "libraries": versions,
+        "commit": commit(),
+        "device": device,
+        "cores": os.cpu_count(),
+        "seed": seed,
+    }
+
+
+def commit() -> str:
+    """The repository's commit, with `+changes` where files differ from it; empty outside a repository."""
+    command = ["git", "-C", str(paths.REPOSITORY), "describe", "--always", "--dirty=+changes", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes records as CSV, atomically; the columns are the first record's."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_predictions(
+    path: Path, ids: Sequence[str], classes: Sequence[str], probabilities: np.ndarray, **views: np.ndarray
+) -> None:
+    """Writes probabilities (pictures, classes) float32 with their ids and class names, and those of single views."""
+    arrays: dict[str, Any] = {
+        "ids": np.array(ids, str),
+        "classes": np.array(classes, str),
+        "probabilities": probabilities,
+    }
+    for view, values in views.items():
+        arrays[f"view:{view}"] = values
+    write_atomic(path, lambda file: np.savez(file, **arrays))
+
+
+def listed(competition: str) -> list[tuple[Path, dict[str, Any]]]:
+    """The finished runs of a competition with their metrics, the oldest first."""
+    folders = sorted(path for path in paths.runs_folder(competition).glob("*") if finished(path))
+    return [(folder, read_json(folder / "metrics.json")) for folder in folders]

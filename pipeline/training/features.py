@@ -1,0 +1,87 @@
+"""The rung `features`: a head on what frozen bases see, from the cache; training takes seconds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import Recipe
+from pipeline.models.heads import Head
+from pipeline.training import dense, linear
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training gives.
+
+    Args:
+        folds: the numbers of the folds that were trained.
+        heads: one head a fold.
+        history: one record a fit or an epoch.
+        oof: out-of-fold probabilities (pictures, classes) float32, views averaged; NaN where no fold held the picture.
+        oof_views: the same for each view.
+        test: test probabilities (pictures, classes) float32, views and folds averaged.
+    """
+
+    folds: tuple[int, ...]
+    heads: list[Head]
+    history: list[dict[str, Any]]
+    oof: np.ndarray
+    oof_views: dict[str, np.ndarray]
+    test: np.ndarray
+
+
+def train(
+    recipe: Recipe,
+    train_features: Mapping[str, np.ndarray],
+    test_features: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    fold_of: np.ndarray,
+    folds: Sequence[int],
+    classes: int,
+) -> Trained:
+    """Trains a head a fold and predicts in every view.
+
+    Args:
+        recipe: head, views, training views, seed.
+        train_features: (pictures, width) float32, for each view of training and of prediction.
+        test_features: (pictures, width) float32, for each view of prediction.
+        labels: (pictures,) int.
+        fold_of: (pictures,) int, see splits.assign.
+        folds: the folds to train.
+        classes: how many there are.
+    """
+    parts = [_fold(number, recipe, train_features, labels, fold_of) for number in folds]
+    if recipe.head == "dense":
+        heads, history = dense.fit(parts, classes, recipe.seed)
+    else:
+        heads, history = linear.fit(parts, classes)
+    oof_views = {view: np.full((len(labels), classes), np.nan, np.float32) for view in recipe.views}
+    for view, oof in oof_views.items():
+        for number, head in zip(folds, heads, strict=True):
+            held = fold_of == number
+            oof[held] = head.probabilities(train_features[view][held])
+    tests = [head.probabilities(test_features[view]) for head in heads for view in recipe.views]
+    return Trained(
+        folds=tuple(folds),
+        heads=heads,
+        history=history,
+        oof=np.mean(list(oof_views.values()), axis=0),
+        oof_views=oof_views,
+        test=np.mean(tests, axis=0),
+    )
+
+
+def _fold(
+    number: int, recipe: Recipe, features: Mapping[str, np.ndarray], labels: np.ndarray, fold_of: np.ndarray
+) -> linear.Fold:
+    """One fold's pictures: trained on in every training view, held out as they are."""
+    trained, held = fold_of != number, fold_of == number
+    return linear.Fold(
+        number=number,
+        features=np.concatenate([features[view][trained] for view in recipe.training_views]),
+        labels=np.tile(labels[trained], len(recipe.training_views)),
+        held_features=features["plain"][held],
+        held_labels=labels[held],
+    )
