@@ -1,0 +1,141 @@
+"""A base as the recipe names it: `name[@cut][+pooling][=weights]`, and where its weights come from.
+
+mobilenet_v2                          whole, average pooling, ImageNet weights
+inception_v3@mixed8+both=file.h5      up to mixed8, average and maximum, weights from a file
+resnet50=none                         random weights
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pipeline import paths
+from pipeline.errors import StarshiftError
+from pipeline.files import sha256_of_file
+from pipeline.models.table import BASES, Entry
+
+POOLINGS = ("avg", "max", "both")
+SYNTAX = re.compile(r"(?P<name>[^@+=]+)(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A pretrained network without its classifier.
+
+    Args:
+        name: in the table.
+        cut: the layer it is used up to; None is the whole base.
+        pooling: `avg`, `max` or `both` (average and maximum, concatenated).
+        weights: `imagenet`, `none` (random, seed 0), `none:SEED` or the path of a weights file.
+        size: side of the square pictures in pixels.
+    """
+
+    name: str
+    cut: str | None = None
+    pooling: str = "avg"
+    weights: str = "imagenet"
+    size: int
+
+    @property
+    def entry(self) -> Entry:
+        """The base's record in the table."""
+        return BASES[self.name]
+
+    def __str__(self) -> str:
+        cut = f"@{self.cut}" if self.cut else ""
+        pooling = "" if self.pooling == "avg" else f"+{self.pooling}"
+        weights = "" if self.weights == "imagenet" else f"={self.weights}"
+        return f"{self.name}{cut}{pooling}{weights}"
+
+
+def parse(text: str, size: int | None = None) -> Base:
+    """The base that a recipe names.
+
+    Args:
+        text: `name[@cut][+pooling][=weights]`.
+        size: side of the pictures; None takes the base's own.
+
+    Raises:
+        StarshiftError: no such base, block, pooling or file.
+    """
+    match = SYNTAX.fullmatch(text)
+    name = match["name"] if match else text
+    if match is None or name not in BASES:
+        raise StarshiftError(f"There is no base called {name!r}.", expected=", ".join(BASES), received=repr(text))
+    entry = BASES[name]
+    if match["cut"] and match["cut"] not in entry.blocks:
+        raise StarshiftError(f"{name} has no block {match['cut']!r}.", expected=", ".join(entry.blocks), received=text)
+    pooling = match["pooling"] or "avg"
+    if pooling not in POOLINGS:
+        raise StarshiftError("Unknown pooling.", expected=" | ".join(POOLINGS), received=pooling)
+    weights = match["weights"] or "imagenet"
+    if weights != "imagenet" and not re.fullmatch(r"none(:\d+)?", weights) and not Path(weights).is_file():
+        raise StarshiftError(
+            f"There is no weights file {weights}.", expected="imagenet, none, none:SEED or a file", received=text
+        )
+    return Base(name=name, cut=match["cut"], pooling=pooling, weights=weights, size=size or entry.size)
+
+
+def preprocessing_of(base: Base) -> str:
+    """`tf`, `torch`, `caffe` or `none`, see the table."""
+    return base.entry.preprocessing
+
+
+def seed_of(base: Base) -> int:
+    """The seed of random weights."""
+    return int(base.weights.partition(":")[2] or 0)
+
+
+def weights_path(base: Base) -> Path | None:
+    """The file of the base's weights, there or not; None for random weights."""
+    if base.weights.startswith("none"):
+        return None
+    if base.weights != "imagenet":
+        return Path(base.weights).resolve()
+    sizes = base.entry.trained_sizes
+    name = base.entry.weights.format(size=base.size if base.size in sizes else sizes[-1])
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    return home / "models" / name
+
+
+def weights_digest(base: Base) -> str:
+    """SHA-256 of the weights file, fetched if it is not there; `random:SEED` for random weights."""
+    path = weights_path(base)
+    if path is None:
+        return f"random:{seed_of(base)}"
+    if not path.exists():
+        fetch_weights(base, path)
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=None)
+def _digest(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they are the key of the memory
+    return sha256_of_file(path)
+
+
+def fetch_weights(base: Base, path: Path) -> None:
+    """Lets keras.applications download the ImageNet weights, in a process of its own.
+
+    Raises:
+        StarshiftError: they did not come; names the file and the folder to put it in.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-m", "pipeline.models.extractor", str(base), str(base.size)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if not path.exists():
+        lines = done.stderr.strip().splitlines()
+        raise StarshiftError(
+            f"The ImageNet weights of {base.name} are not here and could not be downloaded.",
+            expected=str(path),
+            received=lines[-1][-300:] if lines else "nothing",
+            remedy=f"put {path.name} into {path.parent} (or set KERAS_HOME to a folder whose models/ has it), "
+            f"or use random weights: {base.name}=none",
+        )

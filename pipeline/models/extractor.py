@@ -1,0 +1,94 @@
+"""The live extractor: uint8 pictures in, float32 features out, preprocessing inside. The only place that rescales pixels."""
+
+import sys
+from typing import Any
+
+from pipeline.errors import StarshiftError
+from pipeline.models.bases import Base, parse, preprocessing_of, seed_of
+
+CAFFE_MEAN = (103.939, 116.779, 123.68)
+TORCH_MEAN = (0.485, 0.456, 0.406)
+TORCH_DEVIATION = (0.229, 0.224, 0.225)
+
+
+def build_extractor(base: Base) -> Any:
+    """A keras.Model from (n, size, size, 3) uint8 RGB to (n, width) float32, in inference mode.
+
+    Args:
+        base: name, cut, pooling, weights, size.
+
+    Raises:
+        StarshiftError: the weights file does not fit.
+    """
+    import keras
+
+    network = build_network(base)
+    network.trainable = False
+    pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"{base.name}_pixels")
+    outputs = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
+    pooled = []
+    if base.pooling in ("avg", "both"):
+        pooled.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
+    if base.pooling in ("max", "both"):
+        pooled.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
+    features = keras.layers.Concatenate(name=f"{base.name}_both")(pooled) if len(pooled) > 1 else pooled[0]
+    return keras.Model(pixels, features, name=f"extract_{base.name}_{base.cut or 'whole'}")
+
+
+def preprocess(pixels: Any, mode: str, name: str) -> Any:
+    """What keras.applications' preprocess_input of this mode does, as layers that save and load."""
+    import keras
+
+    if mode == "none":
+        return keras.layers.Rescaling(1.0, name=f"{name}_float")(pixels)
+    if mode == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name=f"{name}_rescale")(pixels)
+    if mode == "torch":
+        scale = [1 / (255 * deviation) for deviation in TORCH_DEVIATION]
+        offset = [-mean / deviation for mean, deviation in zip(TORCH_MEAN, TORCH_DEVIATION, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset, name=f"{name}_rescale")(pixels)
+    values = keras.layers.Rescaling(1.0, name=f"{name}_float")(pixels)
+    reversed_channels = keras.ops.flip(values, axis=-1)
+    offset = [-mean for mean in CAFFE_MEAN]
+    return keras.layers.Rescaling([1.0, 1.0, 1.0], offset=offset, name=f"{name}_offset")(reversed_channels)
+
+
+def build_network(base: Base) -> Any:
+    """The base up to its cut, its weights loaded."""
+    import keras
+
+    if base.weights.startswith("none"):
+        keras.utils.set_random_seed(seed_of(base))
+    builder = getattr(keras.applications, base.entry.builder)
+    arguments = dict(base.entry.arguments)
+    if base.entry.builder.startswith("MobileNetV3"):
+        arguments["include_preprocessing"] = True
+    weights = "imagenet" if base.weights == "imagenet" else None
+    whole = builder(include_top=False, weights=weights, input_shape=(base.size, base.size, 3), **arguments)
+    cut = keras.Model(whole.input, whole.get_layer(base.cut).output, name=whole.name) if base.cut else whole
+    if weights is None and not base.weights.startswith("none"):
+        _load(cut, whole, base)
+    return cut
+
+
+def _load(cut: Any, whole: Any, base: Base) -> None:
+    """Loads a weights file of the cut base, or else of the whole one."""
+    try:
+        cut.load_weights(base.weights)
+    except (ValueError, OSError, KeyError) as error:
+        if base.cut is None:
+            raise StarshiftError(
+                f"{base.weights} does not fit {base.name}.",
+                expected="weights of that network",
+                received=str(error)[:500],
+            ) from error
+        try:
+            whole.load_weights(base.weights)
+        except (ValueError, OSError, KeyError) as second:
+            raise StarshiftError(
+                f"{base.weights} fits neither {base.name} nor {base.name} up to {base.cut}.", received=str(second)[:500]
+            ) from second
+
+
+if __name__ == "__main__":
+    build_network(parse(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,56 @@
+"""The competitions' metrics, by scikit-learn."""
+
+import numpy as np
+
+from pipeline.errors import StarshiftError
+
+HIGHER = ("auc", "micro_f1", "accuracy")
+CLIP = 1e-15
+
+
+def score(metric: str, truth: np.ndarray, probabilities: np.ndarray, positive: int | None = None) -> float:
+    """The metric of predictions.
+
+    Args:
+        metric: log_loss, binary_log_loss, auc, micro_f1 or accuracy.
+        truth: (n,) int.
+        probabilities: (n, classes), rows sum to 1; clipped to [1e-15, 1 - 1e-15] for the log losses, as Kaggle does.
+        positive: for binary_log_loss and auc, the class that is asked for; None is the last.
+
+    Raises:
+        StarshiftError: NaN, or an AUC of one class.
+    """
+    from sklearn import metrics
+
+    if not np.isfinite(probabilities).all():
+        raise StarshiftError(
+            "There are predictions that are no numbers.", expected="finite", received="NaN or infinity"
+        )
+    classes = np.arange(probabilities.shape[1])
+    clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
+    if metric in ("log_loss", "binary_log_loss"):
+        return float(metrics.log_loss(truth, clipped / clipped.sum(axis=1, keepdims=True), labels=classes))
+    if metric == "auc":
+        if len(np.unique(truth)) < 2:
+            raise StarshiftError("An AUC needs pictures of both classes.", received="one class")
+        wanted = classes[-1] if positive is None else positive
+        return float(metrics.roc_auc_score(truth == wanted, probabilities[:, wanted]))
+    predicted = probabilities.argmax(axis=1)
+    if metric == "micro_f1":
+        return float(metrics.f1_score(truth, predicted, average="micro"))
+    return float(metrics.accuracy_score(truth, predicted))
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value is a better one."""
+    return metric in HIGHER
+
+
+def prior(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The share of each class (classes,) float64."""
+    return np.bincount(labels, minlength=classes) / len(labels)
+
+
+def chance(metric: str, truth: np.ndarray, classes: int, positive: int | None = None) -> float:
+    """What predicting the class shares for every picture scores."""
+    return score(metric, truth, np.tile(prior(truth, classes), (len(truth), 1)), positive)

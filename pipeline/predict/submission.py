@@ -1,0 +1,89 @@
+"""The submission: Kaggle's columns and ids in Kaggle's order, checked before anything is written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import Competition
+from pipeline.dataset.sample import Sample
+from pipeline.errors import StarshiftError
+from pipeline.files import write_text
+
+SUM_TOLERANCE = 1e-6
+
+
+def frame(
+    competition: Competition,
+    sample: Sample | None,
+    ids: Sequence[str],
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """The submission's table: rows joined by id, in the sample's order.
+
+    Args:
+        competition: its submission format.
+        sample: None for one's own pictures; then rows are in the order of `ids`.
+        ids: one a row of probabilities, in any order.
+        probabilities: (pictures, classes) float32.
+        classes: names of the columns of probabilities.
+
+    Raises:
+        StarshiftError: an id of the sample has no prediction.
+    """
+    values = pd.DataFrame(np.asarray(probabilities, np.float64), index=list(ids), columns=list(classes))
+    order = list(ids) if sample is None else sample.ids
+    if len(values) != len(order) or set(values.index) != set(order):
+        raise StarshiftError(
+            "The predictions are not those that the sample submission asks for.",
+            expected=f"{len(order)} ids",
+            received=f"{len(values)} predictions, {len(set(order) - set(values.index))} ids without one",
+        )
+    values = values.loc[order]
+    values = values.div(values.sum(axis=1), axis=0)
+    wanted = competition.submission
+    likeliest = np.array(list(classes))[values.to_numpy().argmax(axis=1)]
+    if wanted is None:
+        answer = values.copy()
+        answer.insert(0, "label", likeliest)
+    elif wanted.layout == "one column per class":
+        answer = values[sample.columns[1:]] if sample else values
+    elif wanted.layout == "class name":
+        answer = pd.DataFrame({wanted.label: likeliest}, index=order)
+    else:
+        answer = values[[str(competition.labels.positive)]].set_axis([wanted.label], axis=1)
+    return answer.rename_axis(wanted.image if wanted else "id").reset_index()
+
+
+def validate(table: pd.DataFrame, competition: Competition, sample: Sample | None, classes: Sequence[str]) -> None:
+    """Holds a submission against the sample: columns, ids and their order, NaN, range, sums, class names.
+
+    Raises:
+        StarshiftError: the first thing that Kaggle would refuse or score wrongly.
+    """
+    wanted = competition.submission
+    if sample is not None:
+        _require(list(table.columns) == sample.columns, "columns", sample.columns[:4], list(table.columns)[:4])
+        _require(list(table.iloc[:, 0]) == sample.ids, "ids or their order", sample.ids[:3], list(table.iloc[:3, 0]))
+    _require(not table.iloc[:, 0].duplicated().any(), "ids", "each once", "some twice")
+    numbers = table.select_dtypes("number").to_numpy()
+    _require(not table.isna().any(axis=None), "values", "no empty ones", "NaN")
+    _require(bool(((numbers >= 0) & (numbers <= 1)).all()), "probabilities", "0 to 1", "others")
+    if wanted is not None and wanted.layout == "class name":
+        unknown = set(table[wanted.label]) - set(classes)
+        _require(not unknown, "class names", list(classes)[:4], sorted(unknown)[:4])
+    elif wanted is None or wanted.layout == "one column per class":
+        furthest = float(np.abs(numbers.sum(axis=1) - 1).max(initial=0))
+        _require(furthest <= SUM_TOLERANCE, "sums of rows", f"1 within {SUM_TOLERANCE}", furthest)
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Writes the CSV file atomically, numbers with nine significant digits."""
+    write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+
+def _require(condition: bool, what: str, expected: object, received: object) -> None:
+    if not condition:
+        raise StarshiftError(f"The submission has wrong {what}.", expected=str(expected), received=str(received))
