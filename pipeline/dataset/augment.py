@@ -1,4 +1,4 @@
-"""Views: deterministic ways to look at a picture. The eight symmetries, and augmentations that a number and a digest seed."""
+"""Views: deterministic ways to look at a picture: the eight symmetries, and seeded augmentations."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Decoding: any picture's bytes to uint8 RGB, by content and never by name. JPEG and plain PNG fast, the rest by Pillow."""
+"""Decoding: any picture to uint8 RGB, by content and never by name. JPEG and plain PNG fast, the rest by Pillow."""
 
 import io
 from pathlib import Path

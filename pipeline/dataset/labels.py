@@ -1,4 +1,4 @@
-"""Picture tables: every picture with its id and label, held against the sample submission, with counts of what differs."""
+"""Picture tables: every picture with its id and label, held against the sample submission, differences counted."""
 
 import os
 import re
@@ -68,7 +68,7 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
         competition: where labels are.
         raw: the folder of its data.
         sample: from `read_sample`.
-        memory: a JSON file that remembers digests and dimensions by path, size and time, so that a second call is quick.
+        memory: a JSON file that remembers digests and dimensions by path, size and time of change.
 
     Raises:
         StarshiftError: what cannot be trained on, with counts.

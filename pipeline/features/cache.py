@@ -84,7 +84,7 @@ def strays() -> list[Path]:
     left = []
     for kind in ("pixels", "features"):
         for folder in paths.cache_folder(kind).glob("*"):
-            left += [path for path in folder.glob(".*.partial")]
+            left += list(folder.glob(".*.partial"))
             left += [path for path in folder.glob("*.npy") if not path.with_suffix(".json").exists()]
     return left
 

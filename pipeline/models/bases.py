@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from pipeline import paths
@@ -113,8 +113,8 @@ def weights_digest(base: Base) -> str:
     return _digest(path, status.st_size, status.st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
-def _digest(path: Path, size: int, modified: int) -> str:  # noqa: ARG001 - they are the key of the memory
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
     return sha256_of_file(path)
 
 

@@ -1,4 +1,4 @@
-"""The live extractor: uint8 pictures in, float32 features out, preprocessing inside. The only place that rescales pixels."""
+"""The live extractor: uint8 pictures in, float32 features out. The only place that rescales pixels."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""The classifier put on features: a few matrices, so that it predicts without Keras and goes into a Keras model as it is."""
+"""The classifier put on features: a few matrices, so that it predicts without Keras and fits into a Keras model."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The whole model: live bases, the heads of all folds on them, their mean. Handed over only when it predicts the same."""
+"""The whole model: live bases, the heads of all folds, their mean. Handed over only when it predicts the same."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 def whole_model(bases: Sequence[Base], heads: Sequence[Head]) -> Any:
-    """A keras.Model from uint8 pictures, one input a distinct size, to the mean probabilities (n, classes) of the heads.
+    """A keras.Model from uint8 pictures, one input a distinct size, to the heads' mean probabilities (n, classes).
 
     Args:
         bases: in the order in which their features are concatenated.

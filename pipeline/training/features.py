@@ -34,6 +34,7 @@ class Trained:
 
 def train(
     recipe: Recipe,
+    *,
     train_features: Mapping[str, np.ndarray],
     test_features: Mapping[str, np.ndarray],
     labels: np.ndarray,

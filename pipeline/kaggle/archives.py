@@ -1,0 +1,198 @@
+"""Archives, zip or 7z, told by their content: checked, unpacked safely, and the archives inside them too."""
+
+import errno
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import py7zr
+from tqdm import tqdm
+
+from pipeline.errors import StarshiftError
+
+ABSURD_RATIO = 100
+ABSURD_BYTES = 1 << 30
+DEPTH = 3
+JUNK = ("__MACOSX/", ".DS_Store")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file in an archive: its name, its size unpacked, and whether it is a plain file."""
+
+    name: str
+    bytes: int
+    plain: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was unpacked."""
+
+    members: int
+    bytes: int
+
+
+def kind(path: Path) -> str | None:
+    """`zip`, `7z` or None, by the first bytes."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        return "zip"
+    return "7z" if head == b"7z\xbc\xaf\x27\x1c" else None
+
+
+def check(archive: Path) -> None:
+    """Reads the whole archive and holds it against its checksums.
+
+    Raises:
+        StarshiftError: it is damaged, or no archive.
+    """
+    found = kind(archive) if archive.is_file() else None
+    damage = f"no archive but {archive.stat().st_size} bytes of something else" if archive.is_file() else "no such file"
+    try:
+        if found == "zip":
+            with zipfile.ZipFile(archive) as opened:
+                damage = opened.testzip() or ""
+        elif found == "7z":
+            with py7zr.SevenZipFile(archive) as opened:
+                damage = opened.testzip() or ""
+    except Exception as error:
+        damage = f"{type(error).__name__}: {error}"
+    if damage:
+        raise StarshiftError(
+            f"{archive.name} is damaged.",
+            expected="a whole zip or 7z archive",
+            received=damage,
+            remedy="download it again",
+        )
+
+
+def unpack(archive: Path, folder: Path) -> Summary:
+    """Unpacks an archive, and the archives in it, into a folder.
+
+    Raises:
+        StarshiftError: unsafe members, an absurd expansion, a full disk, files that would overwrite each other.
+    """
+    try:
+        members, size = _unpack(archive, folder)
+        for _ in range(DEPTH):
+            inner = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_inner(path)]
+            for path in inner:
+                more, bytes_more = _unpack_inner(path)
+                members, size = members + more - 1, size + bytes_more
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise full_disk(folder) from error
+        raise
+    return Summary(members, size)
+
+
+def full_disk(folder: Path, needed: int = 0) -> StarshiftError:
+    """The error for a disk without room."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    return StarshiftError(
+        "The disk is full.",
+        expected=f"room for {needed / 1e9:.2f} GB in {folder}" if needed else f"room in {folder}",
+        received=f"{shutil.disk_usage(place).free / 1e9:.2f} GB free",
+        remedy="free some room, `invoke cache --prune KEY` helps, or set STARSHIFT_HOME to a larger disk",
+    )
+
+
+def _is_inner(path: Path) -> bool:
+    """Whether an unpacked file is an archive that is meant to be unpacked."""
+    return path.suffix.lower() in (".zip", ".7z") and kind(path) is not None
+
+
+def _unpack_inner(path: Path) -> tuple[int, int]:
+    """Unpacks an archive that lies in the data, beside it, or in a folder of its name if it holds loose files."""
+    tops = {PurePosixPath(member.name).parts[0] for member in listing(path)}
+    folder = path.parent if len(tops) == 1 else path.with_suffix("")
+    set_aside = path.with_name(f".{path.name}.archive")
+    path.rename(set_aside)
+    result = _unpack(set_aside, folder)
+    set_aside.unlink()
+    return result
+
+
+def listing(archive: Path) -> list[Member]:
+    """The files in an archive, junk left out."""
+    try:
+        if kind(archive) == "7z":
+            with py7zr.SevenZipFile(archive) as opened:
+                if opened.needs_password():
+                    raise _refused(archive, "it is encrypted")
+                found = [
+                    Member(entry.filename, entry.uncompressed, not getattr(entry, "is_symlink", False))
+                    for entry in opened.list()
+                    if not entry.is_directory
+                ]
+        else:
+            with zipfile.ZipFile(archive) as opened:
+                if any(entry.flag_bits & 1 for entry in opened.infolist()):
+                    raise _refused(archive, "it is encrypted")
+                found = [
+                    Member(
+                        entry.orig_filename,
+                        entry.file_size,
+                        stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG),
+                    )
+                    for entry in opened.infolist()
+                    if not entry.is_dir()
+                ]
+    except (zipfile.BadZipFile, py7zr.exceptions.ArchiveError) as error:
+        raise StarshiftError(f"{archive.name} is damaged.", received=str(error), remedy="download it again") from error
+    return [member for member in found if not member.name.startswith(JUNK[0]) and not member.name.endswith(JUNK[1])]
+
+
+def _refused(archive: Path, reason: str) -> StarshiftError:
+    return StarshiftError(
+        f"{archive.name} is not unpacked: {reason}.",
+        expected="plain files inside the folder",
+        received=reason,
+        remedy="take the archive from Kaggle itself",
+    )
+
+
+def _refuse(archive: Path, members: Sequence[Member], folder: Path) -> None:
+    """Refuses an archive with unsafe members before anything is written."""
+    for member in members:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name or "\0" in member.name:
+            raise _refused(archive, f"the member {member.name!r} leaves the folder")
+        if not member.plain:
+            raise _refused(archive, f"the member {member.name!r} is a link or a device")
+        if (folder / path).exists():
+            raise _refused(archive, f"the member {member.name!r} is there already")
+    if len({member.name for member in members}) < len(members):
+        raise _refused(archive, "two members have one name")
+    total = sum(member.bytes for member in members)
+    if total > ABSURD_BYTES and total > ABSURD_RATIO * archive.stat().st_size:
+        raise _refused(
+            archive, f"it would grow to {total / 1e9:.1f} GB, {total // archive.stat().st_size} times its size"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if total > shutil.disk_usage(folder).free:
+        raise full_disk(folder, total)
+
+
+def _unpack(archive: Path, folder: Path) -> tuple[int, int]:
+    """Unpacks one archive. Returns the number of its files and their bytes."""
+    members = listing(archive)
+    _refuse(archive, members, folder)
+    names = [member.name for member in members]
+    if kind(archive) == "7z":
+        with py7zr.SevenZipFile(archive) as opened:
+            opened.extract(folder, targets=names)
+    else:
+        with zipfile.ZipFile(archive) as opened:
+            for name in tqdm(names, desc=f"unpack {archive.name}", unit="file", disable=None, leave=False):
+                opened.extract(name, folder)
+    written = sum(os.stat(folder / name).st_size for name in names)
+    if written > sum(member.bytes for member in members):
+        raise _refused(archive, "it holds more than it says")
+    return len(members), written
