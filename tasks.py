@@ -72,7 +72,7 @@ def number(text: Any, flag: str) -> int | None:
         "resplit": "make new folds",
     },
 )
-def run(  # noqa: PLR0917 - invoke passes flags by name
+def run(
     _: Context,
     comp: str | None = None,
     base: Any = None,
@@ -160,7 +160,7 @@ def show(
 
 
 @task(positional=[], auto_shortflags=False, iterable=["base", "view"], help={"comp": COMP, "base": BASE})
-def features(  # noqa: PLR0917
+def features(
     _: Context,
     comp: str | None = None,
     base: Any = None,

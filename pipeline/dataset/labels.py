@@ -92,7 +92,9 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
     tests = listing(test_folder, labels.suffix)
     ordered = _against_sample(sample, tests, warnings)
     classes = _classes(competition, sample, set(label_of.values()))
-    rows = [(identity, files[identity], label) for identity, label in label_of.items()]
+    rows: list[tuple[str, Path | None, str | None]] = [
+        (identity, files[identity], label) for identity, label in label_of.items()
+    ]
     rows += [(identity, tests.get(identity), None) for identity in ordered]
     table = _measured(rows, raw, memory)
     train = table.iloc[: len(label_of)].reset_index(drop=True)

@@ -18,10 +18,10 @@ from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
 from pipeline.models import bases
-from pipeline.models.engines import BATCH, ENGINES, Engine, KerasEngine, OpenVINOEngine, has_bfloat16, precision_of
+from pipeline.models.engines import ENGINES, Engine, KerasEngine, OpenVINOEngine, has_bfloat16, precision_of
 
 log = logging.getLogger(__name__)
-SAMPLE = 4 * BATCH
+SAMPLE = 64
 BFLOAT16_LIMIT = 0.02
 """Largest relative error (Frobenius norm, over the sample) of bfloat16 features against float32 that is accepted."""
 

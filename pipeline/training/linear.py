@@ -1,8 +1,8 @@
 """A linear softmax with L2 by full-batch L-BFGS, its strength chosen on the folds.
 
-For every fold the strengths are walked from strong to weak, each fit starting where the last one ended, until the
-held-out loss has risen for good. The strength with the lowest mean held-out loss is taken for all folds; it was chosen
-on those folds, so their score flatters it by a little (one number was chosen among about ten).
+The first fold walks the strengths from strong to weak, each fit starting where the last one ended, until the held-out
+loss rises; the other folds walk the neighbourhood of its best. The strength with the lowest mean held-out loss is
+taken for all folds; it was chosen on those folds, so their score flatters it by a little.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.models.heads import Head, softmax
+from pipeline.training.lbfgs import minimize
 
-STRENGTHS = tuple(10.0**exponent for exponent in np.arange(-2.0, -6.6, -0.5))
-PATIENCE = 2
+STRENGTHS = tuple(float(10.0**exponent) for exponent in np.arange(-3.0, -7.6, -0.5))
 ITERATIONS = 60
+TOLERANCE = 5e-4
+CURVATURE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,74 +46,102 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.mean(np.log(np.maximum(chosen, 1e-15))))
 
 
-class Softmax:
-    """The regularised loss of one fold, on standardised features.
+class Axes:
+    """Coordinates in which the loss is round: features standardised, then turned to their principal axes.
 
-    Minimises mean cross entropy + strength / 2 * |W|^2 (Bishop 2006, Pattern Recognition and Machine Learning,
-    section 4.3.4), where rows are standardised and divided by the square root of the width so that their mean
-    squared norm is 1 and a strength means the same for every base. The bias is not regularised. Two classes share
-    one logit, which is the sigmoid.
+    Rows are divided by the square root of the width, so that their mean squared norm is 1 and a strength means the
+    same for every base. A rotation changes neither the loss nor the L2 norm of the weights; along the axes the
+    curvature is about CURVATURE / classes times the variance plus the strength, which `Softmax` scales away.
 
     Args:
         features: (n, width) float32.
-        labels: (n,) int.
-        classes: how many there are.
     """
 
-    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    def __init__(self, features: np.ndarray) -> None:
         self.mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.scale = 1 / (np.sqrt(features.shape[1]) * np.maximum(features.std(axis=0), 1e-6)).astype(np.float32)
-        self.rows = (features - self.mean) * self.scale
-        self.labels = labels
+        rows = (features - self.mean) * self.scale
+        if len(rows) < features.shape[1]:
+            variance, axes = np.linalg.eigh(rows @ rows.T / len(rows))
+            kept = variance > 1e-7 * variance[-1]
+            variance = variance[kept]
+            axes = rows.T @ (axes[:, kept] / np.sqrt(variance * len(rows)))
+        else:
+            variance, axes = np.linalg.eigh(rows.T @ rows / len(rows))
+        self.variance = np.maximum(variance, 0).astype(np.float32)
+        self.turn = self.scale[:, None] * axes.astype(np.float32)
+
+    def rows(self, features: np.ndarray) -> np.ndarray:
+        """Features (n, width) in these coordinates, (n, axes) float32."""
+        return (features - self.mean) @ self.turn
+
+    def head(self, weights: np.ndarray, bias: np.ndarray) -> Head:
+        """The head on raw features of a head in these coordinates."""
+        raw = self.turn @ weights
+        return Head(((raw, bias - self.mean @ raw),))
+
+
+class Softmax:
+    """The regularised loss of one fold.
+
+    Minimises mean cross entropy + strength / 2 * |W|^2 (Bishop 2006, Pattern Recognition and Machine Learning,
+    section 4.3.4). The bias is not regularised. Two classes share one logit, which is the sigmoid.
+
+    Args:
+        rows: (n, axes) float32, from Axes.
+        labels: (n,) int.
+        classes: how many there are.
+        variance: of the rows along each axis.
+    """
+
+    def __init__(self, rows: np.ndarray, labels: np.ndarray, classes: int, variance: np.ndarray) -> None:
+        self.rows, self.labels, self.classes, self.variance = rows, labels, classes, variance
         self.fixed = 1 if classes == 2 else 0
-        self.shape = (features.shape[1] + 1, classes - self.fixed)
+        self.weights = np.zeros((rows.shape[1], classes - self.fixed), np.float32)
+        self.bias = np.zeros(classes - self.fixed, np.float32)
 
-    def logits(self, rows: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) of standardised rows; with two classes the first one's is 0."""
-        values = rows @ parameters[:-1] + parameters[-1]
-        return np.pad(values, ((0, 0), (self.fixed, 0)))
+    def full(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (axes, classes) and bias (classes,); with two classes the first one's are 0."""
+        return np.pad(self.weights, ((0, 0), (self.fixed, 0))), np.pad(self.bias, (self.fixed, 0))
 
-    def loss(self, flat: np.ndarray, strength: float) -> tuple[float, np.ndarray]:
-        """The loss and its gradient, as SciPy's L-BFGS wants them (float64)."""
-        parameters = flat.astype(np.float32).reshape(self.shape)
-        error = softmax(self.logits(self.rows, parameters))
-        value = cross_entropy(error, self.labels) + strength / 2 * float(np.vdot(parameters[:-1], parameters[:-1]))
-        error[np.arange(len(self.labels)), self.labels] -= 1
-        error = error[:, self.fixed :] / np.float32(len(self.labels))
-        gradient = np.empty(self.shape, np.float32)
-        gradient[:-1] = self.rows.T @ error + np.float32(strength) * parameters[:-1]
-        gradient[-1] = error.sum(axis=0)
-        return value, gradient.ravel().astype(np.float64)
+    def fit(self, strength: float) -> int:
+        """Moves the weights to the minimum for this strength. Returns the iterations that it took."""
+        unit = 1 / np.sqrt(self.variance * (CURVATURE / self.classes) + np.float32(strength))[:, None]
+        scaled = self.rows * unit[:, 0]
+        every = np.arange(len(self.labels))
 
-    def fit(self, start: np.ndarray, strength: float) -> tuple[np.ndarray, int]:
-        """The parameters (width + 1, columns) that minimise the loss, and the iterations that it took."""
-        from scipy.optimize import minimize
+        def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+            logits = scaled @ parameters[:-1] + parameters[-1]
+            error = softmax(np.pad(logits, ((0, 0), (1, 0))) if self.fixed else logits)
+            weights = parameters[:-1] * unit
+            value = cross_entropy(error, self.labels) + strength / 2 * float(np.vdot(weights, weights))
+            error[every, self.labels] -= 1
+            error = error[:, self.fixed :] / np.float32(len(self.labels))
+            gradient = np.empty_like(parameters)
+            gradient[:-1] = scaled.T @ error + np.float32(strength) * (weights * unit)
+            gradient[-1] = error.sum(axis=0)
+            return value, gradient
 
-        options = {"maxiter": ITERATIONS, "maxcor": 10, "gtol": 1e-5, "ftol": 1e-6}
-        found = minimize(self.loss, start.ravel(), args=(strength,), jac=True, method="L-BFGS-B", options=options)
-        return found.x.astype(np.float32).reshape(self.shape), int(found.nit)
-
-    def head(self, parameters: np.ndarray) -> Head:
-        """The head on raw features, the standardisation folded into it."""
-        weights = np.pad(parameters[:-1] * self.scale[:, None], ((0, 0), (self.fixed, 0)))
-        bias = np.pad(parameters[-1], (self.fixed, 0)) - self.mean @ weights
-        return Head(((weights, bias),))
+        start = np.concatenate([self.weights / unit, self.bias[None]])
+        found, iterations = minimize(loss, start, tolerance=TOLERANCE, iterations=ITERATIONS)
+        self.weights, self.bias = found[:-1] * unit, found[-1]
+        return iterations
 
 
-def walk(fold: Fold, classes: int, bar: Any) -> tuple[dict[float, Head], list[dict[str, Any]]]:
-    """One fold's heads along the strengths, and what each reached."""
-    objective = Softmax(fold.features, fold.labels, classes)
-    parameters = np.zeros(objective.shape)
-    heads, history, best, worse = {}, [], np.inf, 0
-    for strength in STRENGTHS:
-        parameters, iterations = objective.fit(parameters, strength)
-        heads[strength] = objective.head(parameters)
-        held = cross_entropy(heads[strength].probabilities(fold.held_features), fold.held_labels)
+def walk(
+    fold: Fold, strengths: Sequence[float], classes: int, axes: Axes
+) -> tuple[dict[float, Head], list[dict[str, Any]]]:
+    """One fold's heads along the strengths until the held-out loss rises, and what each reached."""
+    objective = Softmax(axes.rows(fold.features), fold.labels, classes, axes.variance)
+    held_rows = axes.rows(fold.held_features)
+    heads, history = {}, list[dict[str, Any]]()
+    for strength in strengths:
+        iterations = objective.fit(strength)
+        weights, bias = objective.full()
+        heads[strength] = axes.head(weights, bias)
+        held = cross_entropy(softmax(held_rows @ weights + bias), fold.held_labels)
         history.append({"fold": fold.number, "strength": strength, "iterations": iterations, "held_loss": held})
-        bar.update()
-        worse = worse + 1 if held > best else 0
-        best = min(best, held)
-        if worse == PATIENCE:
+        if len(strengths) == len(STRENGTHS) and len(history) > 1 and held > history[-2]["held_loss"]:
             break
     return heads, history
 
@@ -126,13 +156,17 @@ def fit(folds: Sequence[Fold], classes: int) -> tuple[list[Head], list[dict[str,
     Returns:
         The heads, and one record a fit: fold, strength, iterations, held_loss, chosen.
     """
-    walked, history = [], []
-    with tqdm(total=len(folds) * len(STRENGTHS), desc="linear head", unit="fit", disable=None, leave=False) as bar:
-        for fold in folds:
-            heads, records = walk(fold, classes, bar)
-            walked.append(heads)
-            history += records
-    shared = [strength for strength in STRENGTHS if all(strength in heads for heads in walked)]
+    walked, history = [], list[dict[str, Any]]()
+    strengths: Sequence[float] = STRENGTHS
+    for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
+        heads, records = walk(fold, strengths, classes, Axes(fold.features))
+        if strengths is STRENGTHS:
+            best = min(records, key=lambda record: record["held_loss"])["strength"]
+            place = STRENGTHS.index(best)
+            strengths = STRENGTHS[max(0, place - 1) : place + 2]
+        walked.append(heads)
+        history += records
+    shared = [strength for strength in strengths if all(strength in heads for heads in walked)]
 
     def mean_loss(strength: float) -> float:
         return float(np.mean([record["held_loss"] for record in history if record["strength"] == strength]))
