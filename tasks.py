@@ -18,6 +18,7 @@ def errors_shown() -> Iterator[None]:
     import os
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the default; said aloud, TensorFlow does not print about it
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for loud in ("openvino", "tensorflow", "absl", "h5py"):
         logging.getLogger(loud).setLevel(logging.ERROR)

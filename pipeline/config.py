@@ -4,8 +4,7 @@ Standard library only, so that the command line can read every competition at on
 """
 
 import re
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_json
@@ -217,16 +216,3 @@ class Competition:
     def fingerprint(self) -> str:
         """SHA-256 over every field that decides a run's result, as 64 hex digits."""
         return sha256_of_json(asdict(self))
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """A configuration as plain JSON values."""
-    return asdict(config)
-
-
-def recipe_from(values: dict[str, Any]) -> Recipe:
-    """The recipe in a run's config.json."""
-    known = {entry.name for entry in fields(Recipe)}
-    return Recipe(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known}
-    )

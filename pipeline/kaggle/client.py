@@ -73,7 +73,7 @@ def authenticated() -> Any:
     except SystemExit as error:
         raise StarshiftError(
             "Kaggle does not know who you are: there are no credentials.",
-            expected="KAGGLE_API_TOKEN, ~/.kaggle/access_token, ~/.kaggle/kaggle.json, or KAGGLE_USERNAME and KAGGLE_KEY",
+            expected="KAGGLE_API_TOKEN, ~/.kaggle/access_token or kaggle.json, or KAGGLE_USERNAME and KAGGLE_KEY",
             received="none of them, or a token that Kaggle does not accept",
             remedy=f"create a token at https://www.kaggle.com/settings, {BY_HAND}",
         ) from error

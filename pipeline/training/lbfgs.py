@@ -27,7 +27,7 @@ def minimize(
     Returns:
         The point, and the iterations that it took.
     """
-    point = start.astype(np.float32)
+    point: np.ndarray = start.astype(np.float32)
     value, gradient = loss(point)
     steps: list[np.ndarray] = []
     changes: list[np.ndarray] = []
