@@ -154,9 +154,8 @@ def show(
                 print(f"{section + ('.' + key if key else ''):<24} {value}")
         for text in competition.recipe.bases:
             resolved = parse(text, competition.recipe.size)
-            print(
-                f"{'base ' + resolved.name:<24} {resolved.size} px, cut {resolved.cut or 'none'}, {resolved.weights} weights"
-            )
+            words = f"{resolved.size} px, cut {resolved.cut or 'none'}, {resolved.weights} weights"
+            print(f"{'base ' + resolved.name:<24} {words}")
         print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")
 
 

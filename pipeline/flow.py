@@ -4,7 +4,7 @@ import contextlib
 import logging
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,15 @@ class Options:
 
 
 @contextlib.contextmanager
-def stage(name: str) -> Iterator[list[str]]:
-    """Times a stage and prints its line; the stage appends what it has to say."""
+def stage(name: str, otherwise: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
+    """Times a stage and prints its line; the stage appends what it has to say. `otherwise` is called when it fails."""
     started = time.perf_counter()
     words: list[str] = []
-    yield words
+    try:
+        yield words
+    except BaseException:
+        otherwise()
+        raise
     log.info("%-9s %6.1f s  %s", name, time.perf_counter() - started, "; ".join(words))
 
 
@@ -188,7 +192,8 @@ def run(competition: Competition, options: Options) -> Path:
         said.append(
             f"{computed:,} computed by {', '.join(e.choose(test_digests).engine for e in extractors)}, the rest cached"
         )
-    with stage("heads") as said:
+    assembly = assemble.Assembly(bases, folder)
+    with stage("heads", otherwise=assembly.stop) as said:
         trained = features.train(
             recipe,
             train_features=train_features,
@@ -201,7 +206,7 @@ def run(competition: Competition, options: Options) -> Path:
         results = measured(competition, data, trained)
         said.append(f"{competition.metric} {results['score']:.5f} ± {results['spread']:.5f} over {len(folds)} folds")
     with stage("model") as said:
-        difference = hand_over(bases, extractors, data, trained, folder)
+        difference = hand_over(assembly, bases, extractors, data, trained)
         said.append(f"live and cached predictions differ by at most {difference:.1e}")
     test = np.tile(metrics.prior(data.labels, len(data.pictures.classes)), (len(readable), 1)).astype(np.float32)
     test[readable] = trained.test
@@ -239,18 +244,15 @@ def measured(competition: Competition, data: Data, trained: features.Trained) ->
 
 
 def hand_over(
-    bases: list[Base], extractors: list[Extractor], data: Data, trained: features.Trained, folder: Path
+    assembly: assemble.Assembly, bases: list[Base], extractors: list[Extractor], data: Data, trained: features.Trained
 ) -> float:
-    """Builds the live model, holds it against the cached features on a few pictures, and saves it."""
+    """Puts the heads on the live bases, and holds that model against the cached features on a few pictures."""
     digests = list(data.pictures.train["sha256"][:HAND_OVER_PICTURES])
     cached = extract(extractors, digests, ("plain",))["plain"]
     expected = np.mean([head.probabilities(cached) for head in trained.heads], axis=0)
     shown = {base.size: pixels.read(pixels.pixel_store(base.size), digests, data.files) for base in bases}
     used = {precision_of(extractor.choose(digests).engine) for extractor in extractors}
-    model = assemble.whole_model(bases, trained.heads)
-    difference = assemble.hand_over(model, shown, expected, "bfloat16" if "bfloat16" in used else "float32")
-    assemble.save(model, folder / "model.keras")
-    return difference
+    return assembly.finish(trained.heads, shown, expected, "bfloat16" if "bfloat16" in used else "float32")
 
 
 def finish(

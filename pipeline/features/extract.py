@@ -40,8 +40,8 @@ class Extractor:
     def choose(self, digests: Sequence[str]) -> choice.Choice:
         """The engine's choice; measured on the first of these pictures where it is not known."""
         if self._choice is None:
-            sample = pixels.read(self.store, sorted(digests)[: choice.SAMPLE], self.files)
-            self._choice = choice.choose(self.base, sample, self.wanted)
+            first = list(digests)[: choice.SAMPLE]
+            self._choice = choice.choose(self.base, lambda: pixels.read(self.store, first, self.files), self.wanted)
         return self._choice
 
     def features(self, digests: Sequence[str], view: str) -> np.ndarray:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -79,12 +80,12 @@ def has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def choose(base: bases.Base, sample: np.ndarray, wanted: str = "auto") -> Choice:
+def choose(base: bases.Base, sample: Callable[[], np.ndarray], wanted: str = "auto") -> Choice:
     """The engine for a base: the one asked for, the one remembered, or the fastest one measured now.
 
     Args:
         base: what is to be run.
-        sample: pictures (n, size, size, 3) uint8 to measure on, n >= 1.
+        sample: gives pictures (n, size, size, 3) uint8 to measure on, n >= 1; asked only when they are needed.
         wanted: `auto` or one of ENGINES.
 
     Raises:
@@ -96,7 +97,7 @@ def choose(base: bases.Base, sample: np.ndarray, wanted: str = "auto") -> Choice
         if wanted == "openvino-bf16" and not has_bfloat16():
             raise StarshiftError("This processor has no bfloat16.", remedy="--engine openvino")
         if wanted != "keras" and not (folder_of(base) / "network.xml").exists():
-            _export(base, sample)
+            _export(base, sample())
         return Choice(engine=wanted)
     if has_gpu():
         return Choice(engine="keras")
@@ -104,7 +105,7 @@ def choose(base: bases.Base, sample: np.ndarray, wanted: str = "auto") -> Choice
     remembered = read_json(folder_of(base) / "engine.json")
     if remembered and remembered.pop("machine") == here:
         return Choice(**remembered)
-    choice = _measure(base, sample)
+    choice = _measure(base, sample())
     write_json(folder_of(base) / "engine.json", {"machine": here, **vars(choice)})
     return choice
 

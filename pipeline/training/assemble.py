@@ -1,11 +1,17 @@
 """The whole model: live bases, the heads of all folds, their mean. Handed over only when it predicts the same."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.models.bases import Base
 from pipeline.models.heads import Head
@@ -14,24 +20,88 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Largest difference of a probability between the live model and the cached features, by the features' precision."""
 
 
-def whole_model(bases: Sequence[Base], heads: Sequence[Head]) -> Any:
+class Assembly:
+    """The live model, built in a process of its own while the heads are still being trained.
+
+    TensorFlow takes seconds to import and a gigabyte; so it takes them beside the training, and not here.
+
+    Args:
+        bases: in the order in which their features are concatenated.
+        folder: the run's; model.keras is written there.
+    """
+
+    def __init__(self, bases: Sequence[Base], folder: Path) -> None:
+        self.folder = folder
+        self.work = folder / "assembly.npz"
+        python_path = os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "pipeline.training.assemble",
+                json.dumps([asdict(base) for base in bases]),
+                str(folder),
+            ],
+            env={**os.environ, "PYTHONPATH": python_path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(
+        self, heads: Sequence[Head], pixels: Mapping[int, np.ndarray], expected: np.ndarray, precision: str
+    ) -> float:
+        """Puts the heads on, compares and saves. Arguments and errors as in `hand_over`."""
+        arrays = {
+            f"head-{h}-{k}-{p}": a
+            for h, head in enumerate(heads)
+            for k, pair in enumerate(head.layers)
+            for p, a in enumerate(pair)
+        }
+        arrays |= {f"pixels-{size}": values for size, values in pixels.items()}
+        np.savez(self.work, expected=expected, **arrays)  # type: ignore[arg-type]
+        output, errors = self.process.communicate(f"{precision}\n")
+        self.work.unlink()
+        answer = (
+            json.loads(output.splitlines()[-1]) if output.strip() else {"error": [errors.strip()[-2000:], "", "", ""]}
+        )
+        if "error" in answer:
+            message, wanted, received, remedy = answer["error"]
+            raise StarshiftError(message, expected=wanted, received=received, remedy=remedy)
+        return float(answer["difference"])
+
+    def stop(self) -> None:
+        """Ends the process, if it still runs."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def whole_model(bases: Sequence[Base], heads: Sequence[Head], extractors: Sequence[Any] | None = None) -> Any:
     """A keras.Model from uint8 pictures, one input a distinct size, to the heads' mean probabilities (n, classes).
 
     Args:
         bases: in the order in which their features are concatenated.
         heads: one a fold.
+        extractors: built before; None builds them.
     """
     import keras
 
-    from pipeline.models.extractor import build_extractor
-
     sizes = sorted({base.size for base in bases})
     inputs = {size: keras.Input((size, size, 3), dtype="uint8", name=f"pixels_{size}") for size in sizes}
-    parts = [build_extractor(base)(inputs[base.size]) for base in bases]
+    pairs = zip(bases, extractors or build(bases), strict=True)
+    parts = [extractor(inputs[base.size]) for base, extractor in pairs]
     features = keras.layers.Concatenate(name="features")(parts) if len(parts) > 1 else parts[0]
     outputs = [head.on(features, f"fold{number}") for number, head in enumerate(heads)]
     mean = keras.layers.Average(name="probabilities")(outputs) if len(outputs) > 1 else outputs[0]
     return keras.Model([inputs[size] for size in sizes], mean, name="starshift")
+
+
+def build(bases: Sequence[Base]) -> list[Any]:
+    """The live extractors of the bases."""
+    from pipeline.models.extractor import build_extractor
+
+    return [build_extractor(base) for base in bases]
 
 
 def hand_over(model: Any, pixels: Mapping[int, np.ndarray], expected: np.ndarray, precision: str) -> float:
@@ -66,3 +136,37 @@ def save(model: Any, path: Path) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """The process of Assembly: builds the bases, waits for the heads, answers in JSON."""
+    bases = [Base(**values) for values in json.loads(sys.argv[1])]
+    folder = Path(sys.argv[2])
+    try:
+        extractors = build(bases)
+        precision = sys.stdin.readline().strip()
+        if not precision:  # the run has ended without heads
+            return
+        with np.load(folder / "assembly.npz") as stored:
+            heads = _heads(stored)
+            pixels = {base.size: stored[f"pixels-{base.size}"] for base in bases}
+            model = whole_model(bases, heads, extractors)
+            difference = hand_over(model, pixels, stored["expected"], precision)
+        save(model, folder / "model.keras")
+        answer: dict[str, Any] = {"difference": difference}
+    except StarshiftError as error:
+        answer = {"error": [error.message, error.expected, error.received, error.remedy]}
+    print(json.dumps(answer))
+
+
+def _heads(stored: Any) -> list[Head]:
+    """The heads that Assembly.finish stored."""
+    layers: dict[int, dict[int, list[np.ndarray]]] = {}
+    for name in sorted(key for key in stored.files if key.startswith("head-")):
+        _, head, layer, _ = name.split("-")
+        layers.setdefault(int(head), {}).setdefault(int(layer), []).append(stored[name])
+    return [Head(tuple((w, b) for _, (w, b) in sorted(found.items()))) for _, found in sorted(layers.items())]
+
+
+if __name__ == "__main__":
+    main()

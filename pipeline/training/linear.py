@@ -1,8 +1,8 @@
 """A linear softmax with L2 by full-batch L-BFGS, its strength chosen on the folds.
 
 The first fold walks the strengths from strong to weak, each fit starting where the last one ended, until the held-out
-loss rises; the other folds come down in larger steps and walk the neighbourhood of its best. The strength with the lowest mean held-out loss is
-taken for all folds; it was chosen on those folds, so their score flatters it by a little.
+loss rises; the other folds come down in larger steps and walk the neighbourhood of its best. The strength with the
+lowest mean held-out loss is taken for all folds; it was chosen on those folds, so their score flatters it by a little.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,8 @@ class Axes:
 
     Rows are divided by the square root of the width, so that their mean squared norm is 1 and a strength means the
     same for every base. A rotation changes neither the loss nor the L2 norm of the weights; along the axes the
-    curvature is about CURVATURE / classes times the variance plus the strength, which `Softmax` scales away.
+    curvature is about CURVATURE / classes times the variance plus the strength, which `Softmax` scales away. All folds
+    share the first one's axes: they depend on no label.
 
     Args:
         features: (n, width) float32.
@@ -143,7 +144,7 @@ def walk(
         heads[strength] = axes.head(weights, bias)
         held = cross_entropy(softmax(held_rows @ weights + bias), fold.held_labels)
         history.append({"fold": fold.number, "strength": strength, "iterations": iterations, "held_loss": held})
-        if len(strengths) == len(STRENGTHS) and len(history) > 1 and held > history[-2]["held_loss"]:
+        if len(history) > 1 and held > history[-2]["held_loss"]:
             break
     return heads, history
 
@@ -160,8 +161,9 @@ def fit(folds: Sequence[Fold], classes: int) -> tuple[list[Head], list[dict[str,
     """
     walked, history = [], list[dict[str, Any]]()
     strengths: Sequence[float] = STRENGTHS
+    axes = Axes(folds[0].features)
     for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
-        heads, records = walk(fold, strengths, classes, Axes(fold.features))
+        heads, records = walk(fold, strengths, classes, axes)
         if strengths is STRENGTHS:
             best = min(records, key=lambda record: record["held_loss"])["strength"]
             place = STRENGTHS.index(best)
