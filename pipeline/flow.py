@@ -4,7 +4,7 @@ import contextlib
 import logging
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,11 @@ class Options:
 
 
 @contextlib.contextmanager
-def stage(name: str, otherwise: Callable[[], None] = lambda: None) -> Iterator[list[str]]:
-    """Times a stage and prints its line; the stage appends what it has to say. `otherwise` is called when it fails."""
+def stage(name: str) -> Iterator[list[str]]:
+    """Times a stage and prints its line; the stage appends what it has to say."""
     started = time.perf_counter()
     words: list[str] = []
-    try:
-        yield words
-    except BaseException:
-        otherwise()
-        raise
+    yield words
     log.info("%-9s %6.1f s  %s", name, time.perf_counter() - started, "; ".join(words))
 
 
@@ -177,6 +173,23 @@ def run(competition: Competition, options: Options) -> Path:
     if not set(folds) <= set(range(recipe.folds)):
         raise StarshiftError("There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=str(folds))
     bases = [parse(text, recipe.size) for text in recipe.bases]
+    assembly = assemble.Assembly(bases)
+    try:
+        return _run(competition, options, bases, folds, assembly, started)
+    finally:
+        assembly.stop()
+
+
+def _run(
+    competition: Competition,
+    options: Options,
+    bases: list[Base],
+    folds: tuple[int, ...],
+    assembly: assemble.Assembly,
+    started: float,
+) -> Path:
+    """The stages of `run`, once its arguments are known to be good."""
+    recipe = competition.recipe
     data = prepare(competition, bases, options)
     decides = {"competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine}
     suffix = "-debug" if options.debug else ""
@@ -192,8 +205,7 @@ def run(competition: Competition, options: Options) -> Path:
         said.append(
             f"{computed:,} computed by {', '.join(e.choose(test_digests).engine for e in extractors)}, the rest cached"
         )
-    assembly = assemble.Assembly(bases, folder)
-    with stage("heads", otherwise=assembly.stop) as said:
+    with stage("heads") as said:
         trained = features.train(
             recipe,
             train_features=train_features,
@@ -206,7 +218,7 @@ def run(competition: Competition, options: Options) -> Path:
         results = measured(competition, data, trained)
         said.append(f"{competition.metric} {results['score']:.5f} ± {results['spread']:.5f} over {len(folds)} folds")
     with stage("model") as said:
-        difference = hand_over(assembly, bases, extractors, data, trained)
+        difference = hand_over(assembly, folder, extractors, data, trained)
         said.append(f"live and cached predictions differ by at most {difference:.1e}")
     test = np.tile(metrics.prior(data.labels, len(data.pictures.classes)), (len(readable), 1)).astype(np.float32)
     test[readable] = trained.test
@@ -244,15 +256,15 @@ def measured(competition: Competition, data: Data, trained: features.Trained) ->
 
 
 def hand_over(
-    assembly: assemble.Assembly, bases: list[Base], extractors: list[Extractor], data: Data, trained: features.Trained
+    assembly: assemble.Assembly, folder: Path, extractors: list[Extractor], data: Data, trained: features.Trained
 ) -> float:
     """Puts the heads on the live bases, and holds that model against the cached features on a few pictures."""
     digests = list(data.pictures.train["sha256"][:HAND_OVER_PICTURES])
     cached = extract(extractors, digests, ("plain",))["plain"]
     expected = np.mean([head.probabilities(cached) for head in trained.heads], axis=0)
-    shown = {base.size: pixels.read(pixels.pixel_store(base.size), digests, data.files) for base in bases}
+    shown = {e.base.size: pixels.read(e.store, digests, data.files) for e in extractors}
     used = {precision_of(extractor.choose(digests).engine) for extractor in extractors}
-    return assembly.finish(trained.heads, shown, expected, "bfloat16" if "bfloat16" in used else "float32")
+    return assembly.finish(folder, trained.heads, shown, expected, "bfloat16" if "bfloat16" in used else "float32")
 
 
 def finish(

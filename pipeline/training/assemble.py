@@ -27,12 +27,9 @@ class Assembly:
 
     Args:
         bases: in the order in which their features are concatenated.
-        folder: the run's; model.keras is written there.
     """
 
-    def __init__(self, bases: Sequence[Base], folder: Path) -> None:
-        self.folder = folder
-        self.work = folder / "assembly.npz"
+    def __init__(self, bases: Sequence[Base]) -> None:
         python_path = os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             [
@@ -50,9 +47,14 @@ class Assembly:
         )
 
     def finish(
-        self, heads: Sequence[Head], pixels: Mapping[int, np.ndarray], expected: np.ndarray, precision: str
+        self,
+        folder: Path,
+        heads: Sequence[Head],
+        pixels: Mapping[int, np.ndarray],
+        expected: np.ndarray,
+        precision: str,
     ) -> float:
-        """Puts the heads on, compares and saves. Arguments and errors as in `hand_over`."""
+        """Puts the heads on, compares as `hand_over` does, and saves the model as model.keras in the run's folder."""
         arrays = {
             f"head-{h}-{k}-{p}": a
             for h, head in enumerate(heads)
@@ -60,9 +62,10 @@ class Assembly:
             for p, a in enumerate(pair)
         }
         arrays |= {f"pixels-{size}": values for size, values in pixels.items()}
-        np.savez(self.work, expected=expected, **arrays)  # type: ignore[arg-type]
-        output, errors = self.process.communicate(f"{precision}\n")
-        self.work.unlink()
+        work = folder / "assembly.npz"
+        np.savez(work, expected=expected, **arrays)  # type: ignore[arg-type]
+        output, errors = self.process.communicate(json.dumps([precision, str(folder)]) + "\n")
+        work.unlink()
         answer = (
             json.loads(output.splitlines()[-1]) if output.strip() else {"error": [errors.strip()[-2000:], "", "", ""]}
         )
@@ -141,12 +144,13 @@ def save(model: Any, path: Path) -> None:
 def main() -> None:
     """The process of Assembly: builds the bases, waits for the heads, answers in JSON."""
     bases = [Base(**values) for values in json.loads(sys.argv[1])]
-    folder = Path(sys.argv[2])
     try:
         extractors = build(bases)
-        precision = sys.stdin.readline().strip()
-        if not precision:  # the run has ended without heads
+        order = sys.stdin.readline()
+        if not order:  # the run has ended without heads
             return
+        precision, place = json.loads(order)
+        folder = Path(place)
         with np.load(folder / "assembly.npz") as stored:
             heads = _heads(stored)
             pixels = {base.size: stored[f"pixels-{base.size}"] for base in bases}
