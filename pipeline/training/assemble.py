@@ -37,7 +37,6 @@ class Assembly:
                 "-m",
                 "pipeline.training.assemble",
                 json.dumps([asdict(base) for base in bases]),
-                str(folder),
             ],
             env={**os.environ, "PYTHONPATH": python_path},
             stdin=subprocess.PIPE,
@@ -66,9 +65,8 @@ class Assembly:
         np.savez(work, expected=expected, **arrays)  # type: ignore[arg-type]
         output, errors = self.process.communicate(json.dumps([precision, str(folder)]) + "\n")
         work.unlink()
-        answer = (
-            json.loads(output.splitlines()[-1]) if output.strip() else {"error": [errors.strip()[-2000:], "", "", ""]}
-        )
+        lines = output.splitlines()
+        answer: Any = json.loads(lines[-1]) if lines else {"error": [errors.strip()[-2000:], "", "", ""]}
         if "error" in answer:
             message, wanted, received, remedy = answer["error"]
             raise StarshiftError(message, expected=wanted, received=received, remedy=remedy)
@@ -76,8 +74,9 @@ class Assembly:
 
     def stop(self) -> None:
         """Ends the process, if it still runs."""
-        self.process.kill()
-        self.process.communicate()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
 
 def whole_model(bases: Sequence[Base], heads: Sequence[Head], extractors: Sequence[Any] | None = None) -> Any:
