@@ -1,0 +1,50 @@
+"""What tests share: a home of their own, and pictures that they draw."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    """data/ and submissions/ in a folder of the test."""
+    monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return tmp_path / "home"
+
+
+def drawn(seed: int, width: int = 48, height: int = 40, tint: tuple[int, int, int] = (0, 0, 0)) -> np.ndarray:
+    """A smooth picture with some noise, (height, width, 3) uint8."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [
+        np.sin(x / random.uniform(4, 9) + random.uniform(0, 6)) + np.cos(y / random.uniform(4, 9)) for _ in range(3)
+    ]
+    values = 128 + 40 * np.stack(waves, axis=2) + np.array(tint) + random.normal(0, 4, (height, width, 3))
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def encoded(pixels: np.ndarray, kind: str = "JPEG", **options) -> bytes:
+    """The bytes of a picture file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
+
+
+def two_classes(folder: Path, each: int = 12, tests: int = 6) -> None:
+    """Class folders `blue` and `red` below train/, and test/, with pictures that a random network tells apart."""
+    for name, tint in (("blue", (-60, -30, 90)), ("red", (90, -30, -60))):
+        (folder / "train" / name).mkdir(parents=True)
+        for number in range(each):
+            data = encoded(drawn(number + 1000 * (name == "red"), tint=tint))
+            (folder / "train" / name / f"{number}.jpg").write_bytes(data)
+    (folder / "test").mkdir()
+    for number in range(tests):
+        tint = (-60, -30, 90) if number % 2 else (90, -30, -60)
+        (folder / "test" / f"{number}.jpg").write_bytes(encoded(drawn(5000 + number, tint=tint)))

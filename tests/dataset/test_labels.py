@@ -1,0 +1,137 @@
+"""Picture tables of every layout, and what is said when files, labels and sample differ."""
+
+from dataclasses import replace
+
+import pytest
+
+import competitions
+from pipeline.config import Competition, Labels, Recipe
+from pipeline.dataset.labels import natural, picture_table
+from pipeline.dataset.sample import read_sample
+from pipeline.errors import StarshiftError
+from tests.conftest import drawn, encoded, two_classes
+
+JPEG = encoded(drawn(0))
+
+
+def put(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(JPEG)
+
+
+def table_of(competition, raw):
+    return picture_table(competition, raw, read_sample(competition, raw), raw.parent / "memory.json")
+
+
+def small(name):
+    found = competitions.find(name)
+    return replace(found, recipe=Recipe(folds=2))
+
+
+@pytest.fixture
+def raw(tmp_path):
+    (tmp_path / "raw").mkdir()
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def dogs(raw):
+    put(raw, [f"train/{name}.jpg" for name in "abcd"] + ["test/y.jpg", "test/x.jpg"])
+    (raw / "labels.csv").write_text("id,breed\na,pug\nb,boxer\nc,pug\nd,boxer\n")
+    (raw / "sample_submission.csv").write_text("id,boxer,pug\ny,.5,.5\nx,.5,.5\n")
+    return raw
+
+
+def test_dog_breed_labels_come_from_the_csv_and_tests_in_the_samples_order(dogs):
+    found = table_of(small("dog-breed"), dogs)
+    assert list(found.train["label"]) == ["pug", "boxer", "pug", "boxer"]
+    assert list(found.test["id"]) == ["y", "x"] and found.classes == ["boxer", "pug"] and not found.warnings
+
+
+def test_invasive_species_tells_train_1_from_test_1(raw):
+    put(raw, [f"train/{n}.jpg" for n in range(1, 5)] + ["test/1.jpg"])
+    (raw / "train_labels.csv").write_text("name,invasive\n1,1\n2,0\n3,1\n4,0\n")
+    (raw / "sample_submission.csv").write_text("name,invasive\n1,0.5\n")
+    found = table_of(small("invasive-species"), raw)
+    assert found.train["path"][0] == "train/1.jpg" and found.test["path"][0] == "test/1.jpg"
+
+
+def test_plant_seedlings_labels_are_folders_and_ids_keep_their_suffix(raw):
+    put(raw, [f"train/{name}/{n}.png" for name in ("Fat Hen", "Maize") for n in range(2)] + ["test/z.png"])
+    (raw / "sample_submission.csv").write_text("file,species\nz.png,Maize\n")
+    found = table_of(small("plant-seedlings"), raw)
+    assert set(found.train["label"]) == {"Fat Hen", "Maize"} and list(found.test["id"]) == ["z.png"]
+
+
+def test_dogs_vs_cats_labels_are_in_the_names(raw):
+    put(raw, [f"train/{name}.{n}.jpg" for name in ("cat", "dog") for n in range(2)] + ["test/10.jpg", "test/2.jpg"])
+    (raw / "sample_submission.csv").write_text("id,label\n2,0.5\n10,0.5\n")
+    found = table_of(small("dogs-vs-cats"), raw)
+    assert list(found.train["label"]) == ["cat", "cat", "dog", "dog"] and list(found.test["id"]) == ["2", "10"]
+
+
+def test_ones_own_class_folders_need_no_train_folder_and_no_test_folder(raw):
+    put(raw, [f"{name}/{n}.jpg" for name in ("left", "right") for n in range(2)])
+    own = Competition(name="own", data=str(raw), recipe=Recipe(folds=2))
+    found = table_of(own, raw)
+    assert found.classes == ["left", "right"] and len(found.test) == 0
+
+
+def test_a_row_without_a_picture_and_a_picture_without_a_row_are_counted(dogs):
+    put(dogs, ["train/e.jpg"])
+    with (dogs / "labels.csv").open("a") as file:
+        file.write("f,pug\n")
+    warnings = table_of(small("dog-breed"), dogs).warnings
+    assert warnings[0].startswith("1 rows") and "f" in warnings[0]
+    assert warnings[1].startswith("1 training pictures") and "e" in warnings[1]
+
+
+def test_a_missing_test_picture_keeps_its_row_and_an_extra_one_is_left_out(dogs):
+    (dogs / "test" / "x.jpg").rename(dogs / "test" / "w.jpg")
+    found = table_of(small("dog-breed"), dogs)
+    assert list(found.test["id"]) == ["y", "x"] and found.test["path"][1] == ""
+    assert any("MISSING" in warning for warning in found.warnings) and any("w" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("id,breed\na,pug\na,boxer\nb,pug\nc,boxer\n", "1 ids twice"),
+        ("id,breed\na,pug\nb,\nc,boxer\n", "1 without a label"),
+        ("id,species\na,pug\n", "other columns"),
+        ("id,breed\na,pug\nb,poodle\nc,pug\nd,poodle\n", "unknown: poodle"),
+        ("id,breed\nq,pug\nr,boxer\ns,pug\n", "have no picture"),
+        ("id,breed\na,pug\nb,pug\nc,pug\nd,boxer\n", "too few"),
+    ],
+)
+def test_labels_that_cannot_be_trusted_are_refused_with_counts(dogs, labels, words):
+    (dogs / "labels.csv").write_text(labels)
+    with pytest.raises(StarshiftError, match=words):
+        table_of(small("dog-breed"), dogs)
+
+
+def test_a_sample_that_names_an_id_twice_is_refused(dogs):
+    (dogs / "sample_submission.csv").write_text("id,boxer,pug\nx,.5,.5\nx,.5,.5\n")
+    with pytest.raises(StarshiftError, match="twice"):
+        read_sample(small("dog-breed"), dogs)
+
+
+def test_ids_keep_their_leading_zeros(dogs):
+    (dogs / "sample_submission.csv").write_text("id,boxer,pug\n007,.5,.5\n")
+    assert read_sample(small("dog-breed"), dogs).ids == ["007"]
+
+
+def test_numbers_in_names_sort_as_numbers():
+    assert sorted(["10", "9", "a2", "a10"], key=natural) == ["9", "10", "a2", "a10"]
+
+
+def test_the_table_is_remembered_and_a_changed_picture_is_read_again(tmp_path):
+    raw = tmp_path / "raw"
+    two_classes(raw, each=3)
+    own = Competition(name="own", data=str(raw), labels=Labels(), recipe=Recipe(folds=2))
+    before = table_of(own, raw)
+    (raw / "train" / "red" / "0.jpg").write_bytes(encoded(drawn(77, 20, 20)))
+    after = table_of(own, raw)
+    changed = before.train["sha256"] != after.train["sha256"]
+    assert list(after.train.loc[changed, "id"]) == ["red/0.jpg"] and list(after.train.loc[changed, "width"]) == [20]

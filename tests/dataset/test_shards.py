@@ -1,0 +1,72 @@
+"""Rows on disk: found by id, whole or not there, and added to without touching what is there."""
+
+import numpy as np
+import pytest
+
+from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
+
+
+def store_in(folder) -> RowStore:
+    return RowStore(folder, {"kind": "test", "size": 4})
+
+
+def add(store, ids, offset=0):
+    rows = np.arange(len(ids) * 3, dtype=np.float32).reshape(-1, 3) + offset
+    store.append(ids, rows, [row_digest(row) for row in rows])
+    return rows
+
+
+def test_the_key_of_a_store_is_golden(tmp_path):
+    assert store_in(tmp_path).key == "712b5f3fa0c869fb"
+
+
+def test_rows_come_back_in_the_order_asked_for(tmp_path):
+    first, second = add(store_in(tmp_path), ["a", "b"]), add(store_in(tmp_path), ["c"], 100)
+    read = store_in(tmp_path).read(["c", "a", "b", "a"])
+    assert (read == np.stack([second[0], first[0], first[1], first[0]])).all()
+
+
+def test_a_shard_without_its_sidecar_does_not_count(tmp_path):
+    store = store_in(tmp_path)
+    add(store, ["a"])
+    next(path for path in store.folder.glob("*.json") if path.stem != "spec").unlink()
+    assert store_in(tmp_path).missing(["a"]) == ["a"]
+
+
+def test_a_sidecar_without_its_array_does_not_count(tmp_path):
+    store = store_in(tmp_path)
+    add(store, ["a"])
+    next(store.folder.glob("*.npy")).unlink()
+    assert store_in(tmp_path).missing(["a"]) == ["a"]
+
+
+def test_a_damaged_row_is_noticed_and_becomes_missing(tmp_path):
+    store = store_in(tmp_path)
+    add(store, ["a", "b"])
+    path = next(store.folder.glob("*.npy"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    fresh = store_in(tmp_path)
+    with pytest.raises(DamagedShardError):
+        fresh.read(["a"])
+    assert fresh.missing(["a", "b"]) == ["a", "b"]
+
+
+def test_adding_rows_leaves_the_old_shards_as_they_were(tmp_path):
+    store = store_in(tmp_path)
+    add(store, ["a"])
+    before = {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
+    assert store.missing(["a", "b"]) == ["b"]
+    add(store, ["b"])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_unreadable_pictures_are_remembered_with_their_reason(tmp_path):
+    store_in(tmp_path).append([], np.empty(0, np.uint8), [], {"x": "truncated"})
+    fresh = store_in(tmp_path)
+    assert fresh.missing(["x"]) == [] and fresh.unreadable(["x"]) == {"x": "truncated"}
+
+
+def test_large_rows_make_small_shards():
+    assert shard_rows(5120) == 512 and shard_rows(800 * 800 * 3) == 52

@@ -1,0 +1,151 @@
+"""Downloads through the real client from a server on loopback: resume, faults, markers, and nothing half-unpacked."""
+
+import hashlib
+import shutil
+import zipfile
+from collections import namedtuple
+
+import pytest
+
+from pipeline import paths
+from pipeline.config import Competition
+from pipeline.errors import StarshiftError
+from pipeline.kaggle import client
+from pipeline.kaggle.fetch import fetch, status
+from tests.kaggle.server import Kaggle
+
+COMPETITION = Competition(name="pets", slug="pets-slug")
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def bundles(tmp_path):
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "pets-slug.zip", "w") as archive:
+        for number in range(40):
+            archive.writestr(f"train/{number}.jpg", hashlib.sha256(str(number).encode()).digest() * 2000)
+        archive.writestr("labels.csv", "id,label\n")
+    return folder
+
+
+@pytest.fixture
+def kaggle(bundles, tmp_path, monkeypatch):
+    import os
+
+    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
+        monkeypatch.delenv(name)
+    user = tmp_path / "user"
+    user.mkdir()
+    server = Kaggle(bundles)
+    for name, value in {
+        "HOME": str(user),
+        "KAGGLE_CONFIG_DIR": str(user),
+        "KAGGLE_USERNAME": "tester",
+        "KAGGLE_KEY": "0" * 32,
+        "HTTPS_PROXY": server.address,
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+    import kagglesdk.kaggle_env as env
+
+    monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.PROD, server.address)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def leftovers():
+    folder = paths.competition_folder("pets")
+    return [path.name for path in folder.glob("*") if path.name in ("raw", "raw.partial", "complete.json")]
+
+
+def test_a_download_is_unpacked_marked_and_not_asked_for_again(kaggle):
+    raw = fetch(COMPETITION)
+    assert len(list((raw / "train").iterdir())) == 40 and status(COMPETITION).startswith("ready (41 files")
+    asked = len(kaggle.requests)
+    assert fetch(COMPETITION) == raw and len(kaggle.requests) == asked
+    assert not (paths.competition_folder("pets") / "download").exists()
+
+
+def test_credentials_do_not_go_to_the_storage_and_nothing_leaves_the_machine(kaggle):
+    fetch(COMPETITION)
+    assert [kind for kind, _, _ in kaggle.requests].count("CONNECT") == 0
+    assert all(text.startswith("Basic ") for kind, _, text in kaggle.requests if kind == "POST")
+
+
+def test_a_broken_download_goes_on_where_it_stopped(kaggle):
+    kaggle.faults["cut"] = 1
+    raw = fetch(COMPETITION)
+    ranges = [text for kind, _, text in kaggle.requests if kind == "GET"]
+    assert ranges[0] == "" and ranges[1].startswith("bytes=")
+    assert (raw / "train" / "7.jpg").read_bytes() == hashlib.sha256(b"7").digest() * 2000
+
+
+def test_a_corrupted_archive_is_noticed_and_thrown_away(kaggle):
+    kaggle.faults["corrupt"] = 1
+    with pytest.raises(StarshiftError, match="damaged"):
+        fetch(COMPETITION)
+    assert leftovers() == []
+    assert fetch(COMPETITION).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [("401", "stale or wrong"), ("rules", "pets-slug/rules"), ("429", "less often"), ("500", "server has a fault")],
+)
+def test_each_refusal_has_its_own_words_and_leaves_nothing(kaggle, fault, words):
+    kaggle.faults[fault] = 99
+    with pytest.raises(StarshiftError, match=words):
+        fetch(COMPETITION)
+    assert leftovers() == []
+
+
+@pytest.mark.parametrize("fault", ["429", "500"])
+def test_a_passing_fault_is_tried_again(kaggle, fault):
+    kaggle.faults[fault] = 1
+    assert fetch(COMPETITION).is_dir()
+
+
+def test_a_wrong_slug_is_said_to_be_one(kaggle):
+    with pytest.raises(StarshiftError, match="no competition 'pets-slugg'"):
+        fetch(Competition(name="pets", slug="pets-slugg"))
+
+
+def test_no_network_is_said_to_be_none(kaggle, monkeypatch):
+    import kagglesdk.kaggle_env as env
+
+    monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.PROD, "http://127.0.0.1:9")
+    with pytest.raises(StarshiftError, match="cannot be reached"):
+        fetch(COMPETITION)
+
+
+def test_missing_credentials_name_the_page_to_get_them_and_the_way_without(kaggle, monkeypatch):
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    with pytest.raises(StarshiftError, match=r"kaggle.com/settings(.|\n)*--bundle"):
+        fetch(COMPETITION)
+
+
+def test_a_full_disk_is_said_to_be_full_and_nothing_is_half_unpacked(kaggle, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 10))
+    with pytest.raises(StarshiftError, match="disk is full"):
+        fetch(COMPETITION)
+    assert leftovers() == []
+
+
+def test_a_bundle_by_hand_needs_no_network_and_stays(bundles):
+    bundle = bundles / "pets-slug.zip"
+    before = bundle.read_bytes()
+    assert (fetch(COMPETITION, bundle=bundle) / "labels.csv").exists() and bundle.read_bytes() == before
+
+
+def test_force_replaces_the_data_only_by_whole_data(bundles):
+    bundle = bundles / "pets-slug.zip"
+    raw = fetch(COMPETITION, bundle=bundle)
+    bad = bundles / "bad.zip"
+    bad.write_bytes(bundle.read_bytes()[:5000])
+    with pytest.raises(StarshiftError, match="damaged"):
+        fetch(COMPETITION, bundle=bad, force=True)
+    assert (raw / "labels.csv").exists() and status(COMPETITION).startswith("ready")

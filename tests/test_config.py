@@ -1,0 +1,64 @@
+"""Configuration: bad values are refused with what was expected, and fingerprints do not move by themselves."""
+
+from dataclasses import replace
+
+import pytest
+
+import competitions
+from pipeline.config import Competition, Labels, Recipe
+from pipeline.errors import StarshiftError
+
+
+def test_a_recipe_refuses_an_unknown_view_and_says_which_there_are():
+    with pytest.raises(StarshiftError, match="flip-vertical"):
+        Recipe(views=("sideways",))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"head": "svm"}, {"bases": ()}, {"folds": 0}, {"size": 8}, {"seed": -1}, {"rung": "magic"}, {"holdout": 1.0}],
+)
+def test_a_recipe_refuses_what_cannot_be_trained(wrong):
+    with pytest.raises(StarshiftError, match="expected"):
+        Recipe(**wrong)
+
+
+def test_a_competition_has_either_a_slug_or_a_folder():
+    with pytest.raises(StarshiftError, match="one place"):
+        Competition(name="both", slug="a", data="b")
+
+
+def test_a_label_pattern_must_name_the_label():
+    with pytest.raises(StarshiftError, match="label"):
+        Labels(pattern=r"(cat|dog)\.\d+")
+
+
+def test_a_fingerprint_moves_with_the_recipe_and_only_then():
+    one = Competition(name="one", slug="one")
+    assert one.fingerprint() == Competition(name="one", slug="one").fingerprint()
+    assert one.fingerprint() != replace(one, recipe=replace(one.recipe, seed=1)).fingerprint()
+
+
+def test_the_four_competitions_are_found_by_name():
+    assert competitions.names() == ["dog-breed", "dogs-vs-cats", "invasive-species", "plant-seedlings"]
+    assert [competitions.find(name).name for name in competitions.names()] == competitions.names()
+
+
+def test_a_wrong_name_lists_the_right_ones():
+    with pytest.raises(StarshiftError, match="dogs-vs-cats"):
+        competitions.find("cats")
+
+
+def test_a_competition_file_outside_the_repository_takes_its_folder_from_its_own_place(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        'from pipeline.config import Competition\nCOMPETITION = Competition(name="mine", data="pictures")\n'
+    )
+    assert competitions.find(str(file)).data == str(tmp_path / "pictures")
+
+
+def test_a_competition_file_that_fails_is_named_with_its_error(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text("1 / 0\n")
+    with pytest.raises(StarshiftError, match="ZeroDivisionError"):
+        competitions.find(str(file))

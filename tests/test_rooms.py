@@ -1,0 +1,41 @@
+"""The rooms of the house: each imports only those above it."""
+
+import ast
+
+from pipeline.paths import REPOSITORY
+
+GROUND = {"config", "paths", "runs", "errors", "files"}
+ORDER = ["kaggle", "dataset", "models", "features", "training", "predict"]
+
+
+def imports_of(path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipeline"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+def test_a_room_imports_only_rooms_above_it():
+    for position, room in enumerate(ORDER):
+        for path in (REPOSITORY / "pipeline" / room).glob("*.py"):
+            allowed = GROUND | set(ORDER[: position + 1])
+            assert imports_of(path) <= allowed, f"{path.name} imports {imports_of(path) - allowed}"
+
+
+def test_the_ground_imports_no_room():
+    for name in GROUND:
+        assert imports_of(REPOSITORY / "pipeline" / f"{name}.py") <= GROUND
+
+
+def test_only_the_client_imports_kaggle():
+    importers = [
+        path.name
+        for path in (REPOSITORY / "pipeline").rglob("*.py")
+        if any(
+            isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("kaggle", "kagglesdk")
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    ]
+    assert importers == ["client.py"]
