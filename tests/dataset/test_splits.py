@@ -1,0 +1,71 @@
+"""Folds: stratified, written once, and the same picture never on both sides."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config import Recipe
+from pipeline.dataset import pixels, splits
+from pipeline.errors import StarshiftError
+from pipeline.files import sha256_of_file
+from tests.conftest import drawn, encoded
+
+
+def table(count=40, groups=None):
+    ids = [str(number) for number in range(count)]
+    return pd.DataFrame({"id": ids, "label": ["a", "b"] * (count // 2), "group": groups or ids})
+
+
+def test_every_fold_has_its_share_of_every_class():
+    found = table().assign(fold=splits.assign(table(), Recipe(folds=5)))
+    assert (found.groupby(["fold", "label"]).size() == 4).all()
+
+
+def test_a_hold_out_is_fold_zero_and_the_rest_is_always_trained_on():
+    found = splits.assign(table(), Recipe(folds=1, holdout=0.25))
+    assert (found == 0).sum() == 10 and set(found) == {-1, 0}
+
+
+def test_a_duplicate_never_crosses_folds():
+    groups = [str(number // 4 * 4 + number % 2) for number in range(40)]
+    found = table(groups=groups).assign(fold=splits.assign(table(groups=groups), Recipe(folds=4)))
+    assert (found.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_pictures_with_the_same_pixels_are_one_group_though_their_files_differ(tmp_path):
+    picture = drawn(1)
+    contents = [
+        encoded(picture, "PNG", compress_level=1),
+        encoded(picture, "PNG", compress_level=9),
+        encoded(drawn(2), "PNG"),
+    ]
+    for number, content in enumerate(contents):
+        (tmp_path / f"{number}.png").write_bytes(content)
+    names = ["0.png", "1.png", "2.png"]
+    digests = [sha256_of_file(tmp_path / name) for name in names]
+    store = pixels.pixel_store(32)
+    pixels.fill(store, dict(zip(digests, (tmp_path / name for name in names), strict=True)))
+    frame = pd.DataFrame({"id": names, "path": names, "sha256": digests})
+    assert splits.groups(frame, tmp_path, store) == ["0.png", "0.png", "2.png"]
+
+
+def test_folds_are_written_once_and_reused_until_a_new_split_is_asked_for(tmp_path):
+    recipe = Recipe(folds=4)
+    first = splits.load_or_make(table(), recipe, tmp_path)
+    path = tmp_path / splits.file_name(recipe)
+    path.write_text(path.read_text().replace("0,", "0,", 1))
+    turned = pd.read_csv(path).assign(fold=lambda frame: 3 - frame["fold"])
+    turned.to_csv(path, index=False)
+    assert (splits.load_or_make(table(), recipe, tmp_path) == 3 - first).all()
+    assert (splits.load_or_make(table(), recipe, tmp_path, again=True) == first).all()
+
+
+def test_pictures_that_the_file_does_not_know_are_an_error_that_names_the_remedy(tmp_path):
+    splits.load_or_make(table(20), Recipe(folds=2), tmp_path)
+    with pytest.raises(StarshiftError, match="--resplit"):
+        splits.load_or_make(table(40), Recipe(folds=2), tmp_path)
+
+
+def test_another_seed_is_another_split():
+    assert (splits.assign(table(), Recipe(split_seed=0)) != splits.assign(table(), Recipe(split_seed=1))).any()
+    assert np.array_equal(splits.assign(table(), Recipe(seed=0)), splits.assign(table(), Recipe(seed=1)))

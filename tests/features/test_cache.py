@@ -1,0 +1,91 @@
+"""The feature cache: golden keys, only what is missing is computed, and what is damaged is computed again."""
+
+import numpy as np
+import pytest
+
+from pipeline.dataset import pixels
+from pipeline.features import cache
+from pipeline.features.extract import Extractor
+from pipeline.files import sha256_of_file
+from pipeline.models.bases import parse
+from tests.conftest import drawn, encoded
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+BASE = parse("mobilenet_025@conv_pw_3_relu=none", 32)
+
+
+@pytest.fixture
+def files(tmp_path):
+    found = {}
+    for number in range(9):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(encoded(drawn(number)))
+        found[sha256_of_file(path)] = path
+    return found
+
+
+def extractor(files):
+    pixels.fill(pixels.pixel_store(32), files)
+    return Extractor(BASE, files, wanted="keras")
+
+
+def test_the_key_of_a_feature_set_is_golden_and_depends_on_the_pictures_and_their_order():
+    store = cache.feature_store(BASE, "plain", "float32")
+    key = cache.feature_set_key(store, ["a", "b"])
+    assert key == "c8d6ffca8bb5d7f7cbbf6eaf3b65051ffa0ede324b4f954c6dcb08f0573e43b9"
+    assert len({key, cache.feature_set_key(store, ["b", "a"]), cache.feature_set_key(store, ["a"])}) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("mobilenet_025@conv_pw_4_relu=none", 32, "plain", "float32"),
+        ("mobilenet_025@conv_pw_3_relu+max=none", 32, "plain", "float32"),
+        ("mobilenet_025@conv_pw_3_relu=none:1", 32, "plain", "float32"),
+        ("mobilenet_025@conv_pw_3_relu=none", 64, "plain", "float32"),
+        ("mobilenet_025@conv_pw_3_relu=none", 32, "flip", "float32"),
+        ("mobilenet_025@conv_pw_3_relu=none", 32, "plain", "bfloat16"),
+    ],
+)
+def test_everything_that_the_values_depend_on_moves_the_key(other):
+    text, size, view, precision = other
+    changed = cache.feature_store(parse(text, size), view, precision)
+    assert changed.key != cache.feature_store(BASE, "plain", "float32").key
+
+
+def test_features_are_computed_once_and_new_pictures_are_only_added(files):
+    digests = list(files)
+    first = extractor(files)
+    before = first.features(digests[:6], "plain")
+    second = extractor(files)
+    after = second.features(digests, "plain")
+    assert (first.computed, second.computed) == (6, 3) and (after[:6] == before).all()
+
+
+def test_a_damaged_shard_is_computed_again(files):
+    digests = list(files)
+    first = extractor(files)
+    before = first.features(digests, "plain")
+    shard = next(cache.feature_store(BASE, "plain", "float32").folder.glob("*.npy"))
+    shard.write_bytes(shard.read_bytes()[:-4] + b"\1\2\3\4")
+    second = extractor(files)
+    assert (second.features(digests, "plain") == before).all() and second.computed == 9
+
+
+def test_a_flipped_view_is_the_base_on_flipped_pixels(files):
+    digests = list(files)
+    found = extractor(files)
+    flipped = found._engine or found.features(digests, "plain") is not None and found._engine
+    pictures = pixels.pixel_store(32).read(digests)
+    assert np.allclose(found.features(digests, "flip"), flipped(np.ascontiguousarray(pictures[:, :, ::-1])))
+
+
+def test_the_cache_is_listed_verified_and_pruned(files):
+    extractor(files).features(list(files), "plain")
+    listed = cache.entries()
+    assert {entry.store.spec["kind"] for entry in listed} == {"pixels", "features"}
+    assert all(entry.rows == 9 and cache.verify(entry) == [] for entry in listed)
+    stray = listed[0].store.folder / ".x.npy.1.partial"
+    stray.write_bytes(b"half")
+    cache.prune([listed[0].store.key])
+    assert len(cache.entries()) == 1 and not stray.exists()

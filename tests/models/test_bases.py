@@ -1,0 +1,126 @@
+"""Bases: names are parsed, preprocessing is that of keras.applications, and cuts and weights are what they say."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from pipeline.errors import StarshiftError
+from pipeline.models import bases
+from pipeline.models.bases import Base, parse
+from pipeline.models.table import BASES
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+MODULES = {"tf": "mobilenet_v2", "torch": "densenet", "caffe": "resnet50", "none": "efficientnet_v2"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["xception", "inception_v3@mixed8+max", "resnet50=none", "vgg16@block4_pool+both=none:7", "mobilenet_025+max"],
+)
+def test_a_base_is_written_as_it_is_read(text):
+    assert str(parse(text, 64)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("resnet51", "resnet50"),
+        ("vgg16@block9", "block4_pool"),
+        ("vgg16+median", "avg | max | both"),
+        ("vgg16=/no/such/file.h5", "no weights file"),
+    ],
+)
+def test_a_wrong_part_of_a_base_lists_the_right_ones(text, words):
+    with pytest.raises(StarshiftError) as error:
+        parse(text)
+    assert words in str(error.value)
+
+
+def test_a_base_takes_its_own_size_unless_another_is_asked_for():
+    assert parse("xception").size == 299 and parse("xception", 128).size == 128
+
+
+def test_the_weights_file_is_the_one_of_the_nearest_trained_size(tmp_path):
+    assert bases.weights_path(parse("mobilenet_v2", 160)).name.endswith("1.0_160_no_top.h5")
+    assert bases.weights_path(parse("mobilenet_v2", 100)).name.endswith("1.0_224_no_top.h5")
+    assert bases.weights_path(parse("mobilenet_025")).name == "mobilenet_2_5_224_tf_no_top.h5"
+    assert bases.weights_path(parse("resnet50=none")) is None
+
+
+def test_weights_that_cannot_be_had_are_named_with_their_folder(tmp_path, monkeypatch):
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(StarshiftError) as error:
+        bases.weights_digest(parse("mobilenet_025", 128))
+    assert "mobilenet_2_5_128_tf_no_top.h5" in str(error.value) and str(tmp_path / "keras" / "models") in str(
+        error.value
+    )
+
+
+def test_a_weights_digest_moves_with_the_files_bytes(tmp_path):
+    file = tmp_path / "w.h5"
+    file.write_bytes(b"one")
+    first = bases.weights_digest(parse(f"vgg16={file}"))
+    file.write_bytes(b"other")
+    assert first != bases.weights_digest(parse(f"vgg16={file}"))
+
+
+@pytest.mark.parametrize("mode", MODULES)
+def test_preprocessing_is_that_of_keras_applications(mode):
+    import keras
+
+    from pipeline.models.extractor import preprocess
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    entry = keras.Input((8, 8, 3), dtype="uint8")
+    ours = keras.Model(entry, preprocess(entry, mode, "x"))(pixels)
+    theirs = importlib.import_module(f"keras.applications.{MODULES[mode]}").preprocess_input(pixels.astype(np.float32))
+    assert np.abs(np.asarray(ours) - theirs).max() < 1e-4
+
+
+def test_an_extractor_pools_average_and_maximum_at_its_cut():
+    from pipeline.models.extractor import build_extractor
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    cut = "conv_pw_3_relu"
+    average, largest, both = (
+        np.asarray(
+            build_extractor(Base(name="mobilenet_025", cut=cut, pooling=pooling, weights="none", size=64))(pixels)
+        )
+        for pooling in ("avg", "max", "both")
+    )
+    assert (both == np.concatenate([average, largest], axis=1)).all() and (largest >= average).all()
+
+
+def test_random_weights_are_the_same_for_a_seed_and_differ_between_seeds():
+    from pipeline.models.extractor import build_network
+
+    def first(weights):
+        return build_network(Base(name="mobilenet_025", weights=weights, size=32)).get_weights()[0]
+
+    assert (first("none:1") == first("none:1")).all() and (first("none:1") != first("none:2")).any()
+
+
+def test_an_extractor_is_the_same_after_saving(tmp_path):
+    import keras
+
+    from pipeline.models.extractor import build_extractor
+
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    model = build_extractor(Base(name="vgg16", cut="block2_pool", weights="none", size=32))
+    model.save(tmp_path / "m.keras")
+    assert np.allclose(model(pixels), keras.models.load_model(tmp_path / "m.keras")(pixels), atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASES)
+def test_every_base_of_the_table_is_as_the_table_says(name):
+    import keras
+
+    entry = BASES[name]
+    model = getattr(keras.applications, entry.builder)(
+        include_top=False, weights=None, input_shape=(96, 96, 3), **entry.arguments
+    )
+    assert model.output.shape[-1] == entry.width
+    assert set(entry.blocks) <= {layer.name for layer in model.layers}

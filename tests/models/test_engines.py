@@ -1,0 +1,48 @@
+"""Engines: they agree, the batch does not matter, and the choice is measured once and remembered."""
+
+import numpy as np
+import pytest
+
+from pipeline.errors import StarshiftError
+from pipeline.models import choice
+from pipeline.models.bases import parse
+from pipeline.models.engines import has_bfloat16
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+BASE = "mobilenet_025@conv_pw_3_relu=none"
+PIXELS = np.random.default_rng(0).integers(0, 256, (21, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STARSHIFT_HOME", str(tmp_path_factory.mktemp("home")))
+        base = parse(BASE, 32)
+        chosen = choice.choose(base, lambda: PIXELS)
+        names = ["keras", "openvino"] + (["openvino-bf16"] if has_bfloat16() else [])
+        engines = {name: choice.load(base, choice.Choice(engine=name)) for name in names}
+        again = choice.choose(base, lambda: pytest.fail("measured twice"))
+        yield chosen, again, engines
+
+
+def test_the_choice_is_the_fastest_that_is_near_enough_and_it_is_remembered(measured):
+    chosen, again, _ = measured
+    good = [name for name, error in chosen.relative_error.items() if error <= choice.BFLOAT16_LIMIT]
+    assert chosen.engine == max(good, key=lambda name: chosen.pictures_per_second[name])
+    assert again == chosen
+
+
+def test_openvino_in_float32_gives_what_keras_gives(measured):
+    _, _, engines = measured
+    assert np.allclose(engines["openvino"](PIXELS), engines["keras"](PIXELS), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["keras", "openvino"])
+def test_a_pictures_features_do_not_depend_on_how_many_others_there_are(measured, name):
+    engine = measured[2][name]
+    assert (engine(PIXELS)[20] == engine(PIXELS[20:])[0]).all()
+
+
+def test_an_unknown_engine_lists_those_there_are():
+    with pytest.raises(StarshiftError, match="openvino-bf16"):
+        choice.choose(parse(BASE, 32), lambda: PIXELS, "tensorrt")

@@ -1,0 +1,93 @@
+"""Submissions are joined by id, written in the sample's order, and refused when Kaggle would refuse them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import competitions
+from pipeline.config import Competition
+from pipeline.dataset.sample import Sample
+from pipeline.errors import StarshiftError
+from pipeline.predict import metrics, submission
+
+CLASSES = ["boxer", "pug"]
+IDS = ["a", "b", "c"]
+PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]], np.float32)
+
+
+def made(name, sample, classes=CLASSES):
+    return submission.frame(competitions.find(name), sample, IDS, PROBABILITIES, classes)
+
+
+def test_rows_are_joined_to_ids_and_follow_the_samples_order():
+    table = made("dog-breed", Sample(ids=["c", "a", "b"], columns=["id", "boxer", "pug"]))
+    assert list(table["id"]) == ["c", "a", "b"] and table["boxer"].tolist()[1] == pytest.approx(0.9)
+
+
+def test_class_columns_follow_the_samples_order_and_not_the_models():
+    table = made("dog-breed", Sample(ids=IDS, columns=["id", "pug", "boxer"]))
+    assert list(table.columns) == ["id", "pug", "boxer"] and table["pug"][0] == pytest.approx(0.1)
+
+
+def test_seedlings_get_a_class_name_and_cats_the_probability_of_a_dog():
+    names = made("plant-seedlings", Sample(ids=IDS, columns=["file", "species"]))
+    assert list(names["species"])[:2] == ["boxer", "pug"]
+    dogs = made("dogs-vs-cats", Sample(ids=IDS, columns=["id", "label"]), ["cat", "dog"])
+    assert dogs["label"].tolist() == pytest.approx([0.1, 0.8, 0.5])
+
+
+def test_an_id_without_a_prediction_is_an_error():
+    with pytest.raises(StarshiftError, match="1 ids without one"):
+        made("dog-breed", Sample(ids=["a", "b", "z"], columns=["id", "boxer", "pug"]))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.assign(boxer=np.nan), "values"),
+        (lambda t: t.assign(boxer=1.5), "probabilities"),
+        (lambda t: t.assign(boxer=0.3), "sums"),
+        (lambda t: t.iloc[::-1], "order"),
+        (lambda t: t[["id", "pug", "boxer"]], "columns"),
+    ],
+)
+def test_a_spoiled_submission_is_refused(spoil, words):
+    sample = Sample(ids=IDS, columns=["id", "boxer", "pug"])
+    with pytest.raises(StarshiftError, match=words):
+        submission.validate(spoil(made("dog-breed", sample)), competitions.find("dog-breed"), sample, CLASSES)
+
+
+def test_ones_own_pictures_get_their_class_and_every_probability():
+    table = submission.frame(Competition(name="own", data="."), None, IDS, PROBABILITIES, CLASSES)
+    assert list(table.columns) == ["id", "label", "boxer", "pug"] and table["label"][0] == "boxer"
+
+
+@given(st.lists(st.lists(st.floats(1e-6, 1, width=32), min_size=5, max_size=5), min_size=1, max_size=8))
+def test_written_rows_sum_to_one(tmp_path_factory, rows):
+    values = np.array(rows, np.float32)
+    ids = [str(number) for number in range(len(values))]
+    own = Competition(name="own", data=".")
+    table = submission.frame(own, None, ids, values, list("vwxyz"))
+    path = tmp_path_factory.getbasetemp() / "written.csv"
+    submission.write(table, path)
+    written = pd.read_csv(path, dtype={"id": str})
+    submission.validate(written, own, None, list("vwxyz"))
+
+
+def test_metrics_are_the_known_values():
+    truth = np.array([0, 1, 1])
+    assert metrics.score("log_loss", truth, PROBABILITIES) == pytest.approx(-np.log([0.9, 0.8, 0.5]).mean(), rel=1e-5)
+    assert metrics.score("accuracy", truth, PROBABILITIES) == pytest.approx(2 / 3)
+    assert metrics.score("micro_f1", truth, PROBABILITIES) == pytest.approx(2 / 3)
+    assert metrics.score("auc", truth, PROBABILITIES, positive=1) == 1.0
+    assert metrics.score("auc", truth, PROBABILITIES, positive=0) == 1.0
+    assert metrics.chance("log_loss", np.array([0, 1]), 2) == pytest.approx(np.log(2))
+
+
+def test_an_auc_of_one_class_and_predictions_that_are_no_numbers_are_errors():
+    with pytest.raises(StarshiftError, match="both classes"):
+        metrics.score("auc", np.zeros(3, int), PROBABILITIES)
+    with pytest.raises(StarshiftError, match="no numbers"):
+        metrics.score("log_loss", np.zeros(3, int), PROBABILITIES * np.nan)

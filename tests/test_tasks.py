@@ -1,0 +1,92 @@
+"""The command line: one whole run on drawn pictures, and what it says when something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.paths import REPOSITORY
+from tests.conftest import two_classes
+
+
+def invoke(*arguments, **environment):
+    command = [sys.executable, "-m", "invoke", *arguments]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def mine(tmp_path):
+    two_classes(tmp_path / "pictures")
+    (tmp_path / "pictures" / "train" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (tmp_path / "pictures" / "test" / "9.jpg").write_bytes(b"")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy",\n'
+        '    recipe=Recipe(bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, folds=3))\n'
+    )
+    return str(file)
+
+
+def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mine, home):
+    first = invoke("run", "--comp", mine, "--engine", "keras")
+    assert first.returncode == 0, first.stderr
+    assert (
+        "train/red/broken.jpg cannot be read" in first.stdout and "test/9.jpg cannot be read and gets" in first.stdout
+    )
+    table = pd.read_csv(home / "submissions" / "mine" / "latest.csv")
+    assert list(table.columns) == ["id", "label", "blue", "red"] and len(table) == 7
+    prior = table.set_index("id").loc["9.jpg", "red"]
+    assert prior == pytest.approx(0.5)
+    run = next((home / "data" / "runs" / "mine").iterdir())
+    names = {path.name for path in run.iterdir()}
+    wanted = (
+        "config.json environment.json folds.csv history.csv oof.npz test.npz metrics.json model.keras submission.csv"
+    )
+    assert names == set(wanted.split())
+    results = json.loads((run / "metrics.json").read_text())
+    assert results["score"] > 0.9 and len(results["folds"]) == 3 and set(results["views"]) == {"plain", "flip"}
+    with np.load(run / "oof.npz") as oof:
+        assert oof["probabilities"].dtype == np.float32 and np.allclose(oof["probabilities"].sum(axis=1), 1, atol=1e-5)
+    second = invoke("run", "--comp", mine, "--engine", "keras", "--fold", "1")
+    assert second.returncode == 0 and "0 computed" in second.stdout and "over 1 folds" in second.stdout
+
+
+def test_the_dense_head_goes_the_whole_way_too(mine, home):
+    done = invoke("run", "--comp", mine, "--engine", "keras", "--head", "dense", "--fold", "0")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(next((home / "data" / "runs" / "mine").glob("*/metrics.json")).read_text())["score"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run",), "dog-breed, dogs-vs-cats"),
+        (("run", "--comp", "cats"), "There is no competition called 'cats'"),
+        (("run", "--comp", "dog-breed", "--base", "resnet51"), "There is no base called"),
+        (("run", "--comp", "dog-breed", "--seed", "x"), "--seed is a whole number"),
+        (("run", "--comp", "dog-breed", "--bundle", "/no/such.zip"), "There is no bundle"),
+    ],
+)
+def test_a_mistake_is_explained_without_a_traceback(arguments, words):
+    done = invoke(*arguments)
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_list_shows_every_task_and_imports_nothing_heavy():
+    code = "import sys, tasks; print([m for m in ('numpy', 'pandas', 'tensorflow', 'kaggle') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert {"run", "comps", "show", "features", "cache", "download"} <= set(invoke("--list").stdout.split())
+
+
+def test_comps_and_show_speak_of_every_competition():
+    listed = invoke("comps").stdout
+    assert "dog-breed" in listed and "not downloaded" in listed and "micro_f1" in listed
+    shown = invoke("show", "--comp", "dog-breed", "--base", "mobilenet_v2").stdout
+    assert "recipe.bases" in shown and "224 px" in shown or "299 px" in shown
