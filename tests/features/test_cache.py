@@ -75,9 +75,9 @@ def test_a_damaged_shard_is_computed_again(files):
 def test_a_flipped_view_is_the_base_on_flipped_pixels(files):
     digests = list(files)
     found = extractor(files)
-    flipped = found._engine or found.features(digests, "plain") is not None and found._engine
+    found.features(digests, "plain")
     pictures = pixels.pixel_store(32).read(digests)
-    assert np.allclose(found.features(digests, "flip"), flipped(np.ascontiguousarray(pictures[:, :, ::-1])))
+    assert np.allclose(found.features(digests, "flip"), found._engine(np.ascontiguousarray(pictures[:, :, ::-1])))
 
 
 def test_the_cache_is_listed_verified_and_pruned(files):

@@ -13,18 +13,6 @@ from pathlib import Path
 
 RULES = "You must accept this competition's rules before you'll be able to download files."
 MODIFIED = "Tue, 24 Nov 2026 08:00:00 GMT"
-SITE = """import os, sys
-class _Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name == "kagglesdk.kaggle_env":
-            sys.meta_path.remove(self)
-            import kagglesdk.kaggle_env as env
-            env._env_to_endpoint[env.KaggleEnv.PROD] = os.environ["STARSHIFT_TEST_KAGGLE"]
-            return env.__spec__
-        return None
-if "STARSHIFT_TEST_KAGGLE" in os.environ:
-    sys.meta_path.insert(0, _Finder())
-"""
 
 
 class Kaggle(ThreadingHTTPServer):
@@ -107,17 +95,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def environment(server: Kaggle, folder: Path) -> dict[str, str]:
-    """What a child process needs so that the real client talks to the server; `folder` gets a sitecustomize.py."""
+    """What a child process needs so that the real client talks to the server, through it as a proxy."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sitecustomize.py").write_text(SITE)
-    (folder / "home").mkdir(exist_ok=True)
     return {
-        "PYTHONPATH": str(folder),
-        "HOME": str(folder / "home"),
-        "KAGGLE_CONFIG_DIR": str(folder / "home"),
+        "HOME": str(folder),
+        "KAGGLE_CONFIG_DIR": str(folder),
         "KAGGLE_USERNAME": "tester",
         "KAGGLE_KEY": "0" * 32,
-        "STARSHIFT_TEST_KAGGLE": server.address,
+        "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
+        "NO_PROXY": "",
+        "no_proxy": "",
+        "HTTP_PROXY": server.address,
         "HTTPS_PROXY": server.address,
     }
 

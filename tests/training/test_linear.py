@@ -56,7 +56,7 @@ def test_the_gradient_is_the_slope_of_the_loss():
 
 
 def test_fewer_pictures_than_features_is_no_trouble():
-    features, labels = problem(3, pictures=20, width=60)
+    features, _ = problem(3, pictures=20, width=60)
     axes = linear.Axes(features)
     assert np.isfinite(axes.turn).all() and axes.rows(features).shape[1] <= 20
 
