@@ -1,192 +1,170 @@
-"""The table of bases: one record a base, as plain data, so that naming a base never imports Keras.
+"""The table of bases: one record each, data only, so that the cache can be asked without importing TensorFlow."""
 
-Every name of a layer and of a file is the one that keras.applications gives (the tests walk them all). A block is a layer
-that keras.applications names itself: layers that Keras numbers (`add_1`) change their names from one build to the next.
-"""
-
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What is known of one base.
+    """A network of keras.applications.
 
     Args:
-        name: ours.
-        builder: the function of keras.applications that builds it.
-        arguments: what `builder` is called with beyond weights, include_top and input_shape.
-        size: the side of the pictures that it was trained on, in pixels.
-        minimum: the smallest side that it takes.
-        preprocessing: of pixels in [0, 255]: `tf` (x / 127.5 - 1), `torch` (ImageNet's mean and deviation), `caffe`
-            (BGR, minus ImageNet's mean) or `none` (the base does it inside).
-        width: channels of its last layer, and so of its pooled features.
-        blocks: the layers where it may be cut, from input to output.
-        folder: where its weights lie below ADDRESS.
-        file: the name of its weights file without the classifier; `{rows}` stands for the side they were trained on.
-        rows: the sides for which there are such files; other sizes take those of 224.
-        remote: the file's name at ADDRESS where it differs.
+        builder: its name there.
+        arguments: passed to the builder.
+        size: its own input side in pixels.
+        preprocessing: `tf` (x / 127.5 - 1), `torch` (ImageNet mean and deviation), `caffe` (BGR less the mean) or
+            `none` (inside the network).
+        width: of the pooled features of the whole base.
+        blocks: layers it may be cut at, from the picture upwards.
+        weights: name of Keras's weights file; `{size}` is the nearest trained size.
+        trained_sizes: the sizes that have weights of their own; others take the last.
     """
 
-    name: str
     builder: str
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: dict[str, Any] = field(default_factory=dict)
     size: int = 224
-    minimum: int = 32
     preprocessing: str
     width: int
     blocks: tuple[str, ...]
-    folder: str
-    file: str
-    rows: tuple[int, ...] = (224,)
-    remote: str = ""
-
-    def weights_file(self, size: int) -> str:
-        """The name of the ImageNet weights for pictures of this side, as keras.applications keeps it."""
-        return self.file.format(rows=size if size in self.rows else 224)
-
-    def address(self, size: int) -> str:
-        """The URL of `weights_file`."""
-        return f"{ADDRESS}/{self.folder}/{self.remote or self.weights_file(size)}"
+    weights: str
+    trained_sizes: tuple[int, ...] = (224,)
 
 
-def _numbered(pattern: str, first: int, last: int) -> tuple[str, ...]:
-    """The pattern with first to last in place of {}."""
-    return tuple(pattern.format(number) for number in range(first, last + 1))
-
-
-def _vgg(*convolutions: int) -> tuple[str, ...]:
-    """VGG's layers; `convolutions` of each of its blocks."""
+def _adds(pattern: str, count: int, with_add: set[int]) -> tuple[str, ...]:
+    """Block outputs: the sum where a block has one, else its projection."""
     return tuple(
-        name
-        for block, count in enumerate(convolutions, 1)
-        for name in (*_numbered(f"block{block}_conv{{}}", 1, count), f"block{block}_pool")
+        pattern.format(number) + ("_add" if number in with_add else "_project_BN") for number in range(1, count)
     )
 
 
-def _stages(pattern: str, *counts: int) -> tuple[str, ...]:
-    """The blocks of ResNet50 and DenseNet121, whose stages are numbered from 2."""
-    return tuple(
-        name
-        for stage, count in enumerate(counts, 2)
-        for name in _numbered(pattern.format(stage=stage, block="{}"), 1, count)
-    )
-
-
-def _efficientnet(stages: str) -> tuple[str, ...]:
-    """EfficientNetV2's residual sums; `2b 3bc` stands for block2b_add, block3b_add and block3c_add."""
-    return tuple(f"block{stage[0]}{letter}_add" for stage in stages.split() for letter in stage[1:])
-
-
-def _convnext(name: str) -> tuple[str, ...]:
-    """ConvNeXt's stem and downsamplings; the sums at the ends of its blocks have no names of their own."""
-    return (f"{name}_stem", *_numbered(f"{name}_downsampling_block_{{}}", 0, 2))
-
-
-XCEPTION = (
-    *_numbered("block{}_sepconv1_act", 3, 13),
-    "block13_sepconv2_act",
-    *_numbered("block14_sepconv{}_act", 1, 2),
+KERNELS = "weights_tf_dim_ordering_tf_kernels"
+VGG = tuple(f"block{number}_pool" for number in range(1, 6))
+RESNET50 = tuple(f"conv{s}_block{b}_out" for s, n in ((2, 3), (3, 4), (4, 6), (5, 3)) for b in range(1, n + 1))
+MOBILENET = tuple(f"conv_pw_{number}_relu" for number in range(1, 14))
+V3_LARGE = tuple(
+    name.replace("_project_BN", "_project_bn") for name in _adds("expanded_conv_{}", 15, {2, 4, 5, 7, 8, 9, 11, 13, 14})
 )
-"""The first activation of each block is that of the sum which ends the block before it."""
-INCEPTION_RESNET = (
-    *("mixed_5b", *_numbered("block35_{}_ac", 1, 10)),
-    *("mixed_6a", *_numbered("block17_{}_ac", 1, 20)),
-    *("mixed_7a", *_numbered("block8_{}_ac", 1, 9), "conv_7b_ac"),
+V3_SMALL = tuple(
+    name.replace("_project_BN", "_project_bn") for name in _adds("expanded_conv_{}", 11, {2, 4, 5, 7, 9, 10})
 )
-MOBILENET = ("conv1_relu", *_numbered("conv_pw_{}_relu", 1, 13))
-MOBILENET_V2 = ("expanded_conv_project_BN", *_numbered("block_{}_project_BN", 1, 16), "out_relu")
-NASNET = (*_numbered("normal_concat_{}", 0, 3), *_numbered("normal_concat_{}", 5, 12))
-EFFICIENTNET = {
-    "b0": (224, 1280, "2b 3b 4bc 5bcde 6bcdefgh"),
-    "b1": (240, 1280, "1b 2bc 3bc 4bcd 5bcdef 6bcdefghi"),
-    "b2": (260, 1408, "1b 2bc 3bc 4bcd 5bcdef 6bcdefghij"),
-    "b3": (300, 1536, "1b 2bc 3bc 4bcde 5bcdefg 6bcdefghijkl"),
-    "s": (384, 1280, "1ab 2bcd 3bcd 4bcdef 5bcdefghi 6bcdefghijklmno"),
-}
-CONVNEXT = {"tiny": 768, "small": 768, "base": 1024}
 
 
-def _record(name: str, builder: str, preprocessing: str, width: int, blocks: tuple[str, ...], **other: Any) -> Entry:
-    """An entry whose weights lie and are called as most are, unless `other` says otherwise."""
-    usual = {"folder": name, "file": f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"}
-    return Entry(name=name, builder=builder, preprocessing=preprocessing, width=width, blocks=blocks, **(usual | other))
-
-
-def _mobilenet(name: str, alpha: float, written: str) -> Entry:
-    """MobileNet with `alpha` times the channels; its files write alpha as `written`."""
+def _efficient(number: str, size: int, width: int, last: str) -> Entry:
+    """EfficientNetV2; `last` has the letter of the last block of stages 2 to the end."""
+    name = number.lower()
+    blocks = tuple(f"block{stage}{letter}_add" for stage, letter in enumerate(last, 2))
     return Entry(
-        name=name,
-        builder="MobileNet",
-        arguments=(("alpha", alpha),),
+        builder=f"EfficientNetV2{number}",
+        size=size,
+        preprocessing="none",
+        width=width,
+        blocks=blocks,
+        weights=f"efficientnetv2-{name}_notop.h5",
+        trained_sizes=(size,),
+    )
+
+
+def _convnext(kind: str, width: int) -> Entry:
+    """ConvNeXt, cut where a stage begins."""
+    name = f"convnext_{kind.lower()}"
+    return Entry(
+        builder=f"ConvNeXt{kind}",
+        preprocessing="none",
+        width=width,
+        blocks=tuple(f"{name}_downsampling_block_{stage}" for stage in range(3)),
+        weights=f"{name}_notop.h5",
+    )
+
+
+BASES: dict[str, Entry] = {
+    "xception": Entry(
+        builder="Xception",
+        size=299,
         preprocessing="tf",
-        width=int(1024 * alpha),
+        width=2048,
+        blocks=tuple(f"block{number}_sepconv1_act" for number in range(3, 14)),
+        weights=f"xception_{KERNELS}_notop.h5",
+    ),
+    "inception_v3": Entry(
+        builder="InceptionV3",
+        size=299,
+        preprocessing="tf",
+        width=2048,
+        blocks=tuple(f"mixed{number}" for number in range(11)),
+        weights=f"inception_v3_{KERNELS}_notop.h5",
+    ),
+    "resnet50": Entry(
+        builder="ResNet50", preprocessing="caffe", width=2048, blocks=RESNET50, weights=f"resnet50_{KERNELS}_notop.h5"
+    ),
+    "vgg16": Entry(builder="VGG16", preprocessing="caffe", width=512, blocks=VGG, weights=f"vgg16_{KERNELS}_notop.h5"),
+    "vgg19": Entry(builder="VGG19", preprocessing="caffe", width=512, blocks=VGG, weights=f"vgg19_{KERNELS}_notop.h5"),
+    "mobilenet": Entry(
+        builder="MobileNet",
+        preprocessing="tf",
+        width=1024,
         blocks=MOBILENET,
-        folder="mobilenet",
-        file=f"mobilenet_{written}_{{rows}}_tf_no_top.h5",
-        rows=(128, 160, 192, 224),
-    )
-
-
-def _mobilenet_v3_entry(kind: str, width: int, last: int) -> Entry:
-    """MobileNetV3, `small` or `large`, with bottlenecks up to number `last`."""
-    return _record(
-        f"mobilenet_v3_{kind}",
-        f"MobileNetV3{kind.capitalize()}",
-        "none",
-        width,
-        ("expanded_conv_project_bn", *_numbered("expanded_conv_{}_project_bn", 1, last)),
-        folder="mobilenet_v3",
-        file=f"weights_mobilenet_v3_{kind}_224_1.0_float_no_top_v2.h5",
-    )
-
-
-RECORDS = (
-    _record("xception", "Xception", "tf", 2048, XCEPTION, size=299, minimum=71),
-    _record("inception_v3", "InceptionV3", "tf", 2048, _numbered("mixed{}", 0, 10), size=299, minimum=75),
-    _record("inception_resnet_v2", "InceptionResNetV2", "tf", 1536, INCEPTION_RESNET, size=299, minimum=75),
-    _record(
-        "resnet50", "ResNet50", "caffe", 2048, _stages("conv{stage}_block{block}_out", 3, 4, 6, 3), folder="resnet"
+        weights="mobilenet_1_0_{size}_tf_no_top.h5",
+        trained_sizes=(128, 160, 192, 224),
     ),
-    _record("vgg16", "VGG16", "caffe", 512, _vgg(2, 2, 3, 3, 3)),
-    _record("vgg19", "VGG19", "caffe", 512, _vgg(2, 2, 4, 4, 4)),
-    _record(
-        *("densenet121", "DenseNet121", "torch", 1024, _stages("conv{stage}_block{block}_concat", 6, 12, 24, 16)),
-        folder="densenet",
+    "mobilenet_025": Entry(
+        builder="MobileNet",
+        arguments={"alpha": 0.25},
+        preprocessing="tf",
+        width=256,
+        blocks=MOBILENET,
+        weights="mobilenet_2_5_{size}_tf_no_top.h5",
+        trained_sizes=(128, 160, 192, 224),
     ),
-    _record(
-        *("nasnet_mobile", "NASNetMobile", "tf", 1056, NASNET),
-        folder="nasnet",
-        file="nasnet_mobile_no_top.h5",
-        remote="NASNet-mobile-no-top.h5",
+    "mobilenet_v2": Entry(
+        builder="MobileNetV2",
+        preprocessing="tf",
+        width=1280,
+        blocks=_adds("block_{}", 17, {2, 4, 5, 7, 8, 9, 11, 12, 14, 15}),
+        weights=f"mobilenet_v2_{KERNELS}_1.0_{{size}}_no_top.h5",
+        trained_sizes=(96, 128, 160, 192, 224),
     ),
-    _mobilenet("mobilenet", 1.0, "1_0"),
-    _mobilenet("mobilenet_025", 0.25, "2_5"),
-    _record(
-        *("mobilenet_v2", "MobileNetV2", "tf", 1280, MOBILENET_V2),
-        file="mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{rows}_no_top.h5",
-        rows=(96, 128, 160, 192, 224),
+    "mobilenet_v3_small": Entry(
+        builder="MobileNetV3Small",
+        preprocessing="none",
+        width=576,
+        blocks=V3_SMALL,
+        weights="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
     ),
-    _mobilenet_v3_entry("small", 576, 10),
-    _mobilenet_v3_entry("large", 960, 14),
-    *(
-        _record(
-            *(f"efficientnet_v2_{kind}", f"EfficientNetV2{kind.upper()}", "none", width, _efficientnet(stages)),
-            size=size,
-            folder="efficientnet_v2",
-            file=f"efficientnetv2-{kind}_notop.h5",
-        )
-        for kind, (size, width, stages) in EFFICIENTNET.items()
+    "mobilenet_v3_large": Entry(
+        builder="MobileNetV3Large",
+        preprocessing="none",
+        width=960,
+        blocks=V3_LARGE,
+        weights="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
     ),
-    *(
-        _record(
-            *(f"convnext_{kind}", f"ConvNeXt{kind.capitalize()}", "none", width, _convnext(f"convnext_{kind}")),
-            folder="convnext",
-            file=f"convnext_{kind}_notop.h5",
-        )
-        for kind, width in CONVNEXT.items()
+    "inception_resnet_v2": Entry(
+        builder="InceptionResNetV2",
+        size=299,
+        preprocessing="tf",
+        width=1536,
+        blocks=("mixed_5b", "block35_10_ac", "mixed_6a", "block17_20_ac", "mixed_7a", "block8_9_ac"),
+        weights=f"inception_resnet_v2_{KERNELS}_notop.h5",
     ),
-)
-BASES: dict[str, Entry] = {record.name: record for record in RECORDS}
+    "densenet121": Entry(
+        builder="DenseNet121",
+        preprocessing="torch",
+        width=1024,
+        blocks=("pool2_pool", "pool3_pool", "pool4_pool", "conv5_block16_concat"),
+        weights=f"densenet121_{KERNELS}_notop.h5",
+    ),
+    "nasnet_mobile": Entry(
+        builder="NASNetMobile",
+        preprocessing="tf",
+        width=1056,
+        blocks=tuple(f"normal_concat_{number}" for number in (0, 1, 2, 3, 5, 6, 7, 8, 10, 11)),
+        weights="nasnet_mobile_no_top.h5",
+    ),
+    "efficientnet_v2_b0": _efficient("B0", 224, 1280, "bbceh"),
+    "efficientnet_v2_b1": _efficient("B1", 240, 1280, "ccdfi"),
+    "efficientnet_v2_b2": _efficient("B2", 260, 1408, "ccdfj"),
+    "efficientnet_v2_b3": _efficient("B3", 300, 1536, "ccegl"),
+    "efficientnet_v2_s": _efficient("S", 384, 1280, "ddfio"),
+    "convnext_tiny": _convnext("Tiny", 768),
+    "convnext_small": _convnext("Small", 768),
+    "convnext_base": _convnext("Base", 1024),
+}
