@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
+VERSION = 1
+"""Of the augmentations below; enters the cache key of their features, and changes with any of them."""
 DEGREES = 15.0
 ZOOM = 0.15
 SHIFT = 0.08

@@ -12,8 +12,14 @@ try:
 except ImportError:  # Kaggle's image lacks it
     simplejpeg = None
 
-RESIZE = "stretch, bilinear to twice the size and area to it, area above three times, 1"
+RESIZE = "stretch, bilinear to twice the size and area to it, area above three times, 2"
 LARGEST = 200_000_000
+REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 ORIENTATION_TAG = 0x0112
 cv2.setNumThreads(1)
 
@@ -49,7 +55,10 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     if (height, width) == (size, size):
         return np.ascontiguousarray(pixels)
     smaller, larger = min(height, width) / size, max(height, width) / size
-    if smaller >= 3 or (smaller <= 1 < larger and larger > 2):
+    if smaller <= 1 and larger > 2:  # OpenCV's area is antialiased only where neither side grows: one side at a time
+        pixels = cv2.resize(pixels, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
+        return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
+    if smaller >= 3 or larger > 4:
         return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
     if larger > 1:
         pixels = cv2.resize(pixels, (2 * size, 2 * size), interpolation=cv2.INTER_LINEAR)
@@ -58,20 +67,44 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _jpeg(data: bytes, size: int | None) -> np.ndarray | None:
-    """A JPEG by libjpeg-turbo, scaled down while decoding where that is exact; None leaves it to Pillow."""
+    """A whole JPEG by libjpeg-turbo, scaled down to 1/2, 1/4 or 1/8 while decoding; None leaves it to Pillow.
+
+    Without simplejpeg OpenCV decodes to the very same pixels. Its leniency is held in check by the end marker.
+    """
+    frame = _frame(data)
+    if frame is None:
+        return None
+    height, width = frame
+    factor = max(f for f in REDUCED if f == 1 or (size and min(height, width) / f >= 2 * size))
     if simplejpeg is None:
-        return None
-    try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
-        if space in ("CMYK", "YCCK") or height * width > LARGEST:
+        if b"\xff\xd9" not in data[data.find(b"\xff\xda") :]:
             return None
-        least = 2 * size if size else 0
-        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=2 if size else 1)
-    except ValueError:
-        return None
+        flags = REDUCED[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if pixels is None:
+            return None
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    else:
+        try:
+            pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor))
+        except ValueError:
+            return None
     if b"Exif\0\0" in data[:65536]:
         pixels = oriented(pixels, _orientation(data))
     return pixels
+
+
+def _frame(data: bytes) -> tuple[int, int] | None:
+    """Height and width by the frame header of an 8-bit grey or three-colour JPEG (ITU T.81, B.2.2)."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and place + 10 <= len(data):
+        marker = data[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = int.from_bytes(data[place + 5 : place + 7]), int.from_bytes(data[place + 7 : place + 9])
+            plain = data[place + 4] == 8 and data[place + 9] in (1, 3) and 0 < height * width <= LARGEST
+            return (height, width) if plain else None
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4])
+    return None
 
 
 def _orientation(data: bytes) -> int:
@@ -94,10 +127,13 @@ def oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _png(data: bytes) -> np.ndarray | None:
     """An 8-bit grey or RGB PNG without transparency, whole; None leaves it to Pillow."""
-    plain = data[24:25] == b"\x08" and data[25:26] in (b"\x00", b"\x02") and b"tRNS" not in data[:1024]
-    if not plain or b"IEND" not in data[-1024:] or b"eXIf" in data[:4096]:
-        return None
-    if int.from_bytes(data[16:20]) * int.from_bytes(data[20:24]) > LARGEST:
+    chunks, place = set(), 8
+    while place + 12 <= len(data) and b"IEND" not in chunks:
+        chunks.add(data[place + 4 : place + 8])
+        place += 12 + int.from_bytes(data[place : place + 4])
+    plain = data[24:25] == b"\x08" and data[25:26] in (b"\x00", b"\x02")
+    area = int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
+    if not plain or b"IEND" not in chunks or chunks & {b"tRNS", b"eXIf", b"acTL"} or not 0 < area <= LARGEST:
         return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
@@ -105,28 +141,34 @@ def _png(data: bytes) -> np.ndarray | None:
 
 def _pillow(data: bytes) -> np.ndarray:
     """Any picture that Pillow knows."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
+    Image.MAX_IMAGE_PIXELS = LARGEST  # Pillow's own limit is lower, and it warns at half of it
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > LARGEST:
-                raise Unreadable(f"{picture.width} x {picture.height} pixels are more than {LARGEST}")
+            if not 0 < picture.width * picture.height <= LARGEST:
+                raise Unreadable(f"{picture.width} x {picture.height} pixels, not 1 to {LARGEST:,}")
+            if picture.format == "EPS":
+                raise Unreadable("PostScript is a program, which is not run")
             picture.load()
             upright = ImageOps.exif_transpose(picture)
             return np.ascontiguousarray(_eight_bits(upright))
     except Unreadable:
         raise
+    except UnidentifiedImageError as error:
+        raise Unreadable("no picture format that Pillow knows" if data else "the file is empty") from error
     except Exception as error:
-        raise Unreadable(f"{type(error).__name__}: {error}" if data else "the file is empty") from error
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
 def _eight_bits(picture: Any) -> np.ndarray:
     """A Pillow picture of any mode as uint8 RGB."""
     from PIL import Image
 
-    if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        values = np.asarray(picture, np.float64)
-        grey = np.clip(values / 257 if values.max(initial=0) > 255 else values, 0, 255).round().astype(np.uint8)
+    if picture.mode == "F":
+        raise Unreadable("floating-point pixels, of which nobody says what is white")
+    if picture.mode.startswith("I"):
+        grey = np.clip(np.asarray(picture, np.float64) / 257, 0, 255).round().astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
@@ -143,6 +185,7 @@ def dimensions(path: Path) -> tuple[int, int]:
     """
     from PIL import Image
 
+    Image.MAX_IMAGE_PIXELS = LARGEST
     try:
         with Image.open(path) as picture:
             turned = picture.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)

@@ -1,22 +1,15 @@
 """Picture tables: every picture with its id and label, held against the sample submission, differences counted."""
 
-import os
 import re
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.config import Competition, Labels
-from pipeline.dataset import images
-from pipeline.dataset.sample import Sample, locate
+from pipeline.dataset.listing import listing, measured, parts, some
+from pipeline.dataset.sample import Sample, locate, read_text_table
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, sha256_of_file, write_json
-
-COLUMNS = ["id", "path", "label", "fold", "group", "width", "height", "sha256"]
-NOT_PICTURES = {".txt", ".csv", ".db", ".json", ".md", ".html", ".ini", ".xml", ".py", ".zip", ".7z"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +17,7 @@ class Pictures:
     """The pictures of a competition.
 
     Args:
-        train: picture table, see COLUMNS.
+        train: picture table, see listing.COLUMNS.
         test: the same, labels empty; a picture that the sample asks for and that is not there has an empty path.
         classes: sorted, or in the sample's order.
         warnings: what differs between files, labels and sample, in sentences with counts.
@@ -34,31 +27,6 @@ class Pictures:
     test: pd.DataFrame
     classes: list[str]
     warnings: list[str]
-
-
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """A sort key by which 2 comes before 10."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text) if part]
-
-
-def some(names: Iterable[str]) -> str:
-    """The first few names."""
-    listed = list(names)
-    return ", ".join(listed[:4]) + (", ..." if len(listed) > 4 else "")
-
-
-def listing(folder: Path | None, suffix: str) -> dict[str, Path]:
-    """The pictures below a folder by id: the path below it, without the suffix; hidden and text files left out."""
-    if folder is None:
-        return {}
-    found = {}
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
-        for name in names:
-            path = Path(root, name)
-            if not name.startswith(".") and path.suffix.lower() not in NOT_PICTURES:
-                found[path.relative_to(folder).as_posix().removesuffix(suffix)] = path
-    return {identity: found[identity] for identity in sorted(found, key=natural)}
 
 
 def picture_table(competition: Competition, raw: Path, sample: Sample | None, memory: Path) -> Pictures:
@@ -74,10 +42,7 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
         StarshiftError: what cannot be trained on, with counts.
     """
     labels, warnings = competition.labels, list[str]()
-    test_folder = _folder(raw, labels.test) if labels.test else None
-    train_folder = _folder(raw, labels.folder)
-    if train_folder is None and labels.kind == "folders":
-        train_folder = raw
+    train_folder, test_folder = parts(labels, raw)
     files = listing(train_folder, labels.suffix)
     if test_folder is not None and train_folder == raw:
         files = {identity: path for identity, path in files.items() if test_folder not in path.parents}
@@ -92,57 +57,42 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
     tests = listing(test_folder, labels.suffix)
     ordered = _against_sample(sample, tests, warnings)
     classes = _classes(competition, sample, set(label_of.values()))
-    rows: list[tuple[str, Path | None, str | None]] = [
-        (identity, files[identity], label) for identity, label in label_of.items()
-    ]
-    rows += [(identity, tests.get(identity), None) for identity in ordered]
-    table = _measured(rows, raw, memory)
-    train = table.iloc[: len(label_of)].reset_index(drop=True)
-    test = table.iloc[len(label_of) :].reset_index(drop=True)
+    rows: list[tuple[str, Path | None, str | None]] = [(name, files[name], label) for name, label in label_of.items()]
+    rows += [(name, tests.get(name), None) for name in ordered]
+    table = measured(rows, raw, memory)
+    train, test = table.iloc[: len(label_of)], table.iloc[len(label_of) :].reset_index(drop=True)
     _enough(competition, train)
     return Pictures(train=train, test=test, classes=classes, warnings=warnings)
-
-
-def _folder(raw: Path, name: str) -> Path | None:
-    """The folder of this name; archives sometimes hold it twice (train/train/1.jpg)."""
-    folder = locate(raw, name)
-    if folder is None or not folder.is_dir():
-        return None
-    inner = folder / name
-    return (
-        inner
-        if inner.is_dir() and len([entry for entry in os.scandir(folder) if not entry.name.startswith(".")]) == 1
-        else folder
-    )
 
 
 def _labels(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[str]) -> dict[str, str]:
     """The label of every training picture that has one."""
     if labels.kind == "folders":
+        if strays := [identity for identity in files if "/" not in identity]:
+            warnings.append(f"{len(strays)} training pictures lie in no class folder and are left out: {some(strays)}")
         return {identity: identity.split("/")[0] for identity in files if "/" in identity}
     if labels.kind == "pattern":
         matches = {identity: re.fullmatch(str(labels.pattern), path.name) for identity, path in files.items()}
         if unnamed := [identity for identity, match in matches.items() if match is None]:
             warnings.append(f"{len(unnamed)} training files have a name without a label: {some(unnamed)}")
         return {identity: match["label"] for identity, match in matches.items() if match is not None}
+    return _labels_of_rows(labels, raw, files, warnings)
+
+
+def _labels_of_rows(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[str]) -> dict[str, str]:
+    """The labels in the CSV file, of the pictures that are there."""
     path = locate(raw, str(labels.csv))
     if path is None:
         raise StarshiftError("The labels are missing.", expected=str(labels.csv), received=f"no such file in {raw}")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = read_text_table(path)
     if not {labels.image, labels.label} <= set(frame.columns):
         raise StarshiftError(
             f"{path.name} has other columns.",
             expected=f"{labels.image}, {labels.label}",
             received=", ".join(frame.columns),
         )
-    doubled = frame.loc[frame[labels.image].duplicated(), labels.image]
-    empty = frame.loc[frame[labels.label].str.strip() == "", labels.image]
-    if len(doubled) or len(empty):
-        raise StarshiftError(
-            f"{path.name} cannot be trusted.",
-            expected="one row a picture, each with a label",
-            received=f"{len(doubled)} ids twice ({some(doubled)}), {len(empty)} without a label ({some(empty)})",
-        )
+    frame[labels.label] = frame[labels.label].str.strip()
+    _one_label_each(frame, labels, path.name)
     label_of = dict(zip(frame[labels.image], frame[labels.label], strict=True))
     lost = [identity for identity in label_of if identity not in files]
     if len(lost) * 2 > len(label_of):
@@ -157,6 +107,18 @@ def _labels(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[st
     if extra := [identity for identity in files if identity not in label_of]:
         warnings.append(f"{len(extra)} training pictures have no row in {path.name} and are left out: {some(extra)}")
     return {identity: label_of[identity] for identity in files if identity in label_of}
+
+
+def _one_label_each(frame: pd.DataFrame, labels: Labels, name: str) -> None:
+    """Raises a StarshiftError where an id has two rows, or no label."""
+    doubled = frame.loc[frame[labels.image].duplicated(), labels.image]
+    empty = frame.loc[frame[labels.label] == "", labels.image]
+    if len(doubled) or len(empty):
+        raise StarshiftError(
+            f"{name} cannot be trusted.",
+            expected="one row a picture, each with a label",
+            received=f"{len(doubled)} ids twice ({some(doubled)}), {len(empty)} without a label ({some(empty)})",
+        )
 
 
 def _against_sample(sample: Sample | None, tests: dict[str, Path], warnings: list[str]) -> list[str]:
@@ -208,33 +170,3 @@ def _enough(competition: Competition, train: pd.DataFrame) -> None:
             received=f"{len(counts)} classes; {counts.index[-1]!r} has {counts.iloc[-1]}",
             remedy="add pictures, or use fewer folds in the recipe",
         )
-
-
-def _measured(rows: list[tuple[str, Path | None, str | None]], raw: Path, memory: Path) -> pd.DataFrame:
-    """The table with digests and dimensions, which are remembered by path, size and time of change."""
-    known = read_json(memory) or {}
-
-    def measure(path: Path | None) -> tuple[str, list] | None:
-        if path is None:
-            return None
-        status = path.stat()
-        key = f"{path.relative_to(raw).as_posix()} {status.st_size} {status.st_mtime_ns}"
-        if key in known:
-            return key, known[key]
-        try:
-            width, height = images.dimensions(path)
-        except images.Unreadable:
-            width, height = 0, 0
-        return key, [sha256_of_file(path), width, height]
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        measured = list(pool.map(measure, [path for _, path, _ in rows], chunksize=64))
-    fresh = dict(entry for entry in measured if entry is not None)
-    if fresh.keys() - known.keys():
-        write_json(memory, {**known, **fresh})
-    records = []
-    for (identity, path, label), entry in zip(rows, measured, strict=True):
-        digest, width, height = entry[1] if entry else ("", 0, 0)
-        relative = path.relative_to(raw).as_posix() if path else ""
-        records.append((identity, relative, label, -1, identity, width, height, digest))
-    return pd.DataFrame(records, columns=COLUMNS)

@@ -1,6 +1,7 @@
 """The sample submission: the ids that Kaggle asks for, in Kaggle's order, and the columns."""
 
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 import pandas as pd
@@ -24,10 +25,25 @@ class Sample:
 
 def locate(raw: Path, name: str) -> Path | None:
     """The file or folder of this relative name in `raw`, or one level or two below."""
-    for pattern in (name, f"*/{name}", f"*/*/{name}"):
-        if found := sorted(raw.glob(pattern)):
+    for pattern in ("", "*/", "*/*/"):
+        if found := sorted(raw.glob(pattern + escape(name))):
             return found[0]
     return None
+
+
+def read_text_table(path: Path) -> pd.DataFrame:
+    """A CSV file with a header, every value as the text that it is: ids keep their zeros, no name means NaN.
+
+    Raises:
+        StarshiftError: empty, not UTF-8, or no table.
+    """
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise StarshiftError(
+            f"{path.name} cannot be read.", expected="a CSV file with a header, in UTF-8", received=str(error),
+            remedy="download again with --force, or save it as UTF-8",
+        ) from error  # fmt: skip
 
 
 def read_sample(competition: Competition, raw: Path) -> Sample | None:
@@ -40,12 +56,14 @@ def read_sample(competition: Competition, raw: Path) -> Sample | None:
     if wanted is None:
         return None
     path = locate(raw, wanted.sample)
+    if path is None and len(others := [found for found in raw.rglob("*.csv") if "sample" in found.name.lower()]) == 1:
+        path = others[0]
     if path is None:
         raise StarshiftError(
             "The sample submission is missing.", expected=wanted.sample, received=f"no such file in {raw}",
             remedy="download again with --force, or set Submission(sample=...)",
         )  # fmt: skip
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = read_text_table(path)
     columns = list(frame.columns)
     needed = [wanted.image] if wanted.layout == "one column per class" else [wanted.image, wanted.label]
     if columns[: len(needed)] != needed or (wanted.layout != "one column per class" and len(columns) != 2):

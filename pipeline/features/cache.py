@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.dataset import images
+from pipeline.dataset import augment, images
 from pipeline.dataset.shards import RowStore
 from pipeline.files import read_json, sha256_of_json
 from pipeline.models import bases
@@ -26,6 +26,8 @@ def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
         precision: of the arithmetic, `float32` or `bfloat16`.
     """
     spec = {"kind": "features", **extractor_spec(base), "resize": images.RESIZE, "view": view, "precision": precision}
+    if view not in augment.SYMMETRIES:
+        spec["augmentation"] = augment.VERSION
     return RowStore(paths.cache_folder("features"), spec)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pipeline.config import METRICS
 from pipeline.errors import StarshiftError
 
 HIGHER = ("auc", "micro_f1", "accuracy")
@@ -22,6 +23,8 @@ def score(metric: str, truth: np.ndarray, probabilities: np.ndarray, positive: i
     """
     from sklearn import metrics
 
+    if metric not in METRICS:
+        raise StarshiftError("Unknown metric.", expected=" | ".join(METRICS), received=metric)
     if not np.isfinite(probabilities).all():
         raise StarshiftError(
             "There are predictions that are no numbers.", expected="finite", received="NaN or infinity"

@@ -31,9 +31,36 @@ def frame(
         classes: names of the columns of probabilities.
 
     Raises:
-        StarshiftError: an id of the sample has no prediction.
+        StarshiftError: an id without a prediction or with two, a class that is missing, values that are none.
     """
-    values = pd.DataFrame(np.asarray(probabilities, np.float64), index=list(ids), columns=list(classes))
+    wanted = competition.submission
+    values = _joined(competition, sample, ids, np.asarray(probabilities, np.float64), list(classes))
+    order = list(values.index)
+    likeliest = np.array(list(classes))[values.to_numpy().argmax(axis=1)]
+    if wanted is None:
+        answer = values.copy()
+        answer.insert(0, "label", likeliest, allow_duplicates=True)
+    elif wanted.layout == "one column per class":
+        answer = values[sample.columns[1:]] if sample else values
+    elif wanted.layout == "class name":
+        answer = pd.DataFrame({wanted.label: likeliest}, index=order)
+    else:
+        answer = values[[str(competition.labels.positive)]].set_axis([wanted.label], axis=1)
+    answer.insert(0, wanted.image if wanted else "id", order, allow_duplicates=True)
+    return answer.reset_index(drop=True)
+
+
+def _joined(
+    competition: Competition, sample: Sample | None, ids: Sequence[str], probabilities: np.ndarray, classes: list[str]
+) -> pd.DataFrame:
+    """Probabilities by id and class, float64, in the sample's order, rows summing to 1."""
+    wanted = competition.submission
+    needed = {*(sample.columns[1:] if sample and wanted and wanted.layout == "one column per class" else ())}
+    if wanted and wanted.layout == "probability":
+        needed.add(str(competition.labels.positive))
+    _require(len(set(ids)) == len(ids), "ids", "each once", "some twice")
+    _require(needed <= set(classes), "classes", sorted(needed)[:4], classes[:4])
+    values = pd.DataFrame(probabilities, index=list(ids), columns=classes)
     order = list(ids) if sample is None else sample.ids
     if len(values) != len(order) or set(values.index) != set(order):
         raise StarshiftError(
@@ -42,19 +69,13 @@ def frame(
             received=f"{len(values)} predictions, {len(set(order) - set(values.index))} ids without one",
         )
     values = values.loc[order]
-    values = values.div(values.sum(axis=1), axis=0)
-    wanted = competition.submission
-    likeliest = np.array(list(classes))[values.to_numpy().argmax(axis=1)]
-    if wanted is None:
-        answer = values.copy()
-        answer.insert(0, "label", likeliest)
-    elif wanted.layout == "one column per class":
-        answer = values[sample.columns[1:]] if sample else values
-    elif wanted.layout == "class name":
-        answer = pd.DataFrame({wanted.label: likeliest}, index=order)
-    else:
-        answer = values[[str(competition.labels.positive)]].set_axis([wanted.label], axis=1)
-    return answer.rename_axis(wanted.image if wanted else "id").reset_index()
+    _require(
+        bool(np.isfinite(values).all(axis=None) and (values >= 0).all(axis=None) and (values.sum(axis=1) > 0).all()),
+        "probabilities",
+        "numbers from 0 on, not all of them 0",
+        "NaN, negative ones or rows of zeros",
+    )
+    return values.div(values.sum(axis=1), axis=0)
 
 
 def validate(table: pd.DataFrame, competition: Competition, sample: Sample | None, classes: Sequence[str]) -> None:

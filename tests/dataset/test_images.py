@@ -1,6 +1,8 @@
 """Every odd picture becomes uint8 RGB, whatever its name says; what is broken is said to be."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -106,3 +108,69 @@ def test_dimensions_are_those_of_the_upright_picture(tmp_path):
     path = tmp_path / "turned.png"
     path.write_bytes(saved(PICTURE, "JPEG", exif=exif))
     assert images.dimensions(path) == (40, 60)
+
+
+@pytest.mark.parametrize(("width", "height"), [(900, 200), (2000, 224), (100, 1000)])
+def test_a_long_picture_is_antialiased_although_its_other_side_grows(width, height):
+    stripes = np.zeros((height, width, 3), np.uint8)
+    stripes[:, ::2] = 255
+    stripes = stripes if width > height else stripes * 0 + (np.arange(height)[:, None, None] % 2 * 255).astype(np.uint8)
+    assert images.resize(stripes, 224).std() < 16
+
+
+def test_opencv_alone_decodes_to_the_same_pixels_as_simplejpeg(monkeypatch):
+    shapes = [(500, 375), (1601, 1203), (451, 449), (60, 2000)]
+    files = [encoded(drawn(4, *shape), "JPEG", progressive=p) for shape in shapes for p in (False, True)]
+    fast = [images.decode(data, size) for data in files for size in (96, None)]
+    monkeypatch.setattr(images, "simplejpeg", None)
+    plain = [images.decode(data, size) for data in files for size in (96, None)]
+    assert all(np.array_equal(one, other) for one, other in zip(fast, plain, strict=True))
+    for data in files:
+        with pytest.raises(images.Unreadable):
+            images.decode(data[: len(data) * 9 // 10], 96)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("kind", ["transparency", "orientation"])
+def test_a_png_says_what_matters_even_after_a_long_text(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    said = chunk(b"tRNS", bytes([0, 255, 0, 0, 0, 0])) if kind == "transparency" else chunk(b"eXIf", exif.tobytes()[6:])
+    whole = saved(Image.new("RGB", (16, 8), (255, 0, 0)), "PNG")
+    found = images.decode(whole[:33] + chunk(b"tEXt", b"k\0" + b"x" * 9000) + said + whole[33:], None)
+    assert found.shape == ((8, 16, 3) if kind == "transparency" else (16, 8, 3))
+    assert found.min() == (255 if kind == "transparency" else 0)
+
+
+def test_dark_sixteen_bit_pictures_stay_dark():
+    levels = np.arange(200, dtype=np.uint16).reshape(10, 20)
+    assert images.decode(saved(Image.fromarray(levels), "PNG"), None).max() == 1
+
+
+def test_a_large_picture_is_read_and_a_bomb_is_not(tmp_path):
+    large = saved(Image.new("P", (11_000, 9_000)), "PNG")
+    assert images.decode(large, 8).shape == (8, 8, 3)
+    (tmp_path / "large").write_bytes(large)
+    assert images.dimensions(tmp_path / "large") == (11_000, 9_000)
+    bomb = large[:16] + struct.pack(">II", 20_000, 20_000) + large[24:29] + struct.pack(
+        ">I", zlib.crc32(b"IHDR" + struct.pack(">II", 20_000, 20_000) + large[24:29])
+    ) + large[33:]  # fmt: skip
+    with pytest.raises(images.Unreadable):
+        images.decode(bomb, 8)
+
+
+def test_why_a_picture_is_unreadable_is_the_same_words_every_time():
+    with pytest.raises(images.Unreadable) as caught:
+        images.decode(b"no picture at all", 32)
+    assert "0x" not in str(caught.value)
+
+
+@pytest.mark.parametrize("side", [300, 500, 600])
+def test_detail_is_shrunk_as_by_pillows_antialiased_bilinear(side):
+    pixels = drawn(3, side, side)
+    expected = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR), float)
+    error = np.mean((images.resize(pixels, 224) - expected) ** 2)
+    assert 10 * np.log10(255**2 / error) > 47

@@ -6,7 +6,8 @@ import pytest
 
 import competitions
 from pipeline.config import Competition, Labels, Recipe
-from pipeline.dataset.labels import natural, picture_table
+from pipeline.dataset.labels import picture_table
+from pipeline.dataset.listing import natural
 from pipeline.dataset.sample import read_sample
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded, two_classes
@@ -135,3 +136,63 @@ def test_the_table_is_remembered_and_a_changed_picture_is_read_again(tmp_path):
     after = table_of(own, raw)
     changed = before.train["sha256"] != after.train["sha256"]
     assert list(after.train.loc[changed, "id"]) == ["red/0.jpg"] and list(after.train.loc[changed, "width"]) == [20]
+
+
+def own_pictures(raw):
+    return table_of(Competition(name="own", data=str(raw), recipe=Recipe(folds=2)), raw)
+
+
+@pytest.mark.parametrize("top", ["train/", ""])
+def test_a_class_may_be_called_test_or_train(raw, top):
+    classes = ["control", "test"] if top else ["bus", "train"]
+    put(raw, [f"{top}{name}/{n}.jpg" for name in classes for n in range(2)])
+    found = own_pictures(raw)
+    assert found.classes == classes and len(found.train) == 4 and len(found.test) == 0
+
+
+def test_pictures_outside_the_class_folders_are_counted(raw):
+    put(raw, [f"{name}/{n}.jpg" for name in "ab" for n in range(2)] + ["stray.jpg"])
+    assert "1 training pictures" in own_pictures(raw).warnings[0] and "stray" in own_pictures(raw).warnings[0]
+
+
+def test_linked_class_folders_are_followed_and_circles_and_dead_links_are_not(raw, tmp_path):
+    put(tmp_path, [f"elsewhere/{name}/{n}.jpg" for name in "ab" for n in range(2)])
+    (raw / "train").mkdir()
+    for name in "ab":
+        (raw / "train" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (raw / "train" / "circle").symlink_to(raw / "train")
+    (tmp_path / "elsewhere" / "a" / "dead.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = own_pictures(raw)
+    assert found.classes == ["a", "b"] and len(found.train) == 4
+
+
+def test_a_doubled_folder_is_found_beside_files_that_are_no_pictures(dogs):
+    for part in ("train", "test"):
+        (dogs / part).rename(dogs / "inner")
+        (dogs / part).mkdir()
+        (dogs / "inner").rename(dogs / part / part)
+        (dogs / part / "Thumbs.db").write_bytes(b"x")
+    assert list(table_of(small("dog-breed"), dogs).train["id"]) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("content", [b"", "id,breed\na,bôxer\n".encode("latin-1")])
+@pytest.mark.parametrize("name", ["labels.csv", "sample_submission.csv"])
+def test_a_table_that_cannot_be_read_is_the_users_to_put_right(dogs, name, content):
+    (dogs / name).write_bytes(content)
+    with pytest.raises(StarshiftError, match="cannot be read"):
+        table_of(small("dog-breed"), dogs)
+
+
+def test_blanks_around_a_label_are_not_part_of_it(dogs):
+    (dogs / "labels.csv").write_text("id,breed\r\na,pug \r\nb, boxer\r\nc,pug\r\nd,boxer\r\n")
+    assert table_of(small("dog-breed"), dogs).classes == ["boxer", "pug"]
+
+
+def test_a_sample_of_another_name_is_found_when_it_is_the_only_one(dogs):
+    (dogs / "sample_submission.csv").rename(dogs / "sampleSubmission.csv")
+    assert read_sample(small("dog-breed"), dogs).ids == ["y", "x"]
+
+
+def test_a_damaged_memory_is_forgotten(dogs):
+    (dogs.parent / "memory.json").write_text("[1]")
+    assert len(table_of(small("dog-breed"), dogs).train) == 4

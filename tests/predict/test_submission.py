@@ -92,3 +92,32 @@ def test_an_auc_of_one_class_and_predictions_that_are_no_numbers_are_errors():
         metrics.score("auc", np.zeros(3, int), PROBABILITIES)
     with pytest.raises(StarshiftError, match="no numbers"):
         metrics.score("log_loss", np.zeros(3, int), PROBABILITIES * np.nan)
+
+
+@pytest.mark.parametrize("spoiled", [np.nan, -0.5, 0.0])
+def test_a_class_name_is_never_made_up_from_values_that_are_no_probabilities(spoiled):
+    values = PROBABILITIES.copy()
+    values[1] = spoiled
+    with pytest.raises(StarshiftError, match="probabilities"):
+        submission.frame(
+            competitions.find("plant-seedlings"), Sample(ids=IDS, columns=["file", "species"]), IDS, values, CLASSES
+        )
+
+
+def test_a_picture_that_was_predicted_twice_and_a_class_that_was_not_are_errors():
+    own = Competition(name="own", data=".")
+    with pytest.raises(StarshiftError, match="wrong ids"):
+        submission.frame(own, None, ["a", "b", "b"], PROBABILITIES, CLASSES)
+    with pytest.raises(StarshiftError, match="wrong classes"):
+        made("dog-breed", Sample(ids=IDS, columns=["id", "boxer", "poodle"]))
+
+
+def test_a_class_may_be_called_like_a_column():
+    own = Competition(name="own", data=".")
+    table = submission.frame(own, None, IDS, PROBABILITIES, ["id", "label"])
+    assert list(table.columns) == ["id", "label", "id", "label"]
+
+
+def test_an_unknown_metric_is_an_error():
+    with pytest.raises(StarshiftError, match="Unknown metric"):
+        metrics.score("acuracy", np.array([0, 1, 1]), PROBABILITIES)
