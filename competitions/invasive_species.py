@@ -5,7 +5,7 @@
 The bundle holds archives inside an archive, and train/1.jpg and test/1.jpg are different pictures.
 """
 
-from pipeline.config import Competition, Labels, Recipe, Submission
+from pipeline.config import SYMMETRIES, Competition, Labels, Recipe, Submission
 
 COMPETITION = Competition(
     name="invasive-species",
@@ -13,5 +13,5 @@ COMPETITION = Competition(
     labels=Labels(csv="train_labels.csv", image="name", label="invasive", folder="train", suffix=".jpg", positive="1"),
     submission=Submission(image="name", layout="probability", label="invasive"),
     metric="auc",
-    recipe=Recipe(bases=("inception_v3", "resnet50"), head="linear", folds=5, views=("plain", "flip")),
+    recipe=Recipe(bases=("inception_v3", "resnet50"), folds=5, views=SYMMETRIES, train_views=SYMMETRIES),
 )

@@ -6,7 +6,7 @@ The same plant was photographed at several ages and no plant number is given, so
 picture size predicts the species: a leak that the pipeline does not use, since every picture is resized to one square.
 """
 
-from pipeline.config import Competition, Labels, Recipe, Submission
+from pipeline.config import SYMMETRIES, Competition, Labels, Recipe, Submission
 
 COMPETITION = Competition(
     name="plant-seedlings",
@@ -14,10 +14,5 @@ COMPETITION = Competition(
     labels=Labels(folder="train"),
     submission=Submission(image="file", layout="class name", label="species"),
     metric="micro_f1",
-    recipe=Recipe(
-        bases=("resnet50", "xception"),
-        head="linear",
-        folds=5,
-        views=("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical"),
-    ),
+    recipe=Recipe(bases=("resnet50", "xception"), folds=5, views=SYMMETRIES, train_views=SYMMETRIES),
 )

@@ -108,7 +108,8 @@ class Recipe:
         folds: number of stratified folds; 1 holds out once.
         holdout: the held-out share where `folds` is 1.
         views: the views that are predicted and averaged.
-        augmented_views: number of cached augmented views that the head is trained on beside the plain one.
+        train_views: the views that the head is trained on.
+        augmented_views: number of cached augmented views that the head is trained on beside those.
         seed: of training and of augmentation.
         split_seed: of the folds, apart from `seed` so that seeds can be compared on one split.
     """
@@ -120,6 +121,7 @@ class Recipe:
     folds: int = 5
     holdout: float = 0.2
     views: tuple[str, ...] = ("plain", "flip")
+    train_views: tuple[str, ...] = ("plain",)
     augmented_views: int = 0
     seed: int = 0
     split_seed: int = 0
@@ -142,19 +144,20 @@ class Recipe:
         )
         require(1 <= self.folds <= 50, "Unusable number of folds.", expected="1 to 50", received=self.folds)
         require(0 < self.holdout < 1, "Unusable hold-out share.", expected="between 0 and 1", received=self.holdout)
-        require(
-            self.views and len(set(self.views)) == len(self.views),
-            "Views are distinct, and at least one.",
-            expected="e.g. ('plain', 'flip')",
-            received=self.views,
-        )
-        for view in self.views:
+        for views in (self.views, self.train_views):
             require(
-                VIEW.fullmatch(view),
-                "Unknown view.",
-                expected=f"{' | '.join(SYMMETRIES)} | augment-1 ...",
-                received=view,
+                views and len(set(views)) == len(views),
+                "Views are distinct, and at least one.",
+                expected="e.g. ('plain', 'flip')",
+                received=views,
             )
+            for view in views:
+                require(
+                    VIEW.fullmatch(view),
+                    "Unknown view.",
+                    expected=f"{' | '.join(SYMMETRIES)} | augment-1 ...",
+                    received=view,
+                )
         require(
             0 <= self.augmented_views <= 100,
             "Unusable number of augmented views.",
@@ -170,8 +173,9 @@ class Recipe:
 
     @property
     def training_views(self) -> tuple[str, ...]:
-        """The views whose features the head is trained on: plain, and the augmented ones."""
-        return ("plain", *(f"augment-{number}" for number in range(1, self.augmented_views + 1)))
+        """The views whose features the head is trained on: `train_views`, and the augmented ones."""
+        augmented = (f"augment-{number}" for number in range(1, self.augmented_views + 1))
+        return tuple(dict.fromkeys((*self.train_views, *augmented)))
 
 
 @dataclass(frozen=True, kw_only=True)

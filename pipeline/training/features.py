@@ -83,6 +83,6 @@ def _fold(
         number=number,
         features=np.concatenate([features[view][trained] for view in recipe.training_views]),
         labels=np.tile(labels[trained], len(recipe.training_views)),
-        held_features=features["plain"][held],
+        held_features=features[recipe.views[0]][held],
         held_labels=labels[held],
     )
