@@ -5,7 +5,7 @@ import ast
 from pipeline.paths import REPOSITORY
 
 GROUND = {"config", "paths", "runs", "errors", "files"}
-ORDER = ["kaggle", "dataset", "models", "features", "training", "predict"]
+ORDER = ["drawn", "kaggle", "dataset", "models", "features", "training", "predict"]
 
 
 def imports_of(path) -> set[str]:
