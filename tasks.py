@@ -42,7 +42,9 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
 
     found = competitions.find(comp)
     given = {name: value for name, value in changes.items() if value not in (None, (), [])}
-    return replace(found, recipe=replace(found.recipe, **given))
+    taught = {name: given.pop(name) for name in ("epochs", "unfreeze") if name in given}
+    recipe = replace(found.recipe, training=replace(found.recipe.training, **taught), **given)
+    return replace(found, recipe=recipe)
 
 
 def number(text: Any, flag: str) -> int | None:
@@ -61,8 +63,13 @@ def number(text: Any, flag: str) -> int | None:
     iterable=["base", "fold"],
     help={
         "comp": COMP,
+        "rung": "scratch, augmented, features, frozen or finetune",
         "base": BASE,
         "fold": "train this fold only; may be repeated",
+        "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
+        "epochs": "at most so many",
+        "find-lr": "only look for a learning rate, and draw what was found",
+        "tensorboard": "write TensorBoard's files into the run's folder",
         "size": "side of the pictures in pixels",
         "head": "linear or dense",
         "seed": "of training and augmentation",
@@ -76,12 +83,17 @@ def number(text: Any, flag: str) -> int | None:
 def run(
     _: Context,
     comp: str | None = None,
+    rung: str | None = None,
     base: Any = None,
     fold: Any = None,
+    unfreeze: str | None = None,
+    epochs: str | None = None,
+    find_lr: bool = False,
     size: str | None = None,
     head: str | None = None,
     seed: str | None = None,
     engine: str = "auto",
+    tensorboard: bool = False,
     bundle: str | None = None,
     debug: bool = False,
     force: bool = False,
@@ -92,7 +104,14 @@ def run(
         from pathlib import Path
 
         competition = competition_with(
-            comp, bases=tuple(base or ()), size=number(size, "--size"), head=head, seed=number(seed, "--seed")
+            comp,
+            rung=rung,
+            bases=tuple(base or ()),
+            size=number(size, "--size"),
+            head=head,
+            seed=number(seed, "--seed"),
+            epochs=number(epochs, "--epochs"),
+            unfreeze=unfreeze,
         )
         folds = tuple(value for text in fold or () if (value := number(text, "--fold")) is not None)
         from pipeline import flow
@@ -104,8 +123,16 @@ def run(
             force=force,
             resplit=resplit,
             engine=engine,
+            board=tensorboard,
         )
-        flow.run(competition, options)
+        if find_lr:
+            flow.find_rate(competition, options)
+            return
+        folder = flow.run(competition, options)
+        if competition.drawn and not debug:
+            from pipeline import lesson
+
+            lesson.teach(competition, folder, options)
 
 
 @task(positional=[], auto_shortflags=False, help={"comp": COMP, "bundle": "an archive that was downloaded by hand"})
@@ -208,3 +235,145 @@ def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
             )
         total = kept.summary(listed)
         print(f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB")
+
+
+@task(
+    positional=[],
+    auto_shortflags=False,
+    help={
+        "epochs": "passes over the drawn world",
+        "pictures": "drawn of each class",
+        "seed": "of the world, the weights and the order",
+        "debug": "a few pictures, in seconds; learns nothing",
+        "install": "put the weights into the repository, in place of those that are there",
+    },
+)
+def pretrain(
+    _: Context,
+    epochs: str | None = None,
+    pictures: str | None = None,
+    seed: str | None = None,
+    debug: bool = False,
+    install: bool = False,
+) -> None:
+    """Train the repository's own base, petite, on the drawn world."""
+    with errors_shown():
+        from pipeline.training import pretrain as training
+
+        given: dict[str, Any] = {"epochs": number(epochs, "--epochs"), "pictures": number(pictures, "--pictures")}
+        given |= {"seed": number(seed, "--seed")}
+        recipe = training.Pretraining(**{name: value for name, value in given.items() if value is not None})
+        training.command(training.in_seconds(recipe) if debug else recipe, install=install)
+
+
+@task(
+    positional=[],
+    auto_shortflags=False,
+    help={
+        "comp": COMP,
+        "pictures": "how many, one a row",
+        "views": "how many augmentations of each",
+        "size": "side of the pictures in pixels",
+        "seed": "draws the pictures",
+    },
+)
+def augmented(
+    _: Context,
+    comp: str | None = None,
+    pictures: str = "8",
+    views: str = "8",
+    size: str | None = None,
+    seed: str | None = None,
+) -> None:
+    """Draw a sheet of what training will see: pictures and their augmented views."""
+    with errors_shown():
+        competition = competition_with(comp, seed=number(seed, "--seed"))
+        from pipeline import paths
+        from pipeline.report.augmented import write_sheet
+
+        rows, columns = number(pictures, "--pictures") or 0, number(views, "--views") or 0
+        path = write_sheet(competition, pictures=rows, views=columns, size=number(size, "--size"))
+        print(f"wrote {paths.shown(path)}")
+
+
+@task(
+    positional=[],
+    auto_shortflags=False,
+    iterable=["base", "fold"],
+    help={
+        "comp": COMP,
+        "base": "a whole base, name[=weights]; may be repeated",
+        "fold": "this fold only; may be repeated",
+        "size": "side of the pictures in pixels",
+        "engine": "auto, keras or openvino",
+    },
+)
+def blocks(
+    _: Context,
+    comp: str | None = None,
+    base: Any = None,
+    fold: Any = None,
+    size: str | None = None,
+    engine: str = "auto",
+) -> None:
+    """Show how good a base's features are at each of its blocks."""
+    with errors_shown():
+        competition = competition_with(comp, bases=tuple(base or ()), size=number(size, "--size"))
+        folds = tuple(value for text in fold or () if (value := number(text, "--fold")) is not None)
+        from pipeline.blocks import compare
+        from pipeline.preparation import Options
+
+        compare(competition, Options(folds=folds, engine=engine))
+
+
+@task(
+    positional=[],
+    auto_shortflags=False,
+    iterable=["base", "rung"],
+    help={
+        "comp": COMP,
+        "base": BASE,
+        "rung": "some of scratch, augmented, features, frozen, 'frozen end to end', finetune; may be repeated",
+        "seeds": "how many; the pictures and the split stay the same",
+        "sizes": "training, validation and test pictures",
+        "size": "side of the pictures in pixels",
+        "epochs": "at most so many",
+        "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
+        "bundle": "an archive that was downloaded by hand",
+    },
+)
+def ladder(
+    _: Context,
+    comp: str | None = None,
+    base: Any = None,
+    rung: Any = None,
+    seeds: str = "1",
+    sizes: str = "2000,1000,1000",
+    size: str | None = None,
+    epochs: str | None = None,
+    unfreeze: str | None = None,
+    bundle: str | None = None,
+    engine: str = "auto",
+) -> None:
+    """Climb every rung on one split: what each step gains, and what it costs."""
+    with errors_shown():
+        from pathlib import Path
+
+        competition = competition_with(
+            comp,
+            bases=tuple(base or ()),
+            size=number(size, "--size"),
+            epochs=number(epochs, "--epochs"),
+            unfreeze=unfreeze,
+        )
+        counts = [number(text, "--sizes") or 0 for text in sizes.split(",")]
+        from pipeline import flow
+        from pipeline import ladder as experiment
+
+        experiment.ladder(
+            competition,
+            rungs=tuple(rung or experiment.DEFAULT_RUNGS),
+            seeds=number(seeds, "--seeds") or 1,
+            sizes=experiment.three(counts),
+            options=flow.Options(engine=engine, bundle=Path(bundle).expanduser() if bundle else None),
+        )

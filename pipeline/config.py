@@ -6,22 +6,17 @@ Standard library only, so that the command line can read every competition at on
 import re
 from dataclasses import asdict, dataclass, field
 
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.files import sha256_of_json
+from pipeline.regime import Training
 
-RUNGS = ("features",)
+RUNGS = ("scratch", "augmented", "features", "frozen", "finetune")
 HEADS = ("linear", "dense")
 METRICS = ("log_loss", "binary_log_loss", "auc", "micro_f1", "accuracy")
 LAYOUTS = ("one column per class", "class name", "probability")
 SYMMETRIES = ("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical")
 VIEW = re.compile(rf"{'|'.join(SYMMETRIES)}|augment-[1-9][0-9]*")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-
-
-def require(condition: object, message: str, *, expected: str, received: object, remedy: str = "") -> None:
-    """Raises a StarshiftError unless the condition holds."""
-    if not condition:
-        raise StarshiftError(message, expected=expected, received=repr(received), remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +105,7 @@ class Recipe:
         views: the views that are predicted and averaged.
         train_views: the views that the head is trained on.
         augmented_views: number of cached augmented views that the head is trained on beside those.
+        training: how networks are trained on the rungs that train one; its gaps take the rung's defaults.
         seed: of training and of augmentation.
         split_seed: of the folds, apart from `seed` so that seeds can be compared on one split.
     """
@@ -123,6 +119,7 @@ class Recipe:
     views: tuple[str, ...] = ("plain", "flip")
     train_views: tuple[str, ...] = ("plain",)
     augmented_views: int = 0
+    training: Training = field(default_factory=Training)
     seed: int = 0
     split_seed: int = 0
 
@@ -172,6 +169,11 @@ class Recipe:
         )
 
     @property
+    def regime(self) -> Training:
+        """`training` with nothing left open."""
+        return self.training.resolved(self.rung)
+
+    @property
     def training_views(self) -> tuple[str, ...]:
         """The views whose features the head is trained on: `train_views`, and the augmented ones."""
         augmented = (f"augment-{number}" for number in range(1, self.augmented_views + 1))
@@ -186,6 +188,7 @@ class Competition:
         name: how it is called on the command line: small letters, digits, `-` and `_`.
         slug: Kaggle's name for it; None where the pictures are one's own.
         data: one's own pictures: a folder, absolute or relative to the competition file. Instead of `slug`.
+        drawn: the set that the repository draws itself: `sprouts`. Instead of `slug`.
         labels: where the labels are.
         submission: Kaggle's CSV format; None writes id, class and one column a class.
         metric: what is reported and what `best` means.
@@ -195,6 +198,7 @@ class Competition:
     name: str
     slug: str | None = None
     data: str | None = None
+    drawn: str | None = None
     labels: Labels = field(default_factory=Labels)
     submission: Submission | None = None
     metric: str = "log_loss"
@@ -203,11 +207,12 @@ class Competition:
     def __post_init__(self) -> None:
         require(NAME.fullmatch(self.name), "Unusable competition name.", expected=NAME.pattern, received=self.name)
         require(
-            bool(self.slug) != bool(self.data),
+            [bool(self.slug), bool(self.data), bool(self.drawn)].count(True) == 1,
             f"{self.name}: the pictures come from one place.",
-            expected="slug (Kaggle's name) or data (a folder of one's own)",
-            received={"slug": self.slug, "data": self.data},
+            expected="slug (Kaggle's name), data (a folder of one's own) or drawn",
+            received={"slug": self.slug, "data": self.data, "drawn": self.drawn},
         )
+        require(self.drawn in (None, "sprouts"), "No such set is drawn.", expected="sprouts", received=self.drawn)
         require(self.metric in METRICS, "Unknown metric.", expected=" | ".join(METRICS), received=self.metric)
         needs_positive = self.submission is not None and self.submission.layout == "probability"
         require(

@@ -22,3 +22,9 @@ class StarshiftError(Exception):
         parts = [("expected", expected), ("received", received), ("remedy", remedy)]
         lines = [message] + [f"  {name}: {text}" for name, text in parts if text]
         super().__init__("\n".join(lines))
+
+
+def require(condition: object, message: str, *, expected: str, received: object, remedy: str = "") -> None:
+    """Raises a StarshiftError unless the condition holds."""
+    if not condition:
+        raise StarshiftError(message, expected=expected, received=repr(received), remedy=remedy)

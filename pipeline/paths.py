@@ -42,6 +42,11 @@ def submissions_folder(name: str) -> Path:
     return home() / "submissions" / name
 
 
+def reports_folder(name: str) -> Path:
+    """data/reports/<name>: figures and tables of a competition that belong to no single run."""
+    return home() / "data" / "reports" / name
+
+
 def shown(path: Path) -> str:
     """The path as the user would type it: relative to the working folder where it lies inside it."""
     try:

@@ -44,6 +44,15 @@ def create(competition: str, rung: str, config: Mapping[str, Any], fingerprint: 
     return folder
 
 
+def found(competition: str, fingerprint: str) -> Path | None:
+    """The newest finished run with this fingerprint."""
+    for folder, _ in reversed(listed(competition)):
+        stored = read_json(folder / "config.json")
+        if stored and stored.get("fingerprint") == fingerprint:
+            return folder
+    return None
+
+
 def finished(folder: Path) -> bool:
     """Whether the run came to its end: metrics.json is written last."""
     return (folder / "metrics.json").exists()
@@ -98,6 +107,12 @@ def write_predictions(
     for view, values in views.items():
         arrays[f"view:{view}"] = values
     write_atomic(path, lambda file: np.savez(file, **arrays))
+
+
+def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
+    """Ids, class names and probabilities (pictures, classes) float32, as `write_predictions` wrote them."""
+    with np.load(path) as stored:
+        return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
 
 
 def listed(competition: str) -> list[tuple[Path, dict[str, Any]]]:

@@ -39,8 +39,8 @@ def test_a_fingerprint_moves_with_the_recipe_and_only_then():
     assert one.fingerprint() != replace(one, recipe=replace(one.recipe, seed=1)).fingerprint()
 
 
-def test_the_four_competitions_are_found_by_name():
-    assert competitions.names() == ["dog-breed", "dogs-vs-cats", "invasive-species", "plant-seedlings"]
+def test_the_competitions_are_found_by_name():
+    assert competitions.names() == ["dog-breed", "dogs-vs-cats", "invasive-species", "plant-seedlings", "sprouts"]
     assert [competitions.find(name).name for name in competitions.names()] == competitions.names()
 
 

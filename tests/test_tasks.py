@@ -59,6 +59,21 @@ def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mi
     assert second.returncode == 0 and "0 computed" in second.stdout and "over 1 folds" in second.stdout
 
 
+def test_fine_tuning_goes_the_whole_way_and_a_wrong_block_is_explained(mine, home):
+    flags = ("--comp", mine, "--engine", "keras", "--rung", "finetune", "--fold", "0", "--epochs", "1")
+    wrong = invoke("run", *flags, "--unfreeze", "block5")
+    assert wrong.returncode == 1 and "conv_pw_2" in wrong.stderr and "Traceback" not in wrong.stderr
+    done = invoke("run", *flags, "--unfreeze", "conv_pw_2")
+    assert done.returncode == 0, done.stderr
+    assert "trained above conv_dw_2_relu" in done.stdout and "float16" in done.stdout
+    run = next(path.parent for path in (home / "data" / "runs" / "mine").glob("*-finetune-*/metrics.json"))
+    names = {path.name for path in run.iterdir()}
+    assert {"oof.npz", "test.npz", "history.csv", "model.keras", "models", "submission.csv"} <= names
+    results = json.loads((run / "metrics.json").read_text())
+    assert results["score"] > 0.9 and results["cached"] and results["parameters"] > 0
+    assert len(pd.read_csv(run / "history.csv")) == 2
+
+
 def test_the_dense_head_goes_the_whole_way_too(mine, home):
     done = invoke("run", "--comp", mine, "--engine", "keras", "--head", "dense", "--fold", "0")
     assert done.returncode == 0, done.stderr

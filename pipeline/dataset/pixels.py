@@ -77,14 +77,21 @@ def read(store: RowStore, digests: Sequence[str], files: Mapping[str, Path]) -> 
 
 
 def chunks(
-    store: RowStore, digests: Sequence[str], files: Mapping[str, Path], view: str
+    store: RowStore, digests: Sequence[str], files: Mapping[str, Path], view: str, most: int | None = None
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """The pictures in one view, a shard's worth at a time, the next one read while the last one is worked on.
+
+    Args:
+        store: a filled pixel store.
+        digests: of the pictures.
+        files: where each picture lies, by digest.
+        view: as in Recipe.views.
+        most: so many pictures at a time at most.
 
     Yields:
         (digests, pixels): pixels (n, size, size, 3) uint8.
     """
-    step = shard_rows(store.spec["size"] ** 2 * 3)
+    step = min(shard_rows(store.spec["size"] ** 2 * 3), most or len(digests))
     parts = [list(digests[start : start + step]) for start in range(0, len(digests), step)]
 
     def load(part: list[str]) -> np.ndarray:

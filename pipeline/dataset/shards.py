@@ -132,6 +132,17 @@ class RowStore:
             raise KeyError("no ids")
         return result
 
+    def places(self, ids: Sequence[str]) -> list[tuple[np.ndarray, int] | None]:
+        """Where the rows of `ids` lie: for each its shard, mapped into memory, and its number there, or None.
+
+        Raises:
+            DamagedShardError: as `read`.
+        """
+        self.refresh()
+        found = [self._where.get(identity) for identity in ids]
+        shards = {name: self._open(name) for name in dict.fromkeys(place[0] for place in found if place)}
+        return [(shards[place[0]], place[1]) if place else None for place in found]
+
     def _open(self, name: str) -> np.ndarray:
         """A shard, mapped into memory, its checksums held against its rows the first time."""
         try:

@@ -18,7 +18,7 @@ from pipeline.models.choice import extractor_spec
 
 
 def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
-    """The store of what a base gives in a view: rows (width,) float32.
+    """The store of what a base gives in a view: rows (width,) float32, or maps (height, width, channels) float16.
 
     Args:
         base: name, cut, pooling, weights, size.
@@ -26,6 +26,8 @@ def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
         precision: of the arithmetic, `float32` or `bfloat16`.
     """
     spec = {"kind": "features", **extractor_spec(base), "resize": images.RESIZE, "view": view, "precision": precision}
+    if base.pooling == "none":
+        spec["rows"] = "float16"
     if view not in augment.SYMMETRIES:
         spec["augmentation"] = augment.VERSION
     return RowStore(paths.cache_folder("features"), spec)

@@ -1,6 +1,7 @@
 """Features of pictures: read from the cache, and what it lacks computed, a shard at a time."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import pixels
-from pipeline.dataset.shards import DamagedShardError, row_digest
+from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
 from pipeline.features.cache import feature_store
 from pipeline.models import choice
 from pipeline.models.bases import Base
+from pipeline.models.cuts import anatomy
 from pipeline.models.engines import Engine, precision_of
 
 log = logging.getLogger(__name__)
@@ -54,16 +56,20 @@ class Extractor:
         Returns:
             float32 array (pictures, width), in the order of `digests`.
         """
-        store = feature_store(self.base, view, precision_of(self.choose(digests).engine))
-        missing = list(dict.fromkeys(digests)) if self.force else store.missing(digests)
-        self._compute(store, missing, view)
+        store = self.fill(digests, view)
         try:
             return store.read(digests)
         except DamagedShardError as error:
             log.warning("features  %s; computing them again", error)
             return self.features(digests, view)
 
-    def _compute(self, store: pixels.RowStore, missing: Sequence[str], view: str) -> None:
+    def fill(self, digests: Sequence[str], view: str) -> RowStore:
+        """The store in which all of these pictures have what the base gives for them in this view."""
+        store = feature_store(self.base, view, precision_of(self.choose(digests).engine))
+        self._compute(store, list(dict.fromkeys(digests)) if self.force else store.missing(digests), view)
+        return store
+
+    def _compute(self, store: RowStore, missing: Sequence[str], view: str) -> None:
         """Computes and keeps the features of pictures, a shard at a time."""
         if not missing:
             return
@@ -71,8 +77,16 @@ class Extractor:
             self._engine = choice.load(self.base, self.choose(missing))
         description = f"{self.base} {view}"
         with tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar:
-            for part, images in pixels.chunks(self.store, missing, self.files, view):
+            for part, images in pixels.chunks(self.store, missing, self.files, view, self._most()):
                 rows = self._engine(images)
+                rows = rows.astype(np.float16) if self.base.pooling == "none" else rows
                 store.append(part, rows, [row_digest(row) for row in rows])
                 self.computed += len(part)
                 bar.update(len(part))
+
+    def _most(self) -> int | None:
+        """How many maps are computed at a time: a shard's worth. Pooled features are small: as many as there are."""
+        if self.base.pooling != "none":
+            return None
+        cut = next(layer for layer in anatomy(self.base) if layer.name == self.base.cut)
+        return shard_rows(2 * math.prod(cut.shape))

@@ -18,6 +18,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_file
 from pipeline.models.table import BASES, Entry
 
+OURS = Path(__file__).resolve().parent / "weights"
 POOLINGS = ("avg", "max", "both")
 SYNTAX = re.compile(r"(?P<name>[^@+=]+)(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?")
 
@@ -29,8 +30,9 @@ class Base:
     Args:
         name: in the table.
         cut: the layer it is used up to; None is the whole base.
-        pooling: `avg`, `max` or `both` (average and maximum, concatenated).
-        weights: `imagenet`, `none` (random, seed 0), `none:SEED` or the path of a weights file.
+        pooling: `avg`, `max`, `both` (average and maximum, concatenated) or, where a base is cut in two, `none` (maps).
+        weights: `imagenet` (for our own base, the drawn world), `none` (random, seed 0), `none:SEED`, or the path of a
+            weights file.
         size: side of the square pictures in pixels.
     """
 
@@ -96,6 +98,8 @@ def weights_path(base: Base) -> Path | None:
         return None
     if base.weights != "imagenet":
         return Path(base.weights).resolve()
+    if base.entry.ours:
+        return OURS / base.entry.weights
     sizes = base.entry.trained_sizes
     name = base.entry.weights.format(size=base.size if base.size in sizes else sizes[-1])
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
@@ -128,7 +132,7 @@ def fetch_weights(base: Base, path: Path) -> None:
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]),
     }
-    command = [sys.executable, "-m", "pipeline.models.extractor", str(base), str(base.size)]
+    command = [sys.executable, "-m", "pipeline.models.extractor", base.name, str(base.size)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if not path.exists():
         lines = done.stderr.strip().splitlines()

@@ -1,5 +1,6 @@
 """Which engine runs a base fastest on this machine: measured once on a few batches of real pictures, and remembered."""
 
+import json
 import logging
 import os
 import platform
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def _export(base: bases.Base, sample: np.ndarray) -> dict[str, Any]:
     folder = folder_of(base)
     pixels = np.resize(sample, (SAMPLE, *sample.shape[1:]))
     write_atomic(folder / "sample.npy", lambda file: np.save(file, pixels))
-    command = [sys.executable, "-m", "pipeline.models.export", str(base), str(base.size), str(folder)]
+    command = [sys.executable, "-m", "pipeline.models.export", json.dumps(asdict(base)), str(folder)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]),

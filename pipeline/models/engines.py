@@ -23,7 +23,7 @@ class Engine(Protocol):
     """Runs one base."""
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Features (n, width) float32 of pictures (n, size, size, 3) uint8."""
+        """Features (n, width), or maps (n, height, width, channels), float32 of pictures (n, size, size, 3) uint8."""
         ...
 
 
@@ -84,11 +84,11 @@ class OpenVINOEngine:
         }
         self.compiled = core.compile_model(network, "CPU", settings)
         self.queue = openvino.AsyncInferQueue(self.compiled, cores + 1)
-        self.width = self.compiled.outputs[0].shape[1]
+        self.shape = tuple(self.compiled.outputs[0].shape)[1:]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """See Engine."""
-        features = np.empty((len(pixels), self.width), np.float32)
+        features = np.empty((len(pixels), *self.shape), np.float32)
 
         def keep(request: Any, start: int) -> None:
             values = request.get_output_tensor(0).data

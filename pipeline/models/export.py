@@ -1,11 +1,13 @@
 """Exports a base to OpenVINO, and measures Keras on the same pictures, in a process of its own.
 
-    python -m pipeline.models.export BASE SIZE FOLDER
+    python -m pipeline.models.export BASE FOLDER
 
-TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. FOLDER
-holds sample.npy; reference.npy (Keras's features of it), keras.json and network.xml with network.bin are written there.
+TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. BASE is
+JSON. FOLDER holds sample.npy; reference.npy (Keras's features of it), keras.json and network.xml with network.bin are
+written there.
 """
 
+import json
 import os
 import sys
 import time
@@ -15,16 +17,16 @@ import numpy as np
 
 from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic, write_json
-from pipeline.models.bases import parse
+from pipeline.models.bases import Base
 from pipeline.models.engines import import_openvino
 from pipeline.models.extractor import build_extractor
 
 ROUNDS = 2
 
 
-def export(base_text: str, size: int, folder: Path) -> None:
+def export(base: Base, folder: Path) -> None:
     """Writes network.xml, network.bin, reference.npy and keras.json into the folder."""
-    model = build_extractor(parse(base_text, size))
+    model = build_extractor(base)
     sample = np.load(folder / "sample.npy")
     reference = model.predict(sample, batch_size=32, verbose=0)
     started = time.perf_counter()
@@ -47,7 +49,7 @@ def export(base_text: str, size: int, folder: Path) -> None:
 def main() -> int:
     """Runs as a command: prints a user's error on stderr and exits with 1."""
     try:
-        export(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+        export(Base(**json.loads(sys.argv[1])), Path(sys.argv[2]))
     except StarshiftError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,10 +1,13 @@
 """The live extractor: uint8 pictures in, float32 features out. The only place that rescales pixels."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import StarshiftError
+from pipeline.models import cuts, petite
 from pipeline.models.bases import Base, parse, preprocessing_of, seed_of
+from pipeline.models.table import Entry
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 TORCH_MEAN = (0.485, 0.456, 0.406)
@@ -26,13 +29,21 @@ def build_extractor(base: Base) -> Any:
     network.trainable = False
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"{base.name}_pixels")
     outputs = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
-    pooled = []
+    return keras.Model(pixels, pooled(outputs, base), name=f"extract_{base.name}_{base.cut or 'whole'}")
+
+
+def pooled(outputs: Any, base: Base) -> Any:
+    """A base's maps (n, height, width, channels) pooled as it says: (n, width), or the maps where pooling is `none`."""
+    import keras
+
+    if base.pooling == "none":
+        return keras.layers.Activation("linear", dtype="float32", name=f"{base.name}_maps")(outputs)
+    found = []
     if base.pooling in ("avg", "both"):
-        pooled.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
+        found.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
     if base.pooling in ("max", "both"):
-        pooled.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
-    features = keras.layers.Concatenate(name=f"{base.name}_both")(pooled) if len(pooled) > 1 else pooled[0]
-    return keras.Model(pixels, features, name=f"extract_{base.name}_{base.cut or 'whole'}")
+        found.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
+    return keras.layers.Concatenate(name=f"{base.name}_both")(found) if len(found) > 1 else found[0]
 
 
 def preprocess(pixels: Any, mode: str, name: str) -> Any:
@@ -53,22 +64,42 @@ def preprocess(pixels: Any, mode: str, name: str) -> Any:
     return keras.layers.Rescaling([1.0, 1.0, 1.0], offset=offset, name=f"{name}_offset")(reversed_channels)
 
 
-def build_network(base: Base) -> Any:
-    """The base up to its cut, its weights loaded."""
+def builder_of(entry: Entry) -> Any:
+    """What makes the network of a record in the table."""
+    import keras
+
+    return getattr(petite if entry.ours else keras.applications, entry.builder)
+
+
+def build_network(base: Base, *, free: bool = False) -> Any:
+    """The base up to its cut, its weights loaded.
+
+    Args:
+        base: name, cut, weights, size.
+        free: takes pictures of any size.
+    """
+    if free:  # first, so that layers that Keras names by counting have the names that they have in a fresh process
+        network = _whole(base, None, weights=None)
+        network.set_weights(build_network(replace(base, cut=None)).get_weights())
+        return cuts.lower_part(network, base.cut) if base.cut else network
     import keras
 
     if base.weights.startswith("none"):
         keras.utils.set_random_seed(seed_of(base))
-    builder = getattr(keras.applications, base.entry.builder)
-    arguments = dict(base.entry.arguments)
-    if base.entry.builder.startswith("MobileNetV3"):
-        arguments["include_preprocessing"] = True
     weights = "imagenet" if base.weights == "imagenet" else None
-    whole = builder(include_top=False, weights=weights, input_shape=(base.size, base.size, 3), **arguments)
-    cut = keras.Model(whole.input, whole.get_layer(base.cut).output, name=whole.name) if base.cut else whole
+    whole = _whole(base, base.size, weights=weights)
+    cut = cuts.lower_part(whole, base.cut) if base.cut else whole
     if weights is None and not base.weights.startswith("none"):
         _load(cut, whole, base)
     return cut
+
+
+def _whole(base: Base, side: int | None, *, weights: str | None) -> Any:
+    """The network of keras.applications, or our own, for pictures of this side."""
+    arguments = dict(base.entry.arguments)
+    if base.entry.builder.startswith("MobileNetV3"):
+        arguments["include_preprocessing"] = True
+    return builder_of(base.entry)(include_top=False, weights=weights, input_shape=(side, side, 3), **arguments)
 
 
 def _load(cut: Any, whole: Any, base: Base) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A network of keras.applications.
+    """A network of keras.applications, or our own.
 
     Args:
-        builder: its name there.
+        builder: its name there, or in pipeline/models/petite.py.
         arguments: passed to the builder.
         size: its own input side in pixels.
         preprocessing: `tf` (x / 127.5 - 1), `torch` (ImageNet mean and deviation), `caffe` (BGR less the mean) or
@@ -18,6 +18,7 @@ class Entry:
         blocks: layers it may be cut at, from the picture upwards.
         weights: name of Keras's weights file; `{size}` is the nearest trained size.
         trained_sizes: the sizes that have weights of their own; others take the last.
+        ours: drawn, trained and kept in this repository, rather than by keras.applications.
     """
 
     builder: str
@@ -28,6 +29,7 @@ class Entry:
     blocks: tuple[str, ...]
     weights: str
     trained_sizes: tuple[int, ...] = (224,)
+    ours: bool = False
 
 
 def _adds(pattern: str, count: int, with_add: set[int]) -> tuple[str, ...]:
@@ -167,4 +169,17 @@ BASES: dict[str, Entry] = {
     "convnext_tiny": _convnext("Tiny", 768),
     "convnext_small": _convnext("Small", 768),
     "convnext_base": _convnext("Base", 1024),
+    "petite": Entry(
+        builder="Petite",
+        size=128,
+        preprocessing="tf",
+        width=224,
+        blocks=(
+            *(f"stage{stage}_block{block}_out" for stage in (1, 2, 3) for block in (1, 2)),
+            *(f"end_block{block}_out" for block in (1, 2, 3)),
+        ),
+        weights="petite_float16.weights.h5",
+        trained_sizes=(128,),
+        ours=True,
+    ),
 }

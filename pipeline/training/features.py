@@ -1,7 +1,7 @@
 """The rung `features`: a head on what frozen bases see, from the cache; training takes seconds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,21 @@ class Trained:
 
     Args:
         folds: the numbers of the folds that were trained.
-        heads: one head a fold.
+        heads: one head a fold; none on the rungs that train a network.
         history: one record a fit or an epoch.
         oof: out-of-fold probabilities (pictures, classes) float32, views averaged; NaN where no fold held the picture.
         oof_views: the same for each view.
         test: test probabilities (pictures, classes) float32, views and folds averaged.
+        facts: what else is worth telling of each fold; plain JSON values.
     """
 
     folds: tuple[int, ...]
-    heads: list[Head]
+    heads: list[Head] = field(default_factory=list)
     history: list[dict[str, Any]]
     oof: np.ndarray
     oof_views: dict[str, np.ndarray]
     test: np.ndarray
+    facts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(

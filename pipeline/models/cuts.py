@@ -1,0 +1,190 @@
+"""Where a network can be cut in two: at layers that everything passes through, so that no edge crosses the cut.
+
+python -m pipeline.models.cuts BASE     the layers of a base, as JSON; in a process of its own, and remembered
+"""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+from pipeline import paths
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json, sha256_of_json, write_json
+from pipeline.models.bases import Base
+
+BLOCK = re.compile(r"[a-z_]*?\d+[a-z]?(?:_block_?\d+)?(?=_|$)")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network.
+
+    Args:
+        name: of the layer.
+        shape: of its output for one picture.
+        bottleneck: whether everything above it sees the picture only through it.
+        parameters: how many it has.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bottleneck: bool
+    parameters: int
+
+
+def survey(network: Any) -> list[Layer]:
+    """The layers of a functional keras.Model from the picture upwards, each after all that it depends on."""
+    import keras
+
+    operations = [o for depth in sorted(network._nodes_by_depth, reverse=True) for o in _at(network, depth)]
+    place = {id(t): k for k, o in enumerate(operations) for t in keras.tree.flatten(o._inbound_nodes[0].output_tensors)}
+    last_use = list(range(len(operations)))
+    for k, operation in enumerate(operations):
+        for tensor in keras.tree.flatten(operation._inbound_nodes[0].input_tensors):
+            last_use[place[id(tensor)]] = max(last_use[place[id(tensor)]], k)
+    found, reach = [], 0
+    for k, operation in enumerate(operations):
+        alone = reach <= k
+        reach = max(reach, last_use[k])
+        outputs = keras.tree.flatten(operation._inbound_nodes[0].output_tensors)
+        shape = tuple(outputs[0].shape[1:])
+        parameters = operation.count_params() if isinstance(operation, keras.layers.Layer) else 0
+        found.append(Layer(operation.name, shape, alone and len(outputs) == 1, int(parameters)))
+    return found
+
+
+def _at(network: Any, depth: int) -> list[Any]:
+    """The operations at a depth, in the order in which they were made."""
+    return [node.operation for node in network._nodes_by_depth[depth]]
+
+
+def anatomy(base: Base) -> list[Layer]:
+    """The layers of a base up to its cut; asked from Keras once, in a process of its own, and remembered."""
+    whole = replace(base, cut=None, pooling="avg", weights="none")
+    key = sha256_of_json({"anatomy": 1, **asdict(whole), "keras": version("keras")})[:16]
+    path = paths.cache_folder("engines") / f"anatomy-{key}.json"
+    stored = read_json(path)
+    if stored is None:
+        search = os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])
+        command = [sys.executable, "-m", "pipeline.models.cuts", json.dumps(asdict(whole))]
+        environment = {**os.environ, "PYTHONPATH": search}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise StarshiftError(f"{base.name} could not be looked into.", received=done.stderr.strip()[-2000:])
+        stored = json.loads(done.stdout.splitlines()[-1])
+        write_json(path, stored)
+    layers = [Layer(name, tuple(shape), alone, parameters) for name, shape, alone, parameters in stored]
+    end = next((place for place, layer in enumerate(layers) if layer.name == base.cut), len(layers))
+    return layers[: end + 1]
+
+
+def blocks(layers: Sequence[Layer]) -> list[str]:
+    """The names of blocks, such as `block5` or `conv4_block6`: what the names of layers with weights begin with."""
+    matches = (BLOCK.match(layer.name) for layer in layers if layer.parameters)
+    return list(dict.fromkeys(match[0] for match in matches if match))
+
+
+def first_unfrozen(layers: Sequence[Layer], unfreeze: str) -> int:
+    """The place of the first layer that is trained.
+
+    Args:
+        layers: from the picture upwards.
+        unfreeze: a layer's name, the beginning of a block's layers' names, a share of the layers or `all`.
+
+    Raises:
+        StarshiftError: there is no such place.
+    """
+    if unfreeze == "all":
+        return 0
+    if re.fullmatch(r"0?\.\d+|1(\.0*)?", unfreeze) and float(unfreeze) > 0:
+        return min(len(layers) - 1, math.floor(len(layers) * (1 - float(unfreeze))))
+    names = [layer.name for layer in layers]
+    if unfreeze in names:
+        return names.index(unfreeze)
+    begins = re.compile(rf"{re.escape(unfreeze)}(?!\d)")
+    for place, name in enumerate(names):
+        if begins.match(name):
+            return place
+    raise StarshiftError(
+        f"There is no block or layer {unfreeze!r} to unfreeze from.",
+        expected=", ".join(blocks(layers)),
+        received=repr(unfreeze),
+        remedy="a block, a layer's name, a share of the layers such as 0.3, or all",
+    )
+
+
+def resolve(layers: Sequence[Layer], unfreeze: str) -> Layer | None:
+    """The cut below the first layer that is trained: the last bottleneck before it; None where all is trained.
+
+    Raises:
+        StarshiftError: no such place, or nothing to train above it.
+    """
+    first = first_unfrozen(layers, unfreeze)
+    places = [place for place in range(1, first) if layers[place].bottleneck]
+    if not places or not any(layer.parameters for layer in layers[1 : places[-1] + 1]):
+        return None
+    if not any(layer.parameters for layer in layers[places[-1] + 1 :]):
+        raise StarshiftError(
+            f"Above {layers[places[-1]].name} there is nothing to train.",
+            expected=", ".join(blocks(layers)),
+            received=repr(unfreeze),
+        )
+    return layers[places[-1]]
+
+
+def output_of(network: Any, name: str) -> Any:
+    """The symbolic output of a network's layer, or of an operation that is no layer (ConvNeXt adds with `+`)."""
+    found = next(operation for operation in network.operations if operation.name == name)
+    return found._inbound_nodes[0].output_tensors[0]
+
+
+def lower_part(network: Any, cut: str) -> Any:
+    """The part of a network up to a layer, as a keras.Model that shares its layers."""
+    import keras
+
+    return keras.Model(network.input, output_of(network, cut), name=network.name)
+
+
+def upper_part(network: Any, cut: str) -> Any:
+    """The part of a network above a bottleneck, as a keras.Model that shares its layers: the cut's output -> output."""
+    import keras
+
+    return keras.Model(output_of(network, cut), network.output, name=f"above_{cut}")
+
+
+def rate_factors(network: Any, boundaries: Sequence[str], decay: float) -> dict[str, float]:
+    """The factor of the rate of each variable: `decay` to the number of block ends at or above its layer.
+
+    Args:
+        network: a keras.Model.
+        boundaries: the layers that end a block, from the picture upwards.
+        decay: 1 is one rate for all.
+    """
+    if decay == 1.0:
+        return {}
+    names = [layer.name for layer in network.layers]
+    ends = sorted(names.index(name) for name in boundaries if name in names)
+    return {
+        variable.path: decay ** sum(end >= place for end in ends)
+        for place, layer in enumerate(network.layers)
+        for variable in layer.trainable_variables
+    }
+
+
+def main() -> None:
+    """Prints the layers of a base as JSON on the last line."""
+    from pipeline.models.extractor import build_network
+
+    network = build_network(Base(**json.loads(sys.argv[1])))
+    print(json.dumps([[layer.name, layer.shape, layer.bottleneck, layer.parameters] for layer in survey(network)]))
+
+
+if __name__ == "__main__":
+    main()

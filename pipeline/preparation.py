@@ -1,0 +1,147 @@
+"""The first stages of everything: a competition's pictures fetched, checked, decoded and split."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import paths
+from pipeline.config import Competition
+from pipeline.dataset import debug, pixels, splits
+from pipeline.dataset.labels import Pictures, picture_table
+from pipeline.dataset.sample import Sample, read_sample
+from pipeline.files import write_json
+from pipeline.kaggle.fetch import fetch
+from pipeline.models.bases import Base
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line asks for beside the recipe.
+
+    Args:
+        bundle: an archive downloaded by hand.
+        debug: a few pictures only.
+        folds: train these only; empty trains all.
+        force: fetch and compute again.
+        resplit: make new folds.
+        engine: `auto` or the name of an engine.
+        board: write TensorBoard's files.
+        practice: leave the submissions' folder alone.
+        recompute: compute features again, though they are in the cache.
+    """
+
+    bundle: Path | None = None
+    debug: bool = False
+    folds: tuple[int, ...] = ()
+    force: bool = False
+    resplit: bool = False
+    engine: str = "auto"
+    board: bool = False
+    practice: bool = False
+    recompute: bool = False
+
+
+@contextlib.contextmanager
+def stage(name: str) -> Iterator[list[str]]:
+    """Times a stage and prints its line; the stage appends what it has to say."""
+    started = time.perf_counter()
+    words: list[str] = []
+    yield words
+    log.info("%-9s %6.1f s  %s", name, time.perf_counter() - started, "; ".join(words))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A competition's pictures, ready for any rung.
+
+    Args:
+        raw: the folder that paths are relative to.
+        pictures: tables; unreadable training pictures are left out.
+        sample: what the submission must look like.
+        files: where each readable picture lies, by digest.
+        unreadable: why, by `part/id`.
+        labels: class numbers (training pictures,) int.
+    """
+
+    raw: Path
+    pictures: Pictures
+    sample: Sample | None
+    files: dict[str, Path]
+    unreadable: dict[str, str]
+    labels: np.ndarray
+
+    @property
+    def test_readable(self) -> np.ndarray:
+        """Which test pictures can be predicted, (pictures,) bool."""
+        return self.pictures.test["sha256"].isin(self.files).to_numpy()
+
+
+def prepare(competition: Competition, bases: list[Base], options: Options) -> Data:
+    """Fetches, checks and decodes a competition's pictures, and splits them."""
+    folder = paths.competition_folder(competition.name)
+    with stage("data") as said:
+        raw = fetch(competition, bundle=options.bundle, force=options.force)
+        said.append(f"in {paths.shown(raw)}")
+    with stage("table") as said:
+        sample = read_sample(competition, raw)
+        pictures = picture_table(competition, raw, sample, folder / "table.json")
+        counts = {"train": len(pictures.train), "test": len(pictures.test), "classes": len(pictures.classes)}
+        write_json(folder / "summary.json", counts)
+        if options.debug:
+            pictures = debug.sample_of(pictures, competition.recipe.seed)
+            counts = {"train": len(pictures.train), "test": len(pictures.test), "classes": len(pictures.classes)}
+        said.append(f"{counts['train']:,} training and {counts['test']:,} test pictures, {counts['classes']} classes")
+    for warning in pictures.warnings:
+        log.warning("  warning: %s", warning)
+    return _decoded(competition, raw, pictures, sample, bases, options)
+
+
+def _decoded(
+    competition: Competition, raw: Path, pictures: Pictures, sample: Sample | None, bases: list[Base], options: Options
+) -> Data:
+    """Fills the pixel stores, leaves out what cannot be read, and splits."""
+    both = pd.concat([pictures.train, pictures.test])
+    files = {digest: raw / path for digest, path in zip(both["sha256"], both["path"], strict=True) if path}
+    with stage("pixels") as said:
+        stores = {base.size: pixels.pixel_store(base.size) for base in bases}
+        decoded = {size: pixels.fill(store, files) for size, store in stores.items()}
+        store = next(iter(stores.values()))
+        bad = store.unreadable(files)
+        said.append(", ".join(f"{count:,} decoded at {size} px" for size, count in decoded.items()))
+        said.append(f"{len(bad)} unreadable")
+    unreadable = {
+        f"{part}/{identity}": bad[digest]
+        for part, table in (("train", pictures.train), ("test", pictures.test))
+        for identity, digest in zip(table["id"], table["sha256"], strict=True)
+        if digest in bad
+    }
+    for name, reason in unreadable.items():
+        log.warning("  warning: %s cannot be read%s: %s", name, "" if name[1] == "r" else " and gets the prior", reason)
+    train = pictures.train[~pictures.train["sha256"].isin(bad)].reset_index(drop=True)
+    with stage("folds") as said:
+        train["group"] = splits.groups(train, raw, store)
+        if options.debug:
+            train["fold"] = splits.assign(train, competition.recipe)
+        else:
+            folder = paths.competition_folder(competition.name)
+            train["fold"] = splits.load_or_make(train, competition.recipe, folder, again=options.resplit)
+        said.append(
+            f"{competition.recipe.folds} folds, {len(train) - train['group'].nunique()} exact duplicates kept together"
+        )
+    numbers = {name: number for number, name in enumerate(pictures.classes)}
+    return Data(
+        raw=raw,
+        pictures=replace(pictures, train=train),
+        sample=sample,
+        files={digest: path for digest, path in files.items() if digest not in bad},
+        unreadable=unreadable,
+        labels=train["label"].map(numbers).to_numpy(),
+    )

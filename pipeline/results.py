@@ -1,0 +1,161 @@
+"""The last stages: what a run came to, measured, and written into its folder."""
+
+import logging
+import os
+import resource
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths, runs
+from pipeline.config import Competition, Recipe
+from pipeline.files import sha256_of_json, write_json
+from pipeline.predict import metrics, submission
+from pipeline.preparation import Data, Options
+from pipeline.training.features import Trained
+
+log = logging.getLogger(__name__)
+
+
+def measured(competition: Competition, data: Data, trained: Trained) -> dict[str, Any]:
+    """The metric for each fold and view, its mean, its spread (sample deviation over folds) and what chance gives."""
+    fold_of = data.pictures.train["fold"].to_numpy()
+    positive = positive_class(competition, data)
+
+    def by_fold(values: np.ndarray, metric: str) -> list[float]:
+        return [metrics.score(metric, data.labels[fold_of == f], values[fold_of == f], positive) for f in trained.folds]
+
+    each = by_fold(trained.oof, competition.metric)
+    held = np.isin(fold_of, trained.folds)
+    return {
+        "metric": competition.metric,
+        "score": float(np.mean(each)),
+        "spread": float(np.std(each, ddof=1)) if len(each) > 1 else 0.0,
+        "folds": each,
+        "views": {view: float(np.mean(by_fold(v, competition.metric))) for view, v in trained.oof_views.items()},
+        "accuracy": float(np.mean(by_fold(trained.oof, "accuracy"))),
+        "chance": metrics.chance(competition.metric, data.labels[held], len(data.pictures.classes), positive),
+        "unreadable": data.unreadable,
+    }
+
+
+def decides(competition: Competition, options: Options, folds: tuple[int, ...]) -> dict[str, Any]:
+    """Everything that decides a run's result."""
+    return {"competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine}
+
+
+def run_folder(competition: Competition, options: Options, folds: tuple[int, ...]) -> Path:
+    """The folder of this run: of the interrupted one, or a new one."""
+    config = decides(competition, options, folds)
+    suffix = "-debug" if options.debug else ""
+    return runs.create(competition.name, competition.recipe.rung, config, sha256_of_json(config), suffix=suffix)
+
+
+def finished(competition: Competition, options: Options) -> Path | None:
+    """The folder of this very run, if it has come to its end before."""
+    folds = options.folds or tuple(range(competition.recipe.folds))
+    return runs.found(competition.name, sha256_of_json(decides(competition, options, folds)))
+
+
+def positive_class(competition: Competition, data: Data) -> int | None:
+    """The number of the class whose probability is asked for, or None."""
+    wanted = competition.labels.positive
+    return data.pictures.classes.index(wanted) if wanted in data.pictures.classes else None
+
+
+def test_predictions(data: Data, trained: Trained) -> np.ndarray:
+    """Probabilities (test pictures, classes) float32; those that cannot be read get the prior."""
+    readable = data.test_readable
+    test = np.tile(metrics.prior(data.labels, len(data.pictures.classes)), (len(readable), 1)).astype(np.float32)
+    test[readable] = trained.test
+    return test
+
+
+def keep_model(folder: Path) -> None:
+    """Where one fold was trained its model is the run's: model.keras beside models/fold0.keras, the same file."""
+    models = sorted((folder / "models").glob("*.keras"))
+    whole = folder / "model.keras"
+    if len(models) == 1 and not whole.exists():
+        try:
+            os.link(models[0], whole)
+        except OSError:
+            shutil.copy(models[0], whole)
+
+
+def finish(
+    competition: Competition, data: Data, folder: Path, trained: Trained, test: np.ndarray, *, submit: bool
+) -> list[Path]:
+    """Writes folds, history, predictions and the validated submission. Returns the submissions' paths."""
+    train, classes = data.pictures.train, data.pictures.classes
+    runs.write_table(folder / "folds.csv", train[["id", "label", "fold", "group"]].to_dict("records"))
+    runs.write_table(folder / "history.csv", trained.history)
+    runs.write_predictions(folder / "oof.npz", list(train["id"]), classes, trained.oof, **trained.oof_views)
+    ids = list(data.pictures.test["id"])
+    runs.write_predictions(folder / "test.npz", ids, classes, test)
+    if not ids or not submit:
+        return []
+    table = submission.frame(competition, data.sample, ids, test, classes)
+    submission.validate(table, competition, data.sample, classes)
+    place = paths.submissions_folder(competition.name)
+    written = [folder / "submission.csv", place / f"{folder.name}.csv", place / "latest.csv"]
+    for path in written:
+        submission.write(table, path)
+    return written[1:]
+
+
+def peak_memory() -> float:
+    """The largest resident memory of this process and of the largest child, in MB."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return round(max(resource.getrusage(who).ru_maxrss for who in kinds) / 1024, 1)
+
+
+def closing(competition: Competition, results: dict[str, Any], written: list[Path]) -> None:
+    """The last words: the score, the files, what to try next."""
+    name = competition.metric
+    log.info("")
+    log.info("%s %.5f ± %.5f (chance %.5f)", name, results["score"], results["spread"], results["chance"])
+    log.info("%.1f s, at most %.0f MB of memory", results["seconds"], results["megabytes"])
+    for path in written:
+        log.info("wrote %s", paths.shown(path))
+    log.info("next: %s", advice(competition.recipe))
+
+
+def advice(recipe: Recipe) -> str:
+    """What usually helps next, given what this recipe lacks."""
+    if recipe.rung in ("scratch", "augmented"):
+        return "--rung features: what a pretrained base knows already"
+    if recipe.rung == "frozen":
+        return "--rung finetune: the top of the base learns too"
+    if recipe.rung == "finetune":
+        return "--unfreeze all, or a lower block; another --seed to see what is noise"
+    if len(recipe.bases) == 1:
+        return f"a second base: --base {recipe.bases[0]} --base xception; or --rung finetune"
+    if "flip" not in recipe.views:
+        return 'views=("plain", "flip") in the recipe'
+    if recipe.augmented_views == 0:
+        return "augmented_views=2 in the recipe: the head trains on augmented views too"
+    return "--rung finetune, and another --seed to see what is noise"
+
+
+def close(
+    competition: Competition,
+    options: Options,
+    data: Data,
+    folder: Path,
+    trained: Trained,
+    results: dict[str, Any],
+    device: str,
+    started: float,
+) -> Path:
+    """What every rung ends with: files, the submission, metrics last, and a word."""
+    test = test_predictions(data, trained)
+    results |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": peak_memory()}
+    write_json(folder / "environment.json", runs.environment(competition.recipe.seed, device))
+    written = finish(competition, data, folder, trained, test, submit=not (options.debug or options.practice))
+    write_json(folder / "metrics.json", results)
+    closing(competition, results, [*written, folder])
+    return folder

@@ -1,0 +1,78 @@
+"""The batches of an epoch. Order and content depend on seed and epoch only, so that a killed run repeats them."""
+
+import keras
+import numpy as np
+
+from pipeline.regime import Training
+from pipeline.training.mixing import RandAugment, mixed
+from pipeline.training.sources import Source, positions_with
+
+
+class Batches(keras.utils.PyDataset):
+    """What `fit` passes over: inputs, labels (batch, classes) float32, and weights (batch,) float32.
+
+    Every epoch drops the pictures that do not fill a batch, other ones each time, so that all batches have one shape.
+
+    Args:
+        source: of the inputs.
+        positions: (n,) int, the pictures that are trained on.
+        labels: (n,) int, their classes.
+        classes: how many there are.
+        regime: batch, balance, mixup, cutmix, randaugment.
+        seed: of the run.
+    """
+
+    def __init__(
+        self, source: Source, positions: np.ndarray, labels: np.ndarray, classes: int, regime: Training, *, seed: int
+    ) -> None:
+        super().__init__(workers=1)
+        self.source, self.positions, self.regime, self.seed = source, positions, regime, seed
+        self.labels = labels
+        self.one_hot = np.eye(classes, dtype=np.float32)[labels]
+        counts = np.bincount(labels, minlength=classes)
+        self.class_weights = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+        self.augment = RandAugment(regime.randaugment) if regime.randaugment else None
+        self.batch = min(int(regime.batch or 1), len(positions))
+        self.parts = 1
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Draws the order of an epoch."""
+        self.epoch = epoch
+        random = np.random.default_rng([self.seed, epoch])
+        if self.regime.balance == "sampling":
+            self.order = positions_with(np.ones_like(self.class_weights), self.labels, random)
+        else:
+            self.order = random.permutation(len(self.positions))
+        self._first: dict[int, tuple[np.ndarray, ...]] = {}
+
+    def split(self, parts: int) -> None:
+        """Makes every batch `parts` smaller ones; gradients are added up over them."""
+        self.parts = parts
+        self._first.clear()
+
+    def __len__(self) -> int:
+        return len(self.positions) // self.batch * self.parts
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        if index in self._first:
+            return self._first.pop(index)
+        made = self._made(index)
+        if index < 2:  # Keras asks for the first two once more than it uses them, to learn their shapes
+            self._first[index] = made
+        return made
+
+    def _made(self, index: int) -> tuple[np.ndarray, ...]:
+        size = max(1, self.batch // self.parts)
+        places = self.order[index * size : (index + 1) * size]
+        random = np.random.default_rng([self.seed, self.epoch, index])
+        inputs = self.source.take(self.positions[places], self.epoch)
+        if self.augment:
+            inputs = self.augment(inputs, random)
+        regime = self.regime
+        inputs, labels = mixed(
+            inputs, self.one_hot[places], random, mixup=regime.mixup or 0.0, cutmix=regime.cutmix or 0.0
+        )
+        weighted = regime.balance == "weights"
+        weights = self.class_weights[self.labels[places]] if weighted else np.ones(len(places), np.float32)
+        return inputs, labels, weights

@@ -1,0 +1,58 @@
+"""What a network is trained on: determinism on the processor, half precision where a GPU gains, all GPUs together.
+
+On the processor float32 is kept: mixed bfloat16 took 54 ms a picture where float32 took 39 (MobileNetV2 at 160 px, all
+layers trained, batches of 32, 2 cores with AVX512_BF16, TensorFlow 2.21).
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+def prepare(seed: int) -> str:
+    """Seeds everything, makes the processor repeat itself to the bit, and chooses the precision.
+
+    Returns:
+        The device in words, such as `CPU float32`.
+    """
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() != "tensorflow":
+        return f"{keras.backend.backend()} float32"
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        tf.config.experimental.enable_op_determinism()
+        tf.zeros(1)  # starts the runtime
+        return f"CPU float32, {os.cpu_count()} cores"
+    policy = policy_of([tf.config.experimental.get_device_details(gpu) for gpu in gpus])
+    keras.config.set_dtype_policy(policy)
+    return f"{len(gpus)} GPU {policy}"
+
+
+def policy_of(details: Sequence[dict[str, Any]]) -> str:
+    """Keras's precision for GPUs: bfloat16 from compute capability 8, float16 from 7 (tensor cores), else float32."""
+    weakest = min(detail.get("compute_capability", (0, 0)) for detail in details)
+    if weakest >= (8, 0):
+        return "mixed_bfloat16"
+    return "mixed_float16" if weakest >= (7, 0) else "float32"
+
+
+def scope(devices: Sequence[str] | None = None) -> contextlib.AbstractContextManager[Any]:
+    """Where networks are built and compiled: mirrored over several devices, or as it is on one.
+
+    Args:
+        devices: such as `["CPU:0", "CPU:1"]`; None takes all GPUs.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    names = list(devices or [f"GPU:{k}" for k in range(len(tf.config.list_logical_devices("GPU")))])
+    return tf.distribute.MirroredStrategy(names).scope() if len(names) > 1 else contextlib.nullcontext()

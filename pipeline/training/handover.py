@@ -1,0 +1,35 @@
+"""A network is handed over only when it predicts from pixels what was predicted from the cache; else the run stops."""
+
+import keras
+import numpy as np
+
+from pipeline.errors import StarshiftError
+
+PICTURES = 16
+TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
+"""Largest difference of a probability, by what was rounded: nothing, activations kept as float16, the arithmetic."""
+
+
+def compare(live: np.ndarray, cached: np.ndarray, precision: str, step: str) -> float:
+    """The largest difference between two sets of probabilities (n, classes).
+
+    Args:
+        live: from pixels.
+        cached: from cached features or activations.
+        precision: what was rounded on the way to the cached ones; where Keras computes in half precision, that is it.
+        step: names the place in the error.
+
+    Raises:
+        StarshiftError: it is above TOLERANCE.
+    """
+    if keras.config.dtype_policy().compute_dtype != "float32":
+        precision = "bfloat16"
+    difference = float(np.abs(live - cached).max())
+    if not difference <= TOLERANCE[precision]:
+        raise StarshiftError(
+            f"The live network does not predict what the cache predicts ({step}).",
+            expected=f"probabilities that differ by at most {TOLERANCE[precision]} ({precision})",
+            received=f"{difference:.2g}",
+            remedy="invoke cache --verify; if the cache is whole this is a bug of ours",
+        )
+    return difference

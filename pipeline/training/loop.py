@@ -1,0 +1,198 @@
+"""The epochs: one `fit` each, then the held-out score, patience, and a checkpoint from which a killed run goes on.
+
+Everything random in epoch e is drawn from (seed, e): order and augmentation by `Batches`, dropout by seeds set here.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.regime import Training
+from pipeline.training import checkpoint
+from pipeline.training.batches import Batches
+from pipeline.training.checkpoint import Progress, put_back, values_of
+from pipeline.training.linear import cross_entropy
+from pipeline.training.optimizer import DepthAdam, optimizer
+from pipeline.training.predicting import predict
+from pipeline.training.sources import Source
+from pipeline.training.telling import Advance, write_board
+
+log = logging.getLogger(__name__)
+SEED = "seed_generator_state"
+"""How the paths of the states of seed generators end; dropout has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The held-out pictures, and what is asked of them.
+
+    Args:
+        source: of the inputs.
+        positions: (n,) int.
+        labels: (n,) int.
+        score: the competition's metric of labels (n,) and probabilities (n, classes).
+        higher: whether more of it is better.
+    """
+
+    source: Source
+    positions: np.ndarray
+    labels: np.ndarray
+    score: Callable[[np.ndarray, np.ndarray], float]
+    higher: bool
+
+
+@dataclass(kw_only=True)
+class Course:
+    """One network's way through the epochs.
+
+    Args:
+        name: such as `fold 0 finetune`; begins its lines and its bar.
+        model: a keras.Model that gives probabilities.
+        batches: what it is trained on.
+        held: what it is scored on.
+        regime: epochs, patience, rates and the rest.
+        seed: of dropout.
+        file: of the checkpoint.
+        fingerprint: of everything that decides the result.
+        record: what every record of the history begins with.
+        factors: of the rate, by variable path.
+        from_start: the weights before the first epoch are scored too, and may turn out the best ones.
+        board: folder of TensorBoard's files; None writes none.
+    """
+
+    name: str
+    model: Any
+    batches: Batches
+    held: Held
+    regime: Training
+    seed: int
+    file: Path
+    fingerprint: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+    factors: Mapping[str, float] | None = None
+    from_start: bool = False
+    board: Path | None = None
+
+    def run(self) -> Progress:
+        """Trains until the epochs or the patience are at an end; the model has the best weights then."""
+        stored = checkpoint.peek(self.file, self.fingerprint)
+        self._compile(stored.parts if stored else 1)
+        progress = checkpoint.load(self.file, self.fingerprint, self.model) or Progress()
+        if progress.epoch:
+            log.info("          %s goes on from epoch %d", self.name, progress.epoch)
+        else:
+            if self.from_start:
+                self._judge(progress, -1)
+            checkpoint.save(self.file, self.fingerprint, progress, self.model)
+        epochs = int(self.regime.epochs or 0)
+        total = epochs * len(self.batches)
+        done = progress.epoch * len(self.batches)
+        with tqdm(total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False) as self._bar:
+            while progress.epoch < epochs and progress.waited < int(self.regime.patience or 0):
+                self._epoch(progress)
+                checkpoint.save(self.file, self.fingerprint, progress, self.model)
+        put_back(self.model.variables, progress.best)
+        return progress
+
+    def _compile(self, parts: int) -> None:
+        """Gives the model a fresh optimizer that adds up gradients over `parts` batches."""
+        self.batches.split(parts)
+        steps = int(self.regime.epochs or 0) * len(self.batches) // parts
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=self.regime.label_smoothing or 0.0)
+        self.model.compile(optimizer(self.regime, steps, self.factors, parts), loss)
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def _epoch(self, progress: Progress) -> None:
+        """One epoch, its score, and what follows from it."""
+        started = time.perf_counter()
+        loss = self._fit(progress)
+        score, held_loss, better = self._judge(progress, progress.epoch)
+        progress.waited = 0 if better else progress.waited + 1
+        values = {"epoch": progress.epoch, "loss": loss, "held_loss": held_loss, "score": score}
+        progress.history.append({**self.record, **values})
+        progress.seconds.append(round(time.perf_counter() - started, 3))
+        progress.epoch += 1
+        self._bar.set_postfix(loss=f"{loss:.3f}", held_loss=f"{held_loss:.3f}", score=f"{score:.4f}")
+        if self.board is not None:
+            write_board(self.board, progress.epoch, values)
+
+    def _judge(self, progress: Progress, epoch: int) -> tuple[float, float, bool]:
+        """The held-out metric and log loss of the weights (of their averages), kept where they are the best so far."""
+        variables = self.model.trainable_variables
+        current = values_of(variables)
+        put_back(variables, values_of(_inner(self.model.optimizer).averages) or current)
+        probabilities = predict(self.model, self.held.source, self.held.positions)
+        score = self.held.score(self.held.labels, probabilities)
+        loss = cross_entropy(probabilities, self.held.labels)
+        gain = score - progress.best_score if self.held.higher else progress.best_score - score
+        better = not progress.best or gain > 0 or (gain == 0 and loss < progress.best_loss)
+        if better:
+            progress.best = values_of(self.model.variables)
+            progress.best_epoch, progress.best_score, progress.best_loss = epoch, score, loss
+        put_back(variables, current)
+        return score, loss, better
+
+    def _fit(self, progress: Progress) -> float:
+        """Passes over the batches once; where memory ends, again with smaller ones. Returns the mean loss."""
+        while True:
+            self.batches.begin(progress.epoch)
+            reseed(self.model, self.seed, progress.epoch)
+            try:
+                fitted = self.model.fit(
+                    self.batches,
+                    initial_epoch=progress.epoch,
+                    epochs=progress.epoch + 1,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[Advance(self._bar, self.batches.parts)],
+                )
+                return float(fitted.history["loss"][-1])
+            except Exception as error:
+                if not out_of_memory(error) or self.batches.batch // (2 * self.batches.parts) < 1:
+                    raise
+                self._halve(progress)
+
+    def _halve(self, progress: Progress) -> None:
+        """Goes back to the last checkpoint with batches of half the size, two to a step."""
+        old = self.model.optimizer
+        checkpoint.load(self.file, self.fingerprint, self.model)
+        moments, steps = values_of(_slots(old)), int(_inner(old).iterations)
+        progress.parts = self.batches.parts * 2
+        size = self.batches.batch // progress.parts
+        log.warning(
+            "  warning: %s: out of memory; batches of %d, gradients added up over %d", self.name, size, progress.parts
+        )
+        self._compile(progress.parts)
+        put_back(_slots(self.model.optimizer), moments)
+        _inner(self.model.optimizer)._iterations.assign(steps * progress.parts)
+        checkpoint.save(self.file, self.fingerprint, progress, self.model)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a backend has said that memory is at an end."""
+    return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def reseed(model: Any, seed: int, epoch: int) -> None:
+    """Sets the state of every seed generator in the model (dropout has one) from the seed and the epoch."""
+    for number, variable in enumerate(v for v in model.variables if v.path.endswith(SEED)):
+        random = np.random.default_rng([seed, epoch, number])
+        variable.assign(random.integers(0, 2**32, variable.shape, dtype=np.uint32))
+
+
+def _inner(optimizer: Any) -> DepthAdam:
+    """The optimizer inside of Keras's loss scaling, where mixed precision has put it there."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _slots(optimizer: Any) -> list[Any]:
+    """The variables that a step depends on: both moments and the averages."""
+    inner = _inner(optimizer)
+    return [*inner._momentums, *inner._velocities, *inner.averages]

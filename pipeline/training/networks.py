@@ -1,0 +1,154 @@
+"""The networks that are trained, and the live ones that they become; both share their layers.
+
+A base stays in inference mode, frozen or not. Keras 3.15 does not hold to `training=False` of a nested model once `fit`
+sets training to True for the model around it (statistics of BatchNorm move); `Still` does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.models import cuts
+from pipeline.models.bases import Base, preprocessing_of
+from pipeline.models.extractor import pooled, preprocess
+from pipeline.models.heads import Head
+
+
+class Still(keras.layers.Layer):
+    """A network in inference mode whatever is done with the model around it; its weights may be trained.
+
+    Args:
+        network: a keras.Model.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__(name=f"still_{network.name}")
+        self.network = network
+
+    def call(self, inputs: Any) -> Any:
+        """What the network gives."""
+        return self.network(inputs, training=False)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """See keras.layers.Layer."""
+        return self.network.compute_output_shape(shape)
+
+
+def head_layers(head: Head) -> list[Any]:
+    """The head as Keras layers that carry its numbers: ReLU between them, softmax at the end."""
+    layers = []
+    for number, (weights, bias) in enumerate(head.layers):
+        last = number == len(head.layers) - 1
+        layer = keras.layers.Dense(
+            len(bias), activation="softmax" if last else "relu", dtype="float32", name=f"head_dense{number}"
+        )
+        layer.build((None, len(weights)))
+        layer.set_weights([weights, bias])
+        layers.append(layer)
+    return layers
+
+
+def random_head(width: int, classes: int, units: int, seed: int) -> Head:
+    """A head before training, with one hidden layer of `units` (Glorot and Bengio 2010)."""
+    random, layers = np.random.default_rng(seed), []
+    for before, after in ((width, units), (units, classes)):
+        limit = np.sqrt(6 / (before + after))
+        weights = random.uniform(-limit, limit, (before, after)).astype(np.float32)
+        layers.append((weights, np.zeros(after, np.float32)))
+    return Head(tuple(layers))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and deviation of features, each (width,) float32, by which they are standardised before the head."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def layer(self) -> Any:
+        """The standardisation as a layer."""
+        offset = [float(value) for value in -self.mean / self.deviation]
+        return keras.layers.Rescaling([float(v) for v in 1 / self.deviation], offset=offset, name="standardised")
+
+    def folded(self, head: Sequence[Any]) -> Head:
+        """The head of these layers on features as they are."""
+        pairs = [tuple(layer.get_weights()) for layer in head]
+        weights, bias = pairs[0]
+        first = weights / self.deviation[:, None]
+        return Head(((first, bias - self.mean @ first), *pairs[1:]))
+
+
+def _answers(values: Any, head: Sequence[Any], dropout: float, scale: Scale | None = None) -> Any:
+    """The head's probabilities on features, with dropout before its last layer."""
+    values = scale.layer()(values) if scale else values
+    for layer in head[:-1]:
+        values = layer(values)
+    if dropout:
+        values = keras.layers.Dropout(dropout, name="head_dropout")(values)
+    return head[-1](values)
+
+
+def live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
+    """What is saved and predicts: uint8 pictures (n, size, size, 3) -> probabilities (n, classes).
+
+    Args:
+        base: preprocessing, pooling and size.
+        network: the whole base.
+        head: from `head_layers`.
+    """
+    pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"pixels_{base.size}")
+    maps = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
+    return keras.Model(pixels, _answers(pooled(maps, base), head, 0.0), name="starshift")
+
+
+def trained_from_pixels(
+    base: Base, network: Any, head: Sequence[Any], dropout: float, *, free: bool = False, scale: Scale | None = None
+) -> Any:
+    """The same for training: the network in inference mode, and dropout in the head.
+
+    Args:
+        base: as in `live_model`.
+        network: as in `live_model`.
+        head: as in `live_model`.
+        dropout: before the last layer.
+        free: takes pictures of any size.
+        scale: of the features, where the head wants them standardised.
+    """
+    side = None if free else base.size
+    pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
+    maps = Still(network)(preprocess(pixels, preprocessing_of(base), base.name))
+    return keras.Model(pixels, _answers(pooled(maps, base), head, dropout, scale), name="training")
+
+
+def trained_from_cut(base: Base, upper: Any, head: Sequence[Any], dropout: float) -> Any:
+    """What is trained on activations at the cut (n, height, width, channels) float16: the part above it and the head.
+
+    Args:
+        base: pooling.
+        upper: from `cuts.upper_part`.
+        head: from `head_layers`.
+        dropout: before the last layer.
+    """
+    activations = keras.Input(upper.input_shape[1:], dtype="float16", name="activations")
+    values = keras.layers.Activation("linear", dtype="float32", name="widened")(activations)
+    return keras.Model(activations, _answers(pooled(Still(upper)(values), base), head, dropout), name="training")
+
+
+def trained_from_features(head: Sequence[Any], dropout: float, scale: Scale) -> Any:
+    """What is trained on cached features (n, width) float32: the head."""
+    features = keras.Input((len(scale.mean),), name="features")
+    return keras.Model(features, _answers(features, head, dropout, scale), name="training")
+
+
+def freeze_up_to(network: Any, cut: str | None) -> None:
+    """Freezes the layers of a network up to a cut and lets those above it be trained; None trains all."""
+    network.trainable = True
+    if cut is None:
+        return
+    names = [layer.name for layer in cuts.survey(network)]
+    above = set(names[names.index(cut) + 1 :])
+    for layer in network.layers:
+        layer.trainable = layer.name in above

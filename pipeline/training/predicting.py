@@ -1,0 +1,40 @@
+"""What a network predicts for pictures, in batches of one shape, so that no result depends on who else is there."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.training.sources import Source
+
+BATCH = 64
+
+
+class _Inputs(keras.utils.PyDataset):
+    """Batches of inputs in order, the last one filled up with the first picture."""
+
+    def __init__(self, source: Source, positions: np.ndarray) -> None:
+        super().__init__(workers=1)
+        lacking = -len(positions) % min(BATCH, len(positions))
+        self.source, self.positions = source, np.concatenate([positions, np.repeat(positions[:1], lacking)])
+        self.batch = min(BATCH, len(positions))
+
+    def __len__(self) -> int:
+        return len(self.positions) // self.batch
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        return (self.source.take(self.positions[index * self.batch : (index + 1) * self.batch], 0),)
+
+
+def predict(model: Any, source: Source, positions: np.ndarray) -> np.ndarray:
+    """Probabilities (n, classes) float32 of the pictures at these positions; rows sum to 1.
+
+    Args:
+        model: a keras.Model that gives probabilities.
+        source: of its inputs.
+        positions: (n,) int.
+    """
+    if not len(positions):
+        return np.empty((0, model.output_shape[-1]), np.float32)
+    values = model.predict(_Inputs(source, positions), verbose=0)[: len(positions)].astype(np.float64)
+    return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)

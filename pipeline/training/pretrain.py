@@ -1,0 +1,221 @@
+"""Pretraining of `petite` on the drawn world, from which its committed weights come: `invoke pretrain`.
+
+Everything is drawn and nothing is downloaded, so that the weights can be made again from the repository alone.
+"""
+
+import logging
+import math
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline import paths
+from pipeline.config import require
+from pipeline.drawn import world
+from pipeline.drawn.many import SIDE, world_set
+from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json
+from pipeline.models.bases import OURS
+from pipeline.training import checkpoint
+from pipeline.training.crops import batches, scaled
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """How petite is pretrained.
+
+    Args:
+        pictures: of each class of the world, to train on.
+        held: of each class, to score on.
+        epochs: passes over the training pictures.
+        crop: side of the random square that is trained on, at most 128; scored on the whole picture.
+        batch: pictures a step.
+        rate: the highest learning rate, after a warm-up of a twentieth and before a cosine to zero.
+        decay: of the weights (AdamW; Loshchilov and Hutter 2019).
+        smoothing: of the labels.
+        precision: Keras's policy while training.
+        seed: of the pictures, the weights and the order.
+    """
+
+    pictures: int = 320
+    held: int = 20
+    epochs: int = 8
+    crop: int = 112
+    batch: int = 64
+    rate: float = 2e-3
+    decay: float = 0.05
+    smoothing: float = 0.1
+    precision: str = "mixed_bfloat16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(min(self.pictures, self.held, self.epochs, self.batch) > 0, "Nothing to train on.",
+                expected="pictures, held, epochs and batch from 1 on", received=asdict(self))  # fmt: skip
+        require(32 <= self.crop <= SIDE, "Unusable crop.", expected=f"32 to {SIDE} pixels", received=self.crop)
+
+
+def in_seconds(recipe: Pretraining) -> Pretraining:
+    """The same recipe on so few pictures that it ends in seconds, and learns nothing."""
+    return replace(recipe, pictures=2, held=1, epochs=1, crop=32)
+
+
+def command(recipe: Pretraining, *, install: bool = False) -> dict[str, Any]:
+    """Pretrains, or finds that it was done; with `install` puts the result among the repository's weights."""
+    folder = paths.home() / "data" / "pretrain" / sha256_of_json(asdict(recipe))[:8]
+    result = read_json(folder / "petite.json") or pretrain(recipe, folder)
+    log.info("petite    accuracy %.1f %% on %d held-out pictures of its own world (chance %.1f %%), %.0f s of training",
+             100 * result["accuracy"], result["world"]["held"], 100 * result["chance"], result["seconds"])  # fmt: skip
+    for name in ("petite_float16.weights.h5", "petite.json"):
+        if install:
+            OURS.mkdir(exist_ok=True)
+            shutil.copyfile(folder / name, OURS / name)
+        log.info("wrote %s", paths.shown((OURS if install else folder) / name))
+    return result
+
+
+def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
+    """Draws the world, trains petite on it, and writes petite_float16.weights.h5 and petite.json.
+
+    Args:
+        recipe: how.
+        folder: of the results; an interrupted training goes on in it.
+
+    Returns:
+        What petite.json holds: recipe, digest of the weights, seconds, accuracy on held-out pictures of the world.
+    """
+    import keras
+
+    cache = paths.cache_folder("drawn")
+    started = time.perf_counter()
+    pixels, labels = world_set(range(recipe.pictures), recipe.seed, cache)
+    held, held_labels = world_set(range(10**6, 10**6 + recipe.held), recipe.seed, cache)
+    log.info("drawn     %.0f s, %d + %d pictures of %d classes", time.perf_counter() - started, len(pixels), len(held),
+             len(world.CLASSES))  # fmt: skip
+    keras.utils.set_random_seed(recipe.seed)
+    model, base = classifier(recipe, len(labels))
+    model.optimizer.build(model.trainable_variables)
+    fingerprint, kept = sha256_of_json(asdict(recipe)), folder / "checkpoint.npz"
+    progress = checkpoint.load(kept, fingerprint, model) or checkpoint.Progress()
+    while progress.epoch < recipe.epochs:
+        epoch_started = time.perf_counter()
+        data = batches(
+            pixels,
+            labels,
+            classes=len(world.CLASSES),
+            crop=recipe.crop,
+            batch=recipe.batch,
+            seed=recipe.seed,
+            epoch=progress.epoch,
+        )
+        model.fit(data, epochs=1, verbose=0, callbacks=[_bar(progress.epoch + 1, recipe.epochs)])
+        progress.epoch += 1
+        progress.seconds.append(time.perf_counter() - epoch_started)
+        checkpoint.save(kept, fingerprint, progress, model)
+    right = model.predict(scaled(held), batch_size=64, verbose=0).argmax(axis=1) == held_labels
+    weights = folder / "petite_float16.weights.h5"
+    save_halved(base, weights)
+    result = {
+        "recipe": asdict(recipe),
+        "world": {"classes": len(world.CLASSES), "pictures": len(labels), "held": len(held_labels)},
+        "accuracy": float(right.mean()),
+        "chance": 1 / len(world.CLASSES),
+        "seconds": round(sum(progress.seconds), 1),
+        "cores": os.cpu_count(),
+        "parameters": base.count_params(),
+        "keras": keras.__version__,
+        "weights": {"file": weights.name, "bytes": weights.stat().st_size, "sha256": sha256_of_file(weights)},
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    write_json(folder / "petite.json", result)
+    return result
+
+
+def classifier(recipe: Pretraining, pictures: int) -> tuple[Any, Any]:
+    """Petite with a linear classifier of the world, compiled; and petite itself, which shares its weights."""
+    import keras
+
+    from pipeline.models.petite import Petite
+
+    steps = recipe.epochs * math.ceil(pictures / recipe.batch)
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.rate / 20, steps, warmup_target=recipe.rate, warmup_steps=steps // 20
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.decay)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    previous = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(recipe.precision)
+    try:
+        base = Petite(weights=None, input_shape=(None, None, 3))
+        values = keras.layers.GlobalAveragePooling2D()(base.output)
+        values = keras.layers.Dense(len(world.CLASSES), dtype="float32")(keras.layers.Dropout(0.1)(values))
+    finally:
+        keras.mixed_precision.set_dtype_policy(previous)
+    model = keras.Model(base.input, values)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing)
+    model.compile(optimizer, loss, metrics=["categorical_accuracy"], jit_compile=False)
+    return model, base
+
+
+def save_halved(base: Any, path: Path) -> None:
+    """Saves a network's weights in Keras's format with float16 numbers, atomically."""
+    import h5py
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    full = path.with_name(".full.weights.h5")
+    base.save_weights(full)
+    with h5py.File(full, "r+") as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        values = {name: np.asarray(file[name]) for name in names}
+        for name, value in values.items():
+            del file[name]
+            file.create_dataset(name, data=value.astype(np.float16) if value.dtype == np.float32 else value)
+    repacked = path.with_name(".repacked.weights.h5")
+    with h5py.File(full) as source, h5py.File(repacked, "w") as target:
+        for name in source:
+            source.copy(name, target)
+        for name, value in source.attrs.items():
+            target.attrs[name] = value
+    full.unlink()
+    repacked.replace(path)
+
+
+def _bar(number: int, epochs: int) -> Any:
+    """A callback that shows the progress of one epoch and writes its line.
+
+    Args:
+        number: of the epoch, from 1.
+        epochs: of all.
+    """
+    import keras
+
+    class Bar(keras.callbacks.Callback):
+        """One bar."""
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            """See keras.callbacks.Callback."""
+            words = f"epoch {number}/{epochs}"
+            self.started = time.perf_counter()
+            self.bar = tqdm(total=self.params["steps"], desc=words, unit="step", disable=None, leave=False)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            """See keras.callbacks.Callback."""
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs['categorical_accuracy']:.3f}")
+            self.bar.update()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            """See keras.callbacks.Callback."""
+            self.bar.close()
+            seconds = time.perf_counter() - self.started
+            words = f"loss {logs['loss']:.3f}, accuracy {logs['categorical_accuracy']:.3f}"
+            log.info("epoch %2d  %6.1f s  %s", number, seconds, words)
+
+    return Bar()

@@ -1,0 +1,179 @@
+"""The rungs that train a network: what they need is computed and cached once for all folds, then each fold is a job."""
+
+import logging
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.config import Recipe
+from pipeline.features.cache import feature_store
+from pipeline.features.extract import Extractor
+from pipeline.models import cuts
+from pipeline.models.bases import Base
+from pipeline.models.engines import precision_of
+from pipeline.training import processes
+from pipeline.training.features import Trained
+from pipeline.training.jobs import Job, Metric
+
+log = logging.getLogger(__name__)
+MARGIN = 2 << 30
+"""Bytes of the disk that activations leave free."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The pictures and the recipe of a run, as the rungs need them.
+
+    Args:
+        folder: of the run.
+        recipe: how to train.
+        base: the pretrained network, or `scratch.scratch_base`.
+        files: where each picture lies, by digest.
+        train: digests of the training pictures.
+        test: digests of the test pictures.
+        labels: (training pictures,) int.
+        fold_of: (training pictures,) int.
+        folds: to train.
+        classes: how many there are.
+        metric: the competition's.
+        engine: `auto` or the name of an engine.
+        force: compute cached rows again.
+        board: write TensorBoard's files.
+    """
+
+    folder: Path
+    recipe: Recipe
+    base: Base
+    files: Mapping[str, Path]
+    train: Sequence[str]
+    test: Sequence[str]
+    labels: np.ndarray
+    fold_of: np.ndarray
+    folds: Sequence[int]
+    classes: int
+    metric: Metric
+    engine: str = "auto"
+    force: bool = False
+    board: bool = False
+
+    @property
+    def predicted(self) -> list[str]:
+        """Digests of the pictures that are predicted: held out by one of the folds, and the test pictures."""
+        held = np.isin(self.fold_of, self.folds)
+        return [digest for digest, wanted in zip(self.train, held, strict=True) if wanted] + list(self.test)
+
+
+def prepare(setting: Setting, said: list[str]) -> Job:
+    """Fills the caches that a rung draws from, and gives the job of the first fold.
+
+    Args:
+        setting: of the run.
+        said: what is worth saying is appended.
+    """
+    recipe = setting.recipe
+    job = Job(
+        folder=setting.folder,
+        rung=recipe.rung,
+        fold=setting.folds[0],
+        seed=recipe.seed,
+        base=setting.base,
+        head=recipe.head,
+        regime=recipe.regime,
+        classes=setting.classes,
+        labels=tuple(int(label) for label in setting.labels),
+        fold_of=tuple(int(fold) for fold in setting.fold_of),
+        train=tuple(setting.train),
+        test=tuple(setting.test),
+        views=recipe.views,
+        training_views=recipe.training_views,
+        metric=setting.metric,
+        board=setting.board,
+    )
+    if recipe.rung in ("scratch", "augmented"):
+        return job
+    extractor = Extractor(setting.base, setting.files, wanted=setting.engine, force=setting.force)
+    job = replace(job, precision=precision_of(extractor.choose(setting.train).engine))
+    if recipe.rung == "frozen":
+        _fill(setting, extractor, () if job.regime.end_to_end else views_of(job.regime.cached_views or 0), said)
+        return job
+    _fill(setting, extractor, recipe.training_views, said)
+    cut = cuts.resolve(cuts.anatomy(setting.base), str(job.regime.unfreeze))
+    said.append(f"trained above {cut.name}" if cut else "all of it is trained")
+    job = replace(job, cut=cut.name if cut else None)
+    return _cached_at(setting, job, cut, said) if cut else job
+
+
+def views_of(count: int) -> tuple[str, ...]:
+    """The cached views that training draws from: the pictures as they are, and so many augmentations."""
+    return ("plain", *(f"augment-{number}" for number in range(1, count + 1)))
+
+
+def _fill(setting: Setting, extractor: Extractor, views: Sequence[str], said: list[str]) -> None:
+    """Computes what the base gives for the pictures in the views of training and of prediction."""
+    for view in dict.fromkeys(("plain", *views)):
+        extractor.fill(setting.train, view)
+    for view in setting.recipe.views:
+        extractor.fill(setting.predicted, view)
+    what = f"@{extractor.base.cut}" if extractor.base.pooling == "none" else ""
+    said.append(f"{extractor.base.name}{what}: {extractor.computed:,} rows computed, the rest cached")
+
+
+def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, said: list[str]) -> Job:
+    """Caches activations at the cut where the recipe wants it and the disk has room; says what it costs."""
+    count = job.regime.cached_views
+    if not count or job.regime.sizes:
+        said.append("the part below it is computed anew in every epoch, as the recipe asks")
+        return job
+    lower = replace(setting.base, cut=cut.name, pooling="none")
+    extractor = Extractor(lower, setting.files, wanted=setting.engine, force=setting.force)
+    precision = precision_of(extractor.choose(setting.train).engine)
+    wanted = dict.fromkeys(setting.recipe.views, setting.predicted)
+    wanted |= {view: [*setting.train, *wanted.get(view, [])] for view in views_of(count)}
+    missing = sum(len(feature_store(lower, view, precision).missing(ids)) for view, ids in wanted.items())
+    rows = sum(len(dict.fromkeys(ids)) for ids in wanted.values())
+    if not affordable(cut, rows, missing):
+        return job
+    _fill(setting, extractor, views_of(count), said)
+    return replace(job, cached=True, cut_precision=precision)
+
+
+def affordable(cut: cuts.Layer, rows: int, missing: int) -> bool:
+    """Says what the activations at a cut cost on the disk, and whether it has room for those that are missing.
+
+    Args:
+        cut: its shape gives the bytes of a row.
+        rows: pictures times views.
+        missing: those that are not there yet.
+    """
+    each = 2 * math.prod(cut.shape)
+    price = f"activations of {each / 1e3:,.0f} kB at {cut.name}, {rows:,} of them: {rows * each / 1e6:,.0f} MB"
+    folder = paths.cache_folder("features")
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if missing * each + MARGIN > free:
+        log.warning("  warning: %s; the disk has %.0f MB; computed anew in every epoch instead", price, free / 1e6)
+        return False
+    log.info("          %s, float16, %.0f MB of them new", price, missing * each / 1e6)
+    return True
+
+
+def train(setting: Setting, first: Job) -> Trained:
+    """Trains every fold, each in a process of its own, and puts their predictions together."""
+    found = {fold: processes.do(replace(first, fold=fold)) for fold in setting.folds}
+    views = {view: np.full((len(setting.labels), setting.classes), np.nan, np.float32) for view in setting.recipe.views}
+    for fold, result in found.items():
+        for view, held in zip(views, result.held, strict=True):
+            views[view][setting.fold_of == fold] = held
+    return Trained(
+        folds=tuple(setting.folds),
+        history=[record for result in found.values() for record in result.history],
+        oof=np.mean(list(views.values()), axis=0),
+        oof_views=views,
+        test=np.stack([result.test.mean(axis=0) for result in found.values()]).mean(axis=0),
+        facts=[{"fold": fold, **result.facts} for fold, result in found.items()],
+    )

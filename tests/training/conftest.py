@@ -1,0 +1,84 @@
+"""A small run of a rung on pictures that the tests draw: red ones and blue ones, and a base with random weights."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.config import Recipe
+from pipeline.dataset import pixels
+from pipeline.features import extract
+from pipeline.models import cuts
+from pipeline.models.bases import parse
+from pipeline.models.extractor import build_network
+from pipeline.models.scratch import scratch_base
+from pipeline.regime import Training
+from pipeline.training import rungs
+from pipeline.training.jobs import Job, Metric
+from tests.conftest import drawn, encoded
+
+BASE = "mobilenet_025@conv_pw_3_relu=none"
+
+
+@functools.cache
+def layers_of(base):
+    """As cuts.anatomy, in this process."""
+    return cuts.survey(build_network(base))
+
+
+@pytest.fixture(autouse=True)
+def _known_anatomy(monkeypatch):
+    """Spares every test a process that imports Keras; tests/models/test_cuts.py starts one."""
+    monkeypatch.setattr(cuts, "anatomy", layers_of)
+    monkeypatch.setattr(extract, "anatomy", lambda base: layers_of(replace(base, cut=None, pooling="avg")))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Forty pictures of two classes, by digest; even ones are red."""
+    found = {}
+    for number in range(40):
+        tint = (70, -20, -50) if number % 2 else (-50, -20, 70)
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(encoded(drawn(number, tint=tint)))
+        found[f"{number:064x}"] = path
+    return found
+
+
+@pytest.fixture
+def setting_of(files, tmp_path):
+    """Makes a setting: `setting_of(rung, training...)`, with four fifths to train on and a fifth held out."""
+
+    def make(rung: str, base: str = BASE, **training) -> rungs.Setting:
+        recipe = Recipe(rung=rung, bases=(base,), size=32, folds=5, views=("plain", "flip"))
+        recipe = replace(recipe, training=Training(**{"batch": 8, "epochs": 4, **training}))
+        network = scratch_base(32) if rung in ("scratch", "augmented") else parse(base, 32)
+        pixels.fill(pixels.pixel_store(32), files)
+        digests = list(files)
+        return rungs.Setting(
+            folder=tmp_path / "run",
+            recipe=recipe,
+            base=network,
+            files=files,
+            train=digests[:30],
+            test=digests[30:],
+            labels=np.arange(30) % 2,
+            fold_of=np.arange(30) // 2 % 5,
+            folds=(0,),
+            classes=2,
+            metric=Metric(function="pipeline.predict.metrics:score", name="accuracy"),
+            engine="keras",
+        )
+
+    return make
+
+
+@pytest.fixture
+def job_of(setting_of):
+    """Makes a job whose caches are filled: `job_of(rung, training...)`."""
+
+    def make(rung: str, **training) -> Job:
+        return rungs.prepare(setting_of(rung, **training), [])
+
+    return make

@@ -1,0 +1,31 @@
+"""Half precision: what is saved computes in float32, with the weights that were trained."""
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.models.bases import parse
+from pipeline.models.extractor import build_network
+from pipeline.training import networks
+from pipeline.training.fold import as_float32
+
+
+@pytest.fixture
+def half():
+    """Keras in mixed bfloat16 for a test."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.usefixtures("half")
+def test_a_network_trained_in_half_precision_is_saved_in_float32():
+    base = parse("mobilenet_025@conv_pw_3_relu=none", 32)
+    head = networks.head_layers(networks.random_head(32, 2, 8, 0))
+    model = networks.live_model(base, build_network(base), head)
+    whole = as_float32(model)
+    assert {layer.compute_dtype for layer in whole._flatten_layers() if layer.weights} == {"float32"}
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_allclose(whole(pictures), model(pictures), atol=0.02)
+    for one, two in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)

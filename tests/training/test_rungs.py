@@ -1,0 +1,93 @@
+"""Each rung learns what it could not know by chance, keeps BatchNorm's statistics, and is handed over whole."""
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.errors import StarshiftError
+from pipeline.models import extractor
+from pipeline.models.extractor import build_network
+from pipeline.training import fold, jobs, rungs
+from pipeline.training.finetune import train
+from pipeline.training.material import Material
+
+
+def trained(job):
+    fold.work(job, "a test")
+    return jobs.result(job)
+
+
+@pytest.mark.parametrize(
+    ("rung", "training"),
+    [
+        ("scratch", {"epochs": 8}),
+        ("augmented", {"epochs": 12, "patience": 12, "symmetries": True}),
+        ("frozen", {"epochs": 12, "cached_views": 2}),
+        ("frozen", {"epochs": 12, "end_to_end": True}),
+        ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 2, "rate": 1e-3}),
+        ("finetune", {"unfreeze": "all", "depth_decay": 0.7, "ema": 0.9, "decay": 0.01}),
+        ("finetune", {"unfreeze": "all", "sizes": (32, 48), "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1}),
+    ],
+)
+def test_a_rung_learns_red_from_blue_and_its_saved_model_predicts_what_was_stored(job_of, rung, training):
+    job = job_of(rung, **training)
+    result = trained(job)
+    truth = np.array(job.labels)[np.array(job.fold_of) == 0]
+    assert result.held.shape == (2, 6, 2) and result.test.shape == (2, 10, 2)
+    assert (result.held.mean(axis=0).argmax(axis=1) == truth).mean() >= 5 / 6
+    live = keras.models.load_model(job.model)
+    shown = Material(job).pixels.take(Material(job).test)
+    assert shown.dtype == np.uint8
+    np.testing.assert_allclose(live.predict(shown, verbose=0), result.test[0], atol=0.02)
+    assert {"epoch", "loss", "held_loss", "score", "chosen"} <= set(result.history[0])
+
+
+@pytest.mark.parametrize("unfreeze", ["conv_pw_2", "all"])
+def test_fine_tuning_moves_gamma_but_not_the_statistics_of_batchnorm(job_of, unfreeze, monkeypatch):
+    better = iter(range(100))
+    monkeypatch.setattr(Material, "score", lambda *_: next(better))
+    job = job_of("finetune", unfreeze=unfreeze, cached_views=1, rate=1e-3)
+    before = {v.path: v.numpy() for v in build_network(job.base).variables}
+    outcome = train(Material(job))
+    network = next(layer for layer in outcome.live.layers if isinstance(layer, keras.Model))
+    after = {v.path: v.numpy() for v in network.variables}
+    for path in (path for path in before if "moving" in path):
+        np.testing.assert_array_equal(before[path], after[path])
+    moved = {path for path in before if not np.array_equal(before[path], after[path])}
+    assert "conv_pw_2_bn/gamma" in moved and any(path.endswith("kernel") for path in moved)
+    assert unfreeze == "all" or not any("_1" in path for path in moved)
+
+
+def test_cached_and_plain_fine_tuning_are_one_network(job_of):
+    job = job_of("finetune", unfreeze="conv_pw_2", cached_views=1)
+    assert job.cached and job.cut == "conv_dw_2_relu"
+    outcome = train(Material(job))
+    assert outcome.model is not outcome.live and 0 < outcome.facts["hand_over"] < 2e-2
+    plain = job_of("finetune", unfreeze="conv_pw_2", cached_views=0, epochs=1)
+    assert plain.cut == "conv_dw_2_relu" and not plain.cached
+    assert train(Material(plain)).parameters == outcome.parameters
+
+
+def test_a_broken_preprocessing_is_caught_at_the_first_hand_over(job_of, monkeypatch):
+    job = job_of("finetune", unfreeze="conv_pw_2", cached_views=1)
+    monkeypatch.setattr(extractor, "preprocessing_of", lambda base: "caffe")
+    monkeypatch.setattr("pipeline.training.networks.preprocessing_of", lambda base: "caffe")
+    with pytest.raises(StarshiftError, match="the head on the frozen base"):
+        train(Material(job))
+
+
+def test_without_room_on_the_disk_the_lower_part_is_computed_anew(setting_of, monkeypatch, caplog):
+    monkeypatch.setattr(rungs, "MARGIN", 1 << 60)
+    job = rungs.prepare(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), [])
+    assert not job.cached and job.cut == "conv_dw_2_relu" and "computed anew in every epoch" in caplog.text
+
+
+def test_a_last_polish_never_makes_it_worse(job_of):
+    job = job_of("finetune", unfreeze="conv_pw_2", cached_views=1, polish=1, epochs=1)
+    tuned, polished = train(Material(job)).stages
+    assert (polished.best_score, -polished.best_loss) >= (tuned.best_score, -tuned.best_loss - 1e-2)
+
+
+def test_a_wrong_name_to_unfreeze_from_lists_the_right_ones(setting_of):
+    with pytest.raises(StarshiftError, match="conv_pw_2"):
+        rungs.prepare(setting_of("finetune", unfreeze="block9"), [])
