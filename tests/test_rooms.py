@@ -4,8 +4,8 @@ import ast
 
 from pipeline.paths import REPOSITORY
 
-GROUND = {"config", "paths", "runs", "errors", "files"}
-ORDER = ["drawn", "kaggle", "dataset", "models", "features", "training", "predict"]
+GROUND = {"config", "regime", "paths", "runs", "errors", "files"}
+ORDER = ["drawn", "kaggle", "dataset", "models", "features", "training", "predict", "report"]
 
 
 def imports_of(path) -> set[str]:

@@ -1,0 +1,199 @@
+"""How sure a number is: intervals for accuracies, seeds and folds, and paired comparisons on the same pictures.
+
+A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import require
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and where the true value lies with the confidence that was asked for."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def holds_zero(self) -> bool:
+        """Whether no difference at all is among the values that it allows."""
+        return self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two sets of predictions for the same pictures.
+
+    Args:
+        difference: of the accuracies, after - before.
+        gained: pictures that only `after` has right.
+        lost: pictures that only `before` has right.
+        p_value: how often a difference as large comes up by chance alone, two-sided.
+    """
+
+    difference: Interval
+    gained: int
+    lost: int
+    p_value: float
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether chance gives such a difference more often than one time in twenty."""
+        return self.p_value > 1 - CONFIDENCE
+
+
+def wilson(right: float, total: int, confidence: float = CONFIDENCE) -> Interval:
+    """The score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212); good near 0 and 1 too.
+
+    Args:
+        right: how many were right, 0 to total; a mean over seeds need not be whole.
+        total: of how many pictures, at least 1.
+        confidence: between 0 and 1.
+    """
+    require(0 <= right <= total and total > 0, "No share.", expected="0 <= right <= total", received=(right, total))
+    share, z = right / total, _normal_quantile(confidence)
+    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return Interval(share, float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share))))
+
+
+def over_seeds(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
+
+    Args:
+        values: one a seed, n >= 1. One alone says nothing about spread: its interval is infinite.
+        confidence: between 0 and 1.
+    """
+    return _t_interval(values, 1 / len(values), confidence)
+
+
+def over_folds(differences: Sequence[float], held: float, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of one difference a fold, by the corrected resampled t interval.
+
+    Folds share most of their training pictures, so that plain t is too sure of itself; the variance is multiplied by
+    1 / n + held / (1 - held) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52, 239-281).
+
+    Args:
+        differences: after - before on each fold, n >= 1.
+        held: the share of pictures that a fold holds out, between 0 and 1.
+        confidence: between 0 and 1.
+    """
+    require(0 < held < 1, "Unusable held-out share.", expected="between 0 and 1", received=held)
+    return _t_interval(differences, 1 / len(differences) + held / (1 - held), confidence)
+
+
+def paired(truth: np.ndarray, before: np.ndarray, after: np.ndarray, confidence: float = CONFIDENCE) -> Comparison:
+    """Compares two sets of predicted classes for the same pictures, in the same order.
+
+    The p-value is the exact McNemar test's: gained against gained + lost tosses of a fair coin (McNemar 1947,
+    Psychometrika 12, 153-157). The interval of the difference is the adjusted Wald interval for paired shares (Bonett
+    and Price 2012, J. Educ. Behav. Stat. 37, 479-488).
+
+    Args:
+        truth: classes (n,) int.
+        before: predicted classes (n,) int.
+        after: predicted classes (n,) int.
+        confidence: of the interval.
+    """
+    from scipy.stats import binomtest
+
+    require(
+        len(truth) == len(before) == len(after) > 0,
+        "The predictions are not for the same pictures.",
+        expected=f"{len(truth)} and {len(truth)} predictions",
+        received=(len(before), len(after)),
+    )
+    gained = int(np.sum((after == truth) & (before != truth)))
+    lost = int(np.sum((before == truth) & (after != truth)))
+    total, z = len(truth), _normal_quantile(confidence)
+    up, down = (gained + 1) / (total + 2), (lost + 1) / (total + 2)
+    estimate, half = (gained - lost) / total, z * np.sqrt((up + down - (up - down) ** 2) / (total + 2))
+    low, high = max(-1.0, min(up - down - half, estimate)), min(1.0, max(up - down + half, estimate))
+    return Comparison(
+        difference=Interval(estimate, float(low), float(high)),
+        gained=gained,
+        lost=lost,
+        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+    )
+
+
+def bootstrap(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    truth: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    random: np.random.Generator,
+    *,
+    samples: int = 1000,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """The percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
+
+    The same pictures are drawn for both sides, with replacement, and within each class, so that no class goes missing.
+
+    Args:
+        score: gives a metric from classes (n,) int and probabilities (n, classes).
+        truth: classes (n,) int.
+        before: probabilities (n, classes).
+        after: probabilities (n, classes).
+        random: draws the pictures.
+        samples: how many times.
+        confidence: between 0 and 1.
+    """
+    rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
+
+    def difference(rows: np.ndarray) -> float:
+        return score(truth[rows], after[rows]) - score(truth[rows], before[rows])
+
+    estimate = difference(np.arange(len(truth)))
+    drawn = [difference(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
+
+
+def sentence(
+    after: str, before: str, difference: Interval, *, within_noise: bool, higher: bool = True, points: bool = False
+) -> str:
+    """Says whether a difference is more than noise, with the numbers that it rests on.
+
+    Args:
+        after: a name.
+        before: a name.
+        difference: after - before.
+        within_noise: by the test that fits; `difference.holds_zero` where there is no other.
+        higher: whether a larger value is a better one.
+        points: show shares as percentage points.
+    """
+    scale, form, unit = (100, "+.1f", " points") if points else (1, "+.4f", "")
+    value, low, high = (format(scale * x, form) for x in (difference.estimate, difference.low, difference.high))
+    numbers = f"{value}{unit} (95 % interval {low} to {high})"
+    if within_noise:
+        return f"{after} is within noise of {before}: {numbers}"
+    better = (difference.estimate > 0) == higher
+    return f"{after} is {'better' if better else 'worse'} than {before}, beyond noise: {numbers}"
+
+
+def _normal_quantile(confidence: float) -> float:
+    """How many standard deviations hold this share of a normal distribution."""
+    from scipy.stats import norm
+
+    require(0 < confidence < 1, "Unusable confidence.", expected="between 0 and 1", received=confidence)
+    return float(norm.ppf((1 + confidence) / 2))
+
+
+def _t_interval(values: Sequence[float], factor: float, confidence: float) -> Interval:
+    """Mean ± t times the square root of `factor` times the sample variance."""
+    from scipy.stats import t
+
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(mean, -np.inf, np.inf)
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1) * np.sqrt(factor * np.var(values, ddof=1)))
+    return Interval(mean, mean - half, mean + half)

@@ -1,0 +1,1 @@
+"""The report: figures and sheets of pictures, as PNG files."""

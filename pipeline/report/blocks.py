@@ -1,0 +1,176 @@
+"""The blocks of a base compared: which is best, where more depth stops paying, in words, a table and a curve."""
+
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import paths
+from pipeline.files import write_atomic, write_text
+from pipeline.predict import intervals, metrics
+from pipeline.report.curves import Depth, depth_curve
+
+log = logging.getLogger(__name__)
+WHOLE = "whole base"
+SAMPLES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """What heads reached on a base's features at one cut.
+
+    Args:
+        recipe: how a recipe names it, `name@cut`.
+        block: the cut; `whole base` for none.
+        width: number of features.
+        score: the competition's metric, the mean over folds.
+        spread: its sample deviation over folds.
+        accuracy: the mean over folds.
+        seconds: to train the heads of all folds.
+        pictures_per_second: up to this cut, by Keras on this machine.
+        folds: the metric on each fold.
+        held: probabilities of all held-out pictures (n, classes) float32.
+    """
+
+    recipe: str
+    block: str
+    width: int
+    score: float
+    spread: float
+    accuracy: float
+    seconds: float
+    pictures_per_second: float
+    folds: tuple[float, ...]
+    held: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All cuts of a base, and which to take.
+
+    Args:
+        blocks: from the picture upwards, the whole base last.
+        best: the number of the best one.
+        enough: the number of the first one from which on, up to the best, none is worse than the best beyond noise.
+        over_whole: the best one's metric less the whole base's.
+        higher: whether a larger metric is a better one.
+    """
+
+    blocks: Sequence[Block]
+    best: int
+    enough: int
+    over_whole: intervals.Interval
+    higher: bool
+
+
+def compared(
+    blocks: Sequence[Block], metric: str, truth: np.ndarray, held: float, positive: int | None = None
+) -> Comparison:
+    """Finds the best cut, and from where on more depth brings nothing beyond noise.
+
+    Cuts are compared fold by fold (`intervals.over_folds`), or where there is one fold by the bootstrap over its
+    pictures. The best of many is flattered by having been picked: one that only just beats the whole base may not do
+    so on other pictures.
+
+    Args:
+        blocks: from the picture upwards, the whole base last.
+        metric: of the competition.
+        truth: classes of the held-out pictures (n,) int.
+        held: the share of pictures that a fold holds out.
+        positive: for two classes, the one that is asked for.
+    """
+    higher = metrics.higher_is_better(metric)
+    best = max(range(len(blocks)), key=lambda number: (blocks[number].score * (1 if higher else -1), -number))
+
+    def best_over(number: int) -> intervals.Interval:
+        before, after = blocks[number], blocks[best]
+        if len(after.folds) > 1:
+            return intervals.over_folds(list(np.subtract(after.folds, before.folds)), held)
+        random = np.random.default_rng(0)
+        return intervals.bootstrap(
+            lambda classes, values: metrics.score(metric, classes, values, positive),
+            *(truth, before.held, after.held, random),
+            samples=SAMPLES,
+        )
+
+    enough = best
+    while enough > 0 and best_over(enough - 1).holds_zero:
+        enough -= 1
+    return Comparison(blocks=blocks, best=best, enough=enough, over_whole=best_over(len(blocks) - 1), higher=higher)
+
+
+def conclusions(found: Comparison, metric: str) -> list[str]:
+    """What the comparison says, and the recipe that follows from it."""
+    best, enough, whole = found.blocks[found.best], found.blocks[found.enough], found.blocks[-1]
+    said = [f"best: {best.block}, {metric} {best.score:.4f} ± {best.spread:.4f} with {best.width} features"]
+    if best is not whole:
+        noise = found.over_whole.holds_zero
+        words = intervals.sentence(
+            best.block, f"the {WHOLE}", found.over_whole, within_noise=noise, higher=found.higher
+        )
+        said.append(words)
+    if enough is not best:
+        times = enough.pictures_per_second / whole.pictures_per_second
+        faster = f", pictures {times:.1f} times as fast" if times >= 1.1 else ""
+        said.append(
+            f"from {enough.block} on, more depth gains nothing beyond noise: {enough.width} features instead of"
+            f" {whole.width}{faster}: --base {enough.recipe}"
+        )
+    said.append(f'recipe: bases=("{best.recipe}",), or on the command line: --base {best.recipe}')
+    return said
+
+
+def title(found: Comparison) -> str:
+    """The finding in a few words."""
+    best, enough = found.blocks[found.best], found.blocks[found.enough]
+    if best is not found.blocks[-1]:
+        return f"{best.block} {'is within noise of' if found.over_whole.holds_zero else 'beats'} the {WHOLE}"
+    return f"the {WHOLE} is best" if enough is best else f"{enough.block} is within noise of the {WHOLE}"
+
+
+def print_table(found: Comparison, metric: str) -> None:
+    """One line a block."""
+    log.info("")
+    log.info("%-26s %6s  %-19s %9s %9s %11s", "block", "width", metric, "accuracy", "seconds", "pictures/s")
+    for number, block in enumerate(found.blocks):
+        marks = {found.enough: "  enough", found.best: "  best"}
+        score = f"{block.score:.4f} ± {block.spread:.4f}"
+        log.info(
+            *("%-26s %6d  %-19s %9.4f %9.2f %11.0f%s", block.block, block.width, score, block.accuracy),
+            *(block.seconds, block.pictures_per_second, marks.get(number, "")),
+        )
+    log.info("")
+
+
+def tell(competition: str, base: str, file: str, metric: str, found: Comparison) -> list[Path]:
+    """Prints the table and what follows from it; writes the curve and the table.
+
+    Args:
+        competition: its name.
+        base: how a recipe names the whole base.
+        file: name of the files below data/reports/<competition>/, without suffix.
+        metric: of the competition.
+        found: from `compared`.
+
+    Returns:
+        The paths of the PNG and the CSV file.
+    """
+    print_table(found, metric)
+    for line in conclusions(found, metric):
+        log.info("%s", line)
+    depths = [Depth(name=b.block, width=b.width, score=b.score, spread=b.spread) for b in found.blocks]
+    words = f"{base} on {competition}: {title(found)}"
+    picture = depth_curve(depths, metric=metric, best=found.best, enough=found.enough, title=words, higher=found.higher)
+    columns = [one.name for one in fields(Block) if one.name != "held"]
+    rows = [{name: getattr(block, name) for name in columns} for block in found.blocks]
+    rows = [{**row, "folds": " ".join(f"{value:.6f}" for value in row["folds"])} for row in rows]
+    table = io.StringIO()
+    pd.DataFrame(rows).to_csv(table, index=False, lineterminator="\n")
+    folder = paths.reports_folder(competition)
+    write_atomic(folder / f"{file}.png", lambda opened: opened.write(picture))
+    write_text(folder / f"{file}.csv", table.getvalue())
+    return [folder / f"{file}.png", folder / f"{file}.csv"]

@@ -1,0 +1,52 @@
+"""All cuts of a base in one pass: the same features as of each cut alone, in the same cache."""
+
+import numpy as np
+import pytest
+
+from pipeline.dataset import pixels
+from pipeline.errors import StarshiftError
+from pipeline.features import depth
+from pipeline.features.extract import Extractor
+from pipeline.files import sha256_of_file
+from pipeline.models.bases import parse
+from tests.conftest import drawn, encoded
+
+
+@pytest.fixture
+def files(tmp_path):
+    found = {}
+    for number in range(5):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(encoded(drawn(number)))
+        found[sha256_of_file(path)] = path
+    pixels.fill(pixels.pixel_store(32), found)
+    return found
+
+
+def test_one_pass_gives_what_each_cut_alone_gives_and_the_cache_has_it(files):
+    cuts = depth.cuts(parse("mobilenet_025=none", 32))
+    cuts = [cuts[3], cuts[-1]]
+    digests = list(files)
+    assert depth.fill(cuts, files, digests[:3], "keras") == 3
+    assert depth.fill(cuts, files, digests, "keras") == 2
+    assert depth.fill(cuts, files, digests, "keras") == 0
+    for cut in cuts:
+        kept = Extractor(cut, files, wanted="keras")
+        assert np.ptp(kept.features(digests, "plain")) > 0 and kept.computed == 0
+    alone = Extractor(cuts[0], files, wanted="keras", force=True)
+    cached = Extractor(cuts[0], files, wanted="keras").features(digests, "plain")
+    np.testing.assert_allclose(alone.features(digests, "plain"), cached, rtol=1e-4, atol=1e-5)
+    assert alone.computed == 5
+
+
+def test_a_higher_cut_is_never_said_to_be_faster(monkeypatch):
+    cuts = depth.cuts(parse("mobilenet_025=none", 32))
+    speeds = depth.speeds([cuts[0], cuts[-1]])
+    assert speeds == sorted(speeds, reverse=True) and speeds[-1] > 0
+    monkeypatch.setattr(depth, "_measure", lambda bases: pytest.fail("measured again"))
+    assert depth.speeds([cuts[0], cuts[-1]]) == speeds
+
+
+def test_only_a_whole_base_has_blocks_to_compare():
+    with pytest.raises(StarshiftError, match="whole base"):
+        depth.cuts(parse("mobilenet_025@conv_pw_3_relu=none", 32))

@@ -1,0 +1,120 @@
+"""Intervals: what must hold for any numbers, and a few numbers known from elsewhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from pipeline.errors import StarshiftError
+from pipeline.predict import intervals, metrics
+
+COUNTS = st.integers(1, 5000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
+CLASSES = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
+VALUES = st.lists(st.floats(-1, 1), min_size=2, max_size=10)
+
+
+@given(COUNTS)
+def test_an_accuracys_interval_contains_it_and_stays_between_nothing_and_everything(counts):
+    found = intervals.wilson(*counts)
+    assert 0 <= found.low <= found.estimate == counts[0] / counts[1] <= found.high <= 1
+
+
+@given(COUNTS, st.integers(2, 20))
+def test_an_accuracys_interval_narrows_with_more_pictures(counts, times):
+    few, many = intervals.wilson(*counts), intervals.wilson(counts[0] * times, counts[1] * times)
+    assert many.high - many.low < few.high - few.low
+
+
+def test_wilsons_interval_is_the_published_one():
+    found = intervals.wilson(8, 10)
+    assert (found.low, found.high) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.97])
+def test_nineteen_of_twenty_intervals_hold_the_true_accuracy(share):
+    right = np.arange(401)
+    holds = [intervals.wilson(int(k), 400).low <= share <= intervals.wilson(int(k), 400).high for k in right]
+    assert binom.pmf(right, 400, share)[holds].sum() == pytest.approx(0.95, abs=0.02)
+
+
+def test_an_impossible_count_is_refused():
+    with pytest.raises(StarshiftError, match="No share"):
+        intervals.wilson(11, 10)
+
+
+def test_the_interval_over_seeds_is_students():
+    found = intervals.over_seeds([1.0, 2.0, 3.0])
+    assert (found.low, found.high) == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-5)
+
+
+def test_one_seed_says_nothing_about_noise():
+    assert intervals.over_seeds([0.9]).holds_zero and intervals.over_seeds([0.9]).estimate == 0.9
+
+
+@given(VALUES)
+def test_folds_that_share_pictures_are_less_sure_than_seeds(values):
+    folds, seeds = intervals.over_folds(values, 0.2), intervals.over_seeds(values)
+    assert folds.low <= seeds.low <= seeds.estimate <= seeds.high <= folds.high
+
+
+@given(VALUES)
+def test_swapping_the_sides_of_folds_flips_the_sign(values):
+    there, back = intervals.over_folds(values, 0.2), intervals.over_folds([-value for value in values], 0.2)
+    assert (back.estimate, back.low, back.high) == pytest.approx((-there.estimate, -there.high, -there.low))
+
+
+@given(CLASSES)
+def test_swapping_the_sides_of_a_paired_comparison_flips_the_sign(rows):
+    truth, before, after = np.array(rows).T
+    there, back = intervals.paired(truth, before, after), intervals.paired(truth, after, before)
+    a, b = there.difference, back.difference
+    assert (a.estimate, a.low, a.high) == pytest.approx((-b.estimate, -b.high, -b.low))
+    assert there.p_value == pytest.approx(back.p_value) and (there.gained, there.lost) == (back.lost, back.gained)
+    assert -1 <= a.low <= a.estimate <= a.high <= 1
+    assert a.estimate == pytest.approx(np.mean(after == truth) - np.mean(before == truth))
+
+
+def test_mcnemars_test_is_exact_and_counts_only_pictures_that_differ():
+    truth = np.zeros(1000, int)
+    before, after = truth.copy(), truth.copy()
+    before[:8], after[8:10] = 1, 1
+    found = intervals.paired(truth, before, after)
+    assert (found.gained, found.lost) == (8, 2) and found.p_value == pytest.approx(0.109375)
+    assert found.within_noise and found.difference.estimate == pytest.approx(0.006)
+    before[10:20] = 1
+    assert not intervals.paired(truth, before, after).within_noise
+
+
+def test_predictions_of_other_pictures_are_refused():
+    with pytest.raises(StarshiftError, match="not for the same pictures"):
+        intervals.paired(np.zeros(3), np.zeros(3), np.zeros(2))
+
+
+def log_loss(truth, probabilities):
+    return metrics.score("log_loss", truth, probabilities)
+
+
+def probabilities(certainty, truth):
+    first = np.where(truth == 0, certainty, 1 - certainty)
+    return np.stack([first, 1 - first], axis=1)
+
+
+def test_a_bootstrap_finds_a_real_difference_flips_with_the_sides_and_calls_none_noise():
+    random = np.random.default_rng(1)
+    truth = random.integers(0, 2, 120)
+    weak, strong = (probabilities(random.uniform(low, low + 0.2, 120), truth) for low in (0.5, 0.75))
+    there = intervals.bootstrap(log_loss, truth, weak, strong, np.random.default_rng(0), samples=100)
+    back = intervals.bootstrap(log_loss, truth, strong, weak, np.random.default_rng(0), samples=100)
+    assert there.high < 0 and there.low <= there.estimate <= there.high
+    assert (back.estimate, back.low, back.high) == pytest.approx((-there.estimate, -there.high, -there.low))
+    assert intervals.bootstrap(log_loss, truth, weak, weak, np.random.default_rng(0), samples=20).holds_zero
+
+
+def test_a_sentence_says_which_is_better_by_the_metrics_own_direction():
+    found = intervals.Interval(-0.012, -0.02, -0.004)
+    less = intervals.sentence("finetune", "frozen", found, within_noise=False, higher=False)
+    assert less == "finetune is better than frozen, beyond noise: -0.0120 (95 % interval -0.0200 to -0.0040)"
+    assert "is worse than" in intervals.sentence("finetune", "frozen", found, within_noise=False)
+    noise = intervals.sentence("finetune", "frozen", found, within_noise=True, points=True)
+    assert noise == "finetune is within noise of frozen: -1.2 points (95 % interval -2.0 to -0.4)"
