@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.config import Competition
+from pipeline.drawn.bundle import write_bundle
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_file, write_json
 
@@ -35,13 +36,17 @@ def fetch(competition: Competition, *, bundle: Path | None = None, force: bool =
     whole = stored is not None and raw.is_dir() and not force
     if whole and (bundle is None or sha256_of_file(bundle) == stored["sha256"]):
         return raw
-    if bundle is None and (mount := mounted(str(competition.slug))):
+    if bundle is None and competition.slug and (mount := mounted(competition.slug)):
         return mount
     from pipeline.kaggle import archives, client
 
     if bundle is not None:
         archives.check(bundle)
         archive = bundle
+    elif competition.drawn:
+        archive = folder / "download" / f"{competition.name}.zip"
+        write_bundle(archive, folder / "answers.csv")
+        archives.check(archive)
     else:
         archive = client.download(str(competition.slug), folder / "download")
     partial = folder / "raw.partial"
@@ -54,7 +59,7 @@ def fetch(competition: Competition, *, bundle: Path | None = None, force: bool =
         partial.rename(raw)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    source = "bundle" if bundle is not None else "kaggle"
+    source = "bundle" if bundle is not None else "drawn" if competition.drawn else "kaggle"
     date = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes, "date": date}
     write_json(marker, content)
@@ -93,4 +98,6 @@ def status(competition: Competition) -> str:
     if stored and (folder / "raw").is_dir():
         return f"ready ({stored['members']:,} files, {stored['bytes'] / 1e6:,.0f} MB, {stored['date'][:10]})"
     size = sum(path.stat().st_size for path in (folder / "download").glob("*") if path.is_file())
+    if competition.drawn:
+        return "drawn on the first run"
     return f"partly downloaded ({size / 1e6:,.0f} MB)" if size else "not downloaded"

@@ -1,0 +1,118 @@
+"""The lesson of sprouts: the same pictures from three starting points, and the true score on answers kept apart."""
+
+import csv
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import flow, paths, runs
+from pipeline.config import Competition, Recipe
+from pipeline.files import read_json, write_atomic
+from pipeline.predict.intervals import Interval, wilson
+from pipeline.regime import Training
+
+log = logging.getLogger(__name__)
+SCRATCH = Training(epochs=40, patience=40, symmetries=True)
+SCRATCH_SIZE = 64
+"""Pixels: a quarter of the picture, so that the small network has its 40 epochs in about a minute."""
+SHOWN, COLUMNS = 18, 6
+SHEET_BYTES = 400_000
+
+
+def starts(recipe: Recipe) -> dict[str, Recipe]:
+    """The three starting points, each with the recipe's split, views and seed."""
+    scratch = replace(recipe, rung="augmented", size=SCRATCH_SIZE, training=SCRATCH)
+    features = replace(recipe, rung="features")
+    return {
+        "augmented pixels, a small network": scratch,
+        "petite with random weights, and a head": replace(features, bases=("petite=none",)),
+        "petite as it was pretrained, and a head": replace(features, bases=("petite",)),
+    }
+
+
+def answers(competition: Competition) -> dict[str, str]:
+    """The class of every test picture, by id; read by nothing but this file."""
+    path = paths.competition_folder(competition.name) / "answers.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["id"]: row["species"] for row in csv.DictReader(file)}
+
+
+def right(folder: Path, truth: dict[str, str]) -> np.ndarray:
+    """Whether a run has each test picture right, (test,) bool, in the order of the answers."""
+    ids, classes, probabilities = runs.read_predictions(folder / "test.npz")
+    guess = dict(zip(ids, (classes[k] for k in probabilities.argmax(axis=1)), strict=True))
+    return np.array([guess[name] == label for name, label in truth.items()])
+
+
+def teach(competition: Competition, folder: Path, options: flow.Options) -> None:
+    """Prints the true score of a run beside its cross-validated one, the three starting points, and a picture.
+
+    Args:
+        competition: one that the repository draws.
+        folder: of the run that has just ended.
+        options: of that run.
+    """
+    truth = answers(competition)
+    told = wilson(int(right(folder, truth).sum()), len(truth))
+    log.info("")
+    log.info("cross-validated %.1f %%; on the %d test pictures, whose answers were kept apart, %s",
+             100 * read_json(folder / "metrics.json")["accuracy"], len(truth), shown(told))  # fmt: skip
+    log.info("")
+    log.info("the lesson: one fold, the same pictures, three starting points")
+    log.info("%-40s %9s  %-26s %8s", "", "held out", "test (95 % interval)", "seconds")
+    fold = flow.Options(engine=options.engine, folds=(0,), practice=True, recompute=True)
+    for name, recipe in starts(competition.recipe).items():
+        chosen = replace(competition, recipe=recipe)
+        with quietly():
+            place = flow.finished(chosen, fold) or flow.run(chosen, fold)
+        results, hits = read_json(place / "metrics.json"), right(place, truth)
+        told = wilson(int(hits.sum()), len(truth))
+        log.info("%-40s %9s  %-26s %8.0f", name, f"{results['accuracy']:.1%}", shown(told), results["seconds"])
+    picture = paths.reports_folder(competition.name) / "predictions.png"
+    write_atomic(picture, lambda file: file.write(sheet(competition, folder, truth)))
+    log.info("wrote %s", paths.shown(picture))
+
+
+def shown(interval: Interval) -> str:
+    """An accuracy with its interval."""
+    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def sheet(competition: Competition, folder: Path, truth: dict[str, str]) -> bytes:
+    """A PNG of test pictures with their true and their predicted species."""
+    from PIL import Image
+
+    from pipeline.report.sheets import contact_sheet
+
+    ids, classes, probabilities = runs.read_predictions(folder / "test.npz")
+    guess = dict(zip(ids, (classes[k] for k in probabilities.argmax(axis=1)), strict=True))
+    names = list(truth)[:SHOWN]
+    raw = paths.competition_folder(competition.name) / "raw" / "test"
+    wrong = [guess[name] != truth[name] for name in names]
+    captions = [
+        f"not {guess[n].split()[-1]}" if bad else truth[n].split()[-1] for n, bad in zip(names, wrong, strict=True)
+    ]
+    return contact_sheet(
+        np.stack([np.asarray(Image.open(raw / f"{name}.jpg")) for name in names]),
+        columns=COLUMNS,
+        captions=captions,
+        title=f"Sprouts and predictions: {1 - np.mean(wrong):.0%} of these {len(names)} test pictures are right",
+        wrong=wrong,
+        limit=SHEET_BYTES,
+    )
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Only warnings are printed."""
+    words = logging.getLogger("pipeline")
+    before = words.level
+    words.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        words.setLevel(before)
