@@ -1,0 +1,213 @@
+"""The textbook's ladder against ours: the same pictures, split, weights, machine and stopping rule; time and accuracy.
+
+    python -m benchmarks.ladder --bundle BUNDLE --side textbook --out textbook.json
+    python -m benchmarks.ladder --bundle BUNDLE --side starshift --out starshift.json
+    python -m benchmarks.ladder --compare textbook.json starshift.json
+
+The textbook's way is plain Keras (Chollet, Deep Learning with Python, 2nd edition, sections 8.3.1 and 8.3.2):
+`image_dataset_from_directory`, augmentation layers, everything recomputed in every epoch. Both sides train `features`,
+`frozen` and `finetune` with one base at 224 px on dogs-vs-cats, stop when the validation loss has not fallen for five
+epochs, take the best weights back, and train at most 30 and 100 epochs. Ours begins with empty caches.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+import competitions
+from pipeline import flow, ladder
+from pipeline.models.bases import parse
+from pipeline.predict.intervals import paired, sentence, wilson
+from pipeline.regime import Training
+
+SIZE, BATCH, PATIENCE = 224, 32, 5
+EPOCHS = {"features": 30, "frozen": 30, "finetune": 100}
+APPLICATIONS = {"mobilenet_v2": ("MobileNetV2", {}), "mobilenet_025": ("MobileNet", {"alpha": 0.25})}
+UNFROZEN = {"mobilenet_v2": "block_15", "mobilenet_025": "conv_dw_12"}
+"""Where the textbook begins to train the base: its last blocks, about a third of its weights."""
+
+
+def pictures(base: str, bundle: Path, seed: int) -> ladder.Ladder:
+    """The ladder's pictures; both sides read these links."""
+    found = competitions.find("dogs-vs-cats")
+    recipe = replace(found.recipe, bases=(base,), size=SIZE, split_seed=seed)
+    return ladder.prepared(replace(found, recipe=recipe), ladder.SIZES, seed, bundle)
+
+
+def parts(made: ladder.Ladder, place: Path) -> dict[str, Path]:
+    """Class folders of links for train and validation, split as ours splits, and the test part in one folder."""
+    recipe = made.competition.recipe
+    data = flow.prepare(made.competition, [parse(recipe.bases[0], recipe.size)], flow.Options())
+    for row in data.pictures.train.itertuples():
+        folder = place / ("validation" if row.fold == 0 else "train") / row.label
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / Path(row.path).name).symlink_to((data.raw / row.path).resolve())
+    for name, label in made.answers.items():
+        folder = place / "test" / label
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to((data.raw / "test" / name).resolve())
+    return {part: place / part for part in ("train", "validation", "test")}
+
+
+def textbook(made: ladder.Ladder, base: str, place: Path) -> dict[str, Any]:
+    """Trains the three rungs in plain Keras. Returns seconds and test predictions of each."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    folders = parts(made, place)
+    sets = {
+        part: keras.utils.image_dataset_from_directory(
+            folder, image_size=(SIZE, SIZE), batch_size=BATCH, shuffle=part == "train", verbose=False
+        )
+        for part, folder in folders.items()
+    }
+    builder, arguments = APPLICATIONS[base]
+    network = getattr(keras.applications, builder)(
+        weights="imagenet", include_top=False, input_shape=(SIZE, SIZE, 3), **arguments
+    )
+    stop = {"monitor": "val_loss", "patience": PATIENCE, "restore_best_weights": True}
+    order = [
+        path.name for path in sorted((folders["test"]).rglob("*.*"), key=lambda path: (path.parent.name, path.name))
+    ]
+    results = {}
+
+    started = time.perf_counter()
+    seen = {part: features_of(network, data) for part, data in sets.items()}
+    inputs = keras.Input(network.output.shape[1:])
+    model = keras.Model(inputs, head(inputs))
+    model.compile("rmsprop", "binary_crossentropy", metrics=["accuracy"])
+    fitted = model.fit(
+        *seen["train"], validation_data=seen["validation"], epochs=EPOCHS["features"], verbose=0,
+        callbacks=[keras.callbacks.EarlyStopping(**stop)],
+    )  # fmt: skip
+    results["features"] = outcome(started, fitted, model.predict(seen["test"][0], verbose=0), order)
+
+    started = time.perf_counter()
+    network.trainable = False
+    inputs = keras.Input((SIZE, SIZE, 3))
+    augment = keras.Sequential(
+        [keras.layers.RandomFlip("horizontal"), keras.layers.RandomRotation(0.1), keras.layers.RandomZoom(0.2)]
+    )
+    values = keras.layers.Rescaling(1 / 127.5, offset=-1)(augment(inputs))
+    model = keras.Model(inputs, head(network(values, training=False)))
+    for rung, rate in (("frozen", 1e-3), ("finetune", 1e-5)):
+        if rung == "finetune":
+            started = time.perf_counter()
+            network.trainable, reached = True, False
+            for layer in network.layers:
+                reached = reached or layer.name.startswith(UNFROZEN[base])
+                layer.trainable = reached
+        model.compile(keras.optimizers.RMSprop(rate), "binary_crossentropy", metrics=["accuracy"])
+        fitted = model.fit(
+            sets["train"], validation_data=sets["validation"], epochs=EPOCHS[rung], verbose=2,
+            callbacks=[keras.callbacks.EarlyStopping(**stop)],
+        )  # fmt: skip
+        results[rung] = outcome(started, fitted, model.predict(sets["test"], verbose=0), order)
+        print(rung, {key: value for key, value in results[rung].items() if key != "dogs"}, flush=True)
+    return results
+
+
+def features_of(network: Any, data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """What the base gives for every picture of a set, and the labels, as the textbook's get_features_and_labels."""
+    found = [(network.predict(np.asarray(x) / 127.5 - 1, verbose=0), np.asarray(y)) for x, y in data]
+    return np.concatenate([x for x, _ in found]), np.concatenate([y for _, y in found])
+
+
+def head(values: Any) -> Any:
+    """The textbook's head: 256, dropout, a sigmoid; on averages, which trains faster than on the flattened map."""
+    import keras
+
+    values = keras.layers.GlobalAveragePooling2D()(values)
+    values = keras.layers.Dropout(0.5)(keras.layers.Dense(256, activation="relu")(values))
+    return keras.layers.Dense(1, activation="sigmoid")(values)
+
+
+def outcome(started: float, fitted: Any, probabilities: np.ndarray, order: list[str]) -> dict[str, Any]:
+    """Seconds, epochs, best validation accuracy, and which test pictures are called dogs."""
+    best = int(np.argmin(fitted.history["val_loss"]))
+    return {
+        "seconds": time.perf_counter() - started,
+        "epochs": len(fitted.history["loss"]),
+        "validation": fitted.history["val_accuracy"][best],
+        "dogs": {name: bool(value > 0.5) for name, value in zip(order, probabilities[:, 0], strict=True)},
+    }
+
+
+def starshift(made: ladder.Ladder) -> dict[str, Any]:
+    """Our three rungs, in their order, which share what they cache."""
+    results = {}
+    for rung, most in EPOCHS.items():
+        started = time.perf_counter()
+        recipe = ladder.recipe_of(rung, made.competition.recipe, 0)
+        usual = recipe.regime
+        training = Training(patience=PATIENCE, epochs=min(most, usual.epochs or most))
+        competition = replace(made.competition, recipe=replace(recipe, training=training))
+        found = ladder.result_of(flow.run(competition, flow.Options()), rung, 0, made.answers)
+        labels = np.array([label == "dog" for label in made.answers.values()])
+        dogs = np.where(found.right, labels, ~labels)
+        results[rung] = {
+            "seconds": time.perf_counter() - started,
+            "validation": found.validation,
+            "dogs": {name: bool(dog) for name, dog in zip(made.answers, dogs, strict=True)},
+        }
+    return results
+
+
+def compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Prints both sides, the ratio of their times, and whether the last rung's test accuracies differ beyond noise."""
+    truth = np.array([label == "dog" for label in ours["answers"].values()])
+    print(f"{'rung':<10} {'textbook':>28} {'starshift':>28} {'ratio':>7}")
+    guesses = {}
+    for rung in EPOCHS:
+        words = []
+        for side, name in ((theirs, "textbook"), (ours, "starshift")):
+            dogs = np.array([side["rungs"][rung]["dogs"][key] for key in ours["answers"]])
+            guesses[name] = dogs
+            share = wilson(int((dogs == truth).sum()), len(truth))
+            half = (share.high - share.low) / 2
+            words.append(f"{side['rungs'][rung]['seconds']:.0f} s, test {share.estimate:.1%} ± {half:.1%}")
+        ratio = theirs["rungs"][rung]["seconds"] / ours["rungs"][rung]["seconds"]
+        print(f"{rung:<10} {words[0]:>28} {words[1]:>28} {ratio:>7.1f}")
+    totals = [sum(side["rungs"][rung]["seconds"] for rung in EPOCHS) for side in (theirs, ours)]
+    print(f"{'together':<10} {totals[0]:>26.0f} s {totals[1]:>26.0f} s {totals[0] / totals[1]:>7.1f}")
+    found = paired(truth.astype(int), guesses["textbook"].astype(int), guesses["starshift"].astype(int))
+    print(
+        sentence(
+            "starshift's finetune", "the textbook's", found.difference, within_noise=found.within_noise, points=True
+        )
+    )
+
+
+def main() -> None:
+    """Reads the flags and runs one side, or compares two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--side", choices=("textbook", "starshift"))
+    parser.add_argument("--base", default="mobilenet_v2", choices=tuple(APPLICATIONS))
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--compare", type=Path, nargs=2)
+    flags = parser.parse_args()
+    if flags.compare:
+        compare(*(json.loads(path.read_text()) for path in flags.compare))
+        return
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["STARSHIFT_HOME"] = home
+        made = pictures(flags.base, flags.bundle, flags.seed)
+        place = Path(home) / "textbook"
+        rungs = textbook(made, flags.base, place) if flags.side == "textbook" else starshift(made)
+    flags.out.write_text(json.dumps({"side": flags.side, "base": flags.base, "answers": made.answers, "rungs": rungs}))
+    print(f"{flags.side}: {sum(rung['seconds'] for rung in rungs.values()):.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The ladder: every rung on the same pictures, through the command line, and what is told of it."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from pipeline.report import climbed
+from pipeline.report.climbed import Climbed
+from tests.conftest import two_classes
+from tests.test_tasks import invoke
+
+
+@pytest.fixture
+def mine(tmp_path):
+    two_classes(tmp_path / "pictures", each=24)
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe, Training\n"
+        'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy", recipe=Recipe(\n'
+        '    bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, views=("plain",),\n'
+        "    training=Training(epochs=2, batch=8)))\n"
+    )
+    return str(file)
+
+
+def test_rungs_climb_on_one_split_and_a_second_time_costs_nothing(mine, home):
+    command = ("ladder", "--comp", mine, "--sizes", "24,12,12", "--engine", "keras")
+    rungs = ("--rung", "scratch", "--rung", "features")
+    done = invoke(*command, *rungs)
+    assert done.returncode == 0, done.stderr
+    folder = next((home / "data" / "reports").iterdir())
+    rows = list(csv.DictReader(next(folder.glob("ladder-*.csv")).read_text().splitlines()))
+    assert [row["rung"] for row in rows] == ["scratch", "features"]
+    assert float(rows[1]["test"]) > 0.9 and int(rows[0]["trained"]) > int(rows[1]["trained"]) > 0
+    assert next(folder.glob("staircase-*.png")).read_bytes()[:4] == b"\x89PNG"
+    again = invoke(*command, *rungs)
+    assert again.returncode == 0 and "training" not in again.stdout and "features is" in again.stdout
+    assert not list((home / "submissions").glob("*/*.csv"))
+
+
+def test_a_ladder_without_pictures_enough_says_so(mine):
+    done = invoke("ladder", "--comp", mine, "--sizes", "400,100,100")
+    assert done.returncode == 1 and "too few labelled pictures" in done.stderr and "Traceback" not in done.stderr
+    wrong = invoke("ladder", "--comp", mine, "--rung", "flying", "--sizes", "24,12,12")
+    assert wrong.returncode == 1 and "scratch | augmented" in wrong.stderr
+
+
+def test_a_step_within_noise_is_said_to_be_so():
+    def one(rung, right):
+        hits = np.arange(100) < right
+        return Climbed(rung=rung, seed=0, validation=right / 100, right=hits, seconds=1.0, trained=10)
+
+    assert climbed.step_of([one("a", 70)], [one("b", 72)])[1]
+    words, noise = climbed.step_of([one("a", 70)], [one("b", 95)])
+    assert not noise and "b is better than a, beyond noise" in words
+
+
+def test_a_line_of_several_seeds_has_the_wider_interval():
+    def one(seed, right):
+        hits = np.arange(100) < right
+        return Climbed(rung="a", seed=seed, validation=0.5, right=hits, seconds=2.0 + seed, trained=10)
+
+    alone = climbed.row_of("a", [one(0, 80)], 100)
+    several = climbed.row_of("a", [one(0, 70), one(1, 90)], 100)
+    assert several["test"] == alone["test"] == 0.8 and several["seconds"] == 2.5
+    assert several["test_high"] - several["test_low"] > alone["test_high"] - alone["test_low"]
