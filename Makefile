@@ -1,13 +1,17 @@
-# Sets everything up by itself: only Python 3.11 or newer with venv, git and make are needed.
-PYTHON ?= python3
+# Sets everything up by itself: only Python 3.11 or 3.12 with venv, git and make are needed.
+PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell $(name) -c "import venv" 2>&1 || echo no),,$(name))))
 BIN := .venv/bin
+REQUIREMENTS := requirements.txt requirements-common.txt
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: test test-slow lint clean
+.PHONY: run test test-slow lint clean
 
-.venv/ready: requirements.txt requirements-common.txt requirements-dev.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	touch $@
+run: .venv/installed
+	@$(BIN)/invoke run --comp sprouts
+	@echo
+	@echo "look at   data/reports/sprouts/predictions.png, submissions/sprouts/latest.csv and the run's folder above"
+	@echo "next      your own pictures, in class folders: five lines, see 'One's own pictures' in README.md"
+	@echo "next      a Kaggle competition: . .venv/bin/activate, then invoke run --comp dog-breed"
 
 test: .venv/ready
 	$(BIN)/python -m pytest
@@ -19,6 +23,20 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy pipeline competitions tasks.py
+
+.venv/installed: $(REQUIREMENTS)
+	@command -v "$(PYTHON)" >/dev/null || { echo "Python is missing. Install Python 3.11 or 3.12, or name it: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or 3.12 is needed: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "$(PYTHON) lacks venv. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing. On Debian or Ubuntu: apt install git" >&2; exit 1; }
+	@echo "installing into .venv: about two minutes, and 2 GB"
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) -r requirements.txt || { echo "The packages could not be installed: is the package index reachable, and is there 3 GB of room?" >&2; exit 1; }
+	@touch $@
+
+.venv/ready: .venv/installed requirements-dev.txt
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
 
 clean:
 	rm -rf .venv
