@@ -14,7 +14,7 @@ run: .venv/installed
 	@echo "next      a Kaggle competition: . .venv/bin/activate, then invoke run --comp dog-breed"
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
