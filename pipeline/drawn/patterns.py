@@ -57,6 +57,7 @@ def checks(dice: Dice) -> list[Part]:
 
 
 def bricks(dice: Dice) -> list[Part]:
+    """Bricks in rows, each row shifted by half a brick."""
     step, spots = grid(dice, 8, 12)
     gap = dice.between(0.04, 0.12)
     return [

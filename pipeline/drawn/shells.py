@@ -10,6 +10,7 @@ from pipeline.drawn.parts import Part, ellipse, path, radial
 
 
 def snail(dice: Dice) -> list[Part]:
+    """A foot, and a shell of coils that shrink inwards."""
     coils, shrink = dice.whole(9, 12), dice.between(0.78, 0.84)
     foot = Part(path((-1, 0.75), (0.9, 0.75), (1, 0.35), (0.75, 0.45), (-0.7, 0.6)), 1)
     parts, radius, turn = [foot], 0.7, dice.between(0, 0.3)
@@ -44,6 +45,7 @@ def scallop(dice: Dice) -> list[Part]:
 
 
 def cone_shell(dice: Dice) -> list[Part]:
+    """Whorls that narrow to a point."""
     whorls, wide = dice.whole(6, 9), dice.between(0.35, 0.5)
     parts = []
     for number in range(whorls):
