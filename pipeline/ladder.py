@@ -112,11 +112,9 @@ def climb(ladder: Ladder, rungs: Sequence[str], seeds: Sequence[int], options: f
 def result_of(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> Climbed:
     """What a finished run came to, its test predictions held against the answers."""
     results = read_json(folder / "metrics.json")
-    ids, classes, probabilities = runs.read_predictions(folder / "test.npz")
-    guess = dict(zip(ids, (classes[k] for k in probabilities.argmax(axis=1)), strict=True))
-    right = np.array([guess[name] == label for name, label in answers.items()])
     return Climbed(
-        rung=rung, seed=seed, validation=results["accuracy"], right=right, seconds=results["seconds"],
+        rung=rung, seed=seed, validation=results["accuracy"],
+        right=runs.correct(folder / "test.npz", answers), seconds=results["seconds"],
         trained=results["parameters"],
     )  # fmt: skip
 

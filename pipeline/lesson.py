@@ -41,13 +41,6 @@ def answers(competition: Competition) -> dict[str, str]:
         return {row["id"]: row["species"] for row in csv.DictReader(file)}
 
 
-def right(folder: Path, truth: dict[str, str]) -> np.ndarray:
-    """Whether a run has each test picture right, (test,) bool, in the order of the answers."""
-    ids, classes, probabilities = runs.read_predictions(folder / "test.npz")
-    guess = dict(zip(ids, (classes[k] for k in probabilities.argmax(axis=1)), strict=True))
-    return np.array([guess[name] == label for name, label in truth.items()])
-
-
 def teach(competition: Competition, folder: Path, options: flow.Options) -> None:
     """Prints the true score of a run beside its cross-validated one, the three starting points, and a picture.
 
@@ -57,7 +50,7 @@ def teach(competition: Competition, folder: Path, options: flow.Options) -> None
         options: of that run.
     """
     truth = answers(competition)
-    told = wilson(int(right(folder, truth).sum()), len(truth))
+    told = wilson(int(runs.correct(folder / "test.npz", truth).sum()), len(truth))
     log.info("")
     log.info("cross-validated %.1f %%; on the %d test pictures, whose answers were kept apart, %s",
              100 * read_json(folder / "metrics.json")["accuracy"], len(truth), shown(told))  # fmt: skip
@@ -68,7 +61,7 @@ def teach(competition: Competition, folder: Path, options: flow.Options) -> None
         chosen = replace(competition, recipe=recipe)
         with quietly():
             place = flow.finished(chosen, fold) or flow.run(chosen, fold)
-        results, hits = read_json(place / "metrics.json"), right(place, truth)
+        results, hits = read_json(place / "metrics.json"), runs.correct(place / "test.npz", truth)
         told = wilson(int(hits.sum()), len(truth))
         lines.append((name, f"{results['accuracy']:.1%}", shown(told), f"{results['seconds']:.0f}"))
     log.info("")
@@ -90,8 +83,7 @@ def sheet(competition: Competition, folder: Path, truth: dict[str, str]) -> byte
 
     from pipeline.report.sheets import contact_sheet
 
-    ids, classes, probabilities = runs.read_predictions(folder / "test.npz")
-    guess = dict(zip(ids, (classes[k] for k in probabilities.argmax(axis=1)), strict=True))
+    guess = runs.predicted(folder / "test.npz")
     names = list(truth)[:SHOWN]
     raw = paths.competition_folder(competition.name) / "raw" / "test"
     wrong = [guess[name] != truth[name] for name in names]

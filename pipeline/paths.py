@@ -47,6 +47,11 @@ def reports_folder(name: str) -> Path:
     return home() / "data" / "reports" / name
 
 
+def child_environment() -> dict[str, str]:
+    """The environment of a process of ours, which finds the repository's modules wherever it is started."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+
+
 def shown(path: Path) -> str:
     """The path as the user would type it: relative to the working folder where it lies inside it."""
     try:

@@ -115,6 +115,18 @@ def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
         return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
 
 
+def predicted(path: Path) -> dict[str, str]:
+    """The likeliest class of each picture, by id, from what `write_predictions` wrote."""
+    ids, classes, probabilities = read_predictions(path)
+    return dict(zip(ids, (classes[number] for number in probabilities.argmax(axis=1)), strict=True))
+
+
+def correct(path: Path, truth: Mapping[str, str]) -> np.ndarray:
+    """Whether each picture's likeliest class is its true one, (pictures,) bool, in the order of `truth`."""
+    guess = predicted(path)
+    return np.array([guess[name] == label for name, label in truth.items()])
+
+
 def listed(competition: str) -> list[tuple[Path, dict[str, Any]]]:
     """The finished runs of a competition with their metrics, the oldest first."""
     folders = sorted(path for path in paths.runs_folder(competition).glob("*") if finished(path))

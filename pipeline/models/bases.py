@@ -128,12 +128,8 @@ def fetch_weights(base: Base, path: Path) -> None:
     Raises:
         StarshiftError: they did not come; names the file and the folder to put it in.
     """
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]),
-    }
     command = [sys.executable, "-m", "pipeline.models.extractor", base.name, str(base.size)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
     if not path.exists():
         lines = done.stderr.strip().splitlines()
         raise StarshiftError(

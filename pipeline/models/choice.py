@@ -148,11 +148,7 @@ def _export(base: bases.Base, sample: np.ndarray) -> dict[str, Any]:
     pixels = np.resize(sample, (SAMPLE, *sample.shape[1:]))
     write_atomic(folder / "sample.npy", lambda file: np.save(file, pixels))
     command = [sys.executable, "-m", "pipeline.models.export", json.dumps(asdict(base)), str(folder)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise StarshiftError(
             f"{base} could not be prepared.",

@@ -5,7 +5,6 @@ python -m pipeline.models.cuts BASE     the layers of a base, as JSON; in a proc
 
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -72,10 +71,8 @@ def anatomy(base: Base) -> list[Layer]:
     path = paths.cache_folder("engines") / f"anatomy-{key}.json"
     stored = read_json(path)
     if stored is None:
-        search = os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "pipeline.models.cuts", json.dumps(asdict(whole))]
-        environment = {**os.environ, "PYTHONPATH": search}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             raise StarshiftError(f"{base.name} could not be looked into.", received=done.stderr.strip()[-2000:])
         stored = json.loads(done.stdout.splitlines()[-1])

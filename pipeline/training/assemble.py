@@ -1,7 +1,6 @@
 """The whole model: live bases, the heads of all folds, their mean. Handed over only when it predicts the same."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,6 @@ class Assembly:
     """
 
     def __init__(self, bases: Sequence[Base]) -> None:
-        python_path = os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -38,7 +36,7 @@ class Assembly:
                 "pipeline.training.assemble",
                 json.dumps([asdict(base) for base in bases]),
             ],
-            env={**os.environ, "PYTHONPATH": python_path},
+            env=paths.child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,7 +1,6 @@
 """Each fold in a process of its own: started, waited for, and its result or its error brought home."""
 
 import logging
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -50,8 +49,7 @@ def found_rate(job: Job) -> dict[str, Any]:
 def _process(job: Job) -> int:
     """Does the job in a process of its own. Returns its exit code."""
     path = job.write()
-    search = os.pathsep.join([str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": search, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**paths.child_environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     job.stem.with_suffix(".error.json").unlink(missing_ok=True)
     with subprocess.Popen([sys.executable, "-m", "pipeline.training.worker", str(path)], env=environment) as process:
         try:
