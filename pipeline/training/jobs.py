@@ -16,6 +16,9 @@ from pipeline.models import bases
 from pipeline.models.bases import Base
 from pipeline.regime import Training
 
+VERSION = 2
+"""Of the arithmetic of training: raised when the same job comes to other numbers, so that none is mixed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -96,7 +99,7 @@ class Job:
 
     def fingerprint(self) -> str:
         """SHA-256 over everything that decides the result, as 64 hex digits."""
-        values = json.loads(json.dumps({**asdict(self), "folder": "", "board": False}, default=str))
+        values = json.loads(json.dumps({**asdict(self), "folder": "", "board": False, "version": VERSION}, default=str))
         digest = "" if self.base.name == "scratch" else bases.weights_digest(self.base)
         return sha256_of_json({**values, "weights": digest})
 

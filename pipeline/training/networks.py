@@ -15,18 +15,19 @@ from pipeline.models import cuts
 from pipeline.models.bases import Base, preprocessing_of
 from pipeline.models.extractor import pooled, preprocess
 from pipeline.models.heads import Head
+from pipeline.training.folded import fold
 
 
 class Still(keras.layers.Layer):
     """A network in inference mode whatever is done with the model around it; its weights may be trained.
 
     Args:
-        network: a keras.Model.
+        network: a functional keras.Model; its BatchNorms are folded into its convolutions.
     """
 
     def __init__(self, network: Any) -> None:
         super().__init__(name=f"still_{network.name}")
-        self.network = network
+        self.network = fold(network)
 
     def call(self, inputs: Any) -> Any:
         """What the network gives."""

@@ -1,0 +1,95 @@
+"""BatchNorm folded into the convolution before it, while it is trained: the same function, faster steps.
+
+In inference mode BatchNorm is y = s (x - mean) + beta with s = gamma / sqrt(variance + epsilon), one number a channel.
+So s times the kernel, a few thousand numbers, stands in for s times the maps, millions of them, forward and in the
+gradient (Jacob et al. 2018, arXiv 1712.05877, section 3.2). The layers keep their variables and only share them.
+"""
+
+from typing import Any
+
+import keras
+
+
+class Folded(keras.layers.Layer):
+    """A convolution and the BatchNorm after it in inference mode, as one convolution.
+
+    Args:
+        convolution: a Conv2D or DepthwiseConv2D without activation; its kernel and bias are trained as before.
+        norm: the BatchNormalization that alone follows it; gamma and beta are trained, the statistics stay.
+    """
+
+    def __init__(self, convolution: Any, norm: Any) -> None:
+        super().__init__(name=f"folded_{convolution.name}", dtype=convolution.dtype_policy)
+        self.convolution, self.norm = convolution, norm
+
+    def call(self, inputs: Any) -> Any:
+        """Maps (n, height, width, channels), as both layers give them."""
+        layer, norm = self.convolution, self.norm
+        scale = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
+        scale = scale * norm.gamma if norm.scale else scale
+        offset = -norm.moving_mean if layer.bias is None else layer.bias - norm.moving_mean
+        offset = offset * scale + norm.beta if norm.center else offset * scale
+        maps = _convolved(layer, inputs, keras.ops.cast(scale, self.compute_dtype))
+        return keras.ops.add(maps, keras.ops.cast(offset, self.compute_dtype))
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """See keras.layers.Layer."""
+        return self.convolution.compute_output_shape(shape)
+
+
+def _convolved(layer: Any, inputs: Any, scale: Any) -> Any:
+    """The convolution with its kernel times a scale (channels,)."""
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        kernel = layer.kernel * keras.ops.reshape(scale, layer.kernel.shape[2:])
+        return keras.ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            data_format=layer.data_format,
+        )
+    return layer.convolution_op(inputs, layer.kernel * scale)
+
+
+def pairs(network: Any) -> dict[str, Any]:
+    """The BatchNormalization to fold into each convolution, by the convolution's name.
+
+    Args:
+        network: a functional keras.Model.
+    """
+    users: dict[int, list[Any]] = {}
+    for operation in network.operations:
+        for tensor in keras.tree.flatten(operation._inbound_nodes[0].input_tensors):
+            users.setdefault(id(tensor), []).append(operation)
+    outputs = {id(tensor) for tensor in network.outputs}
+    found = {}
+    for layer in network.layers:
+        if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
+            continue
+        maps = layer._inbound_nodes[0].output_tensors[0]
+        after = users.get(id(maps), [])
+        plain = layer.activation is keras.activations.linear and layer.data_format == "channels_last"
+        alone = len(after) == 1 and id(maps) not in outputs
+        if plain and alone and isinstance(after[0], keras.layers.BatchNormalization):
+            found[layer.name] = after[0]
+    return found
+
+
+def fold(network: Any) -> Any:
+    """The same network in inference mode with its BatchNorms folded; all variables are the network's own.
+
+    Args:
+        network: a functional keras.Model.
+    """
+    norms = pairs(network)
+    gone = {norm.name for norm in norms.values()}
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        if layer.name in gone:
+            return arguments[0]
+        if layer.name in norms:
+            return Folded(layer, norms[layer.name])(arguments[0])
+        return layer(*arguments, **options)
+
+    return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
