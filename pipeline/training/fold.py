@@ -1,6 +1,6 @@
 """The process of one fold: reads a job, trains, predicts, and writes everything into the run's folder.
 
-python -m pipeline.training.worker JOB.json
+python -m pipeline.training.worker JOB.json PARENT
 """
 
 import logging

@@ -1,6 +1,7 @@
 """Each fold in a process of its own: started, waited for, and its result or its error brought home."""
 
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -51,7 +52,8 @@ def _process(job: Job) -> int:
     path = job.write()
     environment = {**paths.child_environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     job.stem.with_suffix(".error.json").unlink(missing_ok=True)
-    with subprocess.Popen([sys.executable, "-m", "pipeline.training.worker", str(path)], env=environment) as process:
+    command = [sys.executable, "-m", "pipeline.training.worker", str(path), str(os.getpid())]
+    with subprocess.Popen(command, env=environment) as process:
         try:
             return process.wait()
         except BaseException:

@@ -25,7 +25,7 @@ from pipeline.training.optimizer import DepthAdam, schedule
 
 def killed_after(job, epochs):
     """Starts the job's process and kills it inside the epoch after so many."""
-    command = [sys.executable, "-m", "pipeline.training.worker", str(job.write())]
+    command = [sys.executable, "-m", "pipeline.training.worker", str(job.write()), str(os.getpid())]
     process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
     file = Material(job).checkpoint(job.rung)
     while process.poll() is None:

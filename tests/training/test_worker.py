@@ -1,0 +1,48 @@
+"""The process of a fold, and who it lives with."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+
+from pipeline import paths
+
+CHILD = """
+import sys, time
+from pipeline.training.worker import end_with
+end_with(int(sys.argv[1]), 0.05)
+time.sleep(60)
+"""
+PARENT = f"""
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}, str(os.getpid())])
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def alive(number: int) -> bool:
+    """Whether a process runs; one that has ended and is not waited for does not."""
+    with contextlib.suppress(OSError), open(f"/proc/{number}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_a_fold_does_not_outlive_the_process_that_started_it():
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], env=paths.child_environment(), stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        time.sleep(0.5)
+        assert alive(child)
+        parent.kill()
+    limit = time.monotonic() + 20
+    while alive(child) and time.monotonic() < limit:
+        time.sleep(0.05)
+    try:
+        assert not alive(child)
+    finally:
+        with contextlib.suppress(OSError):
+            os.kill(child, 9)
