@@ -1,0 +1,148 @@
+"""Seconds an epoch: plain Keras `fit` with the lower part frozen against ours, alternating in one run.
+
+    python -m benchmarks.epochs --base resnet50=none --unfreeze conv5 [--size 224] [--pictures 512] [--rounds 3]
+    python -m benchmarks.epochs --base mobilenet=none --unfreeze conv_dw_12
+    python -m benchmarks.epochs --base mobilenet_v2=none --unfreeze all --size 160
+
+Ours trains from activations cached at the cut (float16 on the disk, memory-mapped), BatchNorm folded in convolutions;
+where all is trained, from pixels, so that only the folding counts. Both take the same pictures (random pixels), batch,
+head and optimizer, repeat themselves to the bit, and add no augmentation. What caching costs is printed beside it.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from pipeline.models import cuts
+from pipeline.models.bases import Base, parse, preprocessing_of
+from pipeline.models.extractor import build_network, pooled, preprocess
+from pipeline.regime import Training
+from pipeline.training import device, networks
+from pipeline.training.batches import Batches
+from pipeline.training.optimizer import optimizer
+
+CLASSES = 10
+
+
+class Stored:
+    """Rows of an array, as a source of inputs."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+
+    def take(self, positions: np.ndarray, epoch: int) -> np.ndarray:
+        """See pipeline.training.sources.Source."""
+        return self.rows[positions]
+
+
+def textbook(base: Base, network: Any) -> Any:
+    """The base in a plain Keras model, trained as its layers say."""
+    import keras
+
+    pixels = keras.Input((base.size, base.size, 3), dtype="uint8")
+    maps = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
+    model = keras.Model(pixels, keras.layers.Dense(CLASSES, activation="softmax")(pooled(maps, base)))
+    model.compile(keras.optimizers.Adam(1e-5), "categorical_crossentropy")
+    return model
+
+
+def activations(base: Base, network: Any, cut: str, pixels: np.ndarray, place: Path) -> np.ndarray:
+    """What the part up to the cut gives, kept as the feature cache keeps it."""
+    import keras
+
+    inputs = keras.Input((base.size, base.size, 3), dtype="uint8")
+    lower = keras.Model(
+        inputs, cuts.lower_part(network, cut)(preprocess(inputs, preprocessing_of(base), base.name), training=False)
+    )
+    np.save(place, lower.predict(pixels, verbose=0).astype(np.float16))
+    return np.asarray(np.load(place, mmap_mode="r"))
+
+
+def ours(base: Base, network: Any, cut: str | None, batches: Batches) -> Any:
+    """The model that the rung `finetune` trains."""
+    import keras
+
+    head = [keras.layers.Dense(CLASSES, activation="softmax", dtype="float32")]
+    model = (
+        networks.trained_from_cut(base, cuts.upper_part(network, cut), head, 0.0)
+        if cut
+        else networks.trained_from_pixels(base, network, head, 0.0)
+    )
+    regime = Training(rate=1e-5, schedule="constant").resolved("finetune")
+    model.compile(optimizer(regime, len(batches)), "categorical_crossentropy")
+    return model
+
+
+def timed(action: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def compare(base: Base, unfreeze: str, count: int, rounds: int, batch: int, place: Path) -> None:
+    """Both sides, round by round, and the median of the ratios."""
+    device.prepare(0)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (count, base.size, base.size, 3), dtype=np.uint8)
+    labels = random.integers(0, CLASSES, count)
+    network = build_network(base)
+    found = cuts.resolve(cuts.survey(network), unfreeze)
+    cut = found.name if found else None
+    networks.freeze_up_to(network, cut)
+    spent, rows = 0.0, pixels
+    if cut:
+        started = time.perf_counter()
+        rows = activations(base, network, cut, pixels, place / "activations.npy")
+        spent = time.perf_counter() - started
+    regime = Training(batch=batch).resolved("finetune")
+    batches = Batches(Stored(rows), np.arange(count), labels, CLASSES, regime, seed=0)
+    plain, quick = textbook(base, network), ours(base, network, cut, batches)
+    answers = np.eye(CLASSES, dtype=np.float32)[labels]
+    sides = {
+        "plain": lambda: plain.fit(pixels, answers, batch_size=batch, verbose=0),
+        "ours": lambda: quick.fit(batches, verbose=0),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, action in sides.items():
+            taken = timed(action)
+            if number:
+                seconds[name].append(taken)
+    ratios = [a / b for a, b in zip(seconds["plain"], seconds["ours"], strict=True)]
+    print(f"{base} {base.size} px, {count} pictures, trained above {cut or 'nothing: all of it'}, {rounds} rounds")
+    for name, values in seconds.items():
+        middle = statistics.median(values)
+        print(f"{name:<8} {middle:8.2f} s an epoch   {count / middle:8.1f} pictures/s")
+    print(f"ratio    {statistics.median(ratios):8.2f}   ({min(ratios):.2f} to {max(ratios):.2f})")
+    if cut:
+        each = rows[0].nbytes
+        print(f"cached   {spent:8.2f} s once, {each / 1e6:.2f} MB a picture")
+
+
+def main() -> None:
+    """Reads the flags and compares."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="resnet50=none")
+    parser.add_argument("--unfreeze", default="conv5")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--pictures", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=32)
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        base = parse(flags.base, flags.size)
+        compare(base, flags.unfreeze, flags.pictures, flags.rounds, flags.batch, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
