@@ -1,0 +1,97 @@
+"""Tasks that show what is there and compute nothing: comps, show, cache, augmented."""
+
+from typing import Any
+
+from invoke import Context, task
+
+from pipeline.commands.shared import competition_with, errors_shown, number, words
+
+
+@task(positional=[], auto_shortflags=False)
+def comps(_: Context) -> None:
+    """List the competitions: metric, classes, pictures, and where the data stands."""
+    with errors_shown():
+        import competitions
+        from pipeline import paths
+        from pipeline.files import read_json
+        from pipeline.kaggle.fetch import status
+
+        print(f"{'name':<18} {'metric':<16} {'classes':>7} {'train':>7} {'test':>7}  data")
+        for name in competitions.names():
+            found = competitions.find(name)
+            counts = read_json(paths.competition_folder(found.name) / "summary.json") or {}
+            shown = [f"{counts[key]:,}" if key in counts else "?" for key in ("classes", "train", "test")]
+            print(f"{name:<18} {found.metric:<16} {shown[0]:>7} {shown[1]:>7} {shown[2]:>7}  {status(found)}")
+
+
+@task(
+    positional=[], auto_shortflags=False, iterable=["base"], help=words("comp", "base", "size", head="linear or dense")
+)
+def show(
+    _: Context, comp: str | None = None, base: Any = None, size: str | None = None, head: str | None = None
+) -> None:
+    """Print a competition's resolved recipe."""
+    with errors_shown():
+        from dataclasses import asdict
+
+        from pipeline.models.bases import parse
+
+        competition = competition_with(comp, bases=tuple(base or ()), size=number(size, "--size"), head=head)
+        for section, values in asdict(competition).items():
+            for key, value in values.items() if isinstance(values, dict) else [("", values)]:
+                print(f"{section + ('.' + key if key else ''):<24} {value}")
+        for text in competition.recipe.bases:
+            resolved = parse(text, competition.recipe.size)
+            said = f"{resolved.size} px, cut {resolved.cut or 'none'}, {resolved.weights} weights"
+            print(f"{'base ' + resolved.name:<24} {said}")
+        print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")
+
+
+@task(
+    positional=[], auto_shortflags=False, iterable=["prune"], help=words(verify="hold every row against its checksum")
+)
+def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
+    """Show the cache; --verify checks it, --prune KEY (or `strays`) removes from it."""
+    with errors_shown():
+        from pipeline.features import cache as kept
+
+        if prune:
+            print(f"freed {kept.prune(list(prune)) / 1e6:,.1f} MB")
+        listed = kept.entries()
+        for entry in listed:
+            damaged = kept.verify(entry) if verify else []
+            state = f"  {len(damaged)} damaged shards removed" if damaged else "  whole" if verify else ""
+            print(
+                f"{entry.store.key}  {entry.bytes / 1e6:>9,.1f} MB  {entry.rows:>8,} rows  {entry.description}{state}"
+            )
+        total = kept.summary(listed)
+        print(f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB")
+
+
+@task(
+    positional=[],
+    auto_shortflags=False,
+    help=words(
+        *("comp", "size"),
+        pictures="how many, one a row",
+        views="how many augmentations of each",
+        seed="draws the pictures",
+    ),
+)
+def augmented(
+    _: Context,
+    comp: str | None = None,
+    pictures: str = "8",
+    views: str = "8",
+    size: str | None = None,
+    seed: str | None = None,
+) -> None:
+    """Draw a sheet of what training will see: pictures and their augmented views."""
+    with errors_shown():
+        competition = competition_with(comp, seed=number(seed, "--seed"))
+        from pipeline import paths
+        from pipeline.report.augmented import write_sheet
+
+        rows, columns = number(pictures, "--pictures") or 0, number(views, "--views") or 0
+        path = write_sheet(competition, pictures=rows, views=columns, size=number(size, "--size"))
+        print(f"wrote {paths.shown(path)}")

@@ -1,0 +1,90 @@
+"""What the tasks share: words for their flags, flags into values, and errors that are shown without a traceback."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+COMP = "name of a competition, or the path of a competition file"
+BASE = "a base, name[@cut][+pooling][=weights]; may be repeated"
+OWN = -1
+HELP = {
+    "comp": COMP,
+    "base": BASE,
+    "fold": "this fold only; may be repeated",
+    "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
+    "epochs": "at most so many",
+    "size": "side of the pictures in pixels, or own: each base's own",
+    "seed": "of training and augmentation",
+    "engine": "auto, keras, openvino or openvino-bf16",
+    "bundle": "an archive that was downloaded by hand",
+}
+
+
+def words(*flags: str, **own: str) -> dict[str, str]:
+    """A task's help: those flags in the shared words, and `own` ones in the task's (`find_lr` is --find-lr)."""
+    return {flag: HELP[flag] for flag in flags} | {name.replace("_", "-"): text for name, text in own.items()}
+
+
+@contextlib.contextmanager
+def errors_shown() -> Iterator[None]:
+    """Sets up the words on the terminal; a user's error is printed without a traceback and exits with 1."""
+    import logging
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the default; said aloud, TensorFlow does not print about it
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    for loud in ("openvino", "tensorflow", "absl", "h5py"):
+        logging.getLogger(loud).setLevel(logging.ERROR)
+    from pipeline.errors import StarshiftError
+
+    try:
+        yield
+    except StarshiftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def competition_with(comp: str | None, **changes: Any) -> Any:
+    """The competition, its recipe changed by those flags that were given."""
+    from dataclasses import replace
+
+    import competitions
+
+    found = competitions.find(comp)
+    given = {name: value for name, value in changes.items() if value not in (None, (), [])}
+    if given.get("size") == OWN:
+        given["size"] = None
+    taught = {name: given.pop(name) for name in ("epochs", "unfreeze") if name in given}
+    recipe = replace(found.recipe, training=replace(found.recipe.training, **taught), **given)
+    return replace(found, recipe=recipe)
+
+
+def number(text: Any, flag: str) -> int | None:
+    """The whole number that a flag was given, or None."""
+    from pipeline.errors import StarshiftError
+
+    try:
+        return None if text is None else int(text)
+    except ValueError as error:
+        raise StarshiftError(f"{flag} is a whole number.", expected="e.g. 0", received=repr(text)) from error
+
+
+def side(text: str | None) -> int | None:
+    """The size in pixels that --size was given, OWN for `own` (each base's own), or None."""
+    return OWN if text == "own" else number(text, "--size")
+
+
+def folds_of(fold: Any) -> tuple[int, ...]:
+    """The folds that --fold named; empty means every fold."""
+    return tuple(value for text in fold or () if (value := number(text, "--fold")) is not None)
+
+
+def file_of(text: str | None) -> Path | None:
+    """The path that a flag was given (`~` is the home folder), or None."""
+    return Path(text).expanduser() if text else None
