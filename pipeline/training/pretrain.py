@@ -13,15 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
 from pipeline import paths
 from pipeline.config import require
 from pipeline.drawn import world
 from pipeline.drawn.many import SIDE, world_set
 from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json
 from pipeline.models.bases import OURS
+from pipeline.models.halved import save_halved
 from pipeline.training import checkpoint
 from pipeline.training.crops import batches, scaled
 
@@ -93,6 +91,9 @@ def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
     """
     import keras
 
+    from pipeline.training.classifier import classifier
+    from pipeline.training.telling import Epoch
+
     cache = paths.cache_folder("drawn")
     started = time.perf_counter()
     pixels, labels = world_set(range(recipe.pictures), recipe.seed, cache)
@@ -100,7 +101,14 @@ def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
     log.info("drawn     %.0f s, %d + %d pictures of %d classes", time.perf_counter() - started, len(pixels), len(held),
              len(world.CLASSES))  # fmt: skip
     keras.utils.set_random_seed(recipe.seed)
-    model, base = classifier(recipe, len(labels))
+    model, base = classifier(
+        classes=len(world.CLASSES),
+        steps=recipe.epochs * math.ceil(len(labels) / recipe.batch),
+        rate=recipe.rate,
+        decay=recipe.decay,
+        smoothing=recipe.smoothing,
+        precision=recipe.precision,
+    )
     model.optimizer.build(model.trainable_variables)
     fingerprint, kept = sha256_of_json(asdict(recipe)), folder / "checkpoint.npz"
     progress = checkpoint.load(kept, fingerprint, model) or checkpoint.Progress()
@@ -115,7 +123,7 @@ def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
             seed=recipe.seed,
             epoch=progress.epoch,
         )
-        model.fit(data, epochs=1, verbose=0, callbacks=[_bar(progress.epoch + 1, recipe.epochs)])
+        model.fit(data, epochs=1, verbose=0, callbacks=[Epoch(progress.epoch + 1, recipe.epochs)])
         progress.epoch += 1
         progress.seconds.append(time.perf_counter() - epoch_started)
         checkpoint.save(kept, fingerprint, progress, model)
@@ -136,86 +144,3 @@ def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
     }
     write_json(folder / "petite.json", result)
     return result
-
-
-def classifier(recipe: Pretraining, pictures: int) -> tuple[Any, Any]:
-    """Petite with a linear classifier of the world, compiled; and petite itself, which shares its weights."""
-    import keras
-
-    from pipeline.models.petite import Petite
-
-    steps = recipe.epochs * math.ceil(pictures / recipe.batch)
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.rate / 20, steps, warmup_target=recipe.rate, warmup_steps=steps // 20
-    )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.decay)
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    previous = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(recipe.precision)
-    try:
-        base = Petite(weights=None, input_shape=(None, None, 3))
-        values = keras.layers.GlobalAveragePooling2D()(base.output)
-        values = keras.layers.Dense(len(world.CLASSES), dtype="float32")(keras.layers.Dropout(0.1)(values))
-    finally:
-        keras.mixed_precision.set_dtype_policy(previous)
-    model = keras.Model(base.input, values)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing)
-    model.compile(optimizer, loss, metrics=["categorical_accuracy"], jit_compile=False)
-    return model, base
-
-
-def save_halved(base: Any, path: Path) -> None:
-    """Saves a network's weights in Keras's format with float16 numbers, atomically."""
-    import h5py
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    full = path.with_name(".full.weights.h5")
-    base.save_weights(full)
-    with h5py.File(full, "r+") as file:
-        names: list[str] = []
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-        values = {name: np.asarray(file[name]) for name in names}
-        for name, value in values.items():
-            del file[name]
-            file.create_dataset(name, data=value.astype(np.float16) if value.dtype == np.float32 else value)
-    repacked = path.with_name(".repacked.weights.h5")
-    with h5py.File(full) as source, h5py.File(repacked, "w") as target:
-        for name in source:
-            source.copy(name, target)
-        for name, value in source.attrs.items():
-            target.attrs[name] = value
-    full.unlink()
-    repacked.replace(path)
-
-
-def _bar(number: int, epochs: int) -> Any:
-    """A callback that shows the progress of one epoch and writes its line.
-
-    Args:
-        number: of the epoch, from 1.
-        epochs: of all.
-    """
-    import keras
-
-    class Bar(keras.callbacks.Callback):
-        """One bar."""
-
-        def on_train_begin(self, logs: Any = None) -> None:
-            """See keras.callbacks.Callback."""
-            words = f"epoch {number}/{epochs}"
-            self.started = time.perf_counter()
-            self.bar = tqdm(total=self.params["steps"], desc=words, unit="step", disable=None, leave=False)
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            """See keras.callbacks.Callback."""
-            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", accuracy=f"{logs['categorical_accuracy']:.3f}")
-            self.bar.update()
-
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            """See keras.callbacks.Callback."""
-            self.bar.close()
-            seconds = time.perf_counter() - self.started
-            words = f"loss {logs['loss']:.3f}, accuracy {logs['categorical_accuracy']:.3f}"
-            log.info("epoch %2d  %6.1f s  %s", number, seconds, words)
-
-    return Bar()
