@@ -1,6 +1,6 @@
 """The one error that users meet: what was expected, what came, and what to do about it.
 
-`tasks.py` prints it without a traceback and exits with code 1. Everything else that is raised is a bug of ours.
+The command line prints it without a traceback and exits with code 1. Everything else that is raised is a bug of ours.
 """
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from pipeline import paths, runs
 from pipeline.config import Competition, Recipe
 from pipeline.files import sha256_of_json, write_json
+from pipeline.kaggle.standing import Standing, sentences
+from pipeline.leaderboard import standing_of
 from pipeline.predict import metrics, submission
 from pipeline.preparation import Data, Options
 from pipeline.training.features import Trained
@@ -67,11 +69,11 @@ def positive_class(competition: Competition, data: Data) -> int | None:
     return data.pictures.classes.index(wanted) if wanted in data.pictures.classes else None
 
 
-def test_predictions(data: Data, trained: Trained) -> np.ndarray:
-    """Probabilities (test pictures, classes) float32; those that cannot be read get the prior."""
+def test_predictions(data: Data, predicted: np.ndarray) -> np.ndarray:
+    """Probabilities (test pictures, classes) float32 from those of the readable ones; the others get the prior."""
     readable = data.test_readable
     test = np.tile(metrics.prior(data.labels, len(data.pictures.classes)), (len(readable), 1)).astype(np.float32)
-    test[readable] = trained.test
+    test[readable] = predicted
     return test
 
 
@@ -95,7 +97,8 @@ def finish(
     runs.write_table(folder / "history.csv", trained.history)
     runs.write_predictions(folder / "oof.npz", list(train["id"]), classes, trained.oof, **trained.oof_views)
     ids = list(data.pictures.test["id"])
-    runs.write_predictions(folder / "test.npz", ids, classes, test)
+    views = {view: test_predictions(data, values) for view, values in trained.test_views.items()}
+    runs.write_predictions(folder / "test.npz", ids, classes, test, **views)
     if not ids or not submit:
         return []
     table = submission.frame(competition, data.sample, ids, test, classes)
@@ -113,11 +116,15 @@ def peak_memory() -> float:
     return round(max(resource.getrusage(who).ru_maxrss for who in kinds) / 1024, 1)
 
 
-def closing(competition: Competition, results: dict[str, Any], written: list[Path]) -> None:
-    """The last words: the score, the files, what to try next."""
+def closing(
+    competition: Competition, results: dict[str, Any], written: list[Path], standing: Standing | None = None
+) -> None:
+    """The last words: the score and where it would stand, the files, what to try next."""
     name = competition.metric
     log.info("")
     log.info("%s %.5f ± %.5f (chance %.5f)", name, results["score"], results["spread"], results["chance"])
+    for line in sentences(standing) if standing else ():
+        log.info("  %s", line)
     log.info("%.1f s, at most %.0f MB of memory", results["seconds"], results["megabytes"])
     for path in written:
         log.info("wrote %s", paths.shown(path))
@@ -152,10 +159,14 @@ def close(
     started: float,
 ) -> Path:
     """What every rung ends with: files, the submission, metrics last, and a word."""
-    test = test_predictions(data, trained)
+    test = test_predictions(data, trained.test)
     results |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": peak_memory()}
     write_json(folder / "environment.json", runs.environment(competition.recipe.seed, device))
     written = finish(competition, data, folder, trained, test, submit=not (options.debug or options.practice))
+    standing = None
+    if not options.debug:
+        standing = standing_of(competition, data, trained, results["folds"], positive_class(competition, data))
+    results["standing"] = asdict(standing) if standing else None
     write_json(folder / "metrics.json", results)
-    closing(competition, results, [*written, folder])
+    closing(competition, results, [*written, folder], standing)
     return folder

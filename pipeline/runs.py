@@ -78,6 +78,8 @@ def environment(seed: int, device: str) -> dict[str, Any]:
 
 def commit() -> str:
     """The repository's commit, with `+changes` where files differ from it; empty outside a repository."""
+    if told := os.environ.get("STARSHIFT_COMMIT"):  # a bundle is no repository, and says where it is from
+        return told
     command = ["git", "-C", str(paths.REPOSITORY), "describe", "--always", "--dirty=+changes", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -115,6 +117,12 @@ def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
         return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
 
 
+def read_views(path: Path) -> dict[str, np.ndarray]:
+    """The probabilities (pictures, classes) float32 of each view, in the order of the ids in the same file."""
+    with np.load(path) as stored:
+        return {name.partition(":")[2]: stored[name] for name in stored.files if name.startswith("view:")}
+
+
 def predicted(path: Path) -> dict[str, str]:
     """The likeliest class of each picture, by id, from what `write_predictions` wrote."""
     ids, classes, probabilities = read_predictions(path)
@@ -131,3 +139,11 @@ def listed(competition: str) -> list[tuple[Path, dict[str, Any]]]:
     """The finished runs of a competition with their metrics, the oldest first."""
     folders = sorted(path for path in paths.runs_folder(competition).glob("*") if finished(path))
     return [(folder, read_json(folder / "metrics.json")) for folder in folders]
+
+
+def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """A mapping of mappings as one, by dotted name: {"a": {"b": 1}} is {"a.b": 1}."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
+    return found

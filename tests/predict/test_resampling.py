@@ -1,0 +1,37 @@
+"""How sure one score is, by drawing its pictures again."""
+
+import numpy as np
+import pytest
+
+from pipeline.predict import metrics
+from pipeline.predict.intervals import wilson
+from pipeline.predict.resampling import resampled
+
+
+def accuracy(truth, values):
+    return metrics.score("accuracy", truth, values)
+
+
+def guesses(count):
+    truth = np.arange(count) % 2
+    values = np.eye(2)[np.where(np.random.default_rng(0).random(count) < 0.8, truth, 1 - truth)]
+    return truth, values
+
+
+def test_an_accuracys_interval_is_about_the_analytic_one_and_narrows_with_pictures():
+    truth, values = guesses(900)
+    found = resampled(accuracy, truth, values, np.random.default_rng(0))
+    known = wilson(int(accuracy(truth, values) * 900), 900)
+    assert found.low == pytest.approx(known.low, abs=0.01) and found.high == pytest.approx(known.high, abs=0.01)
+    few = resampled(accuracy, *guesses(100), np.random.default_rng(0))
+    assert few.high - few.low > 2 * (found.high - found.low)
+
+
+def test_a_rare_class_never_goes_missing():
+    truth = np.array([0] * 50 + [1])
+    values = np.tile([0.9, 0.1], (51, 1))
+
+    def auc(classes, probabilities):
+        return metrics.score("auc", classes, probabilities)  # raises where a class is missing
+
+    assert resampled(auc, truth, values, np.random.default_rng(0)).estimate == 0.5

@@ -1,0 +1,57 @@
+"""Where a run would stand: its interval, and what it writes."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config import Competition
+from pipeline.leaderboard import standing_of
+from pipeline.results import closing
+from tests.written import MINE, probabilities
+
+PETS = replace(MINE, data=None, slug="dogs-vs-cats-redux-kernels-edition", metric="binary_log_loss")
+
+
+def a_run(folds):
+    truth = np.arange(500) % 2
+    fold = np.arange(500) // 2 % 5
+    table = pd.DataFrame({"fold": fold})
+    data = SimpleNamespace(pictures=SimpleNamespace(train=table), labels=truth)
+    oof = probabilities(truth, 2, 3.5)
+    oof[~np.isin(fold, folds)] = np.nan
+    each = [-float(np.log(oof[fold == f][np.arange(100), truth[fold == f]]).mean()) for f in folds]
+    return data, SimpleNamespace(folds=folds, oof=oof), each
+
+
+def test_several_folds_give_an_interval_around_their_mean():
+    data, trained, each = a_run((0, 1, 2, 3, 4))
+    found = standing_of(PETS, data, trained, each, 1)
+    assert found.score == pytest.approx(np.mean(each)) and 0 <= found.low < found.score < found.high
+    assert found.best_rank <= found.rank <= found.worst_rank and found.best_rank < found.worst_rank
+
+
+def test_one_fold_is_as_sure_as_its_pictures_allow():
+    data, trained, each = a_run((2,))
+    found = standing_of(PETS, data, trained, each, 1)
+    assert np.isfinite([found.low, found.high]).all() and found.low < found.score < found.high
+
+
+def test_ones_own_pictures_have_no_leaderboard_and_neither_has_another_metric():
+    data, trained, each = a_run((2,))
+    assert standing_of(MINE, data, trained, each, 1) is None
+    assert standing_of(replace(PETS, metric="accuracy"), data, trained, each, 1) is None
+
+
+def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
+    caplog.set_level("INFO")
+    competition: Competition = PETS
+    results = {"score": 0.0421, "spread": 0.007, "chance": 0.69, "seconds": 1.0, "megabytes": 1.0}
+    data, trained, each = a_run((0, 1))
+    closing(competition, results, [], standing_of(competition, data, trained, each, 1))
+    assert "of 1,314 on the final leaderboard" in caplog.text and "Kaggle gives 25,000" in caplog.text
+    caplog.clear()
+    closing(MINE, results, [])
+    assert "leaderboard" not in caplog.text
