@@ -13,6 +13,8 @@ import pytest
 from pipeline.paths import REPOSITORY
 from tests.conftest import drawn, encoded, two_classes
 from tests.kaggle.server import Kaggle, environment
+from tests.kaggle.serving_storage import Storage
+from tests.kaggle.serving_submissions import Competitions
 
 
 def invoke(*arguments, **environment):
@@ -100,10 +102,10 @@ def test_the_command_line_downloads_through_the_real_client(home, tmp_path):
     slug = "dogs-vs-cats-redux-kernels-edition"
     with zipfile.ZipFile(tmp_path / "bundles" / f"{slug}.zip", "w") as archive:
         archive.writestr("train/cat.0.jpg", encoded(drawn(0)))
-    server = Kaggle(tmp_path / "bundles")
+    server = Kaggle()
+    Competitions(server, Storage(server), tmp_path / "bundles")
     done = invoke("download", "--comp", "dogs-vs-cats", **environment(server, tmp_path / "user"))
-    server.shutdown()
-    server.server_close()
+    server.stop()
     assert done.returncode == 0 and "ready (1 files" in done.stdout, done.stderr
     assert (home / "data" / "competitions" / "dogs-vs-cats" / "raw" / "train" / "cat.0.jpg").exists()
 
@@ -112,7 +114,9 @@ def test_the_list_shows_every_task_and_imports_nothing_heavy():
     code = "import sys, tasks; print([m for m in ('numpy', 'pandas', 'tensorflow', 'kaggle') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert {"run", "comps", "show", "features", "cache", "download"} <= set(invoke("--list").stdout.split())
+    assert {"run", "comps", "show", "features", "cache", "download", "runs", "compare"} <= set(
+        invoke("--list").stdout.split()
+    )
 
 
 def test_comps_and_show_speak_of_every_competition():

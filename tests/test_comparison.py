@@ -1,0 +1,135 @@
+"""Two runs compared: joined by picture, with an interval, and honest about folds and noise."""
+
+import numpy as np
+import pytest
+
+from pipeline import comparison
+from pipeline.comparison import compare, difference, held_against, of_each
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json, write_json
+from pipeline.predict import metrics
+from pipeline.predict.by_class import changes_of
+from pipeline.reading import found, opened
+from pipeline.report.compared import fields, verdict
+from tests.written import PAIR, probabilities, written
+
+
+def against(before, after):
+    return held_against(opened(before), opened(after))
+
+
+def test_a_better_run_is_better_beyond_noise_and_the_same_twice_is_the_same():
+    weak, strong = written(1.0), written(3.0, seed=1)
+    made = against(weak, strong)
+    assert made.difference.high < 0 and made.by_fold.high < 0 and not made.right.within_noise
+    assert "B is better than A, beyond noise" in verdict(made)[1]
+    assert made.right.gained > made.right.lost
+    same = against(strong, strong)
+    assert same.pictures.identical and same.difference.estimate == 0 and not same.differing
+
+
+def test_of_twenty_pairs_that_differ_by_chance_most_are_within_noise():
+    truth = np.arange(200) % 4
+    pairs = [(probabilities(truth, 4, 2.0, seed), probabilities(truth, 4, 2.0, seed + 20)) for seed in range(20)]
+    noise = [difference("log_loss", truth, *pair, None).holds_zero for pair in pairs]
+    assert np.mean(noise) >= 0.85
+
+
+def test_a_difference_within_noise_is_said_to_be_so():
+    made = against(written(2.0, seed=3), written(2.0, seed=4))
+    assert made.difference.holds_zero and made.right.within_noise and not any(c.beyond_noise for c in made.changes)
+    assert "within noise" in verdict(made)[1]
+
+
+def test_predictions_are_joined_by_id_whatever_their_order():
+    straight, shuffled = against(written(1.0), written(3.0, seed=1)), against(written(1.0, seed=0), written(
+        3.0, seed=1, shuffle=True, size=64))  # fmt: skip
+    assert shuffled.after.pooled == pytest.approx(straight.after.pooled, abs=1e-9)
+    assert shuffled.right == straight.right
+
+
+def test_other_folds_are_said_and_their_fold_by_fold_line_is_left_out():
+    made = against(written(1.0), written(3.0, split=1))
+    assert made.pictures.moved > 200 and made.by_fold is None
+    assert any("folds differ" in line for line in verdict(made))
+
+
+def test_only_pictures_that_both_held_out_are_compared():
+    made = against(written(1.0), written(3.0, folds=(2,)))
+    assert made.pictures.common == 80 == made.after.pictures and made.before.pictures == 400
+    assert "of A's 400 and B's 80" in verdict(made)[0] and made.by_fold is None
+    with pytest.raises(StarshiftError, match="no pictures in common"):
+        against(written(1.0, folds=(0,)), written(1.0, folds=(1,)))
+    with pytest.raises(StarshiftError, match="no pictures in common"):
+        against(written(1.0), written(1.0, ids="q"))
+    with pytest.raises(StarshiftError, match="other classes"):
+        against(written(1.0), written(1.0, names="xyz"))
+
+
+def test_only_differing_fields_are_shown_and_a_missing_one_is_none():
+    first, second = written(2.0), written(2.0, size=224, bases=("mobilenet_v2", "xception"))
+    environment = read_json(second / "environment.json")
+    write_json(second / "environment.json", {**environment, "libraries": {"keras": "4"}})
+    config = read_json(first / "config.json")
+    del config["competition"]["recipe"]["training"]
+    write_json(first / "config.json", config)
+    made = against(first, second)
+    names = [name for name, _, _ in made.differing]
+    assert names == ["recipe.bases", "recipe.size", "libraries.keras"]
+    assert ("recipe.size", None, 224) in made.differing and "224" in " ".join(fields(made))
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy", "micro_f1"])
+def test_the_metric_of_each_picture_has_the_metric_as_its_mean(metric):
+    truth = np.arange(300) % 5
+    values = probabilities(truth, 5, 1.0)
+    values[0] = [0, 1, 0, 0, 0]
+    assert of_each(metric, truth, values).mean() == pytest.approx(metrics.score(metric, truth, values), abs=1e-6)
+
+
+def test_an_auc_is_compared_for_the_class_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr(comparison, "AUC_SAMPLES", 60)
+    weak, strong = (written(sure, competition=PAIR, names="ab", seed=int(sure)) for sure in (0.5, 3.0))
+    made = against(weak, strong)
+    assert made.difference.low > 0 and made.higher
+    assert made.difference.estimate == pytest.approx(made.after.pooled - made.before.pooled)
+    assert "B is better than A, beyond noise: +" in verdict(made)[1]
+    assert against(strong, weak).difference.estimate == -made.difference.estimate
+
+
+def test_one_class_that_really_moved_is_found_among_many_that_did_not():
+    random = np.random.default_rng(0)
+    truth = np.repeat(np.arange(60), 40)
+    before = np.where(random.random(len(truth)) < 0.7, truth, (truth + 1) % 60)
+    after = np.where(random.random(len(truth)) < 0.7, truth, (truth + 1) % 60)
+    after[truth == 7], before[truth == 7] = 7, np.where(np.arange(40) < 20, 7, 8)
+    changes = changes_of([f"class {n}" for n in range(60)], truth, before, after)
+    assert [change.name for change in changes if change.beyond_noise] == ["class 7"]
+    assert changes[7].gained == 20 and changes[7].after == 1
+
+
+def test_a_run_is_found_by_name_beginning_or_path_and_otherwise_the_mistake_is_told():
+    folder = written(1.0)
+    assert found(folder.name, None) == folder == found(folder.name[:15], "mine") == found(str(folder), None)
+    with pytest.raises(StarshiftError, match="No run is called 'x'"):
+        found("x", None)
+    written(2.0, rung="frozen")
+    with pytest.raises(StarshiftError, match="More than one run"):
+        found(folder.name[:4], None)
+    with pytest.raises(StarshiftError, match="not finished"):
+        opened(written(1.5, finished=False))
+
+
+def test_a_number_after_the_second_is_not_taken_for_the_run_without_one(home):
+    runs = home / "data" / "runs" / "mine"
+    for name in ("20260101-000000-features-aa", "20260101-000000.2-features-bb"):
+        write_json(runs / name / "config.json", {})
+    assert found("20260101-000000", None).name.endswith("aa") and found("20260101-000000.2", None).name.endswith("bb")
+
+
+def test_the_comparison_is_printed_as_a_whole(caplog):
+    caplog.set_level("INFO")
+    compare(written(1.0).name, written(3.0, seed=1).name)
+    said = caplog.text
+    for words in ("log_loss", "nothing differs", "beyond noise", "right in A alone", "classes that moved most"):
+        assert words in said

@@ -1,0 +1,106 @@
+"""The list of runs: the best first, whatever the metric, with what Kaggle said."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pipeline import listing
+from pipeline.errors import StarshiftError
+from pipeline.files import write_json
+from pipeline.regime import Training
+from pipeline.report.listed import agreement, ordered, settings, table, usual
+from tests.test_tasks import invoke
+from tests.written import MINE, PAIR, written
+
+
+def test_the_best_is_first_for_a_loss_and_for_a_share():
+    for sure in (1.0, 3.0, 2.0):
+        written(sure)
+        written(sure, competition=PAIR, names="ab")
+    losses = [one.score for one in ordered(listing.every("mine"), "log_loss")]
+    shares = [one.score for one in ordered(listing.every("pair"), "auc")]
+    assert losses == sorted(losses) and shares == sorted(shares, reverse=True) and losses[0] < losses[-1]
+
+
+def test_debug_and_unfinished_runs_come_last_and_are_marked():
+    written(9.0, debug=True)
+    written(2.0, finished=False)
+    worst = written(0.1)
+    found = ordered(listing.every("mine"), "log_loss")
+    assert [one.state for one in found] == ["finished", "debug", "unfinished"] and found[0].run == worst.name
+    lines = table(found)
+    assert lines[1].startswith("1 ") and "debug" in lines[2] and "unfinished" in lines[3]
+
+
+def test_only_what_sets_a_run_apart_is_shown():
+    for sure in (1.0, 2.0):
+        written(sure)
+    written(3.0, size=96, head="dense", training=Training(epochs=7))
+    found = ordered(listing.every("mine"), "log_loss")
+    most = usual(found)
+    assert settings(found[0], most) == "head=dense size=96 epochs=7" and settings(found[1], most) == ""
+
+
+def test_columns_are_aligned_and_kaggles_scores_are_there_only_when_there_are_any():
+    folder = written(1.0)
+    written(2.0)
+    lines = table(listing.every("mine"))
+    assert "public" not in lines[0] and "top %" not in lines[0]
+    write_json(folder / "leaderboard.json", {"public": 0.71, "private": 0.72, "ref": "1"})
+    lines = table(listing.every("mine"))
+    place = lines[0].index("private") + len("private")
+    assert lines[1][:place].endswith("0.72000") and len(lines[2]) < place
+
+
+def test_leaderboard_scores_are_held_against_cross_validation():
+    said = agreement([0.5, 0.6, 0.7], [0.55, 0.66, 0.74])
+    assert "3 runs: rank correlation +1.00, offset +0.05000" in said
+    assert "rank correlation -1.00" in agreement([0.5, 0.6], [0.6, 0.5])
+    assert "all the same" in agreement([0.5, 0.6], [0.5, 0.5])
+
+
+def test_submitted_runs_of_one_metric_are_compared_when_there_are_two(caplog):
+    caplog.set_level("INFO")
+    for sure, public in ((1.0, 0.9), (3.0, 0.2)):
+        write_json(written(sure) / "leaderboard.json", {"public": public, "private": None})
+    listing.show("mine")
+    assert "leaderboard against cross-validation, 2 runs: rank correlation +1.00" in caplog.text
+    assert "next: invoke compare" in caplog.text
+
+
+def test_metrics_are_not_mixed(caplog):
+    caplog.set_level("INFO")
+    written(1.0)
+    written(1.0, competition=replace(MINE, metric="accuracy"))
+    listing.show("mine")
+    assert "mine, 1 runs, the lowest log_loss first" in caplog.text
+    assert "mine, 1 runs, the highest accuracy first" in caplog.text
+
+
+def test_a_score_on_a_kaggle_competition_has_its_place_beside_it():
+    dogs = replace(MINE, name="dog-breed", data=None, slug="dog-breed-identification")
+    written(1.0, competition=dogs)
+    one = listing.every("dog-breed")[0]
+    assert 0 < one.top < 100 and "top %" in table([one])[0]
+
+
+def test_without_runs_the_command_to_make_one_is_named():
+    with pytest.raises(StarshiftError, match="invoke run --comp sprouts"):
+        listing.show("sprouts")
+    with pytest.raises(StarshiftError, match="no competition called"):
+        listing.show("nope")
+
+
+def test_the_command_line_lists_and_compares(home):
+    first, second = written(1.0), written(3.0, rung="frozen")
+    listed = invoke("runs", "--comp", "mine")
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.index("frozen") < listed.stdout.index("features")
+    found = json.loads(invoke("runs", "--json").stdout)
+    assert [one["run"] for one in found["mine"]] == [second.name, first.name]
+    assert found["mine"][0]["folder"] == str(second)
+    done = invoke("compare", first.name, second.name)
+    assert done.returncode == 0 and "recipe.rung" in done.stdout and "beyond noise" in done.stdout, done.stderr
+    wrong = invoke("compare", "x", "y")
+    assert wrong.returncode == 1 and "No run is called 'x'" in wrong.stderr and "Traceback" not in wrong.stderr
