@@ -33,11 +33,12 @@ class Training:
         ema: momentum of the average of the weights that is evaluated and kept; 0 is off.
         balance: `none`, `weights` (rare classes weigh more) or `sampling` (rare classes are drawn more often).
         unfreeze: from where a base is trained: a block such as `block5`, a layer, a share of layers (`0.3`) or `all`.
-        cached_views: number of augmented views whose activations are cached and drawn from; 0 trains from pixels.
+        cached_views: number of augmented views that are cached, and drawn from beside the plain one (or its
+            symmetries); 0 trains from pixels.
         polish: epochs with fresh augmentation at the end.
         end_to_end: for `frozen`: pass every picture through the whole base in every epoch.
         sizes: sides of the pictures in pixels, small to large, each for an equal part of the epochs.
-        symmetries: augmentation begins with one of the eight symmetries instead of a flip.
+        symmetries: augmentation begins with one of the eight symmetries instead of a flip; all eight are cached.
     """
 
     epochs: int | None = None

@@ -22,6 +22,7 @@ class Trained:
         oof: out-of-fold probabilities (pictures, classes) float32, views averaged; NaN where no fold held the picture.
         oof_views: the same for each view.
         test: test probabilities (pictures, classes) float32, views and folds averaged.
+        test_views: the same for each view, folds averaged.
         facts: what else is worth telling of each fold; plain JSON values.
     """
 
@@ -31,6 +32,7 @@ class Trained:
     oof: np.ndarray
     oof_views: dict[str, np.ndarray]
     test: np.ndarray
+    test_views: dict[str, np.ndarray]
     facts: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -59,20 +61,23 @@ def train(
     if recipe.head == "dense":
         heads, history = dense.fit(parts, classes, recipe.seed)
     else:
-        heads, history = linear.fit(parts, classes)
+        heads, history = linear.fit(parts, classes, recipe.strength)
     oof_views = {view: np.full((len(labels), classes), np.nan, np.float32) for view in recipe.views}
     for view, oof in oof_views.items():
         for number, head in zip(folds, heads, strict=True):
             held = fold_of == number
             oof[held] = head.probabilities(train_features[view][held])
-    tests = [head.probabilities(test_features[view]) for head in heads for view in recipe.views]
+    test_views = {
+        view: np.mean([head.probabilities(test_features[view]) for head in heads], axis=0) for view in recipe.views
+    }
     return Trained(
         folds=tuple(folds),
         heads=heads,
         history=history,
         oof=np.mean(list(oof_views.values()), axis=0),
         oof_views=oof_views,
-        test=np.mean(tests, axis=0),
+        test=np.mean(list(test_views.values()), axis=0),
+        test_views=test_views,
     )
 
 

@@ -77,8 +77,7 @@ def _tune(material: Material, outcome: Outcome, network: Any, head: list[Any]) -
     job, regime = material.job, material.job.regime
     if job.cached:
         lower = replace(job.base, cut=job.cut, pooling="none")
-        names = views_of(regime.cached_views or 0)
-        views = [material.cached(lower, view, train_only=True) for view in names]
+        views = [material.cached(lower, view, train_only=True) for view in views_of(regime)]
         model, source = outcome.model, cast(Source, Views(views, seed=job.seed))
     else:
         model, source = _from_pixels(material, network, head), material.fresh(regime.epochs or 1)

@@ -39,7 +39,7 @@ def _live(material: Material, network: Any, head: list[Any], scale: Scale) -> An
 def _from_views(material: Material) -> Outcome:
     """Trains on cached features in k augmented views."""
     job = material.job
-    sources = [material.cached(job.base, view, train_only=True) for view in views_of(job.regime.cached_views or 0)]
+    sources = [material.cached(job.base, view, train_only=True) for view in views_of(job.regime)]
     with device.scope():
         head, scale = _start(material)
         model = networks.trained_from_features(head, job.regime.dropout or 0.0, scale)

@@ -40,10 +40,10 @@ class Fold:
     held_labels: np.ndarray
 
 
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log p(label), probabilities clipped to 1e-15 from below."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.mean(np.log(np.maximum(chosen, 1e-15))))
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndarray | None = None) -> float:
+    """Mean of -log p(label), probabilities clipped to 1e-15 from below; weighted by shares (n,) that sum to 1."""
+    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))
+    return float(np.mean(losses) if shares is None else shares @ losses)
 
 
 class Axes:
@@ -93,10 +93,18 @@ class Softmax:
         labels: (n,) int.
         classes: how many there are.
         variance: of the rows along each axis.
+        shares: what each row counts in the mean, (n,) float32 that sum to 1; None is the same for all.
     """
 
-    def __init__(self, rows: np.ndarray, labels: np.ndarray, classes: int, variance: np.ndarray) -> None:
-        self.rows, self.labels, self.classes, self.variance = rows, labels, classes, variance
+    def __init__(
+        self,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        variance: np.ndarray,
+        shares: np.ndarray | None = None,
+    ) -> None:
+        self.rows, self.labels, self.classes, self.variance, self.shares = rows, labels, classes, variance, shares
         self.fixed = 1 if classes == 2 else 0
         self.weights = np.zeros((rows.shape[1], classes - self.fixed), np.float32)
         self.bias = np.zeros(classes - self.fixed, np.float32)
@@ -115,9 +123,10 @@ class Softmax:
             logits = scaled @ parameters[:-1] + parameters[-1]
             error = softmax(np.pad(logits, ((0, 0), (1, 0))) if self.fixed else logits)
             weights = parameters[:-1] * unit
-            value = cross_entropy(error, self.labels) + strength / 2 * float(np.vdot(weights, weights))
+            value = cross_entropy(error, self.labels, self.shares) + strength / 2 * float(np.vdot(weights, weights))
             error[every, self.labels] -= 1
-            error = error[:, self.fixed :] / np.float32(len(self.labels))
+            error = error[:, self.fixed :]
+            error = error / np.float32(len(self.labels)) if self.shares is None else error * self.shares[:, None]
             gradient = np.empty_like(parameters)
             gradient[:-1] = scaled.T @ error + np.float32(strength) * (weights * unit)
             gradient[-1] = error.sum(axis=0)
@@ -136,7 +145,7 @@ def walk(
     objective = Softmax(axes.rows(fold.features), fold.labels, classes, axes.variance)
     held_rows = axes.rows(fold.held_features)
     heads, history = {}, list[dict[str, Any]]()
-    for stronger in STRENGTHS[: STRENGTHS.index(strengths[0])][::-2][:2][::-1]:
+    for stronger in [one for one in STRENGTHS if one > strengths[0]][::-2][:2][::-1]:
         objective.fit(stronger)
     for strength in strengths:
         iterations = objective.fit(strength)
@@ -149,18 +158,19 @@ def walk(
     return heads, history
 
 
-def fit(folds: Sequence[Fold], classes: int) -> tuple[list[Head], list[dict[str, Any]]]:
+def fit(folds: Sequence[Fold], classes: int, strength: float | None = None) -> tuple[list[Head], list[dict[str, Any]]]:
     """One head a fold, all of one strength.
 
     Args:
         folds: the pictures of each fold.
         classes: how many there are.
+        strength: of the L2; None chooses it.
 
     Returns:
         The heads, and one record a fit: fold, strength, iterations, held_loss, chosen.
     """
     walked, history = [], list[dict[str, Any]]()
-    strengths: Sequence[float] = STRENGTHS
+    strengths: Sequence[float] = STRENGTHS if strength is None else (strength,)
     axes = Axes(folds[0].features)
     for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
         heads, records = walk(fold, strengths, classes, axes)

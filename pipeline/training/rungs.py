@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import Recipe
+from pipeline.config import SYMMETRIES, Recipe
 from pipeline.features.cache import feature_store
 from pipeline.features.extract import Extractor
 from pipeline.models import cuts
 from pipeline.models.bases import Base
 from pipeline.models.engines import precision_of
+from pipeline.regime import Training
 from pipeline.training import processes
 from pipeline.training.features import Trained
 from pipeline.training.jobs import Job, Metric
@@ -99,25 +100,29 @@ def prepare(setting: Setting, said: list[str]) -> Job:
     extractor = Extractor(setting.base, setting.files, wanted=setting.engine, force=setting.force)
     job = replace(job, precision=precision_of(extractor.choose(setting.train).engine))
     if recipe.rung == "frozen":
-        _fill(setting, extractor, () if job.regime.end_to_end else views_of(job.regime.cached_views or 0), said)
+        trained = () if job.regime.end_to_end else views_of(job.regime)
+        _fill(setting, extractor, trained, recipe.views, said)
         return job
-    _fill(setting, extractor, recipe.training_views, said)
+    _fill(setting, extractor, recipe.training_views, recipe.views[:1], said)
     cut = cuts.resolve(cuts.anatomy(setting.base), str(job.regime.unfreeze))
     said.append(f"trained above {cut.name}" if cut else "all of it is trained")
     job = replace(job, cut=cut.name if cut else None)
     return _cached_at(setting, job, cut, said) if cut else job
 
 
-def views_of(count: int) -> tuple[str, ...]:
-    """The cached views that training draws from: the pictures as they are, and so many augmentations."""
-    return ("plain", *(f"augment-{number}" for number in range(1, count + 1)))
+def views_of(regime: Training) -> tuple[str, ...]:
+    """The cached views that training draws from: the pictures as they are, or all their symmetries; augmentations."""
+    augmented = (f"augment-{number}" for number in range(1, (regime.cached_views or 0) + 1))
+    return (*(SYMMETRIES if regime.symmetries else SYMMETRIES[:1]), *augmented)
 
 
-def _fill(setting: Setting, extractor: Extractor, views: Sequence[str], said: list[str]) -> None:
-    """Computes what the base gives for the pictures in the views of training and of prediction."""
-    for view in dict.fromkeys(("plain", *views)):
+def _fill(
+    setting: Setting, extractor: Extractor, trained: Sequence[str], predicted: Sequence[str], said: list[str]
+) -> None:
+    """Computes what the base gives for the training pictures and for those that are predicted, each in some views."""
+    for view in dict.fromkeys(("plain", *trained)):
         extractor.fill(setting.train, view)
-    for view in setting.recipe.views:
+    for view in predicted:
         extractor.fill(setting.predicted, view)
     what = f"@{extractor.base.cut}" if extractor.base.pooling == "none" else ""
     said.append(f"{extractor.base.name}{what}: {extractor.computed:,} rows computed, the rest cached")
@@ -125,20 +130,19 @@ def _fill(setting: Setting, extractor: Extractor, views: Sequence[str], said: li
 
 def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, said: list[str]) -> Job:
     """Caches activations at the cut where the recipe wants it and the disk has room; says what it costs."""
-    count = job.regime.cached_views
-    if not count or job.regime.sizes:
+    if not job.regime.cached_views or job.regime.sizes:
         said.append("the part below it is computed anew in every epoch, as the recipe asks")
         return job
     lower = replace(setting.base, cut=cut.name, pooling="none")
     extractor = Extractor(lower, setting.files, wanted=setting.engine, force=setting.force)
     precision = precision_of(extractor.choose(setting.train).engine)
     wanted = dict.fromkeys(setting.recipe.views, setting.predicted)
-    wanted |= {view: [*setting.train, *wanted.get(view, [])] for view in views_of(count)}
+    wanted |= {view: [*setting.train, *wanted.get(view, [])] for view in views_of(job.regime)}
     missing = sum(len(feature_store(lower, view, precision).missing(ids)) for view, ids in wanted.items())
     rows = sum(len(dict.fromkeys(ids)) for ids in wanted.values())
     if not affordable(cut, rows, missing):
         return job
-    _fill(setting, extractor, views_of(count), said)
+    _fill(setting, extractor, views_of(job.regime), setting.recipe.views, said)
     return replace(job, cached=True, cut_precision=precision)
 
 
@@ -169,11 +173,13 @@ def train(setting: Setting, first: Job) -> Trained:
     for fold, result in found.items():
         for view, held in zip(views, result.held, strict=True):
             views[view][setting.fold_of == fold] = held
+    tests = np.mean([result.test for result in found.values()], axis=0)
     return Trained(
         folds=tuple(setting.folds),
         history=[record for result in found.values() for record in result.history],
         oof=np.mean(list(views.values()), axis=0),
         oof_views=views,
-        test=np.stack([result.test.mean(axis=0) for result in found.values()]).mean(axis=0),
+        test=tests.mean(axis=0),
+        test_views=dict(zip(views, tests, strict=True)),
         facts=[{"fold": fold, **result.facts} for fold, result in found.items()],
     )

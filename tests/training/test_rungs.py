@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from pipeline.config import SYMMETRIES
 from pipeline.errors import StarshiftError
 from pipeline.models import extractor
 from pipeline.models.extractor import build_network
+from pipeline.regime import Training
 from pipeline.training import fold, jobs, rungs
 from pipeline.training.finetune import train
 from pipeline.training.material import Material
@@ -25,6 +27,7 @@ def trained(job):
         ("frozen", {"epochs": 12, "cached_views": 2}),
         ("frozen", {"epochs": 12, "end_to_end": True}),
         ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 2, "rate": 1e-3}),
+        ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 1, "rate": 1e-3, "symmetries": True}),
         ("finetune", {"unfreeze": "all", "depth_decay": 0.7, "ema": 0.9, "decay": 0.01}),
         ("finetune", {"unfreeze": "all", "sizes": (32, 48), "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1}),
     ],
@@ -91,3 +94,9 @@ def test_a_last_polish_never_makes_it_worse(job_of):
 def test_a_wrong_name_to_unfreeze_from_lists_the_right_ones(setting_of):
     with pytest.raises(StarshiftError, match="conv_pw_2"):
         rungs.prepare(setting_of("finetune", unfreeze="block9"), [])
+
+
+def test_with_symmetries_all_eight_are_cached_and_drawn_from():
+    assert rungs.views_of(Training(cached_views=1).resolved("finetune")) == ("plain", "augment-1")
+    regime = Training(cached_views=1, symmetries=True).resolved("finetune")
+    assert rungs.views_of(regime) == (*SYMMETRIES, "augment-1")
