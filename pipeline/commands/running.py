@@ -4,7 +4,17 @@ from typing import Any
 
 from invoke import Context, task
 
-from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, side, words
+from pipeline.commands.shared import (
+    SIDES,
+    competition_with,
+    errors_shown,
+    file_of,
+    folds_of,
+    number,
+    share,
+    side,
+    words,
+)
 
 
 @task(
@@ -12,12 +22,14 @@ from pipeline.commands.shared import competition_with, errors_shown, file_of, fo
     auto_shortflags=False,
     iterable=["base", "fold", "attach"],
     help=words(
-        *("comp", "base", "unfreeze", "epochs", "size", "seed", "engine", "bundle"),
+        *("comp", "base", "unfreeze", "epochs", "seed", "engine", "bundle"),
+        size=SIDES,
         rung="scratch, augmented, features, frozen or finetune",
         fold="train this fold only; may be repeated",
         find_lr="only look for a learning rate, and draw what was found",
         tensorboard="write TensorBoard's files into the run's folder",
         head="linear or dense",
+        strength="of the linear head's L2, such as 3e-5; chosen on the folds where not given",
         debug="64 pictures, the whole way, in seconds",
         force="fetch the data and compute the features again",
         resplit="make new folds",
@@ -40,6 +52,7 @@ def run(
     find_lr: bool = False,
     size: str | None = None,
     head: str | None = None,
+    strength: str | None = None,
     seed: str | None = None,
     engine: str = "auto",
     tensorboard: bool = False,
@@ -62,6 +75,7 @@ def run(
             bases=tuple(base or ()),
             size=side(size),
             head=head,
+            strength=share(strength, "--strength"),
             seed=number(seed, "--seed"),
             epochs=number(epochs, "--epochs"),
             unfreeze=unfreeze,
@@ -104,7 +118,7 @@ def download(_: Context, comp: str | None = None, bundle: str | None = None, for
         print(f"{competition.name}: {status(competition)}")
 
 
-@task(positional=[], auto_shortflags=False, iterable=["base", "view"], help=words("comp", "base", "size", "engine"))
+@task(positional=[], auto_shortflags=False, iterable=["base", "view"], help=words("comp", "base", "engine", size=SIDES))
 def features(
     _: Context,
     comp: str | None = None,
@@ -116,9 +130,7 @@ def features(
 ) -> None:
     """Compute what bases see of every picture, and keep it in the cache."""
     with errors_shown():
-        competition = competition_with(
-            comp, bases=tuple(base or ()), views=tuple(view or ()), size=side(size)
-        )
+        competition = competition_with(comp, bases=tuple(base or ()), views=tuple(view or ()), size=side(size))
         from pipeline import flow
         from pipeline.features.extract import Extractor
         from pipeline.models.bases import parse

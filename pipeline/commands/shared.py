@@ -9,13 +9,14 @@ from typing import Any
 COMP = "name of a competition, or the path of a competition file"
 BASE = "a base, name[@cut][+pooling][=weights]; may be repeated"
 OWN = -1
+SIDES = "side of the pictures in pixels, or own: each base's own"
 HELP = {
     "comp": COMP,
     "base": BASE,
     "fold": "this fold only; may be repeated",
     "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
     "epochs": "at most so many",
-    "size": "side of the pictures in pixels, or own: each base's own",
+    "size": "side of the pictures in pixels",
     "seed": "of training and augmentation",
     "engine": "auto, keras, openvino or openvino-bf16",
     "bundle": "an archive that was downloaded by hand",
@@ -73,6 +74,16 @@ def number(text: Any, flag: str) -> int | None:
         return None if text is None else int(text)
     except ValueError as error:
         raise StarshiftError(f"{flag} is a whole number.", expected="e.g. 0", received=repr(text)) from error
+
+
+def share(text: str | None, flag: str) -> float | None:
+    """The number that a flag was given, or None."""
+    from pipeline.errors import StarshiftError
+
+    try:
+        return None if text is None else float(text)
+    except ValueError as error:
+        raise StarshiftError(f"{flag} is a number.", expected="e.g. 0.5", received=repr(text)) from error
 
 
 def side(text: str | None) -> int | None:

@@ -1,0 +1,85 @@
+"""Scouting: planted sets are told apart, one that hurts is refused, and the command writes what it says."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline import combinations
+from pipeline.config import Recipe
+from pipeline.predict.growth import Trials, grow
+from pipeline.predict.sharpness import Judge
+from pipeline.report.scouted import line_of
+from pipeline.training import ridge
+from tests.conftest import two_classes
+from tests.test_tasks import invoke
+
+
+def planted(pictures=600, classes=6):
+    """Two sets that each tell half of the classes apart, a copy of the first one, and a set of noise."""
+    random = np.random.default_rng(0)
+    labels = random.permutation(np.arange(pictures) % classes)
+    centres = random.normal(size=(classes, 20))
+    first, second = centres.copy(), centres.copy()
+    first[: classes // 2], second[classes // 2 :] = first[0], second[-1]
+    seen = [each[labels] + random.normal(0, 1.2, (pictures, 20)) for each in (first, second)]
+    seen += [seen[0] + random.normal(0, 0.05, (pictures, 20)), random.normal(size=(pictures, 150))]
+    return [one.astype(np.float32) for one in seen], labels, np.arange(pictures) % 5
+
+
+def tried(metric):
+    sets, labels, fold_of = planted()
+    judge = Judge(metric=metric, labels=labels, fold_of=fold_of)
+    return combinations.every([ridge.directions(one, 64) for one in sets], judge, 6)
+
+
+def test_every_combination_is_tried_and_the_two_that_belong_together_win():
+    for metric in ("log_loss", "accuracy"):
+        found = tried(metric)
+        assert len({one.members for one in found}) == 15 and {len(one.path) for one in found} == {len(ridge.STRENGTHS)}
+        trials = Trials({one.members: one.folds for one in found}, 0.2, metric == "accuracy")
+        growth = grow(trials)
+        assert 1 in growth.winner and len(growth.winner & {0, 2}) == 1 and 3 not in growth.winner
+        verdicts = {step.member: step.verdict for step in growth.steps if step.verdict != "added"}
+        assert len(verdicts) == 2 and all(words.startswith("refused") for words in verdicts.values())
+        assert verdicts[3] == "refused: it hurts" or metric == "accuracy"
+
+
+def test_a_strength_is_chosen_by_the_other_folds():
+    table = np.array([[0.9, 0.1, 0.1], [0.5, 0.6, 0.6], [0.2, 0.7, 0.2]])
+    found = combinations.chosen(frozenset([0]), np.pad(table, ((0, len(ridge.STRENGTHS) - 3), (0, 0))), higher=True)
+    assert found.folds == (0.5, 0.6, 0.6) and found.strength == ridge.STRENGTHS[1]
+    lower = combinations.chosen(
+        frozenset([0]), np.pad(table, ((0, len(ridge.STRENGTHS) - 3), (0, 0)), constant_values=9), higher=False
+    )
+    assert lower.folds == (0.9, 0.7, 0.2) and lower.path[0] < lower.path[1]
+
+
+def test_the_recipe_line_says_what_differs_and_can_be_pasted():
+    recipe = Recipe(bases=("mobilenet_v2", "resnet50@conv4_block6_out"), size=160, views=("plain",))
+    assert eval(line_of(recipe)) == recipe and "folds" not in line_of(recipe)
+
+
+def test_the_command_ranks_combinations_refuses_and_writes_the_table_and_the_figure(tmp_path, home):
+    two_classes(tmp_path / "pictures", each=20)
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy",\n'
+        '    recipe=Recipe(size=32, folds=4, views=("plain",)))\n'
+    )
+    flags = ("scout", "--comp", str(file), "--engine", "keras")
+    bases = ("--base", "mobilenet_025@conv_pw_3_relu=none", "--base", "mobilenet_025@conv_pw_2_relu=none:1")
+    done = invoke(*flags, *bases)
+    assert done.returncode == 0, done.stderr
+    assert "3 combinations x 4 folds x 9 strengths" in done.stdout and "recipe=Recipe(bases=(" in done.stdout
+    assert "refused: within noise" in done.stdout and "the linear head" not in done.stdout
+    folder = home / "data" / "reports" / "mine"
+    table = pd.read_csv(folder / "scout.csv")
+    assert (
+        table.filter(like="at ").shape == (3, 9)
+        and table["winner"].sum() == 1
+        and table["score"].is_monotonic_decreasing
+    )
+    assert (folder / "scout.png").read_bytes()[:4] == b"\x89PNG"
+    many = [word for seed in range(9) for word in ("--base", f"mobilenet_025=none:{seed}")]
+    wrong = invoke(*flags, *many)
+    assert wrong.returncode == 1 and "at most 8" in wrong.stderr and "Traceback" not in wrong.stderr
