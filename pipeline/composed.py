@@ -1,0 +1,160 @@
+"""Runs made of others: written so that they explain themselves, and rebuilt to the bit from the same members."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths, reading, results, runs
+from pipeline.config import Competition
+from pipeline.ensembling import Asked, Made, compose, tell
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
+from pipeline.joining import Gathered, gather
+from pipeline.kaggle.standing import sentences
+from pipeline.leaderboard import standing_of
+from pipeline.members import opened
+from pipeline.predict.metrics import higher_is_better
+from pipeline.preparation import stage
+from pipeline.report.steps import steps_chart
+from pipeline.training.features import Trained
+
+log = logging.getLogger(__name__)
+
+
+def ensemble(competition: Competition, wanted: Sequence[str], asked: Asked) -> Path | None:
+    """Makes one run of several, or of all that fit together. Returns its folder; None where nothing helps.
+
+    Args:
+        competition: whose runs.
+        wanted: names of runs, or their beginnings; empty takes all that fit.
+        asked: from the command line.
+    """
+    started = time.perf_counter()
+    with stage("runs") as said:
+        gathered = gather(competition, wanted)
+        said.append(f"{len(gathered.members)} go together, {len(gathered.left_out)} left out")
+    for name, reason in gathered.left_out:
+        log.info("  %s left out: %s", name, reason)
+    if asked.kind == "ensemble" and len(gathered.members) < 2:
+        raise StarshiftError(
+            "An ensemble needs two runs.",
+            expected="runs of several bases, heads or seeds on the same folds",
+            received=gathered.members[0].folder.name,
+            remedy=f"invoke run --comp {competition.name} --base ... --seed 1; one run alone: invoke finish",
+        )
+    made = compose(competition, gathered, asked)
+    tell(gathered, made)
+    return written(competition, gathered, asked, made, started)
+
+
+def finish(competition: Competition, wanted: str | None, asked: Asked) -> Path | None:
+    """Tries the steps that fit the metric on one run; on the best one where none is named."""
+    if wanted is None:
+        sign = 1 if higher_is_better(competition.metric) else -1
+        best = max(gather(competition).members, key=lambda member: sign * member.results["score"])
+        wanted = best.folder.name
+    return ensemble(competition, [wanted], asked)
+
+
+def written(competition: Competition, gathered: Gathered, asked: Asked, made: Made, started: float) -> Path | None:
+    """Writes a run that says what it is made of; None where nothing was kept but what it started from."""
+    if not made.worth_it:
+        log.info("nothing is written")
+        return None
+    folder = create(competition, gathered, asked, made)
+    data, trained = gathered.data, trained_as(gathered, made)
+    found = results.measured(competition, data, trained)
+    found |= {"made_of": [member.folder.name for member in gathered.members]}
+    found |= {"before": made.steps[0].score, "steps": [step.record() for step in made.steps]}
+    test = results.test_predictions(data, made.test)
+    write_json(folder / "environment.json", runs.environment(competition.recipe.seed, "none"))
+    files = results.finish(competition, data, folder, trained, test, submit=True)
+    chart = steps_chart(made.steps, competition.metric)
+    write_atomic(folder / "steps.png", lambda file: file.write(chart))
+    standing = standing_of(competition, data, trained, found["folds"], results.positive_class(competition, data))
+    found |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": results.peak_memory()}
+    found["standing"] = asdict(standing) if standing else None
+    write_json(folder / "metrics.json", found)
+    for line in sentences(standing) if standing else ():
+        log.info("  %s", line)
+    for path in (*files, folder):
+        log.info("wrote %s", paths.shown(path))
+    return folder
+
+
+def trained_as(gathered: Gathered, made: Made) -> Trained:
+    """What the last stages of every run take."""
+    folds = tuple(sorted(gathered.held.folds))
+    history = [step.record() for step in (*made.methods, *made.steps)]
+    return Trained(folds=folds, history=history, oof=made.oof, oof_views={}, test=made.test, test_views={})
+
+
+def create(competition: Competition, gathered: Gathered, asked: Asked, made: Made) -> Path:
+    """The run's folder, its config.json in it; the fingerprint is of what decides the result, not of the result."""
+    recipe = {
+        **asdict(competition.recipe), "rung": asked.kind, "folds": len(gathered.held.folds),
+        "bases": list(dict.fromkeys(base for member in gathered.members for base in member.bases)),
+    }  # fmt: skip
+    decides = {
+        "competition": {**asdict(competition), "recipe": recipe},
+        "folds": sorted(gathered.held.folds),
+        "debug": False,
+        "asked": asdict(asked),
+        "made_of": [
+            {"run": m.folder.name, "fingerprint": m.config.get("fingerprint", ""), **m.digests}
+            for m in gathered.members
+        ],
+    }
+    kept = [step.name for step in made.steps if step.kept]
+    config = {**decides, "steps": kept, "fitted": made.fitted.told()}
+    return runs.create(competition.name, asked.kind, config, sha256_of_json(decides))
+
+
+def rebuild(competition: Competition, text: str) -> Path:
+    """Makes a run of its members again and holds it against what is in its folder.
+
+    Raises:
+        StarshiftError: it is not made of others, a member has changed, or the predictions differ.
+    """
+    folder = reading.found(text, competition.name)
+    config = read_json(folder / "config.json") or {}
+    if not config.get("made_of"):
+        raise StarshiftError(
+            f"The run {folder.name} is not made of others.", expected="a run of the command ensemble or finish"
+        )
+    unchanged(competition, config["made_of"])
+    asked = Asked.read(config["asked"])
+    gathered = gather(competition, [each["run"] for each in config["made_of"]])
+    made = compose(competition, gathered, asked)
+    known = opened(folder)
+    test = results.test_predictions(gathered.data, made.test)
+    data = gathered.data.pictures
+    again = {"oof": (data.train["id"], made.oof, known.held), "test": (data.test["id"], test, known.test)}
+    for part, (ids, values, before) in again.items():
+        if not np.array_equal(values, before.loc[list(ids), data.classes].to_numpy()):
+            raise StarshiftError(
+                f"{folder.name} comes out differently.",
+                expected=f"the same {part} predictions to the bit",
+                received=f"at most {np.abs(values - before.loc[list(ids), data.classes].to_numpy()).max():.1e} apart",
+                remedy="environment.json says which versions it was made with",
+            )
+    log.info("%s is the same to the bit", folder.name)
+    return folder
+
+
+def unchanged(competition: Competition, made_of: Sequence[dict[str, Any]]) -> None:
+    """Holds members against the digests that a run remembers of them."""
+    for each in made_of:
+        member = opened(reading.found(each["run"], competition.name))
+        for part, digest in member.digests.items():
+            if digest != each[part]:
+                raise StarshiftError(
+                    f"The member {each['run']} is not the one that the run was made of.",
+                    expected=f"{part}.npz with SHA-256 {each[part][:16]}...",
+                    received=f"{digest[:16]}...",
+                )

@@ -1,0 +1,168 @@
+"""Several runs made into one that explains itself, and one run given the finish that its metric asks for.
+
+Like flow, it knows an order: runs gathered, methods tried, steps kept where they help, and a run written that says what
+it was made of. Everything is judged in a nest of folds.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline import finishing
+from pipeline.config import Competition
+from pipeline.errors import StarshiftError
+from pipeline.finishing import Climb, judged
+from pipeline.joining import Gathered, by_view
+from pipeline.predict import ensemble
+from pipeline.predict.held import Held, Part
+from pipeline.predict.nested import Chosen, Fitted, Plain
+from pipeline.preparation import stage
+from pipeline.report.steps import Step, table, total
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line asks for; it decides the result.
+
+    Args:
+        kind: `ensemble`, or `finish` for the steps on a single run.
+        methods: some of ensemble.METHODS; empty tries all that fit the metric.
+        finish: try the steps that fit the metric.
+        bases: that the pair's specialist sees; empty takes those of the best run.
+        engine: that computes features which are not in the cache.
+    """
+
+    kind: str = "ensemble"
+    methods: tuple[str, ...] = ()
+    finish: bool = True
+    bases: tuple[str, ...] = ()
+    engine: str = "auto"
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "Asked":
+        """As config.json holds it."""
+        return cls(**{**values, "methods": tuple(values["methods"]), "bases": tuple(values["bases"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What came of it.
+
+    Args:
+        oof: probabilities (pictures, classes) float32, each fold's by what was fitted on the others.
+        test: probabilities (readable test pictures, classes) float32, by what was fitted on all folds.
+        fitted: the latter.
+        steps: from the start to the end.
+        methods: each alone, against the first step.
+    """
+
+    oof: np.ndarray
+    test: np.ndarray
+    fitted: Fitted
+    steps: list[Step]
+    methods: list[Step]
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether anything but the first step was kept."""
+        return any(step.kept for step in self.steps[1:])
+
+
+def compose(competition: Competition, gathered: Gathered, asked: Asked) -> Made:
+    """Tries everything that was asked for. The same members give the same bits; nothing is written."""
+    if len(gathered.members) == 1 and gathered.held.metric == "auc":
+        gathered = by_view(gathered)
+    held, tests = gathered.held, Part(gathered.tests)
+    classes = gathered.data.pictures.classes
+    if asked.finish and finishing.wants_features(held.metric, len(classes)):
+        with stage("features") as said:
+            seen, test_seen = finishing.features_for(competition, gathered, asked.bases, asked.engine)
+            said.append(f"{len(seen):,} x {seen.shape[1]} for the pair's specialist")
+        held = replace(held, part=Part(held.part.predictions, seen))
+        tests = Part(gathered.tests, test_seen)
+    with stage("nest") as said:
+        climb, methods = started(held, gathered, asked)
+        if asked.finish:
+            finishing.climb_on(climb, classes, several=len(held.part.predictions) > 1)
+        said.append(f"{len(methods)} methods and {len(climb.steps)} steps over {len(held.folds)} folds")
+    fitted = climb.current.on(held.folds)
+    return Made(
+        oof=climb.current.out_of(held.folds).astype(np.float32),
+        test=fitted.predict(tests).astype(np.float32),
+        fitted=fitted,
+        steps=climb.steps,
+        methods=methods,
+    )
+
+
+def started(held: Held, gathered: Gathered, asked: Asked) -> tuple[Climb, list[Step]]:
+    """The steps up to the ensemble, and each method alone."""
+    names = [member.name for member in gathered.members]
+    every = range(len(names))
+    if len(names) == 1:
+        views = len(held.part.predictions)
+        return Climb(
+            Plain(held, "run as it is", ensemble.mean), names[0] + (f", {views} views" if views > 1 else "")
+        ), []
+    alone = [number for number in every if len(gathered.members[number].bases) == 1]
+    together = [number for number in every if number not in alone]
+
+    def best(name: str, numbers: Sequence[int]) -> tuple[Plain, str]:
+        procedure = Plain(held, name, ensemble.best_of(numbers))
+        weights = procedure.on(held.folds).told()["weights"]
+        return procedure, names[int(np.argmax(weights))]
+
+    climb = Climb(*best("best single base", alone) if alone else best("best run", every))
+    if alone and together:
+        climb.attempt(*best("best combination", together), beyond_noise=False)
+    tried = [Plain(held, name, ensemble.METHODS[name]) for name in methods_for(held, asked.methods)]
+    methods = [judged("method", procedure, climb.current) for procedure in tried]
+    chosen = Chosen(held, "ensemble", tried)
+    told = chosen.on(held.folds).told()
+    climb.attempt(chosen, told["method"] + shares(told, names), beyond_noise=False)
+    return climb, methods
+
+
+def methods_for(held: Held, asked: Sequence[str]) -> list[str]:
+    """The methods to try, the simplest first.
+
+    Raises:
+        StarshiftError: there is none of this name.
+    """
+    if unknown := set(asked) - set(ensemble.METHODS):
+        raise StarshiftError(
+            "There is no such method.", expected=" | ".join(ensemble.METHODS), received=", ".join(sorted(unknown))
+        )
+    without = ensemble.VALUE_ONLY if held.higher else ensemble.ORDER_ONLY
+    return [name for name in ensemble.METHODS if (name in asked if asked else name not in without)]
+
+
+def shares(told: dict[str, Any], names: Sequence[str]) -> str:
+    """Whom an ensemble is made of, the heaviest first."""
+    weights = told.get("weights", [])
+    order = [number for number in np.argsort(weights)[::-1] if weights[number] > 0]
+    said = ", ".join(f"{weights[number]:.2f} {names[number].partition(' ')[2]}" for number in order[:4])
+    more = f" and {len(order) - 4} more" if len(order) > 4 else ""
+    return f": {said}{more}" if said else ""
+
+
+def tell(gathered: Gathered, made: Made) -> None:
+    """Prints the runs, the methods and the steps."""
+    held = gathered.held
+    runs = [
+        Step(kind="run", name=member.name, folds=held.by_fold(values))
+        for member, values in zip(gathered.members, held.part.predictions, strict=True)
+    ]
+    best_first = sorted(runs, key=lambda step: -step.score if held.higher else step.score)
+    for steps in (best_first, made.methods, made.steps):
+        if steps:
+            log.info("")
+        for line in table(steps, held.metric) if steps else ():
+            log.info("%s", line)
+    log.info("")
+    log.info("%s", total(made.steps, held.metric))

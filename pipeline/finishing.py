@@ -1,0 +1,137 @@
+"""Steps judged in a nest. A choice among what is there is kept where it scores better, a correction beyond noise only.
+
+Log loss: temperature, vector scaling, clipping. AUC: rank averaging. F1 and accuracy: class priors, and a specialist
+for the two classes that are confused most.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import SYMMETRIES, Competition
+from pipeline.features.extract import Extractor
+from pipeline.joining import Gathered
+from pipeline.members import Member
+from pipeline.models.bases import parse
+from pipeline.predict import calibration, ensemble
+from pipeline.predict.held import Held
+from pipeline.predict.intervals import over_folds
+from pipeline.predict.metrics import higher_is_better
+from pipeline.predict.nested import After, Fitted, Plain, Procedure
+from pipeline.predict.pairs import Specialists
+from pipeline.report.steps import Step
+
+log = logging.getLogger(__name__)
+Function = Callable[[Held], Fitted]
+
+
+def judged(kind: str, procedure: Procedure, before: Procedure | None) -> Step:
+    """A procedure on folds that it has not seen, against another one.
+
+    Args:
+        kind: `method` or `step`.
+        procedure: what is tried.
+        before: what it is compared with; None where it comes first.
+    """
+    held = procedure.held
+    after = held.by_fold(procedure.out_of(held.folds))
+    if before is None:
+        return Step(kind=kind, name=procedure.name, folds=after)
+    gains = np.subtract(after, held.by_fold(before.out_of(held.folds))) * (1 if held.higher else -1)
+    gain = over_folds(list(gains), 1 / len(held.folds))
+    return Step(kind=kind, name=procedure.name, folds=after, against=before.name, gain=gain)
+
+
+class Climb:
+    """Steps from a first procedure on; what helps is built upon.
+
+    Args:
+        first: where it starts.
+        told: what there is to say of it.
+    """
+
+    def __init__(self, first: Procedure, told: str = "") -> None:
+        self.current = first
+        self.steps = [judged("step", first, None).taken(True, told)]
+
+    def attempt(self, procedure: Procedure, told: str = "", *, beyond_noise: bool = True) -> bool:
+        """Tries a step against the current procedure. Returns whether it was kept.
+
+        Args:
+            procedure: the step, with all that comes before it.
+            told: what there is to say of it.
+            beyond_noise: keep it only if it is better beyond noise; else if it is better at all.
+        """
+        step = judged("step", procedure, self.current)
+        kept = step.helps or (step.better and not beyond_noise)
+        self.steps.append(step.taken(kept, told))
+        self.current = procedure if kept else self.current
+        return kept
+
+    def then(self, name: str, function: Function, tell: Callable[[dict[str, Any]], str]) -> bool:
+        """Tries a step on what the current procedure predicts.
+
+        Args:
+            name: of the step.
+            function: fits it.
+            tell: puts what was fitted on all folds into words.
+        """
+        procedure = After(self.current, name, function)
+        return self.attempt(procedure, tell(procedure.on(procedure.held.folds).told()["step"]))
+
+
+def climb_on(climb: Climb, classes: Sequence[str], *, several: bool) -> None:
+    """Tries the steps that fit the metric.
+
+    Args:
+        climb: what there is so far; its pictures have features where a specialist is to be tried.
+        classes: names.
+        several: whether there are several members, which ranks can be averaged of.
+    """
+    held = climb.current.held
+    if held.metric == "auc" and several:
+        climb.attempt(Plain(held, "rank averaging", ensemble.ranks))
+    for name, function in calibration.STEPS[held.metric].items():
+        climb.then(name, function, lambda told: calibration.words(told, classes))
+    if held.part.features is not None:
+        climb.then("pair specialist", Specialists(), lambda told: " and ".join(classes[n] for n in told["pair"]))
+
+
+def wants_features(metric: str, classes: int) -> bool:
+    """Whether a specialist for a pair is worth a try."""
+    return metric in ("micro_f1", "accuracy") and classes > 2
+
+
+def features_for(
+    competition: Competition, gathered: Gathered, bases: Sequence[str], engine: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the specialist sees of training and of readable test pictures, (pictures, width) float32, views averaged.
+
+    Args:
+        competition: whose pictures.
+        gathered: its runs; the best of those on features says which bases, size and views are used.
+        bases: use these instead, at the recipe's size.
+        engine: `auto` or an engine's name.
+    """
+    recipe = source(gathered.members, competition.metric)
+    chosen = [parse(text, recipe["size"]) for text in bases or recipe["bases"]]
+    views = [view for view in recipe["views"] if view in SYMMETRIES] or ["plain"]
+    data = gathered.data
+    digests = [list(table["sha256"]) for table in (data.pictures.train, data.pictures.test[data.test_readable])]
+    extractors = [Extractor(base, data.files, wanted=engine) for base in chosen]
+
+    def seen(part: list[str]) -> np.ndarray:
+        columns = [np.mean([one.features(part, view) for view in views], axis=0) for one in extractors]
+        return np.concatenate(columns, axis=1)
+
+    found = seen(digests[0])
+    return found, seen(digests[1]) if digests[1] else found[:0]
+
+
+def source(members: Sequence[Member], metric: str) -> dict[str, Any]:
+    """The recipe of the best member that is a head on features; of the best one, where there is none."""
+    sign = 1 if higher_is_better(metric) else -1
+    best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))
+    return dict(best.recipe)

@@ -1,0 +1,95 @@
+"""Probabilities made to fit what comes true: temperature, a slope and a bias for each class, class priors, clipping.
+
+Each is a step of a nest: a function from held-out predictions of one member to something fitted. STEPS lists those that
+can help each metric.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.predict import loglinear
+from pipeline.predict.held import Held, Part
+from pipeline.predict.loglinear import DIGITS, FLOOR, LogLinear
+from pipeline.predict.nested import Fitted
+
+VECTOR, PRIORS = 100.0, 30.0
+"""Strengths of the L2, in pictures: how many speak against leaving everything as it is."""
+COLDEST = 1e-3
+"""The least that logits are multiplied by, where predictions are worth nothing."""
+LEVELS = np.logspace(-7, -1.3, 58)
+"""What clipping may clip to; the first is FLOOR."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """No class is given less than `least`.
+
+    Args:
+        least: between 0 and 1.
+    """
+
+    least: float
+
+    def predict(self, part: Part) -> np.ndarray:
+        """Probabilities (pictures, classes) float64."""
+        values = np.maximum(part.predictions[0].astype(np.float64), self.least)
+        return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+    def told(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"least": self.least}
+
+
+def temperature(held: Held) -> Fitted:
+    """One divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
+    weights, _ = loglinear.fit_weights(loglinear.logs(held.part.predictions), held.labels)
+    return LogLinear(np.maximum(weights, COLDEST))
+
+
+def vector(held: Held) -> Fitted:
+    """A slope and a bias for each class (vector scaling, the same section), pulled towards none and 1."""
+    return loglinear.fit(held, np.ones(1), weights=True, slopes=True, strength=VECTOR / len(held.part))
+
+
+def priors(held: Held) -> Fitted:
+    """A bias for each class, as if the classes' shares were others (Saerens et al. 2002, Neural Computation 14, 21-41).
+
+    It is fitted by log loss, which is smooth, and pulled towards none.
+    """
+    return loglinear.fit(held, np.ones(1), strength=PRIORS / len(held.part))
+
+
+def clipping(held: Held) -> Fitted:
+    """The least probability that a class should be given: what a certain mistake costs against what certainty earns."""
+    values = held.part.predictions[0].astype(np.float64)
+    chosen = values[np.arange(len(held.labels)), held.labels]
+
+    def loss(least: float) -> float:
+        whole = np.maximum(values, least).sum(axis=1)
+        return float(-np.mean(np.log(np.maximum(chosen, least) / whole)))
+
+    losses = [loss(least) for least in LEVELS]
+    return Clip(round(float(LEVELS[int(np.argmin(losses))]), DIGITS + 2))
+
+
+def words(told: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """What a step came to, from its numbers."""
+    if "least" in told:
+        return f"no class under {told['least']:.2g}"
+    if "bias" not in told:
+        return f"temperature {1 / max(told['weights'][0], FLOOR):.3f}"
+    furthest = int(np.argmax(np.abs(told["bias"])))
+    return f"{classes[furthest]} times {np.exp(told['bias'][furthest]):.2f} is the largest change"
+
+
+STEPS: dict[str, dict[str, Callable[[Held], Fitted]]] = {
+    "log_loss": {"temperature": temperature, "vector scaling": vector, "clipping": clipping},
+    "binary_log_loss": {"temperature": temperature, "vector scaling": vector, "clipping": clipping},
+    "micro_f1": {"class priors": priors},
+    "accuracy": {"class priors": priors},
+    "auc": {},
+}
+"""By metric. An AUC looks at order alone, which no calibration changes."""

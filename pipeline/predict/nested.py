@@ -1,0 +1,128 @@
+"""Honest gains: what is fitted on out-of-fold predictions is judged on folds that it has never seen.
+
+A procedure is fitted on a set of folds. One that chooses among others, or builds on what another predicts, learns that
+from predictions that leave out each of its own folds in turn, so that choices are made inside the nest, too (Varma and
+Simon 2006, BMC Bioinformatics 7, 91). Fits are remembered by their folds: a nest of any depth needs few.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from pipeline.predict.held import Folds, Held, Part
+
+
+class Fitted(Protocol):
+    """What predicts pictures: plain numbers, so that it can be written down."""
+
+    def predict(self, part: Part) -> np.ndarray:
+        """Probabilities (pictures, classes) float64."""
+        ...
+
+    def told(self) -> dict[str, Any]:
+        """Its numbers as plain JSON values."""
+        ...
+
+
+class Procedure:
+    """Something that can be fitted on a set of folds.
+
+    Args:
+        held: the predictions of all folds.
+        name: as tables show it.
+    """
+
+    def __init__(self, held: Held, name: str) -> None:
+        self.held, self.name = held, name
+        self._fitted: dict[Folds, Fitted] = {}
+
+    def fit(self, held: Held, folds: Folds) -> Fitted:
+        """Fits on `held`, the pictures of `folds`; one or more folds."""
+        raise NotImplementedError
+
+    def on(self, folds: Folds) -> Fitted:
+        """Fitted on these folds, once."""
+        if folds not in self._fitted:
+            self._fitted[folds] = self.fit(self.held.take(folds), folds)
+        return self._fitted[folds]
+
+    def out_of(self, folds: Folds) -> np.ndarray:
+        """Probabilities (pictures of `folds`, classes): each fold's predicted by what was fitted on the others.
+
+        A single fold has no others; it is predicted by what was fitted on it, which only procedures inside a nest of
+        three folds come to.
+        """
+        rows = np.flatnonzero(self.held.among(folds))
+        found = np.empty((len(rows), self.held.part.predictions.shape[2]))
+        for fold in sorted(folds):
+            own = self.held.fold_of[rows] == fold
+            rest = folds - {fold} or folds
+            found[own] = self.on(rest).predict(self.held.part.take(rows[own]))
+        return found
+
+
+class Plain(Procedure):
+    """A function that fits, as a procedure."""
+
+    def __init__(self, held: Held, name: str, function: Callable[[Held], Fitted]) -> None:
+        super().__init__(held, name)
+        self.function = function
+
+    def fit(self, held: Held, folds: Folds) -> Fitted:
+        return self.function(held)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What was chosen among several."""
+
+    name: str
+    fitted: Fitted
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def predict(self, part: Part) -> np.ndarray:
+        return self.fitted.predict(part)
+
+    def told(self) -> dict[str, Any]:
+        return {"method": self.name, **self.fitted.told()}
+
+
+class Chosen(Procedure):
+    """The best of several by out-of-fold score; the earlier one where they score the same."""
+
+    def __init__(self, held: Held, name: str, among: Sequence[Procedure]) -> None:
+        super().__init__(held, name)
+        self.procedures = list(among)
+
+    def fit(self, held: Held, folds: Folds) -> Fitted:
+        gains = [held.gain(procedure.out_of(folds)) for procedure in self.procedures]
+        best = self.procedures[int(np.argmax(gains))]
+        return Pick(best.name, best.on(folds), dict(zip((p.name for p in self.procedures), gains, strict=True)))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A step on what came before it."""
+
+    first: Fitted
+    step: Fitted
+
+    def predict(self, part: Part) -> np.ndarray:
+        return self.step.predict(Part(self.first.predict(part)[None], part.features))
+
+    def told(self) -> dict[str, Any]:
+        return {"first": self.first.told(), "step": self.step.told()}
+
+
+class After(Procedure):
+    """A step fitted on another procedure's out-of-fold predictions, and applied to its predictions."""
+
+    def __init__(self, first: Procedure, name: str, function: Callable[[Held], Fitted]) -> None:
+        super().__init__(first.held, name)
+        self.first, self.function = first, function
+
+    def fit(self, held: Held, folds: Folds) -> Fitted:
+        seen = Part(self.first.out_of(folds)[None], held.part.features)
+        return Chain(self.first.on(folds), self.function(replace(held, part=seen)))

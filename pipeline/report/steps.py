@@ -1,0 +1,157 @@
+"""What each step brought, and whether it was kept: a table for the terminal, and a figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pipeline.predict.intervals import Interval, over_folds, sentence
+from pipeline.predict.metrics import higher_is_better
+from pipeline.report.canvas import BLUE, GREEN, GREY, INK, figure, plain, png
+from pipeline.report.table import lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Something that was tried, judged on folds that it has not seen.
+
+    Args:
+        kind: `run`, `method` or `step`.
+        name: what it is.
+        folds: the metric on each fold.
+        against: what it is compared with; empty for what comes first.
+        gain: the difference to that, positive where it is better, the mean over folds.
+        kept: whether what follows builds on it.
+        told: what there is to say of it.
+    """
+
+    kind: str
+    name: str
+    folds: Sequence[float]
+    against: str = ""
+    gain: Interval | None = None
+    kept: bool = False
+    told: str = ""
+
+    @property
+    def score(self) -> float:
+        """Mean over folds."""
+        return float(np.mean(self.folds))
+
+    @property
+    def spread(self) -> float:
+        """Sample deviation over folds."""
+        return float(np.std(self.folds, ddof=1))
+
+    @property
+    def better(self) -> bool:
+        """Whether it is better than what it is compared with, be it by noise."""
+        return self.gain is not None and self.gain.estimate > 0
+
+    @property
+    def helps(self) -> bool:
+        """Whether it is better than what it is compared with, beyond noise."""
+        return self.gain is not None and self.gain.low > 0
+
+    def taken(self, kept: bool, told: str = "") -> "Step":
+        """The same, with what became of it."""
+        return replace(self, kept=kept, told=told)
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        if self.gain is None:
+            return "the start" if self.kept else ""
+        verdict = "better" if self.helps else "worse" if self.gain.high < 0 else "within noise"
+        return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
+
+    def record(self) -> dict[str, Any]:
+        """One row of a CSV file."""
+        gain = self.gain or Interval(0.0, 0.0, 0.0)
+        return {
+            "kind": self.kind, "name": self.name, "score": self.score, "spread": self.spread, "against": self.against,
+            "gain": gain.estimate, "gain_low": gain.low, "gain_high": gain.high, "verdict": self.verdict,
+            "kept": self.kept, "told": self.told,
+        }  # fmt: skip
+
+
+def table(steps: Sequence[Step], metric: str) -> list[str]:
+    """A header and a line a step: score ± spread over folds, gain ± half its interval, and what became of it."""
+    rows = []
+    for step in steps:
+        gain = ""
+        if step.gain is not None:
+            gain = f"{step.gain.estimate:+.5f} ± {(step.gain.high - step.gain.low) / 2:.5f}"
+        rows.append([step.name, f"{step.score:.5f} ± {step.spread:.5f}", gain, step.verdict, step.told])
+    shown = [row if any(each[4] for each in rows) else row[:4] for row in rows]
+    header = ["", metric, "gain ± noise (95 %)", "", ""][: len(shown[0])]
+    return lines(header, shown, right=(metric, "gain ± noise (95 %)"))
+
+
+def total(steps: Sequence[Step], metric: str) -> str:
+    """From the first step to the last one kept, in a sentence."""
+    kept, higher = [step for step in steps if step.kept], higher_is_better(metric)
+    first, last = kept[0], kept[-1]
+    if first is last:
+        return f"nothing is better than the {first.name}"
+    moved = np.subtract(last.folds, first.folds)
+    difference = over_folds(list(moved), 1 / len(moved))
+    share = f"; {difference.estimate / first.score:+.1%}" if not higher else ""
+    said = sentence(last.name, first.name, difference, within_noise=difference.holds_zero, higher=higher)
+    return f"{said}; {metric} {first.score:.5f} to {last.score:.5f}{share}"
+
+
+def finding(steps: Sequence[Step], metric: str) -> str:
+    """The same, short enough for a title."""
+    kept = [step for step in steps if step.kept]
+    noise = over_folds(list(np.subtract(kept[-1].folds, kept[0].folds)), 1 / len(kept[0].folds)).holds_zero
+    words = f"{metric.replace('_', ' ')} {kept[0].score:.4f} to {kept[-1].score:.4f}"
+    return (
+        f"{words} by “{kept[-1].name}”{', within noise' if noise else ''}"
+        if len(kept) > 1
+        else f"{words}: no step helps"
+    )
+
+
+def steps_chart(steps: Sequence[Step], metric: str) -> bytes:
+    """The steps from top to bottom: every fold, the mean, and what was dropped in grey.
+
+    Args:
+        steps: in their order, at least one.
+        metric: its name.
+
+    Returns:
+        A PNG file.
+    """
+    height, left = 1.6 + 0.42 * len(steps), 0.5 + 0.085 * max(len(step.name) for step in steps)
+    width = left + 7.0
+    note = "Small dots: folds; large ones: their mean. Right: the gain over what it builds on, ± its 95% noise."
+    made = figure(width, height, finding(steps, metric), note)
+    axes = made.add_axes((left / width, 0.85 / height, 4.2 / width, (height - 1.5) / height))
+    plain(axes)
+    for place, step in enumerate(steps):
+        _draw(axes, place, step)
+    kept = [(step.score, place) for place, step in enumerate(steps) if step.kept]
+    axes.plot(*zip(*kept, strict=True), color=BLUE, linewidth=1.4, zorder=2)
+    axes.set_yticks(range(len(steps)), [step.name for step in steps])
+    axes.set(ylim=(len(steps) - 0.5, -0.5))
+    better = "higher" if higher_is_better(metric) else "lower"
+    axes.set_xlabel(f"{metric.replace('_', ' ')} ({better} is better)", fontsize=9, color=INK)
+    axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
+    return png(made)
+
+
+def _draw(axes: Axes, place: int, step: Step) -> None:
+    """One step: its folds, its mean and its gain."""
+    colour = BLUE if step.kept else GREY
+    axes.scatter(step.folds, [place] * len(step.folds), s=13, color="white", edgecolor=colour, linewidth=0.9, zorder=3)
+    axes.scatter([step.score], [place], s=52, color=colour, zorder=4)
+    words = step.verdict
+    if step.gain is not None:
+        words = f"{step.gain.estimate:+.4f} ± {(step.gain.high - step.gain.low) / 2:.4f}, {step.verdict}"
+    axes.annotate(
+        words, (1.02, place), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8.5,
+        color=GREEN if step.helps else GREY,
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""The nest: what is judged has never seen the fold that it is judged on, choices and all."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.predict import calibration, ensemble, metrics
+from pipeline.predict.held import Held, Part
+from pipeline.predict.intervals import over_folds
+from pipeline.predict.nested import After, Chosen, Plain
+
+
+def noise(seed: int, members: int, pictures: int = 500, classes: int = 2, metric: str = "accuracy") -> Held:
+    """Members that know nothing of the labels."""
+    random = np.random.default_rng(seed)
+    return Held(
+        part=Part(random.dirichlet(np.ones(classes), (members, pictures)).astype(np.float32)),
+        labels=random.integers(0, classes, pictures),
+        fold_of=np.arange(pictures) % 5,
+        metric=metric,
+    )
+
+
+def everything(held: Held, names=tuple(ensemble.METHODS)) -> Chosen:
+    return Chosen(held, "ensemble", [Plain(held, name, ensemble.METHODS[name]) for name in names])
+
+
+def test_runs_of_pure_noise_report_no_gain_though_they_fit_the_pictures_they_are_fitted_on():
+    gains, flattered = [], []
+    for seed in range(4):
+        held = noise(seed, members=8, pictures=250)
+        chosen = everything(held, ("best single", "mean", "weights", "greedy selection"))
+        gains.append(np.subtract(held.by_fold(chosen.out_of(held.folds)), 0.5))
+        flattered.append(held.score(ensemble.greedy(held).predict(held.part)) - 0.5)
+    assert np.mean(flattered) > 0.03, "judged on the pictures that they were fitted on, they seem to know something"
+    for gain in gains:
+        assert over_folds(list(gain), 0.2).low < 0
+    assert np.mean(gains) < 0.02
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "micro_f1"])
+def test_the_labels_of_a_fold_do_not_touch_what_is_predicted_for_it(metric):
+    held = noise(7, members=4, pictures=150, classes=3, metric=metric)
+    shuffled = held.labels.copy()
+    mine = held.fold_of == 2
+    shuffled[mine] = (shuffled[mine] + 1) % 3
+    step = calibration.vector if metric == "log_loss" else calibration.priors
+    found = []
+    for labels in (held.labels, shuffled):
+        chain = After(everything(replace(held, labels=labels)), "step", step)
+        found.append(chain.out_of(held.folds))
+    assert np.array_equal(found[0][mine], found[1][mine])
+    assert not np.array_equal(found[0][~mine], found[1][~mine])
+
+
+def test_fits_are_remembered_by_their_folds():
+    held, fits = noise(1, members=3), []
+
+    def counted(part: Held):
+        fits.append(frozenset(part.folds))
+        return ensemble.mean(part)
+
+    chain = After(Chosen(held, "chosen", [Plain(held, "mean", counted)]), "temperature", calibration.temperature)
+    chain.out_of(held.folds)
+    chain.on(held.folds)
+    assert len(fits) == len(set(fits)) <= 2**5
+
+
+def test_of_two_that_do_as_well_the_simpler_one_is_taken():
+    held = noise(3, members=1)
+    assert everything(held, ("best single", "mean", "geometric mean")).on(held.folds).told()["method"] == "best single"
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "micro_f1", "accuracy", "auc"])
+def test_scores_by_fold_are_the_metric_s(metric):
+    held = noise(5, members=1, classes=2 if metric == "auc" else 4, metric=metric)
+    values = held.part.predictions[0]
+    each = [metrics.score(metric, held.labels[rows], values[rows]) for rows in (held.fold_of == f for f in range(5))]
+    assert held.by_fold(values) == pytest.approx(each, rel=1e-12)

@@ -1,0 +1,80 @@
+"""The specialist: it finds the pair, is asked only where the pair leads, and learns from no held-out label."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.predict import ensemble, pairs
+from pipeline.predict.held import Held, Part
+from pipeline.predict.intervals import over_folds
+from pipeline.predict.loglinear import normalised
+from pipeline.predict.nested import After, Plain
+from pipeline.predict.pairs import Specialists
+
+
+def confused(seed: int = 0, pictures: int = 600, told: float = 3.0) -> Held:
+    """Four classes, two of which (1 and 3) are hardly told apart but for features that do, as far as `told` says."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, pictures)
+    scores = 4 * np.eye(4)[labels] + random.normal(size=(pictures, 4))
+    pair = np.isin(labels, (1, 3))
+    scores[pair, 1] = 4 + 0.8 * random.normal(size=pair.sum())
+    scores[pair, 3] = 4 + 0.8 * random.normal(size=pair.sum())
+    features = random.normal(size=(pictures, 12)).astype(np.float32)
+    features[:, 0] += told * (labels == 3)
+    part = Part(normalised(scores)[None].astype(np.float32), features)
+    return Held(part=part, labels=labels, fold_of=np.arange(pictures) % 5, metric="micro_f1")
+
+
+def gain_of(held: Held) -> list[float]:
+    first = Plain(held, "the run", ensemble.single)
+    after = held.by_fold(After(first, "pair specialist", Specialists()).out_of(held.folds))
+    return list(np.subtract(after, held.by_fold(held.part.predictions[0])))
+
+
+def test_the_most_confused_pair_is_found_whichever_is_taken_for_which():
+    labels = np.array([0, 0, 1, 1, 2, 2, 2])
+    guess = np.array([0, 2, 1, 2, 0, 0, 1])
+    assert pairs.most_confused(labels, np.eye(3)[guess]) == (0, 2)
+    assert pairs.most_confused(labels, np.eye(3)[[0, 0, 2, 2, 1, 2, 2]]) == (1, 2)
+
+
+def test_it_helps_beyond_noise_where_features_tell_the_pair_apart():
+    gain = gain_of(confused())
+    assert np.mean(gain) > 0.1 and over_folds(gain, 0.2).low > 0
+
+
+def test_it_gains_nothing_where_they_do_not():
+    held = confused(told=0.0)
+    assert over_folds(gain_of(held), 0.2).low <= 0
+    assert abs(Specialists()(held).told()["trust"][2]) < 1, "on its own pictures it would seem to be always right"
+
+
+def test_it_is_asked_only_where_the_pair_leads():
+    held = confused()
+    before = held.part.predictions[0].astype(np.float64)
+    fitted = Specialists()(held)
+    after = fitted.predict(held.part)
+    asked = pairs.leads(before, (1, 3))
+    assert fitted.told()["pair"] == [1, 3] and 0 < asked.sum() < len(asked)
+    assert np.array_equal(before[~asked], after[~asked])
+    assert np.allclose(before[:, [0, 2]], after[:, [0, 2]]) and np.allclose(after.sum(axis=1), before.sum(axis=1))
+    assert (before.argmax(axis=1) != after.argmax(axis=1)).any()
+
+
+def test_the_labels_of_a_fold_do_not_touch_what_is_predicted_for_it():
+    held = confused(pictures=300)
+    mine = held.fold_of == 4
+    labels = np.where(mine, (held.labels + 2) % 4, held.labels)
+    found = [
+        After(Plain(one, "the run", ensemble.single), "pair", Specialists()).out_of(held.folds)
+        for one in (held, replace(held, labels=labels))
+    ]
+    assert np.array_equal(found[0][mine], found[1][mine]) and not np.array_equal(found[0], found[1])
+
+
+def test_without_features_there_is_no_specialist():
+    held = confused()
+    with pytest.raises(ValueError, match="features"):
+        Specialists()(replace(held, part=Part(held.part.predictions)))

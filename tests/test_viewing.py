@@ -1,0 +1,44 @@
+"""The views of a run, through the command line: measured where they were held out, weighed the same for the test."""
+
+import numpy as np
+import pytest
+
+from pipeline import reading, runs, viewing
+from tests.conftest import drawn, encoded, two_classes
+from tests.test_tasks import invoke
+
+
+@pytest.fixture
+def folder(tmp_path, home):
+    two_classes(tmp_path / "pictures", each=20)
+    (tmp_path / "pictures" / "test" / "9.jpg").write_bytes(b"")
+    for name, step in (("a", 1), ("b", -1)):
+        (tmp_path / "pictures" / "test" / f"{name}.png").write_bytes(encoded(drawn(7, 32, 32)[::step, ::step], "PNG"))
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        'COMPETITION = Competition(name="mine", data="pictures", metric="log_loss", recipe=Recipe(\n'
+        '    bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, folds=3, views=("flip", "rotate180", "plain")))\n'
+    )
+    none = invoke("views", "--comp", str(file))
+    assert none.returncode == 1 and "no run that was predicted in several views" in none.stderr
+    done = invoke("run", "--comp", str(file), "--engine", "keras")
+    assert done.returncode == 0, done.stderr
+    done = invoke("views", "--comp", str(file))
+    assert done.returncode == 0, done.stderr
+    assert "3 views of 40 pictures, log_loss" in done.stdout and "recipe: views=" in done.stdout
+    assert len(list((home / "data" / "reports" / "mine").glob("views-*.csv"))) == 1
+    return next((home / "data" / "runs" / "mine").iterdir())
+
+
+def test_views_are_measured_and_the_test_predictions_weighed_like_them(folder):
+    names, held = viewing.held_views(reading.opened(folder))
+    assert names[0] == "plain" and held.part.predictions.shape == (3, 40, 2)
+    ids, _, test = runs.read_predictions(folder / "test.npz")
+    alike = viewing.reweighted(folder, dict.fromkeys(names, 1 / 3))
+    np.testing.assert_allclose(alike, test, atol=1e-6)
+    assert list(alike[ids.index("9.jpg")]) == [0.5, 0.5]
+    plain, turned = (viewing.reweighted(folder, {"plain": 1 - share, "rotate180": share}) for share in (0.0, 1.0))
+    one, upside_down = ids.index("a.png"), ids.index("b.png")
+    np.testing.assert_allclose(plain[one], turned[upside_down], atol=1e-4)
+    assert np.abs(plain - turned).max() > 1e-3
