@@ -4,7 +4,7 @@ BIN := .venv/bin
 REQUIREMENTS := requirements.txt requirements-common.txt
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow lint clean
+.PHONY: run test test-slow test-kaggle-224 lint clean
 
 run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
@@ -18,6 +18,12 @@ test: .venv/ready
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
+
+# The oldest client that the requirements allow, in a folder of its own before .venv's newest.
+test-kaggle-224: .venv/ready
+	$(INSTALL) --no-deps --upgrade --target .venv/kaggle-2.2.4 kaggle==2.2.4 kagglesdk==0.1.37
+	@PYTHONPATH=.venv/kaggle-2.2.4 $(BIN)/python -c "from importlib.metadata import version; print('kaggle', version('kaggle'))"
+	PYTHONPATH=.venv/kaggle-2.2.4 $(BIN)/python -m pytest tests/kaggle
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """The command line: `invoke run --comp dog-breed`. The tasks lie in pipeline/commands/, one file a topic."""
 
+from pipeline.commands.audit import audit
 from pipeline.commands.ensemble import ensemble, finish, pseudo
 from pipeline.commands.kaggle import submit, weights
 from pipeline.commands.learning import blocks, ladder, pretrain

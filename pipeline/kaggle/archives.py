@@ -1,32 +1,26 @@
 """Archives, zip or 7z, told by their content: checked, unpacked safely, and the archives inside them too."""
 
+import contextlib
 import errno
 import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import py7zr
 from tqdm import tqdm
 
 from pipeline.errors import StarshiftError
+from pipeline.kaggle import seven
+from pipeline.kaggle.seven import Member
 
 ABSURD_RATIO = 100
 ABSURD_BYTES = 1 << 30
 DEPTH = 3
+SUFFIXES = (".zip", ".7z")
 JUNK = ("__MACOSX/", ".DS_Store")
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file in an archive: its name, its size unpacked, and whether it is a plain file."""
-
-    name: str
-    bytes: int
-    plain: bool
 
 
 @dataclass(frozen=True)
@@ -59,8 +53,7 @@ def check(archive: Path) -> None:
             with zipfile.ZipFile(archive) as opened:
                 damage = opened.testzip() or ""
         elif found == "7z":
-            with py7zr.SevenZipFile(archive) as opened:
-                damage = opened.testzip() or ""
+            damage = seven.damage(archive)
     except Exception as error:
         damage = f"{type(error).__name__}: {error}"
     if damage:
@@ -78,18 +71,37 @@ def unpack(archive: Path, folder: Path) -> Summary:
     Raises:
         StarshiftError: unsafe members, an absurd expansion, a full disk, files that would overwrite each other.
     """
-    try:
+    with _room_in(folder):
         members, size = _unpack(archive, folder)
+        inside = unpack_inside(folder)
+    return Summary(members + inside.members, size + inside.bytes)
+
+
+def unpack_inside(folder: Path) -> Summary:
+    """Unpacks the archives in a folder where they lie, and those in them; each is gone afterwards. See `unpack`.
+
+    Returns:
+        What that changed: files less the archives, and bytes.
+    """
+    members = size = 0
+    with _room_in(folder):
         for _ in range(DEPTH):
-            inner = [path for path in sorted(folder.rglob("*")) if path.is_file() and _is_inner(path)]
+            inner = [path for path in sorted(folder.rglob("*")) if is_inner(path)]
             for path in inner:
                 more, bytes_more = _unpack_inner(path)
                 members, size = members + more - 1, size + bytes_more
+    return Summary(members, size)
+
+
+@contextlib.contextmanager
+def _room_in(folder: Path) -> Iterator[None]:
+    """Says so where the disk is full."""
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise full_disk(folder) from error
         raise
-    return Summary(members, size)
 
 
 def full_disk(folder: Path, needed: int = 0) -> StarshiftError:
@@ -103,9 +115,9 @@ def full_disk(folder: Path, needed: int = 0) -> StarshiftError:
     )
 
 
-def _is_inner(path: Path) -> bool:
+def is_inner(path: Path) -> bool:
     """Whether an unpacked file is an archive that is meant to be unpacked."""
-    return path.suffix.lower() in (".zip", ".7z") and kind(path) is not None
+    return path.suffix.lower() in SUFFIXES and path.is_file() and kind(path) is not None
 
 
 def _unpack_inner(path: Path) -> tuple[int, int]:
@@ -123,30 +135,20 @@ def listing(archive: Path) -> list[Member]:
     """The files in an archive, junk left out."""
     try:
         if kind(archive) == "7z":
-            with py7zr.SevenZipFile(archive) as opened:
-                if opened.needs_password():
-                    raise _refused(archive, "it is encrypted")
-                found = [
-                    Member(entry.filename, entry.uncompressed, not getattr(entry, "is_symlink", False))
-                    for entry in opened.list()
-                    if not entry.is_directory
-                ]
+            found = seven.members(archive)
         else:
             with zipfile.ZipFile(archive) as opened:
-                if any(entry.flag_bits & 1 for entry in opened.infolist()):
-                    raise _refused(archive, "it is encrypted")
-                found = [
-                    Member(
-                        entry.orig_filename,
-                        entry.file_size,
-                        stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG),
-                    )
-                    for entry in opened.infolist()
-                    if not entry.is_dir()
-                ]
-    except (zipfile.BadZipFile, py7zr.exceptions.ArchiveError) as error:
+                found = [_zipped(entry) for entry in opened.infolist() if not entry.is_dir()]
+    except zipfile.BadZipFile as error:
         raise StarshiftError(f"{archive.name} is damaged.", received=str(error), remedy="download it again") from error
+    if any(member.encrypted for member in found):
+        raise _refused(archive, "it is encrypted")
     return [member for member in found if not member.name.startswith(JUNK[0]) and not member.name.endswith(JUNK[1])]
+
+
+def _zipped(entry: zipfile.ZipInfo) -> Member:
+    plain = stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
+    return Member(entry.orig_filename, entry.file_size, plain, bool(entry.flag_bits & 1))
 
 
 def _refused(archive: Path, reason: str) -> StarshiftError:
@@ -186,8 +188,7 @@ def _unpack(archive: Path, folder: Path) -> tuple[int, int]:
     _refuse(archive, members, folder)
     names = [member.name for member in members]
     if kind(archive) == "7z":
-        with py7zr.SevenZipFile(archive) as opened:
-            opened.extract(folder, targets=names)
+        seven.extract(archive, folder, names)
     else:
         with zipfile.ZipFile(archive) as opened:
             for name in tqdm(names, desc=f"unpack {archive.name}", unit="file", disable=None, leave=False):

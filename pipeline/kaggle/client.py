@@ -1,22 +1,132 @@
-"""The official Kaggle client, imported nowhere else: a download that resumes, errors that say what to do."""
+"""The official Kaggle client, imported nowhere else: signing in, and asking what its own methods do not ask.
+
+Everything is asked through `call`, which gives patience and one clear error:
+
+    api = authenticated()
+    purpose = Purpose(doing="asking how the kernel is", kind="kernel", name="me/slug")
+    call(api.kernels_status, "me/slug/3", purpose=purpose, safe_to_repeat=True).status.name
+    call(ask, api, "competitions.competition_api_client.get_submission", {"ref": 7}, purpose=..., safe_to_repeat=True)
+"""
 
 import contextlib
-import errno
 import io
-import logging
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
-
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+from typing import Any, get_type_hints
 
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import archives
+from pipeline.kaggle.failures import KaggleError, Purpose
+from pipeline.kaggle.patience import Patient, call
+from pipeline.kaggle.scrubbing import scrubbed
 
-log = logging.getLogger(__name__)
-ATTEMPTS = 4
-FIRST_WAIT = 1.0
-LONGEST_WAIT = 30.0
+__all__ = ["KaggleError", "Purpose", "ask", "authenticated", "call", "download", "username"]
 BY_HAND = "or download the archive by hand and give it with --bundle FILE"
+
+
+def ask(api: Any, request: str, fields: Mapping[str, Any]) -> Any:
+    """Sends one request of Kaggle's SDK, for what KaggleApi lacks or does with more than one request.
+
+    Args:
+        api: from `authenticated`.
+        request: its place in the SDK, such as `datasets.dataset_api_client.get_dataset`.
+        fields: as they are on the wire, `{"ownerSlug": ...}`.
+
+    Raises:
+        ValueError: it has no such field, which the SDK would leave out without a word.
+    """
+    with api.build_kaggle_client() as kaggle:
+        method = attrgetter(request)(kaggle)
+        kind = get_type_hints(method)["request"]
+        if unknown := set(fields) - {field.json_name for field in kind._fields}:
+            raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
+        return method(kind.from_dict(dict(fields)))
+
+
+@cache
+def _library() -> Any:
+    """The class KaggleApi, all of whose clients have timeouts and print no credentials; before `import kaggle` asks."""
+    import kagglesdk.kaggle_client as sdk
+
+    class Client(sdk.KaggleHttpClient):  # type: ignore[misc, name-defined]
+        def _init_session(self) -> None:
+            fresh = self._session is None
+            super()._init_session()
+            for scheme in ("https://", "http://") if fresh else ():
+                self._session.mount(scheme, Patient())
+
+        def _print(self, message: str) -> None:
+            if self._verbose:
+                print(scrubbed(message))
+
+    sdk.KaggleHttpClient = Client
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    return KaggleApi
+
+
+def authenticated(otherwise: str = "") -> Any:
+    """Kaggle's API, with credentials.
+
+    Args:
+        otherwise: a way without it, if there is one; ends a remedy.
+
+    Raises:
+        StarshiftError: no credentials, stale ones, no network, no package.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            api = _library()()
+            call(api.authenticate, purpose=Purpose(doing="signing in", otherwise=otherwise), safe_to_repeat=True)
+    except SystemExit as error:
+        raise _unknown(otherwise) from error
+    except ImportError as error:
+        raise StarshiftError(
+            "The kaggle package is not installed.", received=str(error), remedy="pip install -r requirements.txt"
+        ) from error
+    except OSError as error:
+        raise StarshiftError(
+            "The Kaggle client cannot use its folder.",
+            received=str(error),
+            remedy="set KAGGLE_CONFIG_DIR to a folder that can be written",
+        ) from error
+    if (stale := _token()) and api.config_values.get(api.CONFIG_NAME_TOKEN) != stale[0]:
+        raise _unknown(otherwise)
+    return api
+
+
+def username(api: Any) -> str:
+    """The account's name, as in the addresses of its datasets and kernels."""
+    return str(api.config_values.get(api.CONFIG_NAME_USER))
+
+
+def _token() -> tuple[str, str] | None:
+    """The access token that the client finds, and where; it is sent even where Kaggle said that it is not valid."""
+    from kagglesdk.kaggle_env import get_access_token_from_env
+
+    token, source = get_access_token_from_env()
+    return (token, source) if token else None
+
+
+def _unknown(otherwise: str) -> StarshiftError:
+    """The error for credentials that are missing or not accepted."""
+    way = f", {otherwise}" if otherwise else ""
+    found = _token()
+    if found:
+        return StarshiftError(
+            "Kaggle does not accept the token: it is stale or wrong.",
+            received=f"the token in {found[1]}, which is used before a username and key",
+            remedy=f"create a new one at https://www.kaggle.com/settings, or remove it{way}",
+        )
+    return StarshiftError(
+        "Kaggle does not know who you are: there are no credentials.",
+        expected="KAGGLE_API_TOKEN, ~/.kaggle/access_token or kaggle.json, or KAGGLE_USERNAME and KAGGLE_KEY",
+        received="none of them",
+        remedy=f"create a token at https://www.kaggle.com/settings{way}",
+    )
 
 
 def download(slug: str, folder: Path) -> Path:
@@ -32,122 +142,25 @@ def download(slug: str, folder: Path) -> Path:
     Raises:
         StarshiftError: one for each thing that can go wrong, with what to do.
     """
-    api = authenticated()
+    api = authenticated(BY_HAND)
     folder.mkdir(parents=True, exist_ok=True)
-    retrying = Retrying(
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential(FIRST_WAIT, max=LONGEST_WAIT),
-        retry=retry_if_exception(_passing),
-        reraise=True,
+    purpose = Purpose(
+        doing=f"downloading {slug}", kind="competition", name=slug, otherwise=f"it resumes; {BY_HAND}", folder=folder
     )
-    try:
-        retrying(api.competition_download_files, slug, path=str(folder), quiet=False)
-    except Exception as error:
-        raise explained(error, slug, folder) from error
+    call(api.competition_download_files, slug, path=str(folder), quiet=False, purpose=purpose, safe_to_repeat=True)
     found = [path for path in folder.glob(f"{slug}.*") if not path.name.endswith(".kaggle-partial")]
-    if not found:
+    for page in [path for path in found if path.is_dir()]:  # an answer that was no redirect, saved under its address
+        shutil.rmtree(page)
+    archive = next((path for path in found if path.is_file()), None)
+    if archive is None:
         raise StarshiftError(
-            "Kaggle sent no archive.", expected=f"{slug}.zip in {folder}", remedy=f"try again, {BY_HAND}"
+            "Kaggle sent no archive.",
+            expected=f"{slug}.zip in {folder}",
+            remedy=f"see whether a proxy or a login page answers in Kaggle's place, {BY_HAND}",
         )
     try:
-        archives.check(found[0])
+        archives.check(archive)
     except StarshiftError:
-        found[0].unlink()
+        archive.unlink()
         raise
-    return found[0]
-
-
-def authenticated() -> Any:
-    """Kaggle's API, with credentials.
-
-    Raises:
-        StarshiftError: no credentials, stale ones, no network, no package.
-    """
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            from kaggle.api.kaggle_api_extended import KaggleApi
-
-            api = KaggleApi()
-            api.authenticate()
-    except SystemExit as error:
-        raise StarshiftError(
-            "Kaggle does not know who you are: there are no credentials.",
-            expected="KAGGLE_API_TOKEN, ~/.kaggle/access_token or kaggle.json, or KAGGLE_USERNAME and KAGGLE_KEY",
-            received="none of them, or a token that Kaggle does not accept",
-            remedy=f"create a token at https://www.kaggle.com/settings, {BY_HAND}",
-        ) from error
-    except ImportError as error:
-        raise StarshiftError(
-            "The kaggle package is not installed.", received=str(error), remedy="pip install -r requirements.txt"
-        ) from error
-    except OSError as error:
-        if hasattr(error, "response"):  # requests' errors are OSErrors
-            raise explained(error, "", Path()) from error
-        raise StarshiftError(
-            "The Kaggle client cannot use its folder.",
-            received=str(error),
-            remedy="set KAGGLE_CONFIG_DIR to a folder that can be written",
-        ) from error
-    return api
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether the same request may succeed a little later."""
-    import requests
-
-    status = _status(error)
-    return isinstance(error, requests.ConnectionError | requests.Timeout) or status == 429 or (status or 0) >= 500
-
-
-def _status(error: BaseException) -> int | None:
-    response = getattr(error, "response", None)
-    return None if response is None else response.status_code
-
-
-def explained(error: BaseException, slug: str, folder: Path) -> StarshiftError:
-    """What a failed request means, and what to do.
-
-    Args:
-        error: what the client raised.
-        slug: of the competition.
-        folder: that was written to.
-    """
-    import requests
-
-    status, text = _status(error), str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return archives.full_disk(folder)
-    if status == 401:
-        return StarshiftError(
-            "Kaggle refuses the credentials: the token is stale or wrong.",
-            received=text,
-            remedy="create a new token at https://www.kaggle.com/settings; note that KAGGLE_API_TOKEN and "
-            "~/.kaggle/access_token are used before a username and key, even when they are stale",
-        )
-    if status == 403 and "rules" in text:
-        return StarshiftError(
-            f"The rules of {slug} have not been accepted with this account.",
-            received=text,
-            remedy=f"accept them at https://www.kaggle.com/competitions/{slug}/rules and run again",
-        )
-    if status in (403, 404):
-        return StarshiftError(
-            f"Kaggle knows no competition {slug!r}, or does not show it to this account.",
-            expected="the last part of the competition's address",
-            received=text,
-            remedy=f"look at https://www.kaggle.com/competitions/{slug} and correct slug= in the competition file",
-        )
-    if status == 429:
-        return StarshiftError(
-            "Kaggle asks to be asked less often.", received=text, remedy="wait some minutes and run again"
-        )
-    if status is not None and status >= 500:
-        return StarshiftError("Kaggle's server has a fault.", received=text, remedy=f"run again later, {BY_HAND}")
-    if isinstance(error, requests.ConnectionError | requests.Timeout):
-        return StarshiftError(
-            "Kaggle cannot be reached.",
-            received=text[:300],
-            remedy=f"look at the network and run again: it resumes; {BY_HAND}",
-        )
-    return StarshiftError("The download failed.", received=f"{type(error).__name__}: {text[:500]}", remedy="run again")
+    return archive

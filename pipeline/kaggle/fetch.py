@@ -2,17 +2,21 @@
 
 import logging
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.drawn.bundle import write_bundle
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, sha256_of_file, write_json
+from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json
+
+if TYPE_CHECKING:
+    from pipeline.kaggle.archives import Summary
 
 log = logging.getLogger(__name__)
-MOUNTS = Path("/kaggle/input")
 
 
 def fetch(competition: Competition, *, bundle: Path | None = None, force: bool = False) -> Path:
@@ -29,42 +33,56 @@ def fetch(competition: Competition, *, bundle: Path | None = None, force: bool =
     if competition.data is not None:
         return _own(competition, bundle)
     folder = paths.competition_folder(competition.name)
-    raw, marker = folder / "raw", folder / "complete.json"
-    stored = read_json(marker)
+    raw, stored = folder / "raw", read_json(folder / "complete.json")
     if bundle is not None and not bundle.is_file():
         raise StarshiftError(f"There is no bundle {bundle}.", expected="an archive downloaded by hand")
     whole = stored is not None and raw.is_dir() and not force
     if whole and (bundle is None or sha256_of_file(bundle) == stored["sha256"]):
         return raw
-    if bundle is None and competition.slug and (mount := mounted(competition.slug)):
-        return mount
-    from pipeline.kaggle import archives, client
+    from pipeline.kaggle import archives, mounts
 
+    mount = mounts.competition(competition.slug) if bundle is None and competition.slug else None
+    if mount is not None:
+        inside = mounts.packed(mount)
+        if not inside:
+            return mount
+        digest = sha256_of_json([[path.name, path.stat().st_size] for path in inside])
+        return _put(folder, "mounted", digest, lambda place: mounts.gather(mount, place))
+    source, archive = _archive(competition, bundle, folder)
+    archives.check(archive)
+    _put(folder, source, sha256_of_file(archive), lambda place: archives.unpack(archive, place))
+    if bundle is None:
+        shutil.rmtree(folder / "download", ignore_errors=True)
+    return raw
+
+
+def _archive(competition: Competition, bundle: Path | None, folder: Path) -> tuple[str, Path]:
+    """Where the archive is from, and the archive: downloaded by hand, drawn now, or downloaded now."""
     if bundle is not None:
-        archives.check(bundle)
-        archive = bundle
-    elif competition.drawn:
+        return "bundle", bundle
+    if competition.drawn:
         archive = folder / "download" / f"{competition.name}.zip"
         write_bundle(archive, folder / "answers.csv")
-        archives.check(archive)
-    else:
-        archive = client.download(str(competition.slug), folder / "download")
-    partial = folder / "raw.partial"
+        return "drawn", archive
+    from pipeline.kaggle import client
+
+    return "kaggle", client.download(str(competition.slug), folder / "download")
+
+
+def _put(folder: Path, source: str, digest: str, unpack: Callable[[Path], "Summary"]) -> Path:
+    """Unpacks into a folder beside, gives it the name `raw` once it is whole, and says so in complete.json."""
+    raw, partial, marker = folder / "raw", folder / "raw.partial", folder / "complete.json"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        summary = archives.unpack(archive, partial)
-        digest = sha256_of_file(archive)
+        summary = unpack(partial)
         marker.unlink(missing_ok=True)
         shutil.rmtree(raw, ignore_errors=True)
         partial.rename(raw)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    source = "bundle" if bundle is not None else "drawn" if competition.drawn else "kaggle"
     date = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes, "date": date}
     write_json(marker, content)
-    if bundle is None:
-        shutil.rmtree(folder / "download", ignore_errors=True)
     return raw
 
 
@@ -76,15 +94,12 @@ def _own(competition: Competition, bundle: Path | None) -> Path:
             f"{competition.name} is a folder, not an archive.", expected="no --bundle", received=str(bundle)
         )
     if not folder.is_dir():
+        from pipeline.kaggle import mounts
+
+        folder = next(mounts.folders(folder.name), folder)  # inside a Kaggle kernel it is a dataset's
+    if not folder.is_dir():
         raise StarshiftError(f"The pictures of {competition.name} are not there.", expected=f"the folder {folder}")
     return folder
-
-
-def mounted(slug: str) -> Path | None:
-    """The competition's data inside a Kaggle kernel, where it is attached; None elsewhere."""
-    if not paths.inside_kernel():
-        return None
-    return next((path for path in (MOUNTS / "competitions" / slug, MOUNTS / slug) if path.is_dir()), None)
 
 
 def status(competition: Competition) -> str:

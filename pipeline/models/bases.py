@@ -16,6 +16,7 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_file
+from pipeline.kaggle import mounts
 from pipeline.models.table import BASES, Entry
 
 OURS = Path(__file__).resolve().parent / "weights"
@@ -123,11 +124,15 @@ def _digest(path: Path, size: int, modified: int) -> str:
 
 
 def fetch_weights(base: Base, path: Path) -> None:
-    """Lets keras.applications download the ImageNet weights, in a process of its own.
+    """Lets keras.applications download the ImageNet weights, in a process of its own; in a Kaggle kernel, looks first.
 
     Raises:
         StarshiftError: they did not come; names the file and the folder to put it in.
     """
+    if (attached := next(mounts.files(path.name), None)) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(attached)
+        return
     command = [sys.executable, "-m", "pipeline.models.extractor", base.name, str(base.size)]
     done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
     if not path.exists():

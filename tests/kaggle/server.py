@@ -1,97 +1,214 @@
-"""Kaggle on loopback: the calls of a download as the real client speaks them, with faults to switch on.
+"""Kaggle on loopback, for the real client: what is asked is answered by topics, and faults can be switched on.
 
-python -m tests.kaggle.server FOLDER_OF_BUNDLES      serves <slug>.zip and prints what to export
+A topic (serving_*.py) adds to `calls` (a method's name -> what answers its JSON body) and to `places` (the beginning of
+a path -> what answers GET and PUT there). A fault is a name and a kind, and how often it still happens:
+
+    server.faults["CreateSubmission", "lost"] = 1       kinds: REFUSALS, and DAMAGES
+    server.faults["storage", "cut"] = 2                 signed addresses: `storage` (GET) and `upload` (PUT)
+
+python -m tests.kaggle FOLDER serves it for trying things by hand, see __main__.py.
 """
 
+import base64
 import json
+import socket
+import struct
 import sys
-import tempfile
 import threading
-import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+USER, KEY, TOKEN = "tester", "c0ffee5ecretc0ffee5ecret", "KGAT_5ecret0f7he7ester"
 RULES = "You must accept this competition's rules before you'll be able to download files."
-MODIFIED = "Tue, 24 Nov 2026 08:00:00 GMT"
+REFUSALS: dict[str, tuple[int, str]] = {
+    "400": (400, "Bad request"),
+    "401": (401, "Unauthenticated"),
+    "rules": (403, RULES),
+    "slug": (403, "Permission 'competitions.get' was denied"),
+    "participate": (403, "Permission 'competitions.participate' was denied"),
+    "kernel": (403, "Permission 'kernels.get' was denied"),
+    "dataset": (403, "Permission 'datasets.get' was denied"),
+    "404": (404, "Not found"),
+    "429": (429, "Too many requests"),
+    "gateway": (429, "Too many requests"),
+    "500": (500, "Internal error"),
+    "503": (503, "Service unavailable"),
+}
+"""Refused before anything is done. `gateway` is the 429 of the gateway, which has another body."""
+DAMAGES = ("reset", "lost", "silence", "cut", "corrupt", "html")
+"""`reset`: closed before anything is done. The others do it, then: close, say nothing, half of the answer, noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """An answer; `content` is bytes, or something to write as JSON."""
+
+    content: Any = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> bytes:
+        return self.content if isinstance(self.content, bytes) else json.dumps(self.content).encode()
 
 
 class Kaggle(ThreadingHTTPServer):
-    """The server; `faults` maps a name to how often it still happens."""
+    """The server.
+
+    Attributes:
+        calls: what answers each API method: its body (a dict) -> a dict, or a Reply.
+        places: what answers GET and PUT at paths that begin so: the Handler -> a Reply, or None where it wrote itself.
+        faults: how often each (name, kind) still happens.
+        requests: (HTTP method, path, the Authorization of a POST or the Range of a GET), in order.
+        asked: (API method, body), in order.
+        retry_after: what a 429 says.
+    """
 
     daemon_threads = True
 
-    def __init__(self, bundles: Path) -> None:
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.bundles = bundles
-        self.faults: dict[str, int] = {}
+        self.calls: dict[str, Callable[[dict], Any]] = {"IntrospectToken": self.introspect}
+        self.places: dict[str, Callable[[Handler], Reply | None]] = {}
+        self.faults: dict[tuple[str, str], int] = {}
         self.requests: list[tuple[str, str, str]] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.asked: list[tuple[str, dict]] = []
+        self.retry_after = "0"
+        self.closing = threading.Event()
+        self.lock = threading.RLock()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def fault(self, name: str) -> bool:
-        left = self.faults.get(name, 0)
-        self.faults[name] = left - 1
-        return left > 0
+    @property
+    def storage(self) -> str:
+        """Where signed addresses point: another host's name, to which the client sends no Authorization."""
+        return f"http://localhost:{self.server_port}"
+
+    def stop(self) -> None:
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+
+    def fault(self, name: str, kinds: Any) -> str | None:
+        """The kind of fault that happens now, of these; of several the one that was switched on first."""
+        with self.lock:
+            for (wanted, kind), left in self.faults.items():
+                if wanted == name and kind in kinds and left > 0:
+                    self.faults[name, kind] -= 1
+                    return kind
+        return None
+
+    def count(self, method: str) -> int:
+        """How often an API method was asked."""
+        return sum(name == method for name, _ in self.asked)
+
+    def introspect(self, body: dict) -> dict:
+        return {"active": body["token"] == TOKEN, "username": USER}
+
+    def knows(self, authorization: str) -> bool:
+        basic = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
+        return authorization in (f"Basic {basic}", f"Bearer {TOKEN}")
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error of the tests; everything else is printed."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers API calls by POST and storage by GET."""
+    """Answers API calls by POST, everything else at `places`."""
 
     server: Kaggle
 
     def log_message(self, *_: object) -> None:
         pass
 
-    def answer(self, status: int, content: dict, **headers: str) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
+    @property
+    def place(self) -> str:
+        """The path, as it is with the real hosts: /v1/Service/Method, /storage/..."""
+        return urlsplit(self.path).path.removeprefix("/api")
+
+    @property
+    def length(self) -> int:
+        return int(self.headers.get("Content-Length") or 0)
+
+    def send(self, reply: Reply, damage: str | None = None) -> None:
+        """Sends an answer, damaged in one of the ways of DAMAGES."""
+        if damage == "html":
+            reply = Reply(content=b"<html>Sign in to the network</html>", headers={"Content-Type": "text/html"})
+        body = reply.bytes
+        kind = "application/octet-stream" if isinstance(reply.content, bytes) else "application/json"
+        if damage in ("reset", "lost"):
+            return self.reset()
+        if damage == "silence":
+            self.server.closing.wait(30)
+            return self.reset()
+        if damage == "corrupt":
+            body = bytes([body[0] ^ 0x40 if body else 0xFF]) + body[1:-1] + b"\xff"
+        self.send_response(reply.status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **reply.headers}.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[: len(body) // 2] if damage == "cut" else body)
+        self.close_connection = True
+        return None
+
+    def reset(self) -> None:
+        """Ends the connection so that the other side sees a reset."""
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+        self.wfile = open("/dev/null", "wb")  # noqa: SIM115 - finish() closes it
 
     def do_CONNECT(self) -> None:
         self.server.requests.append(("CONNECT", self.path, ""))
-        self.answer(403, {"code": 403, "message": "tests do not leave this machine"})
+        self.send(Reply(status=403, content={"code": 403, "message": "tests do not leave this machine"}))
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
-        self.server.requests.append(("POST", self.path, self.headers.get("Authorization", "")))
-        if self.path.endswith("IntrospectToken"):
-            return self.answer(200, {"active": body["token"] == "good", "username": "tester"})
-        for status, message in ((401, "Unauthenticated"), (429, "Too many requests"), (500, "Internal error")):
-            if self.server.fault(str(status)):
-                return self.answer(status, {"code": status, "message": message})
-        if self.server.fault("rules"):
-            return self.answer(403, {"code": 403, "message": RULES})
-        slug = body.get("competitionName", "")
-        if not (self.server.bundles / f"{slug}.zip").exists():
-            return self.answer(403, {"code": 403, "message": "Permission 'competitions.get' was denied"})
-        self.send_response(302)
-        self.send_header("Location", f"http://localhost:{self.server.server_port}/storage/{slug}.zip?signature=1")
-        self.send_header("Content-Length", "0")
-        return self.end_headers()
+        body = json.loads(self.rfile.read(self.length) or "{}")
+        method = self.place.rpartition("/")[2]
+        authorization = self.headers.get("Authorization", "")
+        self.server.requests.append(("POST", self.path, authorization))
+        self.server.asked.append((method, body))
+        if refusal := self.server.fault(method, REFUSALS):
+            return self.send(self.refused(refusal))
+        if method != "IntrospectToken" and not self.server.knows(authorization):
+            return self.send(self.refused("401"))
+        damage = self.server.fault(method, DAMAGES)
+        if damage == "reset":
+            return self.reset()
+        if method not in self.server.calls:
+            return self.send(Reply(status=501, content={"code": 501, "message": f"the tests do not answer {method}"}))
+        with self.server.lock:
+            answer = self.server.calls[method](body)
+        return self.send(answer if isinstance(answer, Reply) else Reply(content=answer), damage)
+
+    def refused(self, kind: str) -> Reply:
+        status, message = REFUSALS[kind]
+        content: dict = {"code": status, "message": message}
+        if kind == "gateway":
+            content = {"error": {**content, "status": "RESOURCE_EXHAUSTED"}}
+        return Reply(
+            status=status, content=content, headers={"Retry-After": self.server.retry_after} if status == 429 else {}
+        )
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range", "")
-        self.server.requests.append(("GET", self.path, wanted))
-        data = bytearray((self.server.bundles / Path(self.path.partition("?")[0]).name).read_bytes())
-        if self.server.fault("corrupt"):
-            data[len(data) // 2] ^= 255
-        start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
-        self.send_response(206 if wanted else 200)
-        if wanted:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        for name, value in (("ETag", '"one"'), ("Last-Modified", MODIFIED), ("Accept-Ranges", "bytes")):
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        end = start + (len(data) - start) * 2 // 3 if self.server.fault("cut") else len(data)
-        self.wfile.write(data[start:end])
-        self.close_connection = True
+        self.server.requests.append((self.command, self.path, self.headers.get("Range", "")))
+        for beginning, answer in self.server.places.items():
+            if self.place.startswith(beginning):
+                reply = answer(self)
+                return self.send(reply) if reply else None
+        return self.send(Reply(status=404, content=b"no such place"))
+
+    do_PUT = do_GET  # noqa: N815
 
 
 def environment(server: Kaggle, folder: Path) -> dict[str, str]:
@@ -100,19 +217,11 @@ def environment(server: Kaggle, folder: Path) -> dict[str, str]:
     return {
         "HOME": str(folder),
         "KAGGLE_CONFIG_DIR": str(folder),
-        "KAGGLE_USERNAME": "tester",
-        "KAGGLE_KEY": "0" * 32,
+        "KAGGLE_USERNAME": USER,
+        "KAGGLE_KEY": KEY,
         "KAGGLE_API_ENVIRONMENT": "LOCALHOST",
         "NO_PROXY": "",
         "no_proxy": "",
         "HTTP_PROXY": server.address,
         "HTTPS_PROXY": server.address,
     }
-
-
-if __name__ == "__main__":
-    serving = Kaggle(Path(sys.argv[1]))
-    for key, text in environment(serving, Path(tempfile.mkdtemp())).items():
-        print(f"export {key}={text}", flush=True)
-    while True:
-        time.sleep(3600)

@@ -10,12 +10,12 @@ import pytest
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import client
 from pipeline.kaggle.fetch import fetch, status
-from tests.kaggle.server import Kaggle
+from tests.kaggle.serving_storage import Storage
+from tests.kaggle.serving_submissions import Competitions
 
 COMPETITION = Competition(name="pets", slug="pets-slug")
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture
@@ -30,29 +30,9 @@ def bundles(tmp_path):
 
 
 @pytest.fixture
-def kaggle(bundles, tmp_path, monkeypatch):
-    import os
-
-    for name in [name for name in os.environ if name.startswith("KAGGLE_")]:
-        monkeypatch.delenv(name)
-    user = tmp_path / "user"
-    user.mkdir()
-    server = Kaggle(bundles)
-    for name, value in {
-        "HOME": str(user),
-        "KAGGLE_CONFIG_DIR": str(user),
-        "KAGGLE_USERNAME": "tester",
-        "KAGGLE_KEY": "0" * 32,
-        "HTTPS_PROXY": server.address,
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
-    import kagglesdk.kaggle_env as env
-
-    monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.PROD, server.address)
-    yield server
-    server.shutdown()
-    server.server_close()
+def kaggle(kaggle, bundles):
+    Competitions(kaggle, Storage(kaggle), bundles)
+    return kaggle
 
 
 def leftovers():
@@ -75,7 +55,7 @@ def test_credentials_do_not_go_to_the_storage_and_nothing_leaves_the_machine(kag
 
 
 def test_a_broken_download_goes_on_where_it_stopped(kaggle):
-    kaggle.faults["cut"] = 1
+    kaggle.faults["storage", "cut"] = 1
     raw = fetch(COMPETITION)
     ranges = [text for kind, _, text in kaggle.requests if kind == "GET"]
     assert ranges[0] == "" and ranges[1].startswith("bytes=")
@@ -83,10 +63,18 @@ def test_a_broken_download_goes_on_where_it_stopped(kaggle):
 
 
 def test_a_corrupted_archive_is_noticed_and_thrown_away(kaggle):
-    kaggle.faults["corrupt"] = 1
+    kaggle.faults["storage", "corrupt"] = 1
     with pytest.raises(StarshiftError, match="damaged"):
         fetch(COMPETITION)
     assert leftovers() == []
+    assert fetch(COMPETITION).is_dir()
+
+
+def test_a_login_page_in_place_of_the_archive_is_noticed_and_thrown_away(kaggle):
+    kaggle.faults["DownloadDataFiles", "html"] = 1
+    with pytest.raises(StarshiftError, match="sent no archive"):
+        fetch(COMPETITION)
+    assert leftovers() == [] and not list((paths.competition_folder("pets") / "download").glob("*Service*"))
     assert fetch(COMPETITION).is_dir()
 
 
@@ -95,7 +83,7 @@ def test_a_corrupted_archive_is_noticed_and_thrown_away(kaggle):
     [("401", "stale or wrong"), ("rules", "pets-slug/rules"), ("429", "less often"), ("500", "server has a fault")],
 )
 def test_each_refusal_has_its_own_words_and_leaves_nothing(kaggle, fault, words):
-    kaggle.faults[fault] = 99
+    kaggle.faults["DownloadDataFiles", fault] = 99
     with pytest.raises(StarshiftError, match=words):
         fetch(COMPETITION)
     assert leftovers() == []
@@ -103,7 +91,7 @@ def test_each_refusal_has_its_own_words_and_leaves_nothing(kaggle, fault, words)
 
 @pytest.mark.parametrize("fault", ["429", "500"])
 def test_a_passing_fault_is_tried_again(kaggle, fault):
-    kaggle.faults[fault] = 1
+    kaggle.faults["DownloadDataFiles", fault] = 1
     assert fetch(COMPETITION).is_dir()
 
 

@@ -1,0 +1,210 @@
+"""Weights for kernels without internet: what a recipe needs, where it is here, and a private dataset that has it."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.config import Competition
+from pipeline.errors import StarshiftError, require
+from pipeline.files import sha256_of_file, sha256_of_json, write_json
+from pipeline.kaggle import datasets
+from pipeline.kaggle.client import Purpose, authenticated, call, username
+from pipeline.kaggle.public import PUBLIC, holder
+from pipeline.models import bases
+from pipeline.report.table import lines
+
+log = logging.getLogger(__name__)
+SLUG, TITLE = "starshift-weights", "Starshift: weights of bases"
+MANIFEST = "starshift-weights-"
+ALONE = ("scratch", "augmented")
+"""Rungs that need no weights."""
+ON_ALL_BASES = "features"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A weights file that a recipe needs.
+
+    Args:
+        base: as the recipe names it.
+        path: where it is here, or belongs.
+        sha256: 64 hex digits; empty where it is not here.
+    """
+
+    base: str
+    path: Path
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's, by which a kernel finds it."""
+        return self.path.name
+
+
+def bases_of(competition: Competition) -> list[bases.Base]:
+    """The bases whose weights a recipe needs: rungs that train a network take the first one."""
+    recipe = competition.recipe
+    if recipe.rung in ALONE:
+        return []
+    names = recipe.bases if recipe.rung == ON_ALL_BASES else recipe.bases[:1]
+    return [bases.parse(text, recipe.size) for text in names]
+
+
+def needed(chosen: Sequence[bases.Base]) -> list[Weights]:
+    """The weights files of these bases, each once.
+
+    Raises:
+        StarshiftError: two different files have one name.
+    """
+    found: dict[str, Weights] = {}
+    for base in chosen:
+        path = bases.weights_path(base)
+        if path is None:
+            continue
+        one = Weights(base=str(base), path=path, sha256=bases.weights_digest(base) if path.exists() else "")
+        other = found.setdefault(one.name, one)
+        require(
+            other.path == one.path,
+            "Two weights files have one name, by which kernels find them.",
+            expected="distinct names",
+            received=[str(other.path), str(one.path)],
+        )
+    return list(found.values())
+
+
+def missing_weights(chosen: Sequence[bases.Base], sources: Sequence[str], api: Any = None) -> list[str]:
+    """The weights files that a kernel would look for in vain.
+
+    Args:
+        chosen: the bases, see `bases_of`.
+        sources: what is attached: datasets (`owner/slug`, `owner/slug/version`), and models
+            (`owner/model/framework/variation/version`).
+        api: from `authenticated`; made where it is needed and not given.
+
+    Raises:
+        KaggleError: a source is not there, or Kaggle cannot be asked.
+    """
+    wanted = [one.name for one in needed(chosen)]
+    known = {name for source in sources for name in PUBLIC.get("/".join(source.split("/")[:2]), ())}
+    left = [name for name in wanted if name not in known]
+    for source in sources if left else ():
+        if "/".join(source.split("/")[:2]) not in PUBLIC or source.count("/") > 2:
+            api = api or authenticated()
+            held = names_in(api, source)
+            left = [name for name in left if name not in held]
+    return left
+
+
+def at_hand(api: Any, chosen: Sequence[bases.Base], dataset: str = SLUG) -> list[str]:
+    """The account's own dataset of weights with its version, `[owner/slug/3]`, if it has any of these bases' files."""
+    ref = dataset if "/" in dataset else f"{username(api)}/{dataset}"
+    wanted = {one.name for one in needed(chosen)}
+    found = datasets.look(api, ref) if wanted else None
+    ready = found is not None and found.status == datasets.READY
+    return [f"{ref}/{found.version}"] if found and ready and wanted & set(datasets.files_in(api, ref)) else []
+
+
+def names_in(api: Any, source: str) -> set[str]:
+    """The names of the files in a dataset, or in a model's version."""
+    if source.count("/") <= 2:
+        return set(datasets.files_in(api, source))
+    purpose = Purpose(doing=f"listing the model {source}", kind="model", name=source)
+    answer = call(api.model_instance_version_files, source, page_size=200, purpose=purpose, safe_to_repeat=True)
+    return {Path(one.name).name for one in (answer.files if answer else None) or []}
+
+
+def show(competition: Competition) -> list[Weights]:
+    """Prints which weights a recipe needs, and where they are."""
+    found = needed(bases_of(competition))
+    if not found:
+        log.info("%s needs no weights (rung %s)", competition.name, competition.recipe.rung)
+        return found
+    rows = []
+    for one in found:
+        size = f"{one.path.stat().st_size / 1e6:,.1f}" if one.sha256 else ""
+        public = holder(one.name)
+        rows.append(
+            [one.base, one.name, size, one.sha256[:16] or "not here", paths.shown(one.path.parent), public or ""]
+        )
+    for line in lines(["base", "file", "MB", "SHA-256", "belongs in", "public dataset"], rows, ("MB",)):
+        log.info("%s", line)
+    return found
+
+
+def upload(competition: Competition, dataset: str | None = None, *, dry: bool = False) -> str:
+    """Puts the weights that a recipe needs into a private dataset, with those that it has already.
+
+    Args:
+        competition: whose recipe.
+        dataset: `owner/slug`, or a slug; starshift-weights where not given.
+        dry: only show what would be sent; Kaggle is not asked.
+
+    Returns:
+        The dataset with its version, `owner/slug/3`; without owner and version where it is dry.
+
+    Raises:
+        StarshiftError: weights cannot be had here, or see datasets.publish.
+    """
+    slug = dataset or SLUG
+    require(6 <= len(slug.split("/")[-1]) <= 50, "Unusable name.", expected="6 to 50 characters", received=slug)
+    own = [_had(base) for base in bases_of(competition)]
+    files = {path.name: path for path in own if path is not None}
+    if not files:
+        raise StarshiftError(f"{competition.name} needs no weights.", received=f"rung {competition.recipe.rung}")
+    if dry:
+        told("would go into", slug, files)
+        return slug
+    api = authenticated()
+    ref = slug if "/" in slug else f"{username(api)}/{slug}"
+    before = datasets.settled(api, ref)
+    listed = datasets.files_in(api, ref) if before else {}
+    files |= kept(listed, files)
+    manifest = described(files)
+    if before and before.status == datasets.READY and {*files, manifest.name} <= set(listed):
+        log.info("dataset  %s version %d has them already", ref, before.version)
+        return f"{ref}/{before.version}"
+    told("going into", ref, files)
+    notes = f"weights of {', '.join(sorted(files))}"
+    done = datasets.publish(api, ref, TITLE, [*files.values(), manifest], notes, before)
+    log.info("dataset  %s version %d is ready", ref, done.version)
+    return f"{ref}/{done.version}"
+
+
+def _had(base: bases.Base) -> Path | None:
+    """A base's weights file, fetched where it is not here; None for random weights."""
+    path = bases.weights_path(base)
+    if path is not None:
+        bases.weights_digest(base)
+    return path
+
+
+def kept(listed: dict[str, int], files: dict[str, Path]) -> dict[str, Path]:
+    """What the dataset has beside these files and is here too: a version replaces all files, so it is sent again."""
+    places = (Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models", bases.OURS)
+    others = [name for name in listed if name not in files and not name.startswith(MANIFEST)]
+    found = {name: place / name for name in others for place in places if (place / name).is_file()}
+    if lost := sorted(set(others) - set(found)):
+        log.warning("  warning: the new version will be without %s, which are not here", ", ".join(lost))
+    return found
+
+
+def described(files: dict[str, Path]) -> Path:
+    """A file that lists the set; its name tells which set it is."""
+    content = {
+        name: {"sha256": sha256_of_file(path), "bytes": path.stat().st_size} for name, path in sorted(files.items())
+    }
+    path = paths.cache_folder("uploads") / f"{MANIFEST}{sha256_of_json(content)[:12]}.json"
+    write_json(path, content)
+    return path
+
+
+def told(doing: str, ref: str, files: dict[str, Path]) -> None:
+    """Says what is sent."""
+    size = sum(path.stat().st_size for path in files.values()) / 1e6
+    log.info("weights  %d files, %.1f MB, %s the private dataset %s:", len(files), size, doing, ref)
+    for name, path in files.items():
+        log.info("         %s, %.1f MB, from %s", name, path.stat().st_size / 1e6, paths.shown(path.parent))
