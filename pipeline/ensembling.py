@@ -122,14 +122,15 @@ def started(held: Held, gathered: Gathered, asked: Asked) -> tuple[Climb, list[S
         climb.attempt(*best("best combination", together), beyond_noise=False)
     tried = [Plain(held, name, ensemble.METHODS[name]) for name in methods_for(held, asked.methods)]
     methods = [judged("method", procedure, climb.current) for procedure in tried]
-    chosen = Chosen(held, "ensemble", tried)
+    among = [procedure for procedure in tried if procedure.name not in ensemble.FOR_COMPARISON] or tried
+    chosen = Chosen(held, "ensemble", among)
     told = chosen.on(held.folds).told()
     climb.attempt(chosen, told["method"] + shares(told, names), beyond_noise=False)
     return climb, methods
 
 
 def methods_for(held: Held, asked: Sequence[str]) -> list[str]:
-    """The methods to try, the simplest first.
+    """The methods to try, those that fit nothing first; and before all for an AUC, ranks, which are all that it sees.
 
     Raises:
         StarshiftError: there is none of this name.
@@ -138,8 +139,9 @@ def methods_for(held: Held, asked: Sequence[str]) -> list[str]:
         raise StarshiftError(
             "There is no such method.", expected=" | ".join(ensemble.METHODS), received=", ".join(sorted(unknown))
         )
-    without = ensemble.VALUE_ONLY if held.higher else ensemble.ORDER_ONLY
-    return [name for name in ensemble.METHODS if (name in asked if asked else name not in without)]
+    without = ensemble.FOR_COMPARISON if held.higher else ensemble.ORDER_ONLY
+    order = sorted(ensemble.METHODS, key=lambda name: held.metric == "auc" and name not in ensemble.ORDER_ONLY)
+    return [name for name in order if (name in asked if asked else name not in without)]
 
 
 def shares(told: dict[str, Any], names: Sequence[str]) -> str:

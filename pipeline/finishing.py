@@ -24,6 +24,7 @@ from pipeline.predict.pairs import Specialists
 from pipeline.report.steps import Step
 
 log = logging.getLogger(__name__)
+RANKS = "rank mean"
 Function = Callable[[Held], Fitted]
 
 
@@ -91,8 +92,9 @@ def climb_on(climb: Climb, classes: Sequence[str], *, several: bool) -> None:
         several: whether there are several members, which ranks can be averaged of.
     """
     held = climb.current.held
-    if held.metric == "auc" and several:
-        climb.attempt(Plain(held, "rank averaging", ensemble.ranks))
+    ranked = climb.current.on(held.folds).told().get("method") == RANKS
+    if held.metric == "auc" and several and not ranked:
+        climb.attempt(Plain(held, "rank averaging", ensemble.METHODS[RANKS]))
     for name, function in calibration.STEPS[held.metric].items():
         climb.then(name, function, lambda told: calibration.words(told, classes))
     if held.part.features is not None:

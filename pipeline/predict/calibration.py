@@ -45,8 +45,8 @@ class Clip:
 
 def temperature(held: Held) -> Fitted:
     """One divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
-    weights, _ = loglinear.fit_weights(loglinear.logs(held.part.predictions), held.labels)
-    return LogLinear(np.maximum(weights, COLDEST))
+    found = loglinear.fit_weights(loglinear.logs(held.part.predictions), held.labels)
+    return LogLinear(np.maximum(found.weights, COLDEST))
 
 
 def vector(held: Held) -> Fitted:

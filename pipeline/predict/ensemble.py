@@ -1,7 +1,7 @@
 """Several runs made into one: means, ranks, weights, greedy selection, and a stacked linear model.
 
-Each method is a function from held-out predictions to a fitted combiner; METHODS lists them, the simplest first, since
-of two that do as well the simpler one is taken.
+Each method is a function from held-out predictions to a fitted combiner; METHODS lists them, those that fit nothing
+first, since of several that do about as well the first one is taken.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,9 +36,9 @@ def best_of(numbers: Iterable[int]) -> Callable[[Held], Fitted]:
 def single_calibrated(held: Held) -> LogLinear:
     """The member with the least log loss once its own temperature is fitted."""
     values = loglinear.logs(held.part.predictions)
-    fitted = [loglinear.fit_weights(values[[number]], held.labels) for number in range(len(values))]
-    best = int(np.argmin([loss for _, loss in fitted]))
-    return LogLinear(np.eye(len(values))[best] * fitted[best][0][0])
+    fitted = [loglinear.fit_weights(values[number : number + 1], held.labels) for number in range(len(values))]
+    best = int(np.argmin([minimum.loss for minimum in fitted]))
+    return LogLinear(np.eye(len(values))[best] * max(fitted[best].weights[0], 0.0))
 
 
 def mean(held: Held) -> Blend:
@@ -59,11 +59,11 @@ def ranks(held: Held) -> Ranks:
 
 
 METHODS: dict[str, Callable[[Held], Fitted]] = {
-    "best single": single,
-    "best single, calibrated": single_calibrated,
     "mean": mean,
     "geometric mean": geometric,
     "rank mean": ranks,
+    "best single": single,
+    "best single, calibrated": single_calibrated,
     "weights": weighted,
     "geometric weights": geometric_weights,
     "greedy selection": greedy,
@@ -71,5 +71,5 @@ METHODS: dict[str, Callable[[Held], Fitted]] = {
 }
 ORDER_ONLY = ("rank mean",)
 """Methods whose values are no probabilities: of use where only their order counts."""
-VALUE_ONLY = ("best single, calibrated",)
-"""Methods that differ from others in the values alone: of use where these count."""
+FOR_COMPARISON = ("best single, calibrated",)
+"""Methods for log losses that are only shown: geometric weights come to the same where nothing else helps."""

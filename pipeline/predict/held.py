@@ -58,6 +58,11 @@ class Held:
         """All of them."""
         return frozenset(map(int, np.unique(self.fold_of)))
 
+    @cached_property
+    def parts(self) -> dict[int, Part]:
+        """The pictures of each fold."""
+        return {fold: self.part.take(np.flatnonzero(self.fold_of == fold)) for fold in self.folds}
+
     def among(self, folds: Folds) -> np.ndarray:
         """Whether each picture is held out in one of these folds, (pictures,) bool."""
         return np.isin(self.fold_of, list(folds))

@@ -18,7 +18,8 @@ FLOOR = 1e-7
 DIGITS = 6
 """Fitted numbers are rounded, so that the same pictures give the same bits though the last ones of a fit may differ."""
 OPTIONS = {"maxiter": 200, "ftol": 1e-7}
-NEWTON, HALVINGS, TOLERANCE = 30, 20, 1e-8
+NEWTON, HALVINGS, RIDGE = 30, 20, 1e-8
+ROUGH, EXACT = 1e-4, 1e-8
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,31 @@ def normalised(scores: np.ndarray) -> np.ndarray:
     return np.asarray(values / values.sum(axis=-1, keepdims=True))
 
 
-def fit_weights(values: np.ndarray, labels: np.ndarray, start: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+@dataclass(frozen=True)
+class Minimum:
+    """Where the mean cross entropy is least, seen from the weights alone.
+
+    Args:
+        weights: (members,) float64.
+        loss: the mean cross entropy there.
+        hessian: its second derivatives, (members, members) float64.
+    """
+
+    weights: np.ndarray
+    loss: float
+    hessian: np.ndarray
+
+
+def fit_weights(
+    values: np.ndarray, labels: np.ndarray, start: np.ndarray | None = None, tolerance: float = EXACT
+) -> Minimum:
     """The weights a alone, by Newton's method: its few numbers have a Hessian that costs no more than a gradient.
 
     Args:
         values: logarithms (members, pictures, classes) float64, from `logs`.
         labels: (pictures,) int.
         start: where the weights begin, (members,); None is the geometric mean.
-
-    Returns:
-        Weights (members,), and the mean cross entropy that they reach.
+        tolerance: ends when an iteration lowers the loss by less.
     """
     members, pictures, _ = values.shape
     flat = values.reshape(members, -1)
@@ -90,8 +106,8 @@ def fit_weights(values: np.ndarray, labels: np.ndarray, start: np.ndarray | None
         weighed = values * probabilities
         means = weighed.sum(axis=2)
         gradient = means.mean(axis=1) - chosen
-        hessian = (weighed.reshape(members, -1) @ flat.T - means @ means.T) / pictures
-        step = np.linalg.lstsq(hessian + 1e-9 * np.eye(members), gradient, rcond=None)[0]
+        hessian = (weighed.reshape(members, -1) @ flat.T - means @ means.T) / pictures + RIDGE * np.eye(members)
+        step = np.linalg.solve(hessian, gradient)
         for halving in range(HALVINGS):
             following, predicted = at(weights - step / 2**halving)
             if following <= loss:
@@ -100,9 +116,9 @@ def fit_weights(values: np.ndarray, labels: np.ndarray, start: np.ndarray | None
             break
         weights, fallen = weights - step / 2**halving, loss - following
         loss, probabilities = following, predicted
-        if fallen < TOLERANCE:
+        if fallen < tolerance:
             break
-    return np.round(weights, DIGITS), loss
+    return Minimum(np.round(weights, DIGITS), loss, hessian)
 
 
 def fit(held: Held, start: np.ndarray, *, weights: bool = False, slopes: bool = False, strength: float) -> LogLinear:

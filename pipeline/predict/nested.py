@@ -5,8 +5,8 @@ from predictions that leave out each of its own folds in turn, so that choices a
 Simon 2006, BMC Bioinformatics 7, 91). Fits are remembered by their folds: a nest of any depth needs few.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,7 +59,7 @@ class Procedure:
         for fold in sorted(folds):
             own = self.held.fold_of[rows] == fold
             rest = folds - {fold} or folds
-            found[own] = self.on(rest).predict(self.held.part.take(rows[own]))
+            found[own] = self.on(rest).predict(self.held.parts[fold])
         return found
 
 
@@ -80,7 +80,6 @@ class Pick:
 
     name: str
     fitted: Fitted
-    scores: Mapping[str, float] = field(default_factory=dict)
 
     def predict(self, part: Part) -> np.ndarray:
         return self.fitted.predict(part)
@@ -90,16 +89,23 @@ class Pick:
 
 
 class Chosen(Procedure):
-    """The best of several by out-of-fold score; the earlier one where they score the same."""
+    """The first of several that is not worse than the best one by more than a standard error.
+
+    Out-of-fold scores are paired over folds (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3);
+    two folds say nothing of errors, and the best one is taken.
+    """
 
     def __init__(self, held: Held, name: str, among: Sequence[Procedure]) -> None:
         super().__init__(held, name)
         self.procedures = list(among)
 
     def fit(self, held: Held, folds: Folds) -> Fitted:
-        gains = [held.gain(procedure.out_of(folds)) for procedure in self.procedures]
-        best = self.procedures[int(np.argmax(gains))]
-        return Pick(best.name, best.on(folds), dict(zip((p.name for p in self.procedures), gains, strict=True)))
+        sign = 1 if held.higher else -1
+        scores = sign * np.array([held.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
+        behind = scores[int(np.argmax(scores.mean(axis=1)))] - scores
+        error = behind.std(axis=1, ddof=1) / np.sqrt(len(folds)) if len(folds) > 2 else np.zeros(len(behind))
+        first = self.procedures[int(np.argmax(behind.mean(axis=1) <= error))]
+        return Pick(first.name, first.on(folds))
 
 
 @dataclass(frozen=True)

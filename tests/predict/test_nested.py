@@ -67,9 +67,18 @@ def test_fits_are_remembered_by_their_folds():
     assert len(fits) == len(set(fits)) <= 2**5
 
 
-def test_of_two_that_do_as_well_the_simpler_one_is_taken():
+def test_of_several_that_do_about_as_well_the_first_is_taken():
     held = noise(3, members=1)
-    assert everything(held, ("best single", "mean", "geometric mean")).on(held.folds).told()["method"] == "best single"
+    names = ("mean", "geometric mean", "best single")
+    assert everything(held, names).on(held.folds).told()["method"] == "mean"
+    assert everything(held, names[::-1]).on(held.folds).told()["method"] == "best single"
+
+
+def test_one_that_does_better_is_taken_wherever_it_stands():
+    held = noise(3, members=2)
+    right = np.eye(2)[held.labels] * 0.6 + 0.2
+    held = replace(held, part=Part(np.stack([held.part.predictions[0], right])))
+    assert everything(held, ("mean", "best single")).on(held.folds).told()["method"] == "best single"
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "micro_f1", "accuracy", "auc"])

@@ -1,0 +1,232 @@
+"""Runs made of runs: which go together, joined by id, written so that they explain themselves, rebuilt to the bit."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import competitions
+from pipeline import composed, finishing, joining, runs
+from pipeline.ensembling import Asked
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json, write_json
+from pipeline.finishing import Climb
+from pipeline.predict import ensemble
+from pipeline.predict.loglinear import normalised
+from pipeline.predict.nested import Plain
+from pipeline.report import steps
+from pipeline.report.steps import Step
+from tests.conftest import two_classes
+from tests.predict.test_ensemble import drawn, held_of
+from tests.test_tasks import invoke
+
+CLASSES = ["blue", "red"]
+
+
+@pytest.fixture
+def mine(tmp_path):
+    two_classes(tmp_path / "pictures", each=60, tests=8)
+    (tmp_path / "pictures" / "test" / "9.jpg").write_bytes(b"")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        'COMPETITION = Competition(name="mine", data="pictures", metric="log_loss",\n'
+        '    recipe=Recipe(bases=("mobilenet_025=none",), size=32, folds=3))\n'
+    )
+    return str(file)
+
+
+def truth():
+    ids = [f"{name}/{number}.jpg" for name in CLASSES for number in range(60)]
+    return ids, np.repeat([0, 1], 60), np.arange(120) % 3
+
+
+def logits(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a run says of training and of test pictures, (pictures,); seed 99 knows nothing."""
+    random, labels = np.random.default_rng(seed), truth()[1]
+    known = 0.0 if seed == 99 else 1.0
+    signs = np.append(np.arange(8) % 2 * -2 + 1, 1)
+    return known * (2 * labels - 1) + random.normal(size=120), known * signs + random.normal(size=9)
+
+
+def write_run(comp: str, seed: int, *, folds=None, base="mobilenet_025", debug=False, trained=(0, 1, 2), turn=1) -> str:
+    """A finished run with predictions of this seed, its rows in an order of its own."""
+    competition = competitions.find(comp)
+    ids, labels, fold_of = truth()
+    fold_of = fold_of if folds is None else folds
+    recipe = replace(competition.recipe, seed=seed, bases=(base,))
+    config = {"competition": asdict(replace(competition, recipe=recipe)), "folds": list(trained), "debug": debug}
+    folder = runs.create("mine", "features", config, f"{seed:08d}{turn}".ljust(64, "0"))
+    held, test = logits(seed)
+    order, columns = np.random.default_rng(seed).permutation(120), [0, 1][::turn]
+    values = 1 / (1 + np.exp(-np.stack([-2 * held, 2 * held], axis=1)))
+    names = [CLASSES[column] for column in columns]
+    shuffled = values[order][:, columns].astype(np.float32)
+    runs.write_predictions(folder / "oof.npz", [ids[row] for row in order], names, shuffled)
+    tests = 1 / (1 + np.exp(-np.stack([-2 * test, 2 * test], axis=1)))
+    test_ids = [f"{number}.jpg" for number in range(8)] + ["9.jpg"]
+    backwards = tests[::-1][:, columns].astype(np.float32)
+    runs.write_predictions(folder / "test.npz", test_ids[::-1], names, backwards)
+    rows = [
+        {"id": ids[row], "label": CLASSES[labels[row]], "fold": fold_of[row], "group": ids[row]}
+        for row in np.random.default_rng(seed + 1).permutation(120)
+    ]
+    runs.write_table(folder / "folds.csv", rows)
+    write_json(folder / "metrics.json", {"score": 0.5, "metric": "log_loss", "unreadable": {"test/9.jpg": "empty"}})
+    return folder.name
+
+
+def made(comp: str, **asked):
+    return composed.ensemble(competitions.find(comp), [], Asked(**asked))
+
+
+def test_runs_are_joined_by_id_and_the_winner_explains_itself(mine, home, capsys):
+    names = [write_run(mine, 1), write_run(mine, 2, turn=-1), write_run(mine, 99)]
+    folder = made(mine)
+    found = {path.name for path in folder.iterdir()}
+    wanted = "config environment metrics folds history oof test submission steps"
+    assert {name.partition(".")[0] for name in found} == set(wanted.split())
+    config, results = read_json(folder / "config.json"), read_json(folder / "metrics.json")
+    assert [each["run"] for each in config["made_of"]] == sorted(names) and "ensemble" in config["steps"]
+    assert config["competition"]["recipe"]["rung"] == "ensemble" and len(config["made_of"][0]["oof"]) == 64
+    held = [1 / (1 + np.exp(-2 * logits(seed)[0])) for seed in (1, 2)]
+    ids, classes, probabilities = runs.read_predictions(folder / "oof.npz")
+    place = [ids.index(name) for name in truth()[0]]
+    mixed = probabilities[place][:, classes.index("red")]
+    assert min(np.corrcoef(mixed, each)[0, 1] for each in held) > 0.7
+    assert np.corrcoef(mixed, 1 / (1 + np.exp(-2 * logits(99)[0])))[0, 1] < 0.2
+    truths = np.stack([1 - truth()[1], truth()[1]], axis=1)
+    right = probabilities[place][:, [classes.index(name) for name in CLASSES]][truths == 1]
+    fold_of = truth()[2]
+    assert results["folds"] == pytest.approx([-np.log(right[fold_of == fold]).mean() for fold in range(3)], rel=1e-5)
+    assert results["score"] < results["before"] and results["metric"] == "log_loss"
+
+
+def test_a_picture_that_cannot_be_read_keeps_the_prior_and_the_submission_is_written(mine, home):
+    write_run(mine, 1)
+    write_run(mine, 2, turn=-1)
+    folder = made(mine)
+    table = pd.read_csv(home / "submissions" / "mine" / f"{folder.name}.csv").set_index("id")
+    assert table.loc["9.jpg", "red"] == pytest.approx(0.5) and len(table) == 9
+    both = np.mean([logits(seed)[1][:8] for seed in (1, 2)], axis=0)
+    values = table.loc[[f"{number}.jpg" for number in range(8)], "red"]
+    assert np.corrcoef(values, 1 / (1 + np.exp(-2 * both)))[0, 1] > 0.95
+
+
+def test_a_run_made_of_others_is_rebuilt_to_the_bit_and_a_changed_member_is_noticed(mine, home):
+    names = [write_run(mine, 1), write_run(mine, 2)]
+    folder = made(mine)
+    assert composed.rebuild(competitions.find(mine), folder.name) == folder
+    first = (folder / "test.npz").read_bytes()
+    again = composed.ensemble(competitions.find(mine), names[::-1], Asked())
+    assert (
+        runs.read_predictions(again / "test.npz")[2].tobytes()
+        == runs.read_predictions(folder / "test.npz")[2].tobytes()
+    )
+    ids, classes, values = runs.read_predictions(folder / "test.npz")
+    runs.write_predictions(folder / "test.npz", ids, classes, np.nextafter(values, 1))
+    with pytest.raises(StarshiftError, match="comes out differently"):
+        composed.rebuild(competitions.find(mine), folder.name)
+    (folder / "test.npz").write_bytes(first)
+    member = home / "data" / "runs" / "mine" / names[0] / "oof.npz"
+    ids, classes, values = runs.read_predictions(member)
+    runs.write_predictions(member, ids, classes, values[:, ::-1])
+    with pytest.raises(StarshiftError, match="not the one"):
+        composed.rebuild(competitions.find(mine), folder.name)
+    with pytest.raises(StarshiftError, match="not made of others"):
+        composed.rebuild(competitions.find(mine), names[1])
+
+
+def test_what_does_not_go_together_is_left_out_and_said_to_be(mine, home):
+    kept = {write_run(mine, seed) for seed in (1, 2, 3)}
+    reasons = {
+        write_run(mine, 4, debug=True): "a debug run",
+        write_run(mine, 5, trained=(1,)): "only 1 of its 3 folds",
+        write_run(mine, 6, folds=truth()[2][::-1]): "other pictures or folds",
+    }
+    twin = write_run(mine, 7)
+    for part in ("oof", "test"):
+        source = home / "data" / "runs" / "mine" / sorted(kept)[0] / f"{part}.npz"
+        (home / "data" / "runs" / "mine" / twin / f"{part}.npz").write_bytes(source.read_bytes())
+    other = made(mine)
+    reasons[other.name] = "made of other runs"
+    gathered = joining.gather(competitions.find(mine))
+    left = dict(gathered.left_out)
+    same = sorted(kept)[0]
+    assert left.pop(same) == f"predicts the same as {twin}"
+    assert left == reasons
+    assert {member.folder.name for member in gathered.members} == (kept - {same}) | {twin}
+
+
+def test_a_run_that_was_named_and_does_not_fit_is_an_error(mine, home):
+    with pytest.raises(StarshiftError, match="no run to start from"):
+        joining.gather(competitions.find(mine))
+    good, debug = write_run(mine, 1), write_run(mine, 2, debug=True)
+    with pytest.raises(StarshiftError, match="a debug run"):
+        joining.gather(competitions.find(mine), [good, debug])
+    with pytest.raises(StarshiftError, match="two runs"):
+        composed.ensemble(competitions.find(mine), [good], Asked())
+    with pytest.raises(StarshiftError, match="no such method"):
+        write_run(mine, 3)
+        made(mine, methods=("alchemy",))
+
+
+def test_where_nothing_helps_nothing_is_written(mine, home):
+    write_run(mine, 1)
+    write_run(mine, 99)
+    assert made(mine, finish=False, methods=("best single",)) is None
+    assert not list((home / "data" / "runs" / "mine").glob("*-ensemble-*"))
+
+
+def test_the_command_line_makes_an_ensemble_and_a_finish(mine, home):
+    write_run(mine, 1)
+    write_run(mine, 2)
+    done = invoke("ensemble", "--comp", mine)
+    assert done.returncode == 0 and "best single base" in done.stdout and "temperature" in done.stdout, done.stderr
+    name = next((home / "data" / "runs" / "mine").glob("*-ensemble-*")).name
+    again = invoke("ensemble", "--comp", mine, "--rebuild", name)
+    assert again.returncode == 0 and "the same to the bit" in again.stdout, again.stderr
+    alone = invoke("finish", "--comp", mine)
+    assert alone.returncode == 0 and "clipping" in alone.stdout, alone.stderr
+    config = json.loads((home / "data" / "runs" / "mine" / name / "config.json").read_text())
+    assert len(config["made_of"]) == 2
+
+
+def test_a_table_of_steps_says_what_was_kept_and_the_chart_is_drawn():
+    interval = steps.Interval(0.1, 0.05, 0.15)
+    start = Step(kind="step", name="best single base", folds=[0.5, 0.6, 0.7], kept=True)
+    better = Step(kind="step", name="ensemble", folds=[0.4, 0.5, 0.6], against=start.name, gain=interval).taken(True)
+    noise = replace(better, name="clipping", gain=steps.Interval(0.0, -0.1, 0.1)).taken(False)
+    lines = steps.table([start, better, noise], "log_loss")
+    assert "better, kept" in lines[2] and "within noise, dropped" in lines[3] and "+0.10000 ± 0.05000" in lines[2]
+    assert "-16.7%" in steps.total([start, better, noise], "log_loss")
+    assert steps.steps_chart([start, better, noise], "log_loss")[:4] == b"\x89PNG"
+    assert steps.total([start], "auc").startswith("nothing is better")
+
+
+def test_a_correction_is_kept_beyond_noise_only_and_a_choice_where_it_is_better_at_all():
+    truth, labels = drawn(np.random.default_rng(1), 1500, 6)
+    for bent, kept in ((2.0, True), (1.0, False)):
+        held = held_of([normalised(bent * np.log(truth))], labels, "log_loss")
+        climb = Climb(Plain(held, "run as it is", ensemble.single))
+        finishing.climb_on(climb, list("abcdef"), several=False)
+        assert [step.name for step in climb.steps] == ["run as it is", "temperature", "vector scaling", "clipping"]
+        assert climb.steps[1].kept == kept and climb.steps[1].told.startswith("temperature ")
+        assert climb.current.name == ("temperature" if kept else "run as it is")
+    slightly = normalised(np.log(truth) + 0.02 * np.random.default_rng(2).normal(size=truth.shape))
+    held = held_of([slightly, truth], labels, "log_loss")
+    first, other = (Plain(held, name, ensemble.best_of([number])) for number, name in enumerate(("first", "other")))
+    climb = Climb(first)
+    better = climb.attempt(other, beyond_noise=False)
+    assert better == (climb.steps[1].gain.estimate > 0)
+    assert not Climb(other).attempt(other, beyond_noise=False)
+
+
+def test_an_auc_is_offered_ranks_and_no_calibration():
+    truth, labels = drawn(np.random.default_rng(4), 400, 2)
+    held = held_of([truth, truth[:, ::-1]], labels, "auc")
+    climb = Climb(Plain(held, "mean", ensemble.mean))
+    finishing.climb_on(climb, ["a", "b"], several=True)
+    assert [step.name for step in climb.steps] == ["mean", "rank averaging"]
