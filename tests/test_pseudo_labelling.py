@@ -1,0 +1,43 @@
+"""A run with pseudo-labels, the whole way: refused where it cannot be, dropped where it does not help, else written."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from pipeline import pseudo_labelling
+from pipeline.config import Competition, Recipe
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json
+from pipeline.preparation import Options
+from pipeline.training.pseudo import Rule
+from tests.conftest import two_classes
+
+
+@pytest.fixture
+def mine(tmp_path) -> Competition:
+    two_classes(tmp_path / "pictures", each=15, tests=8)
+    recipe = Recipe(bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, folds=3, views=("plain",))
+    return Competition(name="mine", data=str(tmp_path / "pictures"), metric="accuracy", recipe=recipe)
+
+
+def test_what_does_not_help_is_not_written_and_what_does_is_a_run_like_any_other(mine, home, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    rule, options = Rule(precision=0.9, least=0.6), Options(engine="keras")
+    assert pseudo_labelling.pseudo(mine, rule, options) is None
+    assert "pseudo-labels do not help beyond noise" in caplog.text and "of 8 test pictures" in caplog.text
+    assert not list((home / "data" / "runs").glob("mine/*"))
+    monkeypatch.setattr(pseudo_labelling, "told", lambda *_: True)
+    folder = pseudo_labelling.pseudo(mine, rule, options)
+    names = {path.name for path in folder.iterdir()}
+    assert {"oof.npz", "test.npz", "folds.csv", "history.csv", "model.keras", "submission.csv", "metrics.json"} <= names
+    config, results = read_json(folder / "config.json"), read_json(folder / "metrics.json")
+    assert config["pseudo"]["precision"] == 0.9 and config["competition"]["recipe"]["rung"] == "pseudo"
+    assert len(results["pseudo"]) == 3 and results["score"] > 0.9 and results["before"] > 0.9
+    assert len(pd.read_csv(folder / "submission.csv")) == 8
+
+
+def test_what_has_no_linear_head_on_features_or_no_folds_is_refused(mine):
+    for changes in ({"rung": "frozen"}, {"head": "dense"}, {"folds": 2}):
+        with pytest.raises(StarshiftError, match="need"):
+            pseudo_labelling.pseudo(replace(mine, recipe=replace(mine.recipe, **changes)), Rule(), Options())
