@@ -38,11 +38,16 @@ def extract(
     return found
 
 
+def as_made(competition: Competition, options: Options) -> Competition:
+    """The competition as a run is made of it: with --debug, of few folds."""
+    recipe = competition.recipe
+    return replace(competition, recipe=replace(recipe, folds=DEBUG_FOLDS)) if options.debug else competition
+
+
 def run(competition: Competition, options: Options) -> Path:
     """The whole way: from the archive to the submission. Returns the run's folder."""
     started = time.perf_counter()
-    if options.debug:
-        competition = replace(competition, recipe=replace(competition.recipe, folds=DEBUG_FOLDS))
+    competition = as_made(competition, options)
     recipe = competition.recipe
     folds = options.folds or tuple(range(recipe.folds))
     if not set(folds) <= set(range(recipe.folds)):

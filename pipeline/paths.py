@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-KERNEL_HOME = Path("/kaggle/working")
 
 
 def inside_kernel() -> bool:
@@ -15,11 +14,16 @@ def inside_kernel() -> bool:
     return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
 
 
+def kaggle(name: str) -> Path:
+    """A folder of a Kaggle kernel: `input`, `working` or `tmp` in /kaggle (STARSHIFT_KAGGLE_ROOT, in tests)."""
+    return Path(os.environ.get("STARSHIFT_KAGGLE_ROOT") or "/kaggle") / name
+
+
 def home() -> Path:
     """The folder that holds data/ and submissions/."""
     if chosen := os.environ.get("STARSHIFT_HOME"):
         return Path(chosen).expanduser().resolve()
-    return KERNEL_HOME if inside_kernel() else REPOSITORY
+    return kaggle("working") if inside_kernel() else REPOSITORY
 
 
 def competition_folder(name: str) -> Path:
@@ -35,6 +39,11 @@ def cache_folder(kind: str) -> Path:
 def runs_folder(name: str) -> Path:
     """data/runs/<name>: one folder a run."""
     return home() / "data" / "runs" / name
+
+
+def kernels_folder(name: str) -> Path:
+    """data/kernels/<name>: what was pushed to Kaggle for a competition, one file a kernel."""
+    return home() / "data" / "kernels" / name
 
 
 def submissions_folder(name: str) -> Path:

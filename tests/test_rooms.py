@@ -5,7 +5,7 @@ import ast
 from pipeline.paths import REPOSITORY
 
 GROUND = {"config", "regime", "paths", "runs", "errors", "files"}
-ORDER = ["drawn", "kaggle", "dataset", "models", "features", "training", "predict", "report"]
+ORDER = ["drawn", "kaggle", "dataset", "models", "features", "training", "predict", "audit", "report", "remote"]
 
 
 def imports_of(path) -> set[str]:

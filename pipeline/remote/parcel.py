@@ -1,0 +1,145 @@
+"""What a session brings home: one archive, with a manifest that has a SHA-256 of every file.
+
+A zip by another name, because Kaggle unpacks archives on their way into another kernel. Names are paths below the home,
+so a session that goes on unpacks the parcel of the one before where its own files will be.
+"""
+
+import functools
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from pipeline.errors import StarshiftError
+from pipeline.files import CHUNK, read_json, sha256_of_json, write_atomic
+
+NAME = "results.starshift"
+MANIFEST = "manifest.json"
+STATES = ("complete", "interrupted", "failed")
+PACKED = {".csv", ".json", ".log", ".txt", ".html"}
+"""Suffixes of files that compression makes much smaller; arrays and models are stored as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """A parcel whose manifest was read.
+
+    Args:
+        path: of the archive.
+        words: what the session says of itself: `state`, one of STATES; `order`, its digest; `progress`, which changes
+            whenever a result does; `rates`, `took`, ...
+        files: SHA-256 by name.
+    """
+
+    path: Path
+    words: dict[str, Any]
+    files: dict[str, str]
+
+    def below(self, folder: str) -> list[str]:
+        """The names of the files below a folder."""
+        return [name for name in self.files if name.startswith(f"{folder}/")]
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(name)
+
+    def extract(self, places: Mapping[str, Path]) -> None:
+        """Writes files, by name, each atomically."""
+        with zipfile.ZipFile(self.path) as archive:
+            for name, place in places.items():
+                with archive.open(name) as member:
+                    write_atomic(place, functools.partial(shutil.copyfileobj, member))
+
+
+def pack(path: Path, home: Path, files: Iterable[Path], words: Mapping[str, Any]) -> None:
+    """Writes a parcel, atomically.
+
+    Args:
+        path: of the archive.
+        home: that names are relative to.
+        files: below it.
+        words: see Parcel.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        digests = {}
+        with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+            for source in files:
+                name = source.relative_to(home).as_posix()
+                method = zipfile.ZIP_DEFLATED if source.suffix in PACKED else zipfile.ZIP_STORED
+                entry = zipfile.ZipInfo(name)
+                entry.compress_type = method
+                with source.open("rb") as opened, archive.open(entry, "w", force_zip64=True) as member:
+                    digests[name] = _copy(opened, member)
+            done = {name: digest for name, digest in digests.items() if not name.endswith(".log")}
+            manifest = {**words, "progress": sha256_of_json(done), "files": digests}
+            archive.writestr(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
+
+    write_atomic(path, write)
+
+
+def _copy(source: IO[bytes], target: IO[bytes] | None = None) -> str:
+    """Copies where there is a target. Returns the SHA-256."""
+    digest = hashlib.sha256()
+    while piece := source.read(CHUNK):
+        digest.update(piece)
+        if target is not None:
+            target.write(piece)
+    return digest.hexdigest()
+
+
+def opened(path: Path) -> Parcel:
+    """A parcel, every file of it held against the manifest.
+
+    Raises:
+        StarshiftError: it is something else, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            words = json.loads(archive.read(MANIFEST))
+            files = words.pop("files")
+            names = [name for name in archive.namelist() if name != MANIFEST]
+            if sorted(names) != sorted(files) or words["state"] not in STATES or not all(map(_inside, names)):
+                raise ValueError("the manifest names other files")
+            for name, expected in files.items():
+                with archive.open(name) as member:
+                    if _copy(member) != expected:
+                        raise ValueError(f"{name} is not what the manifest says")
+    except (zipfile.BadZipFile, OSError, KeyError, ValueError, EOFError) as error:
+        beginning = path.read_bytes()[:80].decode("latin-1") if path.is_file() else "nothing"
+        raise StarshiftError(
+            f"{path.name} is no whole result.",
+            expected="the archive that a session of ours packed",
+            received=f"{error}; it begins with {beginning!r}",
+            remedy="invoke kernel --comp COMP fetches it again",
+        ) from error
+    return Parcel(path=path, words=words, files=files)
+
+
+def _inside(name: str) -> bool:
+    """Whether a name stays below the home."""
+    path = PurePosixPath(name)
+    return path.parts[:1] == ("data",) and ".." not in path.parts and "\\" not in name
+
+
+def contents(home: Path, competition: str) -> list[Path]:
+    """What belongs into a parcel: the competition's runs and folds, the pooled features, what was said.
+
+    Activations at a cut and decoded pictures stay behind: they are large, and computed again in minutes.
+    """
+    data = home / "data"
+    found = [path for path in sorted((data / "runs" / competition).rglob("*")) if path.is_file()]
+    for kind in ("folds-*.csv", "holdout-*.csv"):
+        found += sorted((data / "competitions" / competition).glob(kind))
+    for spec in sorted((data / "cache" / "features").glob("*/spec.json")):
+        if (read_json(spec) or {}).get("pooling") == "none":
+            continue
+        shards = [path for path in sorted(spec.parent.glob("*.json")) if path != spec]
+        found.append(spec)
+        found += [file for shard in shards for file in (shard, shard.with_suffix(".npy")) if file.exists()]
+    return [path for path in found if not path.name.endswith(".partial")]

@@ -1,0 +1,61 @@
+"""The first thing that runs in a kernel: holds the payload against its digest, unpacks it, and hands over to it.
+
+The text of this file is the beginning of every pushed script, so it knows the standard library only.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def start(digest: str, session: dict[str, Any], payload: str) -> int:
+    """Unpacks the repository and runs its session. Returns the exit code.
+
+    Args:
+        digest: SHA-256 of the payload's bytes.
+        session: what differs between the sessions of one run.
+        payload: a tar file, compressed by xz, in base64.
+    """
+    data = base64.b64decode("".join(payload.split()))
+    received = hashlib.sha256(data).hexdigest()
+    if received != digest:
+        print(f"error: the payload is not what was pushed\n  expected: SHA-256 {digest}\n  received: {received}")
+        return 1
+    place = _scratch()
+    code = place / "code"
+    shutil.rmtree(code, ignore_errors=True)
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
+        archive.extractall(code, filter="data")
+    environment = {
+        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONUNBUFFERED": "1",
+        "STARSHIFT_HOME": str(place / "home"),
+        "KERAS_HOME": str(place / "keras"),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # several processes of a run share the GPU
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "1",  # the default; said aloud, TensorFlow does not print about it
+    }
+    command = [sys.executable, "-m", "pipeline.remote.session", str(code / "order.json"), json.dumps(session)]
+    return subprocess.call(command, cwd=code, env=environment)
+
+
+def _scratch() -> Path:
+    """A folder that is not kept: /kaggle/working holds 20 GB, and all of it would be the kernel's output."""
+    place = Path(os.environ.get("STARSHIFT_KAGGLE_ROOT") or "/kaggle") / "tmp" / "starshift"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="starshift-"))
+    return place

@@ -1,0 +1,103 @@
+"""One script holds the repository and the order, exactly, and refuses to run when it is not what was pushed."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+import competitions
+from pipeline import ordering
+from pipeline.errors import StarshiftError
+from pipeline.preparation import Options
+from pipeline.regime import Training
+from pipeline.remote import bundle as bundling
+from pipeline.remote import order as orders
+from pipeline.remote.bundle import bundle
+from tests.remote.conftest import PETS
+
+SESSION = {"number": 1, "seconds": 60, "kernel": 'me/it\'s a "name"', "accelerator": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def packed():
+    return bundle(ordering.ordered(PETS, Options(engine="keras")))
+
+
+def run(script, folder):
+    folder.mkdir()
+    (folder / "script.py").write_text(script)
+    environment = {**os.environ, "STARSHIFT_KAGGLE_ROOT": str(folder), "PYTHONPATH": ""}
+    command = [sys.executable, str(folder / "script.py")]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_same_order_gives_the_same_script_and_it_is_small(packed):
+    again = bundle(ordering.ordered(PETS, Options(engine="keras")))
+    assert packed.digest == again.digest and packed.script(SESSION) == again.script(SESSION)
+    assert len(packed.script(SESSION)) < 700_000
+    other = bundle(ordering.ordered(replace(PETS, metric="auc"), Options(engine="keras")))
+    assert other.digest != packed.digest
+
+
+def test_the_sessions_of_a_run_have_one_payload(packed):
+    first, second = (packed.script({**SESSION, "number": number}) for number in (1, 2))
+    different = [one for one, other in zip(first.splitlines(), second.splitlines(), strict=True) if one != other]
+    assert len(different) == 1 and different[0].startswith("SESSION = ")
+
+
+def test_every_module_travels_and_no_weights_do():
+    found = bundling.sources()
+    assert {"pipeline/flow.py", "pipeline/aboard.py", "pipeline/models/weights/petite.json"} <= set(found)
+    assert "competitions/dog_breed.py" in found and not [name for name in found if name.endswith((".h5", ".pyc"))]
+
+
+def test_a_changed_payload_is_refused_before_anything_is_unpacked(packed, tmp_path):
+    script = packed.script(SESSION)
+    place = script.index("PAYLOAD = ") + 5000
+    changed = script[:place] + ("A" if script[place] != "A" else "B") + script[place + 1 :]
+    done = run(changed, tmp_path / "kernel")
+    assert done.returncode == 1 and "not what was pushed" in done.stdout and packed.digest in done.stdout
+    assert not (tmp_path / "kernel" / "tmp").exists()
+
+
+def test_a_script_that_is_too_large_is_refused(packed, monkeypatch):
+    monkeypatch.setattr(bundling, "LARGEST", 1000)
+    with pytest.raises(StarshiftError, match="too large"):
+        packed.script(SESSION)
+
+
+@pytest.mark.parametrize("name", competitions.names())
+def test_every_competition_reads_back_as_it_was(name):
+    found = competitions.find(name)
+    training = Training(sizes=(64, 128), epochs=3)
+    found = replace(found, recipe=replace(found.recipe, rung="finetune", training=training))
+    order = ordering.ordered(found, Options(folds=(1,), debug=True))
+    again = orders.parse(order.text())
+    assert again == order and again.competition.fingerprint() == found.fingerprint()
+
+
+def test_a_competition_file_outside_the_repository_travels_whole(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        'COMPETITION = Competition(name="mine", slug="their-slug", metric="accuracy", recipe=Recipe(seed=7))\n'
+    )
+    order = ordering.ordered(competitions.find(str(file)), Options())
+    assert orders.parse(order.text()).competition.slug == "their-slug"
+    assert json.loads(order.text())["competition"]["recipe"]["seed"] == 7
+
+
+def test_the_folds_that_are_used_here_are_used_there(home):
+    file = home / "data" / "competitions" / "pets" / "folds-3-seed0.csv"
+    file.parent.mkdir(parents=True)
+    file.write_text("id,fold\na,0\n")
+    assert ordering.ordered(PETS, Options()).split == (file.name, "id,fold\na,0\n")
+
+
+@pytest.mark.parametrize("option", [{"force": True}, {"resplit": True}])
+def test_what_has_no_meaning_there_is_refused(option):
+    with pytest.raises(StarshiftError, match="no meaning on Kaggle"):
+        ordering.ordered(PETS, Options(**option))

@@ -1,0 +1,102 @@
+"""Only a whole parcel is a result."""
+
+import hashlib
+import json
+import zipfile
+
+import pytest
+
+from pipeline.errors import StarshiftError
+from pipeline.remote import parcel
+
+
+@pytest.fixture
+def packed(home, tmp_path):
+    run = home / "data" / "runs" / "pets" / "one"
+    run.mkdir(parents=True)
+    (run / "metrics.json").write_text("{}")
+    (run / "model.keras").write_bytes(bytes(5000))
+    (run / ".metrics.json.7.partial").write_text("half")
+    store = home / "data" / "cache" / "features"
+    for key, pooling in (("pooled", "avg"), ("maps", "none")):
+        (store / key).mkdir(parents=True)
+        (store / key / "spec.json").write_text(json.dumps({"pooling": pooling}))
+        (store / key / "a.npy").write_bytes(b"rows")
+        (store / key / "a.json").write_text("{}")
+        (store / key / "stray.npy").write_bytes(b"no sidecar")
+    path = tmp_path / "working" / parcel.NAME
+    parcel.pack(path, home, parcel.contents(home, "pets"), {"state": "complete", "order": "abc"})
+    return path
+
+
+def test_a_parcel_holds_the_run_and_the_pooled_features_and_reads_back(packed, tmp_path):
+    found = parcel.opened(packed)
+    assert found.words["order"] == "abc"
+    features = {f"data/cache/features/pooled/{name}" for name in ("spec.json", "a.json", "a.npy")}
+    assert set(found.files) == {f"data/runs/pets/one/{n}" for n in ("metrics.json", "model.keras")} | features
+    found.extract({"data/runs/pets/one/model.keras": tmp_path / "out" / "m"})
+    assert (tmp_path / "out" / "m").read_bytes() == bytes(5000)
+
+
+def test_an_error_page_is_no_result(tmp_path):
+    page = tmp_path / parcel.NAME
+    page.write_text("<html>500 Internal Server Error</html>")
+    with pytest.raises(StarshiftError, match=r"no whole result(.|\n)*<html>500"):
+        parcel.opened(page)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
+def test_a_truncated_parcel_is_no_result(packed, keep):
+    data = packed.read_bytes()
+    packed.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(StarshiftError, match="no whole result"):
+        parcel.opened(packed)
+
+
+def test_one_changed_byte_is_noticed(packed):
+    data = bytearray(packed.read_bytes())
+    data[data.index(bytes(100)) + 50] ^= 1
+    packed.write_bytes(data)
+    with pytest.raises(StarshiftError, match="no whole result"):
+        parcel.opened(packed)
+
+
+def rewritten(path, change):
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def other_content(members):
+    members["data/runs/pets/one/metrics.json"] = b'{"score": 1}'
+
+
+def one_more(members):
+    members["data/extra"] = b"x"
+
+
+def one_outside(members):
+    manifest = json.loads(members["manifest.json"])
+    manifest["files"]["../evil"] = hashlib.sha256(b"x").hexdigest()
+    members |= {"manifest.json": json.dumps(manifest).encode(), "../evil": b"x"}
+
+
+@pytest.mark.parametrize("change", [other_content, one_more, one_outside])
+def test_a_parcel_that_is_not_as_its_manifest_says_is_refused(packed, change):
+    rewritten(packed, change)
+    with pytest.raises(StarshiftError, match="no whole result"):
+        parcel.opened(packed)
+
+
+def test_progress_differs_where_a_result_does_and_not_for_what_was_said(packed, home):
+    before = parcel.opened(packed).words["progress"]
+    run = home / "data" / "runs" / "pets"
+    (run / "session.log").write_text("words")
+    parcel.pack(packed, home, parcel.contents(home, "pets"), {"state": "complete", "order": "abc"})
+    assert parcel.opened(packed).words["progress"] == before
+    (run / "one" / "checkpoint.npz").write_bytes(b"epoch 2")
+    parcel.pack(packed, home, parcel.contents(home, "pets"), {"state": "complete", "order": "abc"})
+    assert parcel.opened(packed).words["progress"] != before
