@@ -13,6 +13,7 @@ from pipeline.regime import Training
 RUNGS = ("scratch", "augmented", "features", "frozen", "finetune")
 HEADS = ("linear", "dense")
 METRICS = ("log_loss", "binary_log_loss", "auc", "micro_f1", "accuracy")
+GROUPINGS = ("duplicates", "estimated")
 LAYOUTS = ("one column per class", "class name", "probability")
 SYMMETRIES = ("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical")
 VIEW = re.compile(rf"{'|'.join(SYMMETRIES)}|augment-[1-9][0-9]*")
@@ -100,8 +101,12 @@ class Recipe:
         bases: the pretrained networks, each `name[@cut][+pooling][=weights]` (see pipeline/models/bases.py).
         size: side of the square pictures in pixels; None takes each base's own.
         head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS) or `dense` (256, ReLU, dropout 0.5).
+        strength: of the linear head's L2; None chooses it on the folds. Stronger than chosen, probabilities are too
+            cautious but often in a better order: something for an ensemble to sharpen.
         folds: number of stratified folds; 1 holds out once.
         holdout: the held-out share where `folds` is 1.
+        grouping: what folds keep together: `duplicates` (equal pixels) or `estimated` (one scene, as `invoke audit`
+            found it).
         views: the views that are predicted and averaged.
         train_views: the views that the head is trained on.
         augmented_views: number of cached augmented views that the head is trained on beside those.
@@ -114,8 +119,10 @@ class Recipe:
     bases: tuple[str, ...] = ("mobilenet_v2",)
     size: int | None = None
     head: str = "linear"
+    strength: float | None = None
     folds: int = 5
     holdout: float = 0.2
+    grouping: str = "duplicates"
     views: tuple[str, ...] = ("plain", "flip")
     train_views: tuple[str, ...] = ("plain",)
     augmented_views: int = 0
@@ -139,8 +146,15 @@ class Recipe:
             expected="None or 32 to 2048 pixels",
             received=self.size,
         )
+        require(
+            self.strength is None or self.strength > 0,
+            "Unusable strength.",
+            expected="None, or a number above 0 such as 3e-5",
+            received=self.strength,
+        )
         require(1 <= self.folds <= 50, "Unusable number of folds.", expected="1 to 50", received=self.folds)
         require(0 < self.holdout < 1, "Unusable hold-out share.", expected="between 0 and 1", received=self.holdout)
+        require(self.grouping in GROUPINGS, "Unknown grouping.", expected=" | ".join(GROUPINGS), received=self.grouping)
         for views in (self.views, self.train_views):
             require(
                 views and len(set(views)) == len(views),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.config import Competition
-from pipeline.dataset import debug, pixels, splits
+from pipeline.dataset import debug, grouping, pixels, splits
 from pipeline.dataset.labels import Pictures, picture_table
 from pipeline.dataset.sample import Sample, read_sample
 from pipeline.files import write_json
@@ -127,15 +127,19 @@ def _decoded(
         log.warning("  warning: %s cannot be read%s: %s", name, "" if name[1] == "r" else " and gets the prior", reason)
     train = pictures.train[~pictures.train["sha256"].isin(bad)].reset_index(drop=True)
     with stage("folds") as said:
-        train["group"] = splits.groups(train, raw, store)
+        folder = paths.competition_folder(competition.name)
+        estimated = competition.recipe.grouping == "estimated"
+        if estimated:
+            train["group"] = grouping.estimated(train, folder, competition.name)
+        else:
+            train["group"] = splits.groups(train, raw, store)
         if options.debug:
             train["fold"] = splits.assign(train, competition.recipe)
         else:
-            folder = paths.competition_folder(competition.name)
             train["fold"] = splits.load_or_make(train, competition.recipe, folder, again=options.resplit)
-        said.append(
-            f"{competition.recipe.folds} folds, {len(train) - train['group'].nunique()} exact duplicates kept together"
-        )
+        together = len(train) - train["group"].nunique()
+        kind = "pictures of scenes already seen" if estimated else "exact duplicates"
+        said.append(f"{competition.recipe.folds} folds, {together} {kind} kept together")
     numbers = {name: number for number, name in enumerate(pictures.classes)}
     return Data(
         raw=raw,

@@ -51,13 +51,20 @@ def assign(train: pd.DataFrame, recipe: Recipe) -> np.ndarray:
 
     Args:
         train: picture table with columns label and group.
-        recipe: folds, holdout, split_seed.
+        recipe: folds, holdout, grouping, split_seed. Estimated groups may be large: then folds are made to have equally
+            many pictures, and not equally many groups.
 
     Returns:
         int array (pictures,): 0 to folds - 1. With a hold-out, 0 is held out and -1 is always trained on.
     """
-    from sklearn.model_selection import StratifiedKFold, train_test_split
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
+    if recipe.folds > 1 and recipe.grouping == "estimated":
+        balanced = StratifiedGroupKFold(recipe.folds, shuffle=True, random_state=recipe.split_seed)
+        found = np.full(len(train), ALWAYS_TRAINED)
+        for fold, (_, held) in enumerate(balanced.split(np.zeros(len(train)), train["label"], train["group"])):
+            found[held] = fold
+        return found
     first = train.drop_duplicates("group")
     fold_of_group = np.full(len(first), ALWAYS_TRAINED)
     if recipe.folds == 1:
@@ -76,7 +83,8 @@ def assign(train: pd.DataFrame, recipe: Recipe) -> np.ndarray:
 def file_name(recipe: Recipe) -> str:
     """The name of the file that holds these folds."""
     kind = f"folds-{recipe.folds}" if recipe.folds > 1 else f"holdout-{recipe.holdout:g}"
-    return f"{kind}-seed{recipe.split_seed}.csv"
+    together = "" if recipe.grouping == "duplicates" else f"-{recipe.grouping}"
+    return f"{kind}-seed{recipe.split_seed}{together}.csv"
 
 
 def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bool = False) -> np.ndarray:
@@ -108,7 +116,7 @@ def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bo
         reason = (
             f"{len(absent)} pictures are not in it, such as {absent.iloc[0]}"
             if len(absent)
-            else "equal pictures lie apart"
+            else "pictures of one group lie apart"
         )
         raise StarshiftError(
             "The folds do not fit the pictures any more.",

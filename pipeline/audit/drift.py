@@ -1,0 +1,53 @@
+"""Whether the test pictures come from where the training pictures come from: can a classifier tell them apart?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline.audit.telling import Told, by_features, by_fields
+
+LEAST = 20
+"""Pictures of each part; of fewer nothing can be said."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How well training and test pictures are told apart.
+
+    Args:
+        features: by what the base sees.
+        fields: by the files.
+    """
+
+    features: Told
+    fields: Told
+
+    def extremes(self, part: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the training and of the test pictures that are most unlike the other part, by their features.
+
+        Args:
+            part: (pictures,) int; 1 is test.
+            most: how many of each.
+        """
+        order = np.argsort(self.features.scores[:, 1], kind="stable")
+        train, test = order[part[order] == 0], order[::-1][part[order[::-1]] == 1]
+        return train[:most], test[:most]
+
+
+def drift(features: np.ndarray, table: pd.DataFrame, part: np.ndarray, groups: np.ndarray, seed: int) -> Drift | None:
+    """Tells training from test pictures.
+
+    Args:
+        features: (pictures, width) float32.
+        table: fields of the same pictures, from metadata.fields.
+        part: (pictures,) int; 1 is test.
+        groups: (pictures,); pictures of a group are never on both sides.
+        seed: of the folds and the forest.
+
+    Returns:
+        None where a part has too few pictures.
+    """
+    if min(np.bincount(part, minlength=2)) < LEAST:
+        return None
+    return Drift(by_features(features, part, groups, seed), by_fields(table, part, groups, seed))

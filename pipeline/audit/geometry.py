@@ -1,0 +1,79 @@
+"""Whether two pictures show the same scene: keypoints that match, and lie alike up to a turn, a shift and a zoom."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+
+from pipeline.audit.keypoints import Keypoints
+
+RATIO = 0.8
+"""A match is this much nearer than the next best (Lowe 2004, section 7.1)."""
+REACH = 2.5
+"""Pixels, of keypoints.SIDE, that a match may miss its place by."""
+ROUNDS = 300
+LEAST = 5
+ZOOM = 4.0
+NONE = np.empty((0, 2), int)
+
+
+def agreeing(keypoints: Keypoints, pairs: np.ndarray) -> list[np.ndarray]:
+    """The matches of each pair that agree on one turn, shift and zoom (RANSAC: Fischler and Bolles 1981, CACM 24).
+
+    Args:
+        keypoints: of all pictures.
+        pairs: (n, 2) int, sorted by the first picture.
+
+    Returns:
+        For each pair (k, 2) int: the places of a keypoint of the first and of one of the second; empty where fewer
+        than LEAST match.
+    """
+    from threadpoolctl import threadpool_limits
+
+    cuts = np.flatnonzero(np.diff(pairs[:, 0])) + 1 if len(pairs) else np.empty(0, int)
+    runs = [run for run in np.split(pairs, cuts) if len(run)]
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda run: _with_one(keypoints, int(run[0, 0]), run[:, 1]), runs)
+        return [one for several in found for one in several]
+
+
+def _with_one(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
+    """The agreeing matches of one picture with each of some others."""
+    own, found = _rows(keypoints, first), []
+    for other in others:
+        places = _matches(own, _rows(keypoints, other))
+        if len(places) >= LEAST:
+            inside = _consensus(keypoints.points[first][places[:, 0]], keypoints.points[other][places[:, 1]])
+            places = places[inside]
+        found.append(places if len(places) >= LEAST else NONE)
+    return found
+
+
+def _rows(keypoints: Keypoints, picture: int) -> np.ndarray:
+    """The descriptors of a picture, (keypoints, width) float32, unit rows."""
+    return keypoints.descriptors[picture, : keypoints.counts[picture]].astype(np.float32)
+
+
+def _matches(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Places (k, 2) of descriptors that are nearest to each other, and clearly nearer than the next."""
+    if min(len(own), len(other)) < LEAST:
+        return NONE
+    every = np.arange(len(own))
+    products = own @ other.T
+    best, back = products.argmax(axis=1), products.argmax(axis=0)
+    nearest = products[every, best]
+    products[every, best] = -1
+    clear = 1 - nearest < RATIO**2 * (1 - products.max(axis=1))
+    here = np.flatnonzero(clear & (back[best] == every))
+    return np.stack([here, best[here]], axis=1)
+
+
+def _consensus(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Which of the matched points (n, 2) agree on one similarity transform of a sensible zoom, (n,) bool."""
+    matrix, inside = cv2.estimateAffinePartial2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=REACH, maxIters=ROUNDS
+    )
+    if matrix is None or not 1 / ZOOM < np.hypot(matrix[0, 0], matrix[1, 0]) < ZOOM:
+        return np.zeros(len(here), bool)
+    return inside.ravel().astype(bool)

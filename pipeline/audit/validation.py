@@ -1,0 +1,88 @@
+"""What random folds flatter: the same head, cross-validated with pictures of one scene apart and together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import Recipe
+from pipeline.dataset import splits
+from pipeline.predict import metrics
+from pipeline.predict.intervals import Interval, over_seeds
+from pipeline.training import features as head
+
+REPEATS = 3
+FOLDS = 5
+"""Where the recipe only holds out once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossed:
+    """Cross-validation over several random choices of folds.
+
+    Args:
+        scores: the metric, the mean over folds, one a choice of folds.
+        right: how often each picture was right, (pictures,) from 0 to 1.
+        oof: out-of-fold probabilities (pictures, classes), the mean over choices.
+    """
+
+    scores: tuple[float, ...]
+    right: np.ndarray
+    oof: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """The mean."""
+        return float(np.mean(self.scores))
+
+    @property
+    def spread(self) -> float:
+        """The sample deviation over choices of folds."""
+        return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else 0.0
+
+
+def crossed(
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str],
+    recipe: Recipe,
+    metric: str,
+    positive: int | None = None,
+) -> Crossed:
+    """Cross-validates a linear head on features, REPEATS times with other folds.
+
+    Args:
+        features: (pictures, width) float32.
+        labels: (pictures,) int.
+        groups: one a picture; a group is never on both sides.
+        recipe: folds, grouping and split_seed.
+        metric: see metrics.score.
+        positive: see metrics.score.
+    """
+    plain = replace(recipe, folds=recipe.folds if recipe.folds > 1 else FOLDS, head="linear", views=("plain",))
+    plain = replace(plain, train_views=("plain",), augmented_views=0)
+    table = pd.DataFrame({"label": labels, "group": list(groups)})
+    classes, folds = int(labels.max()) + 1, range(plain.folds)
+    scores, right, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
+    for repeat in range(REPEATS):
+        fold_of = splits.assign(table, replace(plain, split_seed=recipe.split_seed + repeat))
+        trained = head.train(
+            plain,
+            train_features={"plain": features},
+            test_features={"plain": features[:0]},
+            labels=labels,
+            fold_of=fold_of,
+            folds=folds,
+            classes=classes,
+        )
+        each = [metrics.score(metric, labels[fold_of == f], trained.oof[fold_of == f], positive) for f in folds]
+        scores.append(float(np.mean(each)))
+        right += (trained.oof.argmax(axis=1) == labels) / REPEATS
+        oof += trained.oof / REPEATS
+    return Crossed(scores=tuple(scores), right=right, oof=oof)
+
+
+def flattery(apart: Crossed, together: Crossed) -> Interval:
+    """What keeping groups together changes in the metric: the mean over choices of folds, with its 95 % interval."""
+    return over_seeds([after - before for before, after in zip(apart.scores, together.scores, strict=True)])
