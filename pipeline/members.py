@@ -51,11 +51,12 @@ class Member:
 
     @property
     def name(self) -> str:
-        """What tells it from others in a table: when it started, its rung, bases, head and seed."""
+        """What tells it from others in a table: when it started, bases, size, rung, head, and what else was chosen."""
         rung, head = self.recipe.get("rung", "?"), self.recipe.get("head", "")
         way = f"{rung} {head}" if rung in ("features", "pseudo") else rung
         told = [f"{key} {self.recipe[key]:g}" for key in ("strength", "seed") if self.recipe.get(key)]
-        return " ".join([listing.start(self.folder), "+".join(self.bases), way, *told])
+        size = [f"{self.recipe['size']} px"] if self.recipe.get("size") else []
+        return " ".join([listing.start(self.folder), "+".join(self.bases), *size, way, *told])
 
     @cached_property
     def split(self) -> tuple[Any, ...]:

@@ -198,7 +198,7 @@ def test_a_table_of_steps_says_what_was_kept_and_the_chart_is_drawn():
     interval = steps.Interval(0.1, 0.05, 0.15)
     start = Step(kind="step", name="best single base", folds=[0.5, 0.6, 0.7], kept=True)
     better = Step(kind="step", name="ensemble", folds=[0.4, 0.5, 0.6], against=start.name, gain=interval).taken(True)
-    noise = replace(better, name="clipping", gain=steps.Interval(0.0, -0.1, 0.1)).taken(False)
+    noise = replace(better, name="clipping", gain=steps.Interval(0.001, -0.1, 0.1)).taken(False)
     lines = steps.table([start, better, noise], "log_loss")
     assert "better, kept" in lines[2] and "within noise, dropped" in lines[3] and "+0.10000 ± 0.05000" in lines[2]
     assert "-16.7%" in steps.total([start, better, noise], "log_loss")

@@ -12,6 +12,9 @@ from pipeline.predict.metrics import higher_is_better
 from pipeline.report.canvas import BLUE, GREEN, GREY, INK, figure, plain, png
 from pipeline.report.table import lines
 
+VISIBLE = 5e-6
+"""Smaller gains are zero in a table with five digits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -53,7 +56,7 @@ class Step:
     @property
     def helps(self) -> bool:
         """Whether it is better than what it is compared with, beyond noise."""
-        return self.gain is not None and self.gain.low > 0
+        return self.gain is not None and self.gain.low > 0 and self.gain.estimate >= VISIBLE
 
     def taken(self, kept: bool, told: str = "") -> "Step":
         """The same, with what became of it."""
@@ -65,6 +68,7 @@ class Step:
         if self.gain is None:
             return "the start" if self.kept else ""
         verdict = "better" if self.helps else "worse" if self.gain.high < 0 else "within noise"
+        verdict = "no change" if abs(self.gain.estimate) < VISIBLE else verdict
         return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
 
     def record(self) -> dict[str, Any]:
