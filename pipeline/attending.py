@@ -41,7 +41,7 @@ def send(competition: Competition, options: Options, request: Request) -> Path |
         for line in [budget.told(left), *plan.told(competition, request.accelerator, hours)]:
             log.info("%s", line)
         attached = sources(competition, request)
-        one = push(api, begun(api, packed, request), attached, internet=request.internet)
+        one = push(api, begun(api, packed, request), attached, internet=request.internet, hours=hours)
     return attend(api, one) if request.wait else None
 
 
@@ -132,7 +132,8 @@ def going_on(api: Any, one: Pushed) -> Pushed:
         kernels=[one.ref],
     )
     log.info("going on  in session %d, with the output of %s", one.session + 1, one.ref)
-    return push(api, one, attached, internet=words["enable_internet"])
+    hours = budget.session_hours(one.accelerator, budget.quota(api))
+    return push(api, one, attached, internet=words["enable_internet"], hours=hours)
 
 
 def pick_up(competition: Competition, *, wait: bool = True) -> Path | None:

@@ -113,13 +113,19 @@ def begun(api: Any, packed: Bundle, request: Request) -> Pushed:
     return one
 
 
-def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool) -> Pushed:
+def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool, hours: float) -> Pushed:
     """Pushes the session of a run after this one.
 
+    Args:
+        api: from `authenticated`.
+        before: the session before; for the first one, from `begun`.
+        attached: to the kernel.
+        internet: whether the session reaches it.
+        hours: that the run may take in it.
+
     Raises:
-        StarshiftError: the quota is used up, or Kaggle refuses.
+        StarshiftError: Kaggle refuses.
     """
-    hours = budget.session_hours(before.accelerator, budget.quota(api))
     title, slug = pushed.names(before.competition, before.fingerprint)
     one = replace(
         before,
