@@ -5,6 +5,7 @@ follow from both, and what these change.
 """
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipeline.audit.keypoints import Keypoints, describe, joined
 from pipeline.audit.subject import Subject
 from pipeline.audit.suspects import suspects
 from pipeline.audit.validation import Crossed, crossed
-from pipeline.config import Competition
+from pipeline.config import Competition, Recipe
 from pipeline.dataset import grouping, pixels
 from pipeline.features.extract import Extractor
 from pipeline.files import write_json, write_text
@@ -130,14 +131,14 @@ def checked(
 
 def looked_at(extractor: Extractor, subject: Subject) -> tuple[np.ndarray, Keypoints]:
     """The hashes and the keypoints of all pictures."""
-    hashed, found = [], []
-    with stage("look") as said:
+    with stage("look") as said, ThreadPoolExecutor(1) as aside:
+        hashed, found = [], []
         for _, seen in pixels.chunks(extractor.store, subject.digests, subject.files, "plain"):
-            hashed.append(duplicates.hashes(seen))
+            hashed.append(aside.submit(duplicates.hashes, seen))
             found.append(describe(seen))
         keypoints = joined(found)
         said.append(f"{keypoints.counts.sum():,} keypoints in {len(subject):,} pictures")
-    return np.concatenate(hashed), keypoints
+        return np.concatenate([one.result() for one in hashed]), keypoints
 
 
 def _told(finding: words.Finding, line: list[str]) -> words.Finding:
@@ -149,12 +150,18 @@ def _told(finding: words.Finding, line: list[str]) -> words.Finding:
 def _crossed_both(
     competition: Competition, data: Data, subject: Subject, groups: np.ndarray
 ) -> tuple[Crossed, Crossed]:
-    """Cross-validation with equal pixels together, and with the groups together."""
+    """Cross-validation with equal pixels together, and with the groups together; each on a core of its own."""
+    from threadpoolctl import threadpool_limits
+
     recipe, values = competition.recipe, subject.features[: subject.training]
-    positive = positive_class(competition, data)
-    apart = list(data.pictures.train["group"])
-    whole = replace(recipe, grouping="estimated")
-    return (
-        crossed(values, subject.labels, apart, recipe, competition.metric, positive),
-        crossed(values, subject.labels, [str(row) for row in groups], whole, competition.metric, positive),
+    both = (
+        (list(data.pictures.train["group"]), recipe),
+        ([str(row) for row in groups], replace(recipe, grouping="estimated")),
     )
+
+    def scored(one: tuple[list[str], Recipe]) -> Crossed:
+        return crossed(values, subject.labels, *one, competition.metric, positive_class(competition, data))
+
+    with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
+        apart, together = pool.map(scored, both)
+    return apart, together

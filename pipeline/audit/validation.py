@@ -50,7 +50,7 @@ def crossed(
     metric: str,
     positive: int | None = None,
 ) -> Crossed:
-    """Cross-validates a linear head on features, REPEATS times with other folds.
+    """Cross-validates a linear head on features, REPEATS times with other folds; the first time chooses its strength.
 
     Args:
         features: (pictures, width) float32.
@@ -66,7 +66,8 @@ def crossed(
     classes, folds = int(labels.max()) + 1, range(plain.folds)
     scores, right, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
     for repeat in range(REPEATS):
-        fold_of = splits.assign(table, replace(plain, split_seed=recipe.split_seed + repeat))
+        plain = replace(plain, split_seed=recipe.split_seed + repeat)
+        fold_of = splits.assign(table, plain)
         trained = head.train(
             plain,
             train_features={"plain": features},
@@ -76,6 +77,7 @@ def crossed(
             folds=folds,
             classes=classes,
         )
+        plain = replace(plain, strength=next(one["strength"] for one in trained.history if one["chosen"]))
         each = [metrics.score(metric, labels[fold_of == f], trained.oof[fold_of == f], positive) for f in folds]
         scores.append(float(np.mean(each)))
         right += (trained.oof.argmax(axis=1) == labels) / REPEATS

@@ -125,9 +125,11 @@ def _groups(found: Found, shown: _Shown) -> list[Shown]:
 
 
 def _links(found: Found, shown: _Shown) -> list[Shown]:
-    """The weakest links."""
-    weakest = list(zip(found.links.pairs.tolist(), found.links.strength.tolist(), strict=True))[::-1][:LINKS]
-    return [shown.pair(a, b, f"{strength} keypoints agree") for (a, b), strength in weakest]
+    """The weakest links, drawn where more are as weak."""
+    order = np.random.default_rng(0).permutation(len(found.links.pairs))
+    weakest = order[np.argsort(found.links.strength[order], kind="stable")][:LINKS].tolist()
+    told = [(*found.links.pairs[place].tolist(), found.links.strength[place]) for place in weakest]
+    return [shown.pair(first, second, f"{strength} keypoints agree") for first, second, strength in told]
 
 
 def _across(found: Found, shown: _Shown) -> list[Shown]:

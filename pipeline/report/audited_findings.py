@@ -55,10 +55,10 @@ def unreadable(reasons: Mapping[str, str], pictures: int) -> Finding:
 def duplicates(pairs: Sequence[Pair], subject: Subject) -> Finding:
     """Equal pictures."""
     if not pairs:
-        return Finding("duplicates", FINE, "no picture is there twice")
+        return Finding("duplicates", FINE, "no picture is there twice, nor nearly")
     count = counted(pairs, subject)
     order = ("exact", "across folds", "train and test", "two labels")
-    said = f"{len(pairs)} pairs of equal pictures: " + ", ".join(f"{count[kind]} {kind}" for kind in order)
+    said = f"{len(pairs)} pairs of equal or nearly equal pictures: " + ", ".join(f"{count[kind]} {kind}" for kind in order)
     if count["two labels"]:
         return Finding("duplicates", ACT, said, "put the labels of the pairs on the page right, or drop both")
     if count["across folds"]:
@@ -98,7 +98,7 @@ def validation(apart: Crossed, together: Crossed, metric: str, higher: bool, gro
     joined = groups.joined
     if joined.any():
         both = apart.right[joined].mean(), together.right[joined].mean()
-        said += f"; of pictures with company {both[0]:.1%} and {both[1]:.1%} right"
+        said += f"; of the pictures in groups {both[0]:.1%} and {both[1]:.1%} right"
     worse = (change.high < 0) if higher else (change.low > 0)
     if worse:
         return Finding("folds", ACT, said, "random folds flatter; compare recipes with --grouped")
@@ -109,10 +109,11 @@ def metadata(told: Told) -> Finding:
     """Classes told from files alone."""
     said = f"classes from the files alone: {_area(told.area)}"
     if not told.tells:
-        return Finding("metadata", FINE, said)
+        return Finding("files", FINE, said)
     said += f", most by {_best(told)}"
-    advice = "a leak: see which fields on the page, and whether the test pictures have it"
-    return Finding("metadata", ACT if told.area.estimate >= STRONG else LOOK, said, advice)
+    if told.area.estimate < STRONG:
+        return Finding("files", LOOK, said, "weak: what a picture shows also decides how far its file shrinks")
+    return Finding("files", ACT, said, "a leak: see which fields on the page, and whether the test pictures have it")
 
 
 def suspected(found: Suspects, pictures: int) -> Finding:
