@@ -58,7 +58,8 @@ def duplicates(pairs: Sequence[Pair], subject: Subject) -> Finding:
         return Finding("duplicates", FINE, "no picture is there twice, nor nearly")
     count = counted(pairs, subject)
     order = ("exact", "across folds", "train and test", "two labels")
-    said = f"{len(pairs)} pairs of equal or nearly equal pictures: " + ", ".join(f"{count[kind]} {kind}" for kind in order)
+    kinds = ", ".join(f"{count[kind]} {kind}" for kind in order)
+    said = f"{len(pairs)} pairs of equal or nearly equal pictures: {kinds}"
     if count["two labels"]:
         return Finding("duplicates", ACT, said, "put the labels of the pairs on the page right, or drop both")
     if count["across folds"]:
