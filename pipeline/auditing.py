@@ -19,8 +19,8 @@ from pipeline.audit.groups import grouped
 from pipeline.audit.keypoints import Keypoints, describe, joined
 from pipeline.audit.subject import Subject
 from pipeline.audit.suspects import suspects
-from pipeline.audit.validation import Crossed, crossed
-from pipeline.config import Competition, Recipe
+from pipeline.audit.validation import Crossed, crossed, torn
+from pipeline.config import Competition
 from pipeline.dataset import grouping, pixels
 from pipeline.features.extract import Extractor
 from pipeline.files import write_json, write_text
@@ -52,7 +52,7 @@ def audit(competition: Competition, options: Options) -> list[Path]:
     names = [str(data.pictures.train["id"].iloc[row]) for row in found.groups.first]
     written = [grouping.keep(folder, subject.digests[: subject.training], names, {"base": str(base)})]
     title = f"{competition.name}: an audit of {len(subject):,} pictures with {base}"
-    html = audited.page(found, findings, title, lambda some: pixels.read(extractor.store, some, data.files))
+    html = audited.page(found, findings, title)
     write_text(report / "audit.html", html)
     write_json(report / "audit.json", audited_record.record(found, findings, title))
     written += [report / "audit.json", report / "audit.html"]
@@ -80,6 +80,7 @@ def subject_of(data: Data, extractor: Extractor) -> Subject:
         classes=data.pictures.classes,
         features=values,
         in_view=extractor.features,
+        shown=lambda some: pixels.read(extractor.store, some, data.files),
     )
 
 
@@ -87,10 +88,12 @@ def checked(
     competition: Competition, data: Data, extractor: Extractor, subject: Subject
 ) -> tuple[Found, list[words.Finding]]:
     """Every check: what it found, and in words, which are printed as they come."""
-    recipe, said = competition.recipe, [words.unreadable(data.unreadable, len(subject))]
+    recipe, said = competition.recipe, list[words.Finding]()
+    with stage("readable") as line:
+        said.append(_told(words.unreadable(data.unreadable, len(subject)), line))
     random = np.random.default_rng(recipe.seed)
     hashed, keypoints = looked_at(extractor, subject)
-    with stage("twice") as line:
+    with stage("copies") as line:
         pairs = duplicates.confirmed(duplicates.candidates(hashed), subject)
         said.append(_told(words.duplicates(pairs, subject), line))
     same = [(pair.first, pair.second) for pair in pairs]
@@ -150,17 +153,17 @@ def _told(finding: words.Finding, line: list[str]) -> words.Finding:
 def _crossed_both(
     competition: Competition, data: Data, subject: Subject, groups: np.ndarray
 ) -> tuple[Crossed, Crossed]:
-    """Cross-validation with equal pixels together, and with the groups together; each on a core of its own."""
+    """Cross-validation with only equal pixels together, and with the groups; each on a core of its own."""
     from threadpoolctl import threadpool_limits
 
-    recipe, values = competition.recipe, subject.features[: subject.training]
-    both = (
-        (list(data.pictures.train["group"]), recipe),
-        ([str(row) for row in groups], replace(recipe, grouping="estimated")),
-    )
+    recipe, values = replace(competition.recipe, grouping="estimated"), subject.features[: subject.training]
+    place = {name: row for row, name in reversed(list(enumerate(data.pictures.train["id"])))}
+    equal = data.pictures.train["group"].map(place).to_numpy()
+    random = np.random.default_rng(recipe.seed)
+    both = torn(groups, subject.labels, equal, random), groups
 
-    def scored(one: tuple[list[str], Recipe]) -> Crossed:
-        return crossed(values, subject.labels, *one, competition.metric, positive_class(competition, data))
+    def scored(one: np.ndarray) -> Crossed:
+        return crossed(values, subject.labels, one, recipe, competition.metric, positive_class(competition, data))
 
     with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
         apart, together = pool.map(scored, both)

@@ -1,7 +1,8 @@
 """The same picture twice: found by a hash of its coarse structure in all eight symmetries, confirmed on features.
 
 The hash is imagehash's phash: the signs of the lowest frequencies of a 32 x 32 picture, which a resize and a mild
-recompression leave as they are. Pictures that are dull in the same way share it too, so features have the last word.
+recompression leave as they are. Pictures that are dull in the same way share it too, so features have the last word;
+where hashes agree to the bit or two but features do not, as of a blurred copy of gravel, keypoints have it.
 """
 
 from collections import defaultdict
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.audit.geometry import agreeing
+from pipeline.audit.keypoints import describe
 from pipeline.audit.subject import Subject
 from pipeline.dataset.augment import SYMMETRIES
 
@@ -19,6 +22,8 @@ MOST_BITS = 12
 RATIO = 0.8
 """Of the distance 1 - cosine to the best other picture. By eye, on dog-breed and plant-seedlings, every pair below it
 is one photograph or two of a burst; the first that is neither has 0.86."""
+FEW_BITS, AGREE = 4, 12
+"""So near in their hashes, so many agreeing keypoints make a pair, too."""
 SIDE = 32
 BLOCK = 256
 
@@ -85,7 +90,7 @@ def candidates(hashed: np.ndarray, most: int = MOST_BITS) -> np.ndarray:
 
 
 def confirmed(near: np.ndarray, subject: Subject) -> list[Pair]:
-    """Those candidates whose pixels agree, and those whose features stand out: much nearer than any other picture.
+    """Those candidates whose pixels agree, or whose features stand out: much nearer than any other picture.
 
     Args:
         near: from `candidates`, rows of the subject.
@@ -103,7 +108,8 @@ def confirmed(near: np.ndarray, subject: Subject) -> list[Pair]:
         cosines = np.sum(directions[some[:, 0]] * subject.directions(view, some[:, 1]), axis=1)
         for (first, second, _, bits), cosine in zip(some.tolist(), cosines.tolist(), strict=True):
             exact = subject.contents[first] == subject.contents[second]
-            if exact or 1 - cosine < RATIO * (1 - max(others[first], others[second])):
+            clear = 1 - cosine < RATIO * (1 - max(others[first], others[second]))
+            if exact or clear or (bits <= FEW_BITS and _agreeing(subject, first, second, view) >= AGREE):
                 pair = Pair(first=first, second=second, view=view, bits=bits, similarity=cosine, exact=exact)
                 found.append(pair)
     return sorted(found, key=lambda pair: (not pair.exact, -pair.similarity, pair.first, pair.second))
@@ -123,3 +129,10 @@ def _best_other(near: np.ndarray, directions: np.ndarray) -> dict[int, float]:
             cosines[number, [row, *paired[row]]] = -1
         found |= dict(zip(rows, cosines.max(axis=1).tolist(), strict=True))
     return found
+
+
+def _agreeing(subject: Subject, first: int, second: int, view: str) -> int:
+    """How many keypoints of a picture agree with those of another in a view."""
+    shown = subject.pixels([first, second])
+    shown[1] = SYMMETRIES[view](shown[1:])[0]
+    return len(agreeing(describe(shown), np.array([[0, 1]]))[0])

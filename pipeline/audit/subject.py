@@ -21,6 +21,7 @@ class Subject:
         classes: their names.
         features: what the base sees in the plain view, (pictures, width) float32.
         in_view: gives the features of some digests in a view.
+        shown: gives the pixels (n, size, size, 3) uint8 of some digests.
     """
 
     names: Sequence[str]
@@ -32,6 +33,7 @@ class Subject:
     classes: Sequence[str]
     features: np.ndarray
     in_view: Callable[[list[str], str], np.ndarray]
+    shown: Callable[[list[str]], np.ndarray]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -58,6 +60,10 @@ class Subject:
         values = self.features[wanted] if plain else self.in_view([self.digests[row] for row in wanted], view)
         centred = values - self.features.mean(axis=0)
         return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+
+    def pixels(self, rows: Sequence[int]) -> np.ndarray:
+        """The pixels of these pictures, (rows, size, size, 3) uint8."""
+        return self.shown([self.digests[row] for row in rows])
 
     def label(self, row: int) -> str:
         """The class of a training picture; empty for a test picture."""

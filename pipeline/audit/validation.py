@@ -1,4 +1,8 @@
-"""What random folds flatter: the same head, cross-validated with pictures of one scene apart and together."""
+"""What random folds flatter: the same head, cross-validated with pictures of one scene apart and together.
+
+Apart means that the groups are as many and as large, but of pictures drawn from the same classes; with the same seed
+the folds then have the same sizes and classes, and nothing differs but which pictures keep each other company.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -42,10 +46,26 @@ class Crossed:
         return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else 0.0
 
 
+def torn(groups: np.ndarray, labels: np.ndarray, equal: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Groups of the same sizes and classes, of pictures drawn at random.
+
+    Args:
+        groups: one a picture, (pictures,) int.
+        labels: (pictures,) int.
+        equal: the row of the first picture with the same pixels, which stays in one group with it, (pictures,) int.
+        random: draws the pictures.
+    """
+    found = groups.copy()
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        found[rows] = groups[random.permutation(rows)]
+    return found[equal]
+
+
 def crossed(
     features: np.ndarray,
     labels: np.ndarray,
-    groups: Sequence[str],
+    groups: Sequence[str] | np.ndarray,
     recipe: Recipe,
     metric: str,
     positive: int | None = None,
@@ -62,7 +82,7 @@ def crossed(
     """
     plain = replace(recipe, folds=recipe.folds if recipe.folds > 1 else FOLDS, head="linear", views=("plain",))
     plain = replace(plain, train_views=("plain",), augmented_views=0)
-    table = pd.DataFrame({"label": labels, "group": list(groups)})
+    table = pd.DataFrame({"label": labels, "group": groups})
     classes, folds = int(labels.max()) + 1, range(plain.folds)
     scores, right, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
     for repeat in range(REPEATS):

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,13 @@ COLOURS = {"fine": GREEN, "look": BLUE, "act": ORANGE}
 Shown = dict[str, Any]
 
 
-def page(found: Found, findings: Sequence[Finding], title: str, pixels_of: Callable[[list[str]], np.ndarray]) -> str:
+def page(found: Found, findings: Sequence[Finding], title: str) -> str:
     """The page, as HTML that needs no other file.
 
     Args:
         found: by the audit.
         findings: in words, in the order of the checks.
         title: of the page.
-        pixels_of: gives the pixels (n, size, size, 3) uint8 of some digests.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -37,22 +36,21 @@ def page(found: Found, findings: Sequence[Finding], title: str, pixels_of: Calla
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.get_template("audited.html")
     colours = {"ink": INK, "grey": GREY, "rule": RULE, "pale": PALE, "blue": BLUE, **COLOURS}
-    shown = _Shown(found.subject, pixels_of)
+    shown = _Shown(found.subject)
     return template.render(title=title, findings=findings, colours=colours, sections=_sections(found, shown))
 
 
 class _Shown:
     """Pictures with what is written below them."""
 
-    def __init__(self, subject: Subject, pixels_of: Callable[[list[str]], np.ndarray]) -> None:
-        self.subject, self.pixels_of = subject, pixels_of
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
 
     def picture(self, row: int, *words: str) -> Shown:
         """A picture, its name and class, and more words."""
         subject = self.subject
         label = f"{subject.label(row)}, fold {subject.folds[row]}" if row < subject.training else "test"
-        pixels = self.pixels_of([subject.digests[row]])[0]
-        return {"source": inlined(pixels), "name": subject.names[row], "words": [label, *words]}
+        return {"source": inlined(subject.pixels([row])[0]), "name": subject.names[row], "words": [label, *words]}
 
     def pair(self, first: int, second: int, note: str, wrong: bool = False) -> Shown:
         """Two pictures side by side, and a note."""

@@ -46,26 +46,26 @@ def unreadable(reasons: Mapping[str, str], pictures: int) -> Finding:
     """Pictures that cannot be decoded."""
     said = f"{len(reasons)} of {pictures + len(reasons):,} pictures cannot be read"
     if not reasons:
-        return Finding("unreadable", FINE, said)
+        return Finding("readable", FINE, said)
     lost = sum(name.startswith("test/") for name in reasons)
     advice = "they are left out of training" + (f"; {lost} test pictures get the prior" if lost else "")
-    return Finding("unreadable", ACT if lost else LOOK, said, f"fetch the data again with --force; else {advice}")
+    return Finding("readable", ACT if lost else LOOK, said, f"fetch the data again with --force; else {advice}")
 
 
 def duplicates(pairs: Sequence[Pair], subject: Subject) -> Finding:
     """Equal pictures."""
     if not pairs:
-        return Finding("duplicates", FINE, "no picture is there twice, nor nearly")
+        return Finding("copies", FINE, "no picture is there twice, nor nearly")
     count = counted(pairs, subject)
     order = ("exact", "across folds", "train and test", "two labels")
     kinds = ", ".join(f"{count[kind]} {kind}" for kind in order)
     said = f"{len(pairs)} pairs of equal or nearly equal pictures: {kinds}"
     if count["two labels"]:
-        return Finding("duplicates", ACT, said, "put the labels of the pairs on the page right, or drop both")
+        return Finding("copies", ACT, said, "put the labels of the pairs on the page right, or drop both")
     if count["across folds"]:
-        return Finding("duplicates", ACT, said, "keep them together with --grouped")
+        return Finding("copies", ACT, said, "keep them together with --grouped")
     advice = "predict those tests by hand, or do not trust them" if count["train and test"] else ""
-    return Finding("duplicates", LOOK, said, advice)
+    return Finding("copies", LOOK, said, advice)
 
 
 def scenes(pairs: Sequence[Pair], links: Links, groups: Groups, subject: Subject) -> Finding:

@@ -1,0 +1,41 @@
+"""Estimated groups stay on one side of every split, in folds of their own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config import Recipe
+from pipeline.dataset import grouping, splits
+from pipeline.errors import StarshiftError
+
+
+def table(count=60):
+    ids = [str(number) for number in range(count)]
+    return pd.DataFrame({"id": ids, "label": ["a", "b"] * (count // 2), "group": ids, "sha256": [f"d{i}" for i in ids]})
+
+
+def test_a_group_never_crosses_folds_and_folds_have_equally_many_pictures(tmp_path):
+    train = table()
+    groups = [str(number % 2 if number < 16 else number) for number in range(60)]
+    grouping.keep(tmp_path, list(train["sha256"]), groups, {"base": "any"})
+    train["group"] = grouping.estimated(train, tmp_path, "mine")
+    recipe = Recipe(folds=4, grouping="estimated")
+    train["fold"] = splits.load_or_make(train, recipe, tmp_path)
+    assert (train.groupby("group")["fold"].nunique() == 1).all()
+    assert set(np.bincount(train["fold"])) <= {14, 15, 16}
+
+
+def test_random_and_grouped_folds_lie_in_files_of_their_own():
+    assert splits.file_name(Recipe()) != splits.file_name(Recipe(grouping="estimated"))
+    assert splits.file_name(Recipe()) == "folds-5-seed0.csv"
+
+
+def test_without_an_audit_the_command_is_named(tmp_path):
+    with pytest.raises(StarshiftError, match="invoke audit --comp mine"):
+        grouping.estimated(table(), tmp_path, "mine")
+
+
+def test_pictures_that_came_later_want_a_new_audit(tmp_path):
+    grouping.keep(tmp_path, ["d0", "d1"], ["0", "0"], {})
+    with pytest.raises(StarshiftError, match="58 pictures without one"):
+        grouping.estimated(table(), tmp_path, "mine")
