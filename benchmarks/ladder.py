@@ -26,7 +26,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import competitions
-from pipeline import flow, ladder
+from pipeline import flow
+from pipeline.experiments import ladder
 from pipeline.models.bases import parse
 from pipeline.predict.intervals import paired, sentence, wilson
 from pipeline.regime import Training

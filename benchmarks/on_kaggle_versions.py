@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import competitions
-from pipeline import flow, ordering, paths, runs
+from pipeline import flow, paths, runs
+from pipeline.away import ordering
 from pipeline.commands.shared import competition_with
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError

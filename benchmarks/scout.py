@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline import combinations
+from pipeline.experiments import combinations
 from pipeline.predict.growth import Growth, Trials, grow
 from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.sharpness import Judge

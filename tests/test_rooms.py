@@ -6,6 +6,9 @@ from pipeline.paths import REPOSITORY
 
 GROUND = {"config", "regime", "paths", "runs", "errors", "files"}
 ORDER = ["drawn", "kaggle", "dataset", "models", "features", "training", "predict", "audit", "report", "remote"]
+STAGES = {"preparation", "leaderboard", "results", "schooling", "flow"}
+AFTER = ["ledger", "composing", "experiments", "away"]
+"""What stands above the stages of a run, and calls them."""
 
 
 def imports_of(path) -> set[str]:
@@ -22,6 +25,24 @@ def test_a_room_imports_only_rooms_above_it():
         for path in (REPOSITORY / "pipeline" / room).glob("*.py"):
             allowed = GROUND | set(ORDER[: position + 1])
             assert imports_of(path) <= allowed, f"{path.name} imports {imports_of(path) - allowed}"
+
+
+def test_a_stage_imports_rooms_and_stages_only():
+    for name in STAGES:
+        imported = imports_of(REPOSITORY / "pipeline" / f"{name}.py")
+        assert imported <= GROUND | set(ORDER) | STAGES, name
+
+
+def test_what_is_made_of_runs_imports_only_packages_before_it():
+    for position, package in enumerate(AFTER):
+        for path in (REPOSITORY / "pipeline" / package).glob("*.py"):
+            allowed = GROUND | set(ORDER) | STAGES | set(AFTER[: position + 1])
+            assert imports_of(path) <= allowed, f"{path.name} imports {imports_of(path) - allowed}"
+
+
+def test_every_module_has_a_place_in_the_house():
+    there = {path.stem for path in (REPOSITORY / "pipeline").iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert there - {"__init__", "__pycache__", "commands"} == GROUND | set(ORDER) | STAGES | set(AFTER)
 
 
 def test_the_ground_imports_no_room():

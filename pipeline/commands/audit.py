@@ -31,7 +31,7 @@ def audit(
         competition = competition_with(
             comp, bases=tuple(base or ()), size=number(size, "--size"), seed=number(seed, "--seed")
         )
-        from pipeline.auditing import audit as look
+        from pipeline.experiments.auditing import audit as look
         from pipeline.preparation import Options
 
         look(competition, Options(engine=engine, bundle=file_of(bundle)))

@@ -34,8 +34,8 @@ def ensemble(
 ) -> None:
     """Make one run of several: every method judged by nested folds, the gain of each step with its noise."""
     with errors_shown():
-        from pipeline import composed
-        from pipeline.ensembling import Asked
+        from pipeline.composing import composed
+        from pipeline.composing.ensembling import Asked
 
         competition = competition_with(comp)
         if rebuild:
@@ -58,8 +58,8 @@ def ensemble(
 def finish(_: Context, comp: str | None = None, run: str | None = None, base: Any = None, engine: str = "auto") -> None:
     """Give a run the finish that its metric asks for: calibration, ranks, priors, a specialist for a confused pair."""
     with errors_shown():
-        from pipeline import composed
-        from pipeline.ensembling import Asked
+        from pipeline.composing import composed
+        from pipeline.composing.ensembling import Asked
 
         asked = Asked(kind="finish", bases=tuple(base or ()), engine=engine)
         composed.finish(competition_with(comp), run, asked)
@@ -89,7 +89,7 @@ def pseudo(
     """Learn from confident test predictions, too; a run is written only if it helps on held-out pictures."""
     with errors_shown():
         competition = competition_with(comp, rung="features", bases=tuple(base or ()), size=side(size))
-        from pipeline import pseudo_labelling
+        from pipeline.experiments import pseudo_labelling
         from pipeline.preparation import Options
         from pipeline.training.pseudo import Rule
 

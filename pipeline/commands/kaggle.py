@@ -22,7 +22,7 @@ def submit(
 ) -> None:
     """Submit a run's predictions to Kaggle, and wait for the score."""
     with errors_shown():
-        from pipeline import submitting
+        from pipeline.away import submitting
 
         submitting.submit(competition_with(comp), run, message, dry=dry_run)
 
@@ -52,7 +52,7 @@ def weights(
     """Show the weights that a recipe needs, and put them where kernels without internet find them."""
     with errors_shown():
         competition = competition_with(comp, bases=tuple(base or ()), rung=rung, size=number(size, "--size"))
-        from pipeline import weighing
+        from pipeline.away import weighing
 
         found = weighing.show(competition)
         if found and (upload or dry_run):

@@ -58,7 +58,7 @@ def blocks(
     with errors_shown():
         competition = competition_with(comp, bases=tuple(base or ()), size=number(size, "--size"))
         folds = folds_of(fold)
-        from pipeline.blocks import compare
+        from pipeline.experiments.blocks import compare
         from pipeline.preparation import Options
 
         compare(competition, Options(folds=folds, engine=engine))
@@ -99,7 +99,7 @@ def ladder(
         )
         counts = [number(text, "--sizes") or 0 for text in sizes.split(",")]
         from pipeline import flow
-        from pipeline import ladder as experiment
+        from pipeline.experiments import ladder as experiment
 
         experiment.ladder(
             competition,

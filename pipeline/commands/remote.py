@@ -18,10 +18,10 @@ def elsewhere(
     dry: bool,
 ) -> None:
     """A run on Kaggle, from the flags of `invoke run`."""
-    from pipeline import attending
+    from pipeline.away import attending
+    from pipeline.away.sending import Request
     from pipeline.errors import require
     from pipeline.remote.kernel import DEFAULT
-    from pipeline.sending import Request
 
     require(on == "kaggle", "There is no such place to run.", expected="--on kaggle", received=on)
     request = Request(
@@ -38,6 +38,6 @@ def elsewhere(
 def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
     """Go on with what was pushed to Kaggle: follow it, bring it home, push the session after it."""
     with errors_shown():
-        from pipeline import attending
+        from pipeline.away import attending
 
         attending.pick_up(competition_with(comp), wait=wait)

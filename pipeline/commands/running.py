@@ -105,7 +105,7 @@ def run(
             return
         folder = flow.run(competition, options)
         if competition.drawn and not debug:
-            from pipeline import lesson
+            from pipeline.experiments import lesson
 
             lesson.teach(competition, folder, options)
 

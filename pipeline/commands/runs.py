@@ -13,7 +13,7 @@ from pipeline.commands.shared import errors_shown, words
 def runs(_: Context, comp: str | None = None, json: bool = False) -> None:
     """List all runs, the best first, with Kaggle's scores where they were submitted."""
     with errors_shown():
-        from pipeline import listing
+        from pipeline.ledger import listing
 
         listing.show(comp, as_json=json)
 
@@ -26,6 +26,6 @@ def runs(_: Context, comp: str | None = None, json: bool = False) -> None:
 def compare(_: Context, before: str | None = None, after: str | None = None, comp: str | None = None) -> None:
     """Compare two runs: `invoke compare A B`, each a run's name, its beginning, or a path."""
     with errors_shown():
-        from pipeline import comparison
+        from pipeline.ledger import comparison
 
         comparison.compare(before or "", after or "", comp)

@@ -30,7 +30,7 @@ def scout(
     """Try every combination of bases in seconds, and say which to use together."""
     with errors_shown():
         competition = competition_with(comp, bases=tuple(base or ()), size=side(size))
-        from pipeline import scouting
+        from pipeline.experiments import scouting
         from pipeline.preparation import Options
 
         most = number(directions, "--directions")
@@ -45,6 +45,6 @@ def scout(
 def views(_: Context, comp: str | None = None, run: str | None = None) -> None:
     """Show what each view of a run is worth, and how to weigh them."""
     with errors_shown():
-        from pipeline import viewing
+        from pipeline.experiments import viewing
 
         viewing.look(competition_with(comp).name, run)

@@ -23,7 +23,7 @@ from pipeline.kaggle import mounts
 from pipeline.remote import order as orders
 from pipeline.remote import parcel, progress
 
-RUN = (sys.executable, "-m", "pipeline.aboard")
+RUN = (sys.executable, "-m", "pipeline.away.aboard")
 TELL_EVERY = 30.0
 PROGRESS = "progress"
 """What a line begins with that says how far the run is."""

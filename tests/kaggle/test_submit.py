@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from invoke import Context
 
-from pipeline import paths, runs, submitting
+from pipeline import paths, runs
+from pipeline.away import submitting
 from pipeline.commands.kaggle import submit as submit_task
 from pipeline.config import Competition, Labels, Recipe, Submission
 from pipeline.dataset.sample import Sample

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from invoke import Context
 
-from pipeline import weighing
+from pipeline.away import weighing
 from pipeline.commands.kaggle import weights as weights_task
 from pipeline.config import Competition, Recipe
 from pipeline.errors import StarshiftError

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StarshiftError
+from pipeline.experiments.viewing import choose
 from pipeline.models.heads import softmax
 from pipeline.predict import views
 from pipeline.predict.held import Held, Part
-from pipeline.viewing import choose
 
 NAMES = ["plain", "flip", "rotate90"]
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import aboard, ordering, paths
+from pipeline import paths
+from pipeline.away import aboard, ordering
 from pipeline.errors import StarshiftError
 from pipeline.models import bases
 from pipeline.preparation import Options

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import attending, flow, paths, runs
+from pipeline import flow, paths, runs
+from pipeline.away import attending
+from pipeline.away.sending import Request
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
 from pipeline.preparation import Options
 from pipeline.regime import Training
 from pipeline.remote import pushed
-from pipeline.sending import Request
 from tests.kaggle.serving_kernels import lacking, without_network
 from tests.remote.conftest import PETS
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 import competitions
-from pipeline import ordering
+from pipeline.away import ordering
 from pipeline.errors import StarshiftError
 from pipeline.preparation import Options
 from pipeline.regime import Training
@@ -50,7 +50,7 @@ def test_the_sessions_of_a_run_have_one_payload(packed):
 
 def test_every_module_travels_and_no_weights_do():
     found = bundling.sources()
-    assert {"pipeline/flow.py", "pipeline/aboard.py", "pipeline/models/weights/petite.json"} <= set(found)
+    assert {"pipeline/flow.py", "pipeline/away/aboard.py", "pipeline/models/weights/petite.json"} <= set(found)
     assert "competitions/dog_breed.py" in found and not [name for name in found if name.endswith((".h5", ".pyc"))]
 
 

@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from pipeline import attending
+from pipeline.away import attending
+from pipeline.away.sending import Request
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import client
 from pipeline.preparation import Options
 from pipeline.remote import follow as following
 from pipeline.remote import pushed
 from pipeline.remote.follow import Screen, follow
-from pipeline.sending import Request
 from tests.remote.conftest import PETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")

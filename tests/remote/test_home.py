@@ -7,13 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from pipeline import attending, ordering, paths
+from pipeline import paths
+from pipeline.away import attending, ordering
+from pipeline.away.sending import Request
 from pipeline.config import Recipe
 from pipeline.dataset.shards import RowStore, row_digest
 from pipeline.errors import StarshiftError
 from pipeline.preparation import Options
 from pipeline.remote import bundle, parcel, pushed
-from pipeline.sending import Request
 from tests.remote.conftest import PETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import attending, ordering, sending, weighing
+from pipeline.away import attending, ordering, sending, weighing
+from pipeline.away.sending import Request
 from pipeline.config import Recipe
 from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_file
 from pipeline.kaggle import client, datasets
 from pipeline.preparation import Options
 from pipeline.remote import kernel, pushed
-from pipeline.sending import Request
 from tests.kaggle.server import USER
 from tests.kaggle.test_weights import SMALL, put_here
 from tests.remote.conftest import PETS, SLUG

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from pipeline import ordering, paths
+from pipeline import paths
+from pipeline.away import ordering
 from pipeline.preparation import Options
 from pipeline.remote import parcel, session
 from tests.remote.conftest import PETS

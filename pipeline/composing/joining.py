@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from pipeline import paths, reading
+from pipeline import paths
+from pipeline.composing.members import LEAST_FOLDS, Member, alike, distinct, opened, unfit
 from pipeline.config import Competition
 from pipeline.dataset.labels import picture_table
 from pipeline.dataset.sample import read_sample
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.fetch import fetch
-from pipeline.members import LEAST_FOLDS, Member, alike, distinct, opened, unfit
+from pipeline.ledger import reading
 from pipeline.predict.held import Held, Part
 from pipeline.preparation import Data
 

@@ -1,6 +1,6 @@
 """The run inside a Kaggle kernel: an order's competition through the same flow, with what is attached to the kernel.
 
-python -m pipeline.aboard ORDER.json
+python -m pipeline.away.aboard ORDER.json
 """
 
 import logging

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import listing, runs
+from pipeline import runs
 from pipeline.files import read_json, sha256_of_file
+from pipeline.ledger import listing
 from pipeline.report.listed import short
 
 LEAST_FOLDS = 3

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
+from pipeline.away.ordering import ordered
+from pipeline.away.sending import Request, begun, push, show, sources, with_weights
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
 from pipeline.kaggle import client
-from pipeline.ordering import ordered
 from pipeline.preparation import Options
 from pipeline.remote import budget, home, kernel, plan, pushed
 from pipeline.remote.bundle import bundle
 from pipeline.remote.follow import ENDED, Screen, follow
 from pipeline.remote.pushed import Pushed
-from pipeline.sending import Request, begun, push, show, sources, with_weights
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import competitions
-from pipeline import flow, lesson, paths, runs
+from pipeline import flow, paths, runs
 from pipeline.drawn import sprouts
+from pipeline.experiments import lesson
 from pipeline.files import write_json
 from tests.conftest import drawn, encoded
 

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 import competitions
-from pipeline import composed, finishing, joining, runs
-from pipeline.ensembling import Asked
+from pipeline import runs
+from pipeline.composing import composed, finishing, joining
+from pipeline.composing.ensembling import Asked
+from pipeline.composing.finishing import Climb
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
-from pipeline.finishing import Climb
 from pipeline.predict import ensemble
 from pipeline.predict.loglinear import normalised
 from pipeline.predict.nested import Plain

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from pipeline import pseudo_labelling
 from pipeline.config import Competition, Recipe
 from pipeline.errors import StarshiftError
+from pipeline.experiments import pseudo_labelling
 from pipeline.files import read_json
 from pipeline.preparation import Options
 from pipeline.training.pseudo import Rule

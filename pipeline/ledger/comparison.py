@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import listing, runs
+from pipeline import runs
 from pipeline.errors import StarshiftError
+from pipeline.ledger import listing
+from pipeline.ledger.reading import Run, found, opened
 from pipeline.predict import intervals, metrics
 from pipeline.predict.by_class import changes_of
-from pipeline.reading import Run, found, opened
 from pipeline.report.compared import Compared, Pictures, Side, told
 
 AUC_SAMPLES = 300

@@ -1,4 +1,4 @@
-"""A run on Kaggle instead of here: ordered, bundled and pushed; pipeline/attending.py sees it through."""
+"""A run on Kaggle instead of here: ordered, bundled and pushed; pipeline/away/attending.py sees it through."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import weighing
+from pipeline.away import weighing
 from pipeline.config import Competition
 from pipeline.errors import require
 from pipeline.kaggle import client

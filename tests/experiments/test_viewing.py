@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline import reading, runs, viewing
+from pipeline import runs
+from pipeline.experiments import viewing
+from pipeline.ledger import reading
 from tests.conftest import drawn, encoded, two_classes
 from tests.test_tasks import invoke
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import finishing
+from pipeline.composing import finishing
+from pipeline.composing.finishing import Climb, judged
+from pipeline.composing.joining import Gathered, by_view
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.finishing import Climb, judged
-from pipeline.joining import Gathered, by_view
 from pipeline.predict import ensemble
 from pipeline.predict.held import Held, Part
 from pipeline.predict.nested import Chosen, Fitted, Plain

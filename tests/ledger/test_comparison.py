@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from pipeline import comparison
-from pipeline.comparison import compare, difference, held_against, of_each
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
+from pipeline.ledger import comparison
+from pipeline.ledger.comparison import compare, difference, held_against, of_each
+from pipeline.ledger.reading import found, opened
 from pipeline.predict import metrics
 from pipeline.predict.by_class import changes_of
-from pipeline.reading import found, opened
 from pipeline.report.compared import fields, verdict
 from tests.written import PAIR, probabilities, written
 

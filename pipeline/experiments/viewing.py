@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import paths, reading, runs
+from pipeline import paths, runs
+from pipeline.composing.finishing import judged
 from pipeline.errors import StarshiftError
 from pipeline.files import write_text
-from pipeline.finishing import judged
+from pipeline.ledger import reading
 from pipeline.predict import views
 from pipeline.predict.blends import Blend
 from pipeline.predict.held import Held, Part

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import listing, paths, runs
+from pipeline import paths, runs
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
+from pipeline.ledger import listing
 
 
 @dataclass(frozen=True, kw_only=True)

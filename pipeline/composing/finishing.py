@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.composing.joining import Gathered
+from pipeline.composing.members import Member
 from pipeline.config import SYMMETRIES, Competition
 from pipeline.features.extract import Extractor
-from pipeline.joining import Gathered
-from pipeline.members import Member
 from pipeline.models.bases import parse
 from pipeline.predict import calibration, ensemble
 from pipeline.predict.held import Held

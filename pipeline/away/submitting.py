@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline import paths, reading
+from pipeline import paths
+from pipeline.away.entries import Entry, best, checked, sample_for, slug_of, validated
 from pipeline.config import Competition
-from pipeline.entries import Entry, best, checked, sample_for, slug_of, validated
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json
 from pipeline.kaggle import answers, scores, submissions
@@ -15,6 +15,7 @@ from pipeline.kaggle.client import authenticated
 from pipeline.kaggle.scores import Submission
 from pipeline.kaggle.standing import board_of, percent, rank_of, top_of
 from pipeline.kaggle.submissions import Allowance
+from pipeline.ledger import reading
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from pipeline import combinations
 from pipeline.config import Recipe
+from pipeline.experiments import combinations
 from pipeline.predict.growth import Trials, grow
 from pipeline.predict.sharpness import Judge
 from pipeline.report.scouted import line_of

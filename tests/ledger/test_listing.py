@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import listing
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json
+from pipeline.ledger import listing
 from pipeline.regime import Training
 from pipeline.report.listed import agreement, ordered, settings, table, usual
 from tests.test_tasks import invoke

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import combinations, paths
+from pipeline import paths
 from pipeline.config import Competition, Recipe
 from pipeline.errors import require
+from pipeline.experiments import combinations
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
 from pipeline.predict.growth import Members, Trials, grow

@@ -1,8 +1,9 @@
-"""What is to be done on Kaggle, from what would be done here: the order that pipeline/aboard.py carries out there."""
+"""What Kaggle is to do, from what would be done here: the order that pipeline/away/aboard.py carries out there."""
 
 import json
 
-from pipeline import flow, paths, results, runs, weighing
+from pipeline import flow, paths, results, runs
+from pipeline.away import weighing
 from pipeline.config import Competition
 from pipeline.dataset import splits
 from pipeline.errors import require

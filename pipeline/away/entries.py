@@ -8,12 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import listing, paths, runs
+from pipeline import paths, runs
 from pipeline.config import Competition
 from pipeline.dataset.sample import Sample, read_sample, read_text_table
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_file
 from pipeline.kaggle import archives, submissions
+from pipeline.ledger import listing
 from pipeline.predict.submission import validate
 from pipeline.report.listed import ordered
 

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import paths, reading, results, runs
+from pipeline import paths, results, runs
+from pipeline.composing.ensembling import Asked, Made, compose, tell
+from pipeline.composing.joining import Gathered, gather
+from pipeline.composing.members import opened
 from pipeline.config import Competition
-from pipeline.ensembling import Asked, Made, compose, tell
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
-from pipeline.joining import Gathered, gather
 from pipeline.kaggle.standing import sentences
 from pipeline.leaderboard import standing_of
-from pipeline.members import opened
+from pipeline.ledger import reading
 from pipeline.predict.metrics import higher_is_better
 from pipeline.preparation import stage
 from pipeline.report.steps import steps_chart

@@ -1,0 +1,1 @@
+"""Runs made of other runs: members found, joined, combined, finished, and written."""

@@ -1,0 +1,1 @@
+"""Runs looked back on: listed, read again, and two of them compared."""
