@@ -5,9 +5,12 @@ import ast
 from pipeline.paths import REPOSITORY
 
 GROUND = {"config", "regime", "paths", "runs", "errors", "files"}
-ORDER = ["drawn", "kaggle", "dataset", "models", "features", "training", "predict", "audit", "report", "remote"]
+ORDER = [
+    *("drawn", "kaggle", "dataset", "models", "features", "training"),
+    *("predict", "learnware", "audit", "report", "remote"),
+]
 STAGES = {"preparation", "leaderboard", "results", "schooling", "flow"}
-AFTER = ["ledger", "composing", "experiments", "away"]
+AFTER = ["ledger", "composing", "experiments", "reuse", "away"]
 """What stands above the stages of a run, and calls them."""
 
 

@@ -2,6 +2,7 @@
 
 mobilenet_v2                          whole, average pooling, ImageNet weights
 inception_v3@mixed8+both=file.h5      up to mixed8, average and maximum, weights from a file
+mobilenet_v2=imagenet:224             the ImageNet weights of 224 px, whatever the pictures' size
 resnet50=none                         random weights
 """
 
@@ -21,6 +22,7 @@ from pipeline.models.table import BASES, Entry
 
 OURS = Path(__file__).resolve().parent / "weights"
 POOLINGS = ("avg", "max", "both")
+PUBLISHED = r"imagenet(:\d+)?|none(:\d+)?"
 SYNTAX = re.compile(r"(?P<name>[^@+=]+)(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?")
 
 
@@ -32,8 +34,8 @@ class Base:
         name: in the table.
         cut: the layer it is used up to; None is the whole base.
         pooling: `avg`, `max`, `both` (average and maximum, concatenated) or, where a base is cut in two, `none` (maps).
-        weights: `imagenet` (for our own base, the drawn world), `none` (random, seed 0), `none:SEED`, or the path of a
-            weights file.
+        weights: `imagenet` (for our own base, the drawn world; of the pictures' size, where it has such), or those of
+            another size as `imagenet:SIZE`, `none` (random, seed 0), `none:SEED`, or the path of a weights file.
         size: side of the square pictures in pixels.
     """
 
@@ -76,10 +78,16 @@ def parse(text: str, size: int | None = None) -> Base:
     if pooling not in POOLINGS:
         raise StarshiftError("Unknown pooling.", expected=" | ".join(POOLINGS), received=pooling)
     weights = match["weights"] or "imagenet"
-    if weights != "imagenet" and not re.fullmatch(r"none(:\d+)?", weights) and not Path(weights).is_file():
+    if not re.fullmatch(PUBLISHED, weights) and not Path(weights).is_file():
         raise StarshiftError(
-            f"There is no weights file {weights}.", expected="imagenet, none, none:SEED or a file", received=text
+            f"There is no weights file {weights}.",
+            expected="imagenet, imagenet:SIZE, none, none:SEED or a file",
+            received=text,
         )
+    of_size = weights.startswith("imagenet:")
+    if of_size and int(weights.partition(":")[2]) not in entry.trained_sizes:
+        sizes = ", ".join(map(str, entry.trained_sizes))
+        raise StarshiftError(f"{name} has no ImageNet weights of that size.", expected=sizes, received=text)
     return Base(name=name, cut=match["cut"], pooling=pooling, weights=weights, size=size or entry.size)
 
 
@@ -93,16 +101,21 @@ def seed_of(base: Base) -> int:
     return int(base.weights.partition(":")[2] or 0)
 
 
+def trained_size(base: Base) -> int:
+    """The size that the base's ImageNet weights were trained at, in pixels."""
+    wanted, sizes = int(base.weights.partition(":")[2] or base.size), base.entry.trained_sizes
+    return wanted if wanted in sizes else sizes[-1]
+
+
 def weights_path(base: Base) -> Path | None:
     """The file of the base's weights, there or not; None for random weights."""
     if base.weights.startswith("none"):
         return None
-    if base.weights != "imagenet":
+    if not base.weights.startswith("imagenet"):
         return Path(base.weights).resolve()
     if base.entry.ours:
         return OURS / base.entry.weights
-    sizes = base.entry.trained_sizes
-    name = base.entry.weights.format(size=base.size if base.size in sizes else sizes[-1])
+    name = base.entry.weights.format(size=trained_size(base))
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return home / "models" / name
 
@@ -133,7 +146,7 @@ def fetch_weights(base: Base, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(attached)
         return
-    command = [sys.executable, "-m", "pipeline.models.extractor", base.name, str(base.size)]
+    command = [sys.executable, "-m", "pipeline.models.extractor", base.name, str(trained_size(base))]
     done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
     if not path.exists():
         lines = done.stderr.strip().splitlines()

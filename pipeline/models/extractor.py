@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.errors import StarshiftError
 from pipeline.models import cuts, petite
-from pipeline.models.bases import Base, parse, preprocessing_of, seed_of
+from pipeline.models.bases import Base, parse, preprocessing_of, seed_of, weights_digest, weights_path
 from pipeline.models.table import Entry
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)
@@ -104,8 +104,11 @@ def _whole(base: Base, side: int | None, *, weights: str | None) -> Any:
 
 def _load(cut: Any, whole: Any, base: Base) -> None:
     """Loads a weights file of the cut base, or else of the whole one."""
+    file = str(weights_path(base))
+    if base.weights.startswith("imagenet"):
+        weights_digest(base)  # fetches them where they are not there
     try:
-        cut.load_weights(base.weights)
+        cut.load_weights(file)
     except (ValueError, OSError, KeyError) as error:
         if base.cut is None:
             raise StarshiftError(
@@ -114,7 +117,7 @@ def _load(cut: Any, whole: Any, base: Base) -> None:
                 received=str(error)[:500],
             ) from error
         try:
-            whole.load_weights(base.weights)
+            whole.load_weights(file)
         except (ValueError, OSError, KeyError) as second:
             raise StarshiftError(
                 f"{base.weights} fits neither {base.name} nor {base.name} up to {base.cut}.", received=str(second)[:500]

@@ -1,5 +1,7 @@
 """Datasets on loopback: blobs, versions that replace the whole file set, and processing that takes a few looks."""
 
+import io
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,17 +38,19 @@ class Datasets:
         stored: by `owner/slug`.
         looks: how many looks at the status the processing of a version takes.
         fails: whether the processing of the next version fails.
+        wraps: whether files are sent inside a zip, as Kaggle does with large ones.
     """
 
     def __init__(self, server: Kaggle, storage: Storage) -> None:
         self.storage = storage
         self.stored: dict[str, Stored] = {}
         self.names: dict[str, str] = {}
-        self.looks, self.fails = 2, False
+        self.looks, self.fails, self.wraps = 2, False, False
         server.calls |= {
             "GetDatasetStatus": self.status,
             "GetDataset": self.get,
             "ListDatasetFiles": self.files,
+            "DownloadDataset": self.download,
             "StartBlobUpload": self.start,
             "CreateDataset": self.create,
             "CreateDatasetVersion": self.version,
@@ -81,6 +85,19 @@ class Datasets:
         page = every[first : first + 2]
         more = {"nextPageToken": str(first + 2)} if len(every) > first + 2 else {}
         return {"datasetFiles": [{"name": name, "totalBytes": len(data)} for name, data in page], **more}
+
+    def download(self, body: dict) -> Reply:
+        one, name = self.found(body), body["fileName"]
+        number = body.get("datasetVersionNumber") or (one.current if one else 0)
+        if one is None or name not in one.versions[number - 1]:
+            return Reply(status=404, content={"code": 404, "message": "Not found"})
+        data = one.versions[number - 1][name]
+        if self.wraps:
+            file = io.BytesIO()
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(name, data)
+            name, data = f"{name}.zip", file.getvalue()
+        return Reply(status=302, headers={"Location": self.storage.address(name, data)})
 
     def start(self, body: dict) -> dict:
         assert body["type"] == "DATASET" and body["lastModifiedEpochSeconds"] > 0

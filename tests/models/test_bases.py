@@ -48,6 +48,14 @@ def test_the_weights_file_is_the_one_of_the_nearest_trained_size(tmp_path):
     assert bases.weights_path(parse("resnet50=none")) is None
 
 
+def test_weights_of_another_size_than_the_pictures_can_be_asked_for(tmp_path):
+    base = parse("mobilenet_v2=imagenet:224", 160)
+    assert base.size == 160 and str(base) == "mobilenet_v2=imagenet:224"
+    assert bases.weights_path(base) == bases.weights_path(parse("mobilenet_v2", 224))
+    with pytest.raises(StarshiftError, match="96, 128, 160, 192, 224"):
+        parse("mobilenet_v2=imagenet:200")
+
+
 def test_weights_that_cannot_be_had_are_named_with_their_folder(tmp_path, monkeypatch):
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -1,0 +1,176 @@
+"""Search by one's own pictures: which learnwares were trained on pictures like these, alone or together, or none.
+
+Distances are squared MMD, unbiased for the number of pictures, and are held against those of sets of about as many
+pictures of each learnware's own task (`Typical`), and single pictures against single ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import StarshiftError, require
+from pipeline.learnware import kernel
+from pipeline.learnware.distances import among, nearness, product, seen_by
+from pipeline.learnware.meaning import filtered
+from pipeline.learnware.probe import hold_equal
+from pipeline.learnware.simplex import nearest_mixture
+from pipeline.learnware.terms import Probe, Specification
+
+STRICT = 99
+"""Of a task's own sets, the percentage that is said to fit."""
+STRANGE = 5
+"""Of a task's own pictures, the percentage that is said not to be at home."""
+MOSTLY = 0.8
+"""The share of pictures at home from which a set is said to be a part of the task, in other proportions."""
+FITS, PART, NOT = "fits", "part of its task", "does not fit"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """One learnware beside one's pictures.
+
+    Args:
+        name: of the learnware.
+        task: what it tells apart.
+        distance: squared MMD of the pictures to its training pictures; about zero, even below, where they are alike.
+        typical: the median of such distances within its task, for sets of `compared` pictures.
+        limit: what 99 of 100 such sets stay below.
+        compared: pictures in those sets: the largest measured number that is not above that of the pictures.
+        at_home: share of the pictures that are no stranger to it than 95 of 100 of its own.
+        weight: its share in the mixture.
+        verdict: FITS, PART or NOT.
+    """
+
+    name: str
+    task: str
+    distance: float
+    typical: float
+    limit: float
+    compared: int
+    at_home: float
+    weight: float
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search came to.
+
+    Args:
+        pictures: how many were searched with.
+        matches: the nearest first.
+        left_out: why, by the name of a learnware that the filter left out.
+        mixture_distance: squared MMD of the pictures to the mixture of all matches by their weights.
+        mixture_limit: the same mixture of the matches' limits.
+        belongs: for each picture the name of the learnware it belongs to, or None.
+    """
+
+    pictures: int
+    matches: tuple[Match, ...]
+    left_out: Mapping[str, str]
+    mixture_distance: float
+    mixture_limit: float
+    belongs: tuple[str | None, ...]
+
+    @property
+    def covered(self) -> bool:
+        """Whether the learnwares together cover the pictures."""
+        return self.mixture_distance <= self.mixture_limit
+
+    @property
+    def fits(self) -> bool:
+        """Whether anything here fits."""
+        return self.covered or any(match.verdict != NOT for match in self.matches)
+
+
+def search(
+    features: np.ndarray,
+    specifications: Sequence[Specification],
+    probe: Probe,
+    gamma: float,
+    classes: Sequence[str] = (),
+) -> Found:
+    """Ranks learnwares by how near their training pictures are to one's own.
+
+    Args:
+        features: (n, width), what the probe gives for the pictures, as extracted; n at least 2.
+        specifications: of the store.
+        probe: of the features.
+        gamma: the store's.
+        classes: names that a learnware must know, all of them.
+
+    Raises:
+        StarshiftError: one picture, nothing to search in, or a specification of another probe or kernel.
+    """
+    for one in specifications:
+        hold_equal(one.probe, probe, f"The learnware {one.semantic.name} was specified with another probe.")
+        message = f"The learnware {one.semantic.name} was specified with another kernel."
+        require(np.isclose(one.gamma, gamma, rtol=1e-6), message, expected=f"gamma {gamma}", received=one.gamma)
+        width = one.whole.points.shape[1]
+        fits = features.ndim == 2 and features.shape[1] == width
+        require(fits, "Features of another width.", expected=f"(n, {width})", received=features.shape)
+    kept, left_out = chosen(specifications, classes)
+    require(len(features) >= 2, "A search needs pictures.", expected="at least 2", received=len(features))
+    return _compared(kernel.normalised(features), kept, gamma, left_out)
+
+
+def chosen(
+    specifications: Sequence[Specification], classes: Sequence[str]
+) -> tuple[list[Specification], dict[str, str]]:
+    """The filter by meaning: the specifications to compare with, and why the others are left out, by name.
+
+    Raises:
+        StarshiftError: none is left.
+    """
+    kept, left_out = filtered(specifications, classes)
+    if not kept:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
+        raise StarshiftError("There is no learnware to compare with.", received=reasons or "an empty store")
+    return kept, left_out
+
+
+def _compared(
+    rows: np.ndarray, specifications: Sequence[Specification], gamma: float, left_out: Mapping[str, str]
+) -> Found:
+    """Distances, the mixture, and where each picture belongs."""
+    own = among(rows, gamma)
+    cross = np.array([seen_by(rows, one.whole, gamma).mean() for one in specifications])
+    inner = np.array([[product(a.whole, b.whole, gamma) for b in specifications] for a in specifications])
+    weights = nearest_mixture(inner, cross)
+    near = np.stack([nearness(rows, list(one.by_class.values()), gamma) for one in specifications], axis=1)
+    home = near >= [one.typical.single[STRANGE] for one in specifications]
+    matches = [
+        _match(one, len(rows), float(own - 2 * cross[m] + inner[m, m]), float(home[:, m].mean()), float(weights[m]))
+        for m, one in enumerate(specifications)
+    ]
+    nearest = np.where(home, near, -np.inf).argmax(axis=1)
+    names = [one.semantic.name for one in specifications]
+    belongs = [names[best] if some else None for best, some in zip(nearest, np.any(home, axis=1).tolist(), strict=True)]
+    return Found(
+        pictures=len(rows),
+        matches=tuple(sorted(matches, key=lambda match: match.distance)),
+        left_out=left_out,
+        mixture_distance=float(own - 2 * weights @ cross + weights @ inner @ weights),
+        mixture_limit=float(weights @ [match.limit for match in matches]),
+        belongs=tuple(belongs),
+    )
+
+
+def _match(one: Specification, pictures: int, distance: float, at_home: float, weight: float) -> Match:
+    """A learnware's line, with its verdict."""
+    row = max(0, int(np.searchsorted(one.typical.sizes, pictures, side="right")) - 1)
+    quantiles = one.typical.distances[row]
+    typical, limit = (float(np.quantile(quantiles, share)) for share in (0.5, STRICT / 100))
+    verdict = FITS if distance <= limit else PART if at_home >= MOSTLY else NOT
+    return Match(
+        name=one.semantic.name,
+        task=one.semantic.task,
+        distance=distance,
+        typical=typical,
+        limit=limit,
+        compared=one.typical.sizes[row],
+        at_home=at_home,
+        weight=weight,
+        verdict=verdict,
+    )

@@ -1,0 +1,154 @@
+"""A store as a private Kaggle dataset: sent whole; fetched one archive at a time, each checked like any foreign one.
+
+A dataset's version replaces all of its files; what it holds is told by a file whose name ends in a digest of the set.
+"""
+
+import logging
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.config import NAME
+from pipeline.errors import StarshiftError, require
+from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json
+from pipeline.kaggle import archives, datasets
+from pipeline.kaggle.client import authenticated, call, username
+from pipeline.learnware import archive, asking, store
+from pipeline.learnware.archive import SUFFIX
+from pipeline.learnware.store import RECORD, Store
+
+log = logging.getLogger(__name__)
+SLUG, TITLE = "starshift-store", "Starshift: a store of learnwares"
+MANIFEST = "starshift-store-"
+NAMED = re.compile(NAME.pattern + re.escape(SUFFIX))
+
+
+def push(shelf: Store, dataset: str | None = None, *, dry: bool = False) -> str:
+    """Makes the store's learnwares the newest version of a private dataset.
+
+    Args:
+        shelf: the store.
+        dataset: `owner/slug`, or a slug; starshift-store where not given.
+        dry: only say what would be sent; Kaggle is not asked.
+
+    Returns:
+        The dataset with its version, `owner/slug/3`; without owner and version where it is dry.
+
+    Raises:
+        StarshiftError: an archive here is refused, or see datasets.publish.
+    """
+    slug = dataset or SLUG
+    require(6 <= len(slug.split("/")[-1]) <= 50, "Unusable name.", expected="6 to 50 characters", received=slug)
+    files = [shelf.learnware(name).path for name in shelf.names]
+    require(files, "There is nothing to send.", expected="learnwares", received=paths.shown(shelf.folder))
+    files.append(shelf.folder / RECORD)
+    size = sum(path.stat().st_size for path in files) / 1e6
+    log.info("store    %d learnwares, %.1f MB, %s the private dataset %s", len(files) - 1, size,
+             "would go into" if dry else "going into", slug)  # fmt: skip
+    if dry:
+        return slug
+    api = authenticated()
+    ref = slug if "/" in slug else f"{username(api)}/{slug}"
+    before = datasets.settled(api, ref)
+    listed = datasets.files_in(api, ref) if before else {}
+    manifest = _manifest(files)
+    if before and before.status == datasets.READY and {manifest.name, *(path.name for path in files)} == set(listed):
+        log.info("dataset  %s version %d has them already", ref, before.version)
+        return f"{ref}/{before.version}"
+    lost = [name for name in listed if NAMED.fullmatch(name) and not (shelf.folder / name).exists()]
+    if lost:
+        log.warning("  warning: the new version will be without %s, which are not here", ", ".join(sorted(lost)))
+    notes = f"{len(files) - 1} learnwares"
+    done = datasets.publish(api, ref, TITLE, [*files, manifest], notes, before)
+    log.info("dataset  %s version %d is ready", ref, done.version)
+    return f"{ref}/{done.version}"
+
+
+def _manifest(files: list[Path]) -> Path:
+    """A file that lists the set; its name tells which set it is."""
+    content = {path.name: {"sha256": sha256_of_file(path), "bytes": path.stat().st_size} for path in sorted(files)}
+    path = paths.cache_folder("uploads") / f"{MANIFEST}{sha256_of_json(content)[:12]}.json"
+    write_json(path, content)
+    return path
+
+
+def pull(folder: Path, dataset: str | None = None) -> list[str]:
+    """Takes the learnwares of a dataset into a store; those that are refused stay out, and it is said why.
+
+    Args:
+        folder: of the store, there or not.
+        dataset: `owner/slug` or `owner/slug/version`, or a slug; starshift-store where not given.
+
+    Returns:
+        The names of those that came.
+
+    Raises:
+        StarshiftError: there is no such dataset, or no store in it; or none of it can be fetched.
+    """
+    api = authenticated()
+    slug = dataset or SLUG
+    ref = slug if "/" in slug else f"{username(api)}/{slug}"
+    if datasets.look(api, ref) is None:
+        raise StarshiftError(f"There is no dataset {ref} that you may see.", remedy="invoke store.push makes it")
+    listed = datasets.files_in(api, ref)
+    require(RECORD in listed, f"{ref} is no store.", expected=RECORD, received=sorted(listed)[:5])
+    came = []
+    with tempfile.TemporaryDirectory(prefix="starshift-") as place:
+        shelf = _shelf(api, ref, folder, Path(place))
+        for name in sorted(name for name in listed if NAMED.fullmatch(name)):
+            try:
+                came += _taken(api, ref, name, shelf, Path(place))
+            except StarshiftError as error:
+                if getattr(error, "status", None) is not None:  # Kaggle's refusal, not the archive's
+                    raise
+                log.warning("  warning: %s stays out: %s", name, error.message)
+    log.info("came     %d learnwares from %s into %s", len(came), ref, paths.shown(folder))
+    return came
+
+
+def _shelf(api: Any, ref: str, folder: Path, place: Path) -> Store:
+    """The store in the folder; where there is none, one with the dataset's probe and gamma."""
+    if (folder / RECORD).exists():
+        return store.opened(folder)
+    return store.read(read_json(_fetched(api, ref, RECORD, place)), folder)
+
+
+def _taken(api: Any, ref: str, name: str, shelf: Store, place: Path) -> list[str]:
+    """Fetches one archive, checks it, asks its model, and only then gives it its place. The name, if it came."""
+    path = _fetched(api, ref, name, place)
+    learnware = archive.opened(path)
+    shelf.fits(learnware.specification, name)
+    asking.proven(learnware)
+    own = shelf.path(learnware.name)
+    if own.exists():
+        same = sha256_of_file(own) == sha256_of_file(path)
+        log.info("%s is there already%s", name, "" if same else ", another one, which is kept: store.remove it first")
+        return []
+    store.record(shelf)
+    beside = own.with_name(f".{own.name}.partial")
+    try:
+        beside.write_bytes(path.read_bytes())
+        os.replace(beside, own)
+    finally:
+        beside.unlink(missing_ok=True)
+    path.unlink()
+    return [learnware.name]
+
+
+def _fetched(api: Any, ref: str, name: str, place: Path) -> Path:
+    """A file of a dataset, fetched; Kaggle sends large ones inside a zip."""
+    purpose = datasets.about(ref, f"fetching {name} of")
+    call(api.dataset_download_file, ref, name, path=str(place), force=True, purpose=purpose, safe_to_repeat=True)
+    path, wrapped = place / name, place / f"{name}.zip"
+    if wrapped.exists():
+        inside = place / f"{name}.folder"
+        archives.unpack(wrapped, inside)
+        wrapped.unlink()
+        if (inside / name).is_file():
+            os.replace(inside / name, path)
+    if not path.is_file() or path.is_symlink():
+        raise StarshiftError(f"{name} of {ref} did not come.", remedy="run again")
+    return path

@@ -1,0 +1,199 @@
+"""A store: a folder with one archive a learnware, and store.json with what makes them comparable (probe and gamma).
+
+The folder may be a shared drive, or come from a Kaggle dataset (sharing.py). What lies in it is checked when it is
+read.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.config import NAME
+from pipeline.errors import StarshiftError, require
+from pipeline.files import read_json, write_json
+from pipeline.learnware import archive, asking
+from pipeline.learnware import probe as probes
+from pipeline.learnware.archive import SUFFIX, Learnware
+from pipeline.learnware.specification import Probe, Specification
+from pipeline.models import bases
+
+log = logging.getLogger(__name__)
+RECORD = "store.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A folder of learnwares.
+
+    Args:
+        folder: there or not.
+        probe: whose features all specifications are made of.
+        gamma: of the kernel; None until the first learnware comes, whose pictures decide it.
+    """
+
+    folder: Path
+    probe: Probe
+    gamma: float | None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the archives that lie there, whatever is in them."""
+        return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"*{SUFFIX}"))
+
+    def path(self, name: str) -> Path:
+        """Where the archive of a learnware lies, or belongs.
+
+        Raises:
+            StarshiftError: it is no name.
+        """
+        require(NAME.fullmatch(name), "Unusable name of a learnware.", expected=NAME.pattern, received=name)
+        return self.folder / f"{name}{SUFFIX}"
+
+    def learnware(self, name: str, *, whole: bool = True) -> Learnware:
+        """A learnware of this store, read and checked; without its model where it is not read whole.
+
+        Raises:
+            StarshiftError: it is not there, refused, or of another probe or gamma.
+        """
+        path = self.path(name)
+        if not path.is_file():
+            raise StarshiftError(
+                f"There is no learnware {name!r}.",
+                expected=", ".join(self.names) or "none: the store is empty",
+                received=paths.shown(self.folder),
+                remedy="invoke store.list, invoke store.start, or --store with another folder",
+            )
+        found = archive.opened(path, whole=whole)
+        self.fits(found.specification, path.name)
+        return found
+
+    def learnwares(self) -> Iterator[Learnware]:
+        """Every learnware that can be used, without its model; of the others it is said why not."""
+        for name in self.names:
+            try:
+                yield self.learnware(name, whole=False)
+            except StarshiftError as error:
+                log.warning("  warning: %s", error.message)
+
+    def fits(self, specification: Specification, what: str) -> None:
+        """Refuses a specification that cannot be compared with the others.
+
+        Raises:
+            StarshiftError: another probe, or another gamma.
+        """
+        remedy = "put it into a store of its own: --store FOLDER"
+        for word, own, other in (
+            ("probe", self.probe, specification.probe),
+            ("gamma", self.gamma or specification.gamma, specification.gamma),
+        ):
+            if own != other:
+                message = f"{what} was specified with another {word} than this store's: nothing can be compared."
+                raise StarshiftError(message, expected=str(own), received=str(other), remedy=remedy)
+
+
+def default_folder() -> Path:
+    """data/store."""
+    return paths.home() / "data" / "store"
+
+
+def opened(folder: Path | None = None) -> Store:
+    """The store in a folder (data/store where not given).
+
+    Raises:
+        StarshiftError: there is none, or its store.json is of another version or damaged.
+    """
+    folder = folder or default_folder()
+    if not (folder / RECORD).is_file():
+        raise StarshiftError(
+            f"There is no store in {paths.shown(folder)}.",
+            expected=f"a folder with {RECORD}",
+            remedy="invoke store.start or invoke store.add make one; --store FOLDER names another",
+        )
+    return read(read_json(folder / RECORD), folder)
+
+
+def begun(folder: Path | None = None, probe: Probe | None = None) -> Store:
+    """The store in a folder, or a new one, which is written once something enters it.
+
+    Args:
+        folder: data/store where not given.
+        probe: of a new store; mobilenet_v2 at 224 px, ImageNet weights, where not given.
+
+    Raises:
+        StarshiftError: as `opened`; or the store has another probe than the one given.
+    """
+    folder = folder or default_folder()
+    if not (folder / RECORD).exists():
+        return Store(folder=folder, probe=probe or probe_named(probes.DEFAULT, probes.SIZE), gamma=None)
+    found = opened(folder)
+    if probe is not None:
+        probes.hold_equal(probe, found.probe, "The store has another probe.")
+    return found
+
+
+def read(record: Any, folder: Path) -> Store:
+    """The store that a store.json describes.
+
+    Raises:
+        StarshiftError: it is of another version, or damaged.
+    """
+    known = isinstance(record, dict) and record.get("version") == VERSION and isinstance(record.get("probe"), dict)
+    gamma = record.get("gamma") if known else None
+    kinds = {one.name: one.type for one in fields(Probe)}
+    known = (
+        known
+        and set(record["probe"]) == set(kinds)
+        and all(type(record["probe"][name]) is kind for name, kind in kinds.items())
+    )
+    if not known or not (gamma is None or (type(gamma) is float and 0 < gamma < 1e9)):
+        raise StarshiftError(
+            f"{paths.shown(folder / RECORD)} cannot be used.",
+            expected=f"version {VERSION}, a probe and gamma",
+            received=str(record)[:200],
+            remedy="get the store again, or start another one: --store FOLDER",
+        )
+    return Store(folder=folder, probe=Probe(**record["probe"]), gamma=gamma)
+
+
+def probe_named(base: str, size: int | None = None) -> Probe:
+    """A base, `name[@cut][+pooling][=weights]`, as a store's probe; its weights are fetched where they are not here."""
+    return probes.probe_of(bases.parse(base, size))
+
+
+def record(store: Store) -> None:
+    """Writes store.json."""
+    write_json(store.folder / RECORD, {"version": VERSION, "probe": asdict(store.probe), "gamma": store.gamma})
+
+
+def remove(store: Store, name: str) -> Path:
+    """Deletes a learnware's archive, whatever is in it."""
+    path = store.path(name)
+    if not path.is_file():
+        store.learnware(name)
+    path.unlink()
+    return path
+
+
+def verify(store: Store, names: list[str] | None = None) -> dict[str, str]:
+    """Reads each archive whole and asks its model for the probe batch again.
+
+    Returns:
+        Why it is refused, by name; empty where the learnware is whole and answers as it did.
+    """
+    found = {}
+    for name in names or store.names:
+        try:
+            learnware = store.learnware(name)
+            difference = asking.proven(learnware)
+        except StarshiftError as error:
+            found[name] = error.message
+            log.info("%-30s %s", name, error.message)
+        else:
+            found[name] = ""
+            count = len(learnware.pictures)
+            log.info("%-30s whole; %d probe pictures answered as before (at most %.1e off)", name, count, difference)
+    return found

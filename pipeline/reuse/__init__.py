@@ -1,0 +1,1 @@
+"""Learnwares at work: searched for by pictures, added to a store, reused."""

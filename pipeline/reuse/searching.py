@@ -1,0 +1,144 @@
+"""`invoke store.search`: a folder of pictures is looked at here, and a store's learnwares are ranked by their nearness.
+
+Only the store's specifications are read: no picture, feature or number of one's own leaves the machine.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.errors import StarshiftError
+from pipeline.files import write_json
+from pipeline.learnware.probe import Seen, base_of, look
+from pipeline.learnware.search import FITS, NOT, PART, Found, Match, chosen, search
+from pipeline.learnware.store import Store
+from pipeline.report.table import lines
+
+log = logging.getLogger(__name__)
+HEADER = ["learnware", "task", "MMD²", "typical", "limit", "of sets of", "at home", "share", "verdict"]
+SHOWN = 0.005
+"""Shares of a mixture below this are left out of its sentence."""
+
+
+def find(images: Path, store: Store, classes: Sequence[str] = (), engine: str = "auto") -> Path:
+    """Searches a store by the pictures of a folder, and says what came of it. Returns the report's path.
+
+    Args:
+        images: a folder of pictures, and the folders below it.
+        store: where to search.
+        classes: names of classes that a learnware must know, all of them.
+        engine: `auto` or the name of an engine.
+
+    Raises:
+        StarshiftError: the store is empty, or no learnware knows the classes, or the folder has too few pictures.
+    """
+    specifications = [learnware.specification for learnware in store.learnwares()]
+    chosen(specifications, classes)
+    if store.gamma is None:
+        raise StarshiftError("The store has no kernel yet.", remedy="invoke store.add decides it with the first run")
+    seen = look(images, base_of(store.probe), engine)
+    found = search(seen.features, specifications, store.probe, store.gamma, classes)
+    tell(images, seen, found, classes)
+    path = paths.reports_folder("store") / f"search-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
+    write_json(path, report(images, store, seen, found, classes))
+    log.info("wrote %s", paths.shown(path))
+    if found.fits:
+        log.info("next: invoke predict --learnware %s --images %s", best(found), images)
+    return path
+
+
+def best(found: Found) -> str:
+    """The learnware to try first: the nearest of those that fit, or else of those whose task has such pictures."""
+    return min(found.matches, key=lambda match: ((FITS, PART, NOT).index(match.verdict), match.distance)).name
+
+
+def tell(images: Path, seen: Seen, found: Found, classes: Sequence[str]) -> None:
+    """Prints the table, the mixture, where single pictures belong, and the verdict."""
+    log.info("%s: %d pictures, looked at here; nothing was sent", paths.shown(images), found.pictures)
+    if seen.copies:
+        log.info("  %d copies of them are counted once", seen.copies)
+    for name, reason in seen.unreadable.items():
+        log.warning("  warning: %s cannot be read: %s", name, reason)
+    if classes:
+        log.info("only learnwares that know %s; left out: %s", ", ".join(classes), said(found.left_out) or "none")
+    for line in lines(HEADER, [row(match) for match in found.matches], HEADER[2:8]):
+        log.info("%s", line)
+    log.info("%s", together(found))
+    log.info("%s", singly(seen, found))
+    log.info("%s", verdict(found))
+
+
+def row(match: Match) -> list[str]:
+    """A learnware's line in the table."""
+    distances = [f"{value:.4f}" for value in (match.distance, match.typical, match.limit)]
+    shares = [f"{match.at_home:.0%}", f"{match.weight:.0%}"]
+    return [match.name, match.task, *distances, str(match.compared), *shares, match.verdict]
+
+
+def said(left_out: Mapping[str, str]) -> str:
+    """Who was left out and why, in a line."""
+    return "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
+
+
+def together(found: Found) -> str:
+    """The mixture's sentence."""
+    listed = sorted(found.matches, key=lambda match: -match.weight)
+    parts = " + ".join(f"{match.weight:.0%} {match.name}" for match in listed if match.weight >= SHOWN)
+    covers = "covers your pictures" if found.covered else "does not cover your pictures"
+    return f"mixture: {parts}: MMD² {found.mixture_distance:.4f} (limit {found.mixture_limit:.4f}), {covers}"
+
+
+def singly(seen: Seen, found: Found) -> str:
+    """Where single pictures belong."""
+    counts = Counter(found.belongs)
+    parts = [f"{count} to {name}" for name, count in counts.most_common() if name]
+    strange = [name for name, belongs in zip(seen.names, found.belongs, strict=True) if belongs is None]
+    words = f"picture by picture: {', '.join(parts) or 'none belongs to any'}"
+    return words + (f"; {len(strange)} to none, such as {', '.join(strange[:3])}" if strange and parts else "")
+
+
+def verdict(found: Found) -> str:
+    """The answer in one sentence."""
+    nearest = found.matches[0]
+    if not found.fits:
+        times = nearest.distance / max(nearest.limit, 1e-9)
+        return (
+            f"nothing here fits: the MMD² of your pictures to the nearest, {nearest.name}, is {times:.0f} times what "
+            "99 of 100 sets of its own task stay below"
+        )
+    first = next(match for match in found.matches if match.name == best(found))
+    if first.verdict == FITS:
+        return f"{first.name} fits: your pictures are as near to its own as those are among themselves"
+    if first.verdict == PART:
+        return f"{first.name} knows such pictures ({first.at_home:.0%} are at home), but in other proportions"
+    return "no single learnware fits, but together they cover your pictures: see the mixture"
+
+
+def report(images: Path, store: Store, seen: Seen, found: Found, classes: Sequence[str]) -> dict[str, Any]:
+    """What was found, as JSON values."""
+    return {
+        "images": str(images),
+        "store": str(store.folder),
+        "probe": asdict(store.probe),
+        "gamma": store.gamma,
+        "classes": list(classes),
+        "pictures": found.pictures,
+        "copies": seen.copies,
+        "unreadable": dict(seen.unreadable),
+        "fits": found.fits,
+        "verdict": verdict(found),
+        "matches": [asdict(match) for match in found.matches],
+        "left_out": dict(found.left_out),
+        "mixture": {
+            "weights": {match.name: match.weight for match in found.matches},
+            "distance": found.mixture_distance,
+            "limit": found.mixture_limit,
+            "covers": found.covered,
+        },
+        "belongs": dict(zip(seen.names, found.belongs, strict=True)),
+    }

@@ -1,0 +1,117 @@
+"""A run as a learnware is made of it: its one model, what that was trained without, how it is asked, how good it is."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipeline import runs
+from pipeline.config import Competition
+from pipeline.errors import StarshiftError, require
+from pipeline.learnware.contract import Contract, Part
+from pipeline.ledger import reading
+from pipeline.models import bases
+from pipeline.models.scratch import scratch_base
+from pipeline.remote.order import rebuilt
+
+log = logging.getLogger(__name__)
+ON_NO_BASE = ("scratch", "augmented")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A run as a learnware is made of it.
+
+    Args:
+        folder: the run's.
+        competition: as it was run.
+        classes: in the order of the model's outputs.
+        model: the .keras file.
+        folds: the model was trained without; empty where every picture was seen by a part of it.
+        score: of the held-out pictures: mean and spread.
+    """
+
+    folder: Path
+    competition: Competition
+    classes: tuple[str, ...]
+    model: Path
+    folds: tuple[int, ...]
+    score: tuple[float, float | None]
+
+
+def source_of(folder: Path, fold: int | None = None) -> Source:
+    """Reads a run, and finds the one model of it.
+
+    Args:
+        folder: of a finished run.
+        fold: of a run that trained a network for each of several folds, the one whose model is taken; the first where
+            not given.
+
+    Raises:
+        StarshiftError: a trial, an ensemble, or no model.
+    """
+    run = reading.opened(folder)
+    require(not run.config.get("debug"), f"{folder.name} is a trial on a few pictures (--debug).",
+            expected="a run on all of them", received="--debug")  # fmt: skip
+    models = {int(path.stem.removeprefix("fold")): path for path in (folder / "models").glob("fold*.keras")}
+    whole = folder / "model.keras"
+    if not whole.is_file() and not models:
+        raise StarshiftError(
+            f"The run {folder.name} has no model of its own.",
+            expected="model.keras, as the rungs write it",
+            received="a run made of other runs" if "members" in run.config else "none",
+            remedy="add one of its members, or teach one network all of them: invoke distill",
+        )
+    competition = rebuilt(Competition, run.config["competition"])
+    classes = tuple(runs.read_predictions(folder / "oof.npz")[1])
+    each = dict(zip(run.config["folds"] or range(competition.recipe.folds), run.results["folds"], strict=True))
+    if not models:
+        score = (run.results["score"], run.results["spread"] if len(each) > 1 else None)
+        return Source(
+            folder=folder, competition=competition, classes=classes, model=whole, folds=_left_out(run), score=score
+        )
+    chosen = min(models) if fold is None else fold
+    require(chosen in models, "There is no model of this fold.", expected=f"one of {sorted(models)}", received=fold)
+    if len(models) > 1:
+        log.info("fold      %d of %s: a learnware is one network, and its score is that fold's", chosen, sorted(models))
+    score = (float(each[chosen]), None)
+    return Source(
+        folder=folder, competition=competition, classes=classes, model=models[chosen], folds=(chosen,), score=score
+    )
+
+
+def _left_out(run: reading.Run) -> tuple[int, ...]:
+    """The folds that no part of the model of a run of the rung features has seen: one, where only one was trained."""
+    trained = set(run.config["folds"])
+    return tuple(trained) if len(trained) == 1 else ()
+
+
+def contract_of(source: Source, name: str) -> Contract:
+    """How a run's model is asked."""
+    recipe = source.competition.recipe
+    if recipe.rung in ON_NO_BASE:
+        base = scratch_base(recipe.size)
+        parts = [Part(name="scratch", cut=None, pooling="avg", weights="none", size=base.size)]
+    else:
+        texts = recipe.bases if recipe.rung == "features" else recipe.bases[:1]
+        parts = [part_of(bases.parse(text, recipe.size)) for text in texts]
+    return Contract(
+        name=name,
+        sizes=tuple(sorted({part.size for part in parts})),
+        views=recipe.views,
+        classes=source.classes,
+        rung=recipe.rung,
+        bases=tuple(parts),
+    )
+
+
+def part_of(base: bases.Base) -> Part:
+    published = base.weights.startswith(("imagenet", "none"))
+    weights = base.weights if published else "own"
+    return Part(name=base.name, cut=base.cut, pooling=base.pooling, weights=weights, size=base.size)
+
+
+def published(text: str) -> str:
+    """A base's name without the path of a weights file, which says more of a machine than of a model."""
+    base = bases.parse(text)
+    part = part_of(base)
+    return str(base) if part.weights != "own" else str(replace(base, weights="own"))

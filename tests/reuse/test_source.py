@@ -1,0 +1,67 @@
+"""Runs as learnwares are made of them: which have one model, and what it was trained without."""
+
+import json
+
+import pytest
+
+from pipeline.errors import StarshiftError
+from pipeline.reuse.source import contract_of, source_of
+from tests.written import MINE, written
+
+
+def with_models(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def test_a_run_on_features_has_one_model_that_every_picture_was_seen_by():
+    folder = with_models(written(bases=("petite",), size=64), "model.keras")
+    source = source_of(folder)
+    results = json.loads((folder / "metrics.json").read_text())
+    assert source.folds == () and source.classes == tuple("abcd") and source.model.name == "model.keras"
+    assert source.score == (results["score"], results["spread"]) and source.competition.recipe.size == 64
+
+
+def test_of_several_networks_one_is_taken_and_its_fold_was_not_seen_by_it():
+    folder = with_models(written(rung="finetune"), *(f"models/fold{fold}.keras" for fold in range(5)))
+    results = json.loads((folder / "metrics.json").read_text())
+    assert source_of(folder).folds == (0,)
+    source = source_of(folder, fold=3)
+    assert source.folds == (3,) and source.score == (results["folds"][3], None) and source.model.name == "fold3.keras"
+    with pytest.raises(StarshiftError, match="no model of this fold"):
+        source_of(folder, fold=7)
+
+
+def test_one_trained_fold_has_its_own_score():
+    folder = with_models(written(rung="finetune", folds=(2,)), "models/fold2.keras", "model.keras")
+    assert source_of(folder).folds == (2,)
+    alone = with_models(written(sure=3.0, folds=(2,)), "model.keras")
+    assert source_of(alone).folds == (2,) and source_of(alone).score[1] is None
+
+
+def test_a_trial_an_unfinished_run_and_one_without_a_model_are_explained():
+    with pytest.raises(StarshiftError, match="trial"):
+        source_of(with_models(written(debug=True), "model.keras"))
+    with pytest.raises(StarshiftError, match="not finished"):
+        source_of(with_models(written(finished=False), "model.keras"))
+    with pytest.raises(StarshiftError, match=r"no model of its own(.|\n)*distill"):
+        source_of(written(sure=1.0))
+
+
+def test_the_contract_says_which_bases_and_sizes_and_never_a_path(tmp_path):
+    weights = tmp_path / "mine.h5"
+    weights.write_bytes(b"")
+    bases = ("petite@stage2_block1_out+max", "mobilenet_025=none:3", f"xception={weights}")
+    contract = contract_of(source_of(with_models(written(bases=bases), "model.keras")), "it")
+    assert contract.sizes == (128, 224, 299) and contract.views == MINE.recipe.views
+    assert [(one.name, one.cut, one.pooling, one.weights) for one in contract.bases] == [
+        ("petite", "stage2_block1_out", "max", "imagenet"),
+        ("mobilenet_025", None, "avg", "none:3"),
+        ("xception", None, "avg", "own"),
+    ]
+    first = contract_of(source_of(with_models(written(bases=bases, rung="finetune"), "model.keras")), "it")
+    assert [one.name for one in first.bases] == ["petite"]
+    scratch = contract_of(source_of(with_models(written(rung="scratch", size=64), "model.keras")), "it")
+    assert scratch.sizes == (64,) and scratch.bases[0].name == "scratch"

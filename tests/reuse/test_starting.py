@@ -1,0 +1,38 @@
+"""What the repository puts into a store itself, offline."""
+
+import pytest
+
+from pipeline.learnware import store
+from pipeline.reuse import starting
+from tests.test_tasks import invoke
+
+
+def test_the_worlds_pictures_are_drawn_once_and_are_others_than_those_of_pretraining(monkeypatch):
+    monkeypatch.setattr(starting, "EACH", 1)
+    monkeypatch.setattr(starting.world, "CLASSES", starting.world.CLASSES[:2])
+    competition = starting.drawn_world()
+    folder = starting.Path(competition.data)
+    pictures = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    assert pictures == ["plant 01/0.png", "plant 02/0.png"] and starting.FIRST > 10**6 + 1000
+    (folder / "plant 01" / "0.png").unlink()
+    starting.drawn_world()
+    assert not (folder / "plant 01" / "0.png").exists()
+
+
+@pytest.mark.slow
+def test_a_started_store_lists_verifies_and_predicts_offline_and_is_not_made_twice(home, tmp_path):
+    done = invoke("store.start", "--engine", "keras")
+    assert done.returncode == 0, done.stderr
+    found = store.opened(home / "data" / "store")
+    assert found.names == ["sprouts", "world"] and found.probe.base == "petite"
+    assert invoke("store.verify").returncode == 0
+    again = invoke("store.start", "--engine", "keras")
+    assert "sprouts is there already" in again.stdout and "world is there already" in again.stdout
+    pictures = home / "data" / "competitions" / "sprouts" / "raw" / "test"
+    out = tmp_path / "out.csv"
+    flags = ("--images", str(pictures), "--out", str(out), "--by", "mixture")
+    told = invoke("predict", "--learnware", "sprouts", "--learnware", "world", *flags)
+    assert told.returncode == 1 and "share no classes" in told.stderr
+    told = invoke("predict", "--learnware", "sprouts", "--learnware", "world", *flags[:-1], "picture")
+    assert told.returncode == 0, told.stderr
+    assert out.read_text().count(",sprouts,") > 550
