@@ -11,7 +11,7 @@ from pipeline.files import sha256_of_json
 from pipeline.regime import Training
 
 RUNGS = ("scratch", "augmented", "features", "frozen", "finetune")
-HEADS = ("linear", "dense")
+HEADS = ("linear", "gaussian", "dense")
 METRICS = ("log_loss", "binary_log_loss", "auc", "micro_f1", "accuracy")
 GROUPINGS = ("duplicates", "estimated")
 LAYOUTS = ("one column per class", "class name", "probability")
@@ -100,7 +100,8 @@ class Recipe:
         rung: the way to train.
         bases: the pretrained networks, each `name[@cut][+pooling][=weights]` (see pipeline/models/bases.py).
         size: side of the square pictures in pixels; None takes each base's own.
-        head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS) or `dense` (256, ReLU, dropout 0.5).
+        head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS), `gaussian` (linear discriminant analysis with a
+            shrunk covariance) or `dense` (256, ReLU, dropout 0.5).
         strength: of the linear head's L2; None chooses it on the folds. Stronger than chosen, probabilities are too
             cautious but often in a better order: something for an ensemble to sharpen.
         folds: number of stratified folds; 1 holds out once.

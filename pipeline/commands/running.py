@@ -13,6 +13,7 @@ from pipeline.commands.shared import (
     number,
     share,
     side,
+    sides,
     words,
 )
 
@@ -20,15 +21,17 @@ from pipeline.commands.shared import (
 @task(
     positional=[],
     auto_shortflags=False,
-    iterable=["base", "fold", "attach"],
+    iterable=["base", "fold", "attach", "train_view"],
     help=words(
         *("comp", "base", "unfreeze", "epochs", "seed", "engine", "bundle"),
         size=SIDES,
         rung="scratch, augmented, features, frozen or finetune",
         fold="train this fold only; may be repeated",
+        sizes="finetune with growing pictures, each size for an equal part of the epochs, such as 128,160",
         find_lr="only look for a learning rate, and draw what was found",
         tensorboard="write TensorBoard's files into the run's folder",
-        head="linear or dense",
+        head="linear, gaussian or dense",
+        train_view="a view that the head is trained on, such as flip; may be repeated",
         strength="of the linear head's L2, such as 3e-5; chosen on the folds where not given",
         debug="64 pictures, the whole way, in seconds",
         force="fetch the data and compute the features again",
@@ -50,9 +53,11 @@ def run(
     fold: Any = None,
     unfreeze: str | None = None,
     epochs: str | None = None,
+    sizes: str | None = None,
     find_lr: bool = False,
     size: str | None = None,
     head: str | None = None,
+    train_view: Any = None,
     strength: str | None = None,
     seed: str | None = None,
     engine: str = "auto",
@@ -77,11 +82,13 @@ def run(
             bases=tuple(base or ()),
             size=side(size),
             head=head,
+            train_views=tuple(train_view or ()),
             strength=share(strength, "--strength"),
             grouping="estimated" if grouped else None,
             seed=number(seed, "--seed"),
             epochs=number(epochs, "--epochs"),
             unfreeze=unfreeze,
+            sizes=sides(sizes, "--sizes"),
         )
         folds = folds_of(fold)
         from pipeline import flow

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 COMP = "name of a competition, or the path of a competition file"
-BASE = "a base, name[@cut][+pooling][=weights]; may be repeated"
+BASE = "a base, name[@cut][+pooling][=weights], or store:LEARNWARE[@cut]; may be repeated"
 OWN = -1
 SIDES = "side of the pictures in pixels, or own: each base's own"
 HELP = {
@@ -61,8 +61,12 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
     given = {name: value for name, value in changes.items() if value not in (None, (), [])}
     if given.get("size") == OWN:
         given["size"] = None
-    taught = {name: given.pop(name) for name in ("epochs", "unfreeze") if name in given}
+    taught = {name: given.pop(name) for name in ("epochs", "unfreeze", "sizes") if name in given}
     recipe = replace(found.recipe, training=replace(found.recipe.training, **taught), **given)
+    if any(base.startswith("store:") for base in recipe.bases):
+        from pipeline.reuse import basing
+
+        recipe = replace(recipe, bases=basing.resolved(recipe.bases))
     return replace(found, recipe=recipe)
 
 
@@ -74,6 +78,11 @@ def number(text: Any, flag: str) -> int | None:
         return None if text is None else int(text)
     except ValueError as error:
         raise StarshiftError(f"{flag} is a whole number.", expected="e.g. 0", received=repr(text)) from error
+
+
+def sides(text: str | None, flag: str) -> tuple[int, ...]:
+    """The sizes in pixels that a flag was given, such as `128,160`; empty where it was not."""
+    return tuple(value for part in text.split(",") if (value := number(part, flag)) is not None) if text else ()
 
 
 def share(text: str | None, flag: str) -> float | None:

@@ -1,11 +1,17 @@
-"""The talk's head: dense 256, ReLU, dropout 0.5, softmax, trained in Keras on cached features."""
+"""The talk's head: dense 256, ReLU, dropout 0.5, softmax, trained in Keras on cached features.
+
+How many epochs is found on a tenth of the training pictures, set aside; then the head is trained anew on all of them.
+The held-out fold is seen by neither, so that its predictions are out of fold.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pipeline.models.heads import Head
+from pipeline.training.distilled import Soft, loss_of
 from pipeline.training.linear import Fold, cross_entropy
 
 UNITS = 256
@@ -13,18 +19,21 @@ DROPOUT = 0.5
 EPOCHS = 60
 PATIENCE = 6
 BATCH = 64
+ASIDE = 10
+"""One picture of so many is set aside to choose the epoch."""
 
 
 def fit(folds: Sequence[Fold], classes: int, seed: int) -> tuple[list[Head], list[dict[str, Any]]]:
-    """One head a fold, each stopped where its held-out loss was lowest.
+    """One head a fold.
 
     Args:
         folds: the pictures of each fold.
         classes: how many there are.
-        seed: of the weights, the order and the dropout.
+        seed: of the pictures set aside, the weights, the order and the dropout.
 
     Returns:
-        The heads, and one record an epoch: fold, epoch, loss, held_loss, chosen.
+        The heads, and one record an epoch of the search: fold, epoch, loss, aside_loss (of the pictures set aside, by
+        their labels), held_loss (only where chosen: of the head trained on all pictures), chosen.
     """
     heads, history = [], []
     for fold in folds:
@@ -34,11 +43,51 @@ def fit(folds: Sequence[Fold], classes: int, seed: int) -> tuple[list[Head], lis
     return heads, history
 
 
+def parted(fold: Fold, seed: int) -> Fold:
+    """The training pictures of a fold, a part of every class in the place of the held-out pictures.
+
+    In the order of their classes, every tenth picture of a random order is set aside, with all its views.
+
+    Args:
+        fold: the pictures.
+        seed: of the order.
+    """
+    pictures = len(fold.labels) // fold.views
+    random = np.random.default_rng(seed)
+    order = random.permutation(pictures)
+    order = order[np.argsort(fold.labels[order], kind="stable")]
+    aside = np.zeros(pictures, bool)
+    aside[order[random.integers(min(ASIDE, pictures)) :: ASIDE]] = True
+    kept = np.tile(~aside, fold.views)
+    soft = replace(fold.soft, targets=fold.soft.targets[kept]) if fold.soft else None
+    features, labels = fold.features[:pictures][aside], fold.labels[:pictures][aside]
+    part = replace(fold, features=fold.features[kept], labels=fold.labels[kept], soft=soft)
+    return replace(part, held_features=features, held_labels=labels)
+
+
 def _fit_one(fold: Fold, classes: int, seed: int) -> tuple[Head, list[dict[str, Any]]]:
     """One fold's head."""
+    seed += fold.number
+    _, losses, aside_losses = _trained(parted(fold, seed), classes, seed)
+    best = int(np.argmin(aside_losses))
+    head, _, _ = _trained(fold, classes, seed, best + 1)
+    held = cross_entropy(head.probabilities(fold.held_features), fold.held_labels)
+    records = [
+        {"fold": fold.number, "epoch": epoch, "loss": loss, "aside_loss": aside, "held_loss": "", "chosen": False}
+        for epoch, (loss, aside) in enumerate(zip(losses, aside_losses, strict=True))
+    ]
+    records[best] |= {"held_loss": held, "chosen": True}
+    return head, records
+
+
+def _trained(fold: Fold, classes: int, seed: int, epochs: int | None = None) -> tuple[Head, list[float], list[float]]:
+    """The head after so many epochs, its losses and, without `epochs`, those of the held-out pictures.
+
+    Without `epochs` these stop the training; else they are not looked at.
+    """
     import keras
 
-    keras.utils.set_random_seed(seed + fold.number)
+    keras.utils.set_random_seed(seed)
     mean, deviation = fold.features.mean(axis=0), np.maximum(fold.features.std(axis=0), 1e-6)
     model = keras.Sequential(
         [
@@ -48,25 +97,43 @@ def _fit_one(fold: Fold, classes: int, seed: int) -> tuple[Head, list[dict[str, 
             keras.layers.Dense(classes, activation="softmax"),
         ]
     )
-    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="sparse_categorical_crossentropy")
-    stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
+    truth, held_truth = _truth(fold, classes)
+    watched = _compile(model, fold.soft)
+    stop = keras.callbacks.EarlyStopping(watched, mode="min", patience=PATIENCE)
     fitted = model.fit(
         (fold.features - mean) / deviation,
-        fold.labels,
-        validation_data=((fold.held_features - mean) / deviation, fold.held_labels),
+        truth,
+        validation_data=((fold.held_features - mean) / deviation, held_truth) if epochs is None else None,
         batch_size=BATCH,
-        epochs=EPOCHS,
-        callbacks=[stop],
+        epochs=epochs or EPOCHS,
+        callbacks=[stop] if epochs is None else [],
         verbose=0,
     )
     first, first_bias, last, last_bias = model.get_weights()
     folded = first / deviation[:, None]
     head = Head(((folded, first_bias - mean @ folded), (last, last_bias)))
-    losses = zip(fitted.history["loss"], fitted.history["val_loss"], strict=True)
-    best = int(np.argmin(fitted.history["val_loss"]))
-    records = [
-        {"fold": fold.number, "epoch": epoch, "loss": loss, "held_loss": held, "chosen": epoch == best}
-        for epoch, (loss, held) in enumerate(losses)
-    ]
-    records[best]["held_loss"] = cross_entropy(head.probabilities(fold.held_features), fold.held_labels)
-    return head, records
+    return head, fitted.history["loss"], fitted.history.get(watched, [])
+
+
+def _truth(fold: Fold, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the head is fitted to, and what it is stopped by: pictures set aside have labels alone."""
+    soft = fold.soft
+    if soft is None:
+        return fold.labels, fold.held_labels
+    one_hot = np.eye(classes, dtype=np.float32)
+    held = one_hot[fold.held_labels]
+    return np.concatenate([one_hot[fold.labels], soft.targets], axis=1), np.concatenate([held, held], axis=1)
+
+
+def _compile(model: Any, soft: Soft | None) -> str:
+    """Gives the model its loss. Returns the name of the held-out loss of the labels, which stops it."""
+    import keras
+
+    optimizer = keras.optimizers.Adam(1e-3)
+    if soft is None:
+        model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
+        return "val_loss"
+    labels_alone = loss_of(1.0, 0.0)
+    labels_alone.__name__ = "labels"
+    model.compile(optimizer=optimizer, loss=loss_of(soft.temperature, soft.weight), metrics=[labels_alone])
+    return "val_labels"

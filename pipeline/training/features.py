@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.config import Recipe
 from pipeline.models.heads import Head
-from pipeline.training import dense, linear
+from pipeline.training import dense, gaussian, linear
+from pipeline.training.lessons import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ def train(
     fold_of: np.ndarray,
     folds: Sequence[int],
     classes: int,
+    lesson: Lesson | None = None,
 ) -> Trained:
     """Trains a head a fold and predicts in every view.
 
@@ -56,12 +58,10 @@ def train(
         fold_of: (pictures,) int, see splits.assign.
         folds: the folds to train.
         classes: how many there are.
+        lesson: what teachers say of the training pictures.
     """
-    parts = [_fold(number, recipe, train_features, labels, fold_of) for number in folds]
-    if recipe.head == "dense":
-        heads, history = dense.fit(parts, classes, recipe.seed)
-    else:
-        heads, history = linear.fit(parts, classes, recipe.strength)
+    parts = [_fold(number, recipe, train_features, labels, fold_of, lesson) for number in folds]
+    heads, history = heads_on(parts, recipe.head, classes, recipe.seed, recipe.strength)
     oof_views = {view: np.full((len(labels), classes), np.nan, np.float32) for view in recipe.views}
     for view, oof in oof_views.items():
         for number, head in zip(folds, heads, strict=True):
@@ -81,8 +81,30 @@ def train(
     )
 
 
+def heads_on(
+    folds: Sequence[linear.Fold], head: str, classes: int, seed: int, strength: float | None = None
+) -> tuple[list[Head], list[dict[str, Any]]]:
+    """One head a fold, and one record a fit or an epoch; `held_loss` is in those that are `chosen`.
+
+    Args:
+        folds: the pictures of each fold.
+        head: see Recipe.
+        classes: how many there are.
+        seed: of what is random in a dense head.
+        strength: of a linear head; None chooses it.
+    """
+    if head == "dense":
+        return dense.fit(folds, classes, seed)
+    return gaussian.fit(folds, classes) if head == "gaussian" else linear.fit(folds, classes, strength)
+
+
 def _fold(
-    number: int, recipe: Recipe, features: Mapping[str, np.ndarray], labels: np.ndarray, fold_of: np.ndarray
+    number: int,
+    recipe: Recipe,
+    features: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    fold_of: np.ndarray,
+    lesson: Lesson | None,
 ) -> linear.Fold:
     """One fold's pictures: trained on in every training view, held out as they are."""
     trained, held = fold_of != number, fold_of == number
@@ -92,4 +114,6 @@ def _fold(
         labels=np.tile(labels[trained], len(recipe.training_views)),
         held_features=features[recipe.views[0]][held],
         held_labels=labels[held],
+        soft=lesson.soft(number, recipe.training_views, trained) if lesson else None,
+        views=len(recipe.training_views),
     )

@@ -9,7 +9,8 @@ from typing import Any, cast
 from pipeline.models import cuts
 from pipeline.models.extractor import build_network
 from pipeline.models.heads import Head
-from pipeline.training import dense, device, linear, networks
+from pipeline.training import device, networks
+from pipeline.training.features import heads_on
 from pipeline.training.handover import PICTURES, compare
 from pipeline.training.material import Material
 from pipeline.training.outcome import Outcome, trainable
@@ -43,10 +44,7 @@ def train(material: Material) -> Outcome:
 def _first_head(material: Material) -> tuple[Head, list[dict[str, Any]]]:
     """The head on the frozen base, from cached features, and its record in the history."""
     job, fold = material.job, material.features_of_fold()
-    if job.head == "dense":
-        heads, records = dense.fit([fold], job.classes, job.seed)
-    else:
-        heads, records = linear.fit([fold], job.classes)
+    heads, records = heads_on([fold], job.head, job.classes, job.seed)
     loss = next(record["held_loss"] for record in records if record["chosen"])
     score = material.score(fold.held_labels, heads[0].probabilities(fold.held_features))
     record = {"fold": job.fold, "stage": "head", "epoch": 0, "loss": "", "held_loss": loss, "score": score}

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.models.heads import Head, softmax
+from pipeline.training.distilled import Soft
 from pipeline.training.lbfgs import minimize
 
 STRENGTHS = tuple(float(10.0**exponent) for exponent in np.arange(-3.0, -7.6, -0.5))
@@ -31,6 +32,8 @@ class Fold:
         labels: their classes (n,) int.
         held_features: held-out features (m, width) float32.
         held_labels: their classes (m,) int.
+        soft: what a teacher says of the training pictures; None where there is none.
+        views: how many views of every training picture there are, one view of all after the other.
     """
 
     number: int
@@ -38,6 +41,8 @@ class Fold:
     labels: np.ndarray
     held_features: np.ndarray
     held_labels: np.ndarray
+    soft: Soft | None = None
+    views: int = 1
 
 
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndarray | None = None) -> float:
@@ -86,7 +91,7 @@ class Softmax:
     """The regularised loss of one fold.
 
     Minimises mean cross entropy + strength / 2 * |W|^2 (Bishop 2006, Pattern Recognition and Machine Learning,
-    section 4.3.4). The bias is not regularised. Two classes share one logit, which is the sigmoid.
+    section 4.3.4), or `Soft.added` in its place. The bias is not regularised. Two classes share one logit, the sigmoid.
 
     Args:
         rows: (n, axes) float32, from Axes.
@@ -94,6 +99,7 @@ class Softmax:
         classes: how many there are.
         variance: of the rows along each axis.
         shares: what each row counts in the mean, (n,) float32 that sum to 1; None is the same for all.
+        soft: a teacher's targets.
     """
 
     def __init__(
@@ -103,7 +109,9 @@ class Softmax:
         classes: int,
         variance: np.ndarray,
         shares: np.ndarray | None = None,
+        soft: Soft | None = None,
     ) -> None:
+        self.soft = soft
         self.rows, self.labels, self.classes, self.variance, self.shares = rows, labels, classes, variance, shares
         self.fixed = 1 if classes == 2 else 0
         self.weights = np.zeros((rows.shape[1], classes - self.fixed), np.float32)
@@ -121,10 +129,14 @@ class Softmax:
 
         def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
             logits = scaled @ parameters[:-1] + parameters[-1]
-            error = softmax(np.pad(logits, ((0, 0), (1, 0))) if self.fixed else logits)
+            logits = np.pad(logits, ((0, 0), (1, 0))) if self.fixed else logits
+            error = softmax(logits)
             weights = parameters[:-1] * unit
-            value = cross_entropy(error, self.labels, self.shares) + strength / 2 * float(np.vdot(weights, weights))
+            value = cross_entropy(error, self.labels, self.shares)
             error[every, self.labels] -= 1
+            if self.soft is not None:
+                value, error = self.soft.added(logits, value, error, self.shares)
+            value += strength / 2 * float(np.vdot(weights, weights))
             error = error[:, self.fixed :]
             error = error / np.float32(len(self.labels)) if self.shares is None else error * self.shares[:, None]
             gradient = np.empty_like(parameters)
@@ -142,7 +154,7 @@ def walk(
     fold: Fold, strengths: Sequence[float], classes: int, axes: Axes
 ) -> tuple[dict[float, Head], list[dict[str, Any]]]:
     """One fold's heads along the strengths until the held-out loss rises, and what each reached."""
-    objective = Softmax(axes.rows(fold.features), fold.labels, classes, axes.variance)
+    objective = Softmax(axes.rows(fold.features), fold.labels, classes, axes.variance, soft=fold.soft)
     held_rows = axes.rows(fold.held_features)
     heads, history = {}, list[dict[str, Any]]()
     for stronger in [one for one in STRENGTHS if one > strengths[0]][::-2][:2][::-1]:

@@ -1,0 +1,104 @@
+"""The gaussian head: what scikit-learn's analysis says, shrinkage and scale chosen on the folds, nothing singular."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from pipeline.errors import StarshiftError
+from pipeline.training import gaussian, linear
+from pipeline.training.distilled import Soft
+
+
+def problem(classes, pictures=240, width=12, seed=0, apart=1.0):
+    """Gaussian classes, the first ones larger; features are correlated."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.minimum(np.arange(pictures) % classes, np.arange(pictures) // 2 % classes))
+    mixing = random.normal(size=(width, width))
+    rows = (apart * random.normal(size=(classes, width))[labels] + random.normal(size=(pictures, width))) @ mixing
+    return (rows * 3 + 5).astype(np.float32), labels
+
+
+def folds_of(features, labels, count=3):
+    fold_of = np.arange(len(labels)) % count
+    return [
+        linear.Fold(
+            number=number,
+            features=features[fold_of != number],
+            labels=labels[fold_of != number],
+            held_features=features[fold_of == number],
+            held_labels=labels[fold_of == number],
+        )
+        for number in range(count)
+    ]
+
+
+def losses(heads, folds):
+    held = zip(heads, folds, strict=True)
+    return [linear.cross_entropy(head.probabilities(one.held_features), one.held_labels) for head, one in held]
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+@pytest.mark.parametrize(("pictures", "width"), [(240, 12), (60, 150)])
+@pytest.mark.parametrize("shrinkage", [0.03, 0.5, 0.95])
+def test_the_head_is_the_one_that_scikit_learn_finds(classes, pictures, width, shrinkage):
+    features, labels = problem(classes, pictures, width)
+    ours = gaussian.Gaussians(features, labels, classes).head(shrinkage, 1.0).probabilities(features)
+    rows = ((features.astype(np.float64) - features.mean(axis=0)) / features.std(axis=0)).astype(np.float64)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(rows, labels).predict_proba(rows)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_fewer_pictures_than_features_and_constant_features_leave_finite_heads():
+    features, labels = problem(3, 20, 60)
+    features[:, ::7] = 4
+    folds = folds_of(features, labels)
+    heads, _ = gaussian.fit(folds, 3)
+    for head, fold in zip(heads, folds, strict=True):
+        assert all(np.isfinite(array).all() and array.dtype == np.float32 for array in head.layers[0])
+        assert np.isfinite(head.probabilities(fold.held_features)).all()
+
+
+def test_the_scale_takes_back_what_few_pictures_are_too_sure_of_and_leaves_the_shares():
+    features, labels = problem(4, 80, 200, apart=0.1)
+    folds = folds_of(features, labels)
+    heads, history = gaussian.fit(folds, 4)
+    chosen = next(record for record in history if record["chosen"])
+    sure = [gaussian.Gaussians(f.features, f.labels, 4).head(chosen["shrinkage"], 1.0) for f in folds]
+    assert chosen["scale"] < 0.3 and np.mean(losses(heads, folds)) < np.mean(losses(sure, folds)) - 0.3
+    shares = gaussian.Gaussians(features, labels, 4).head(0.5, 1e-9).probabilities(features[:1])[0]
+    np.testing.assert_allclose(shares, np.bincount(labels) / len(labels), atol=1e-5)
+
+
+def test_one_shrinkage_and_one_scale_for_all_folds_have_the_lowest_loss_of_all():
+    features, labels = problem(5, 90, 40, apart=0.6)
+    folds = folds_of(features, labels)
+    heads, history = gaussian.fit(folds, 5)
+    chosen = [record for record in history if record["chosen"]]
+    assert len(chosen) == 3 and len({(record["shrinkage"], record["scale"]) for record in chosen}) == 1
+    assert losses(heads, folds) == pytest.approx([record["held_loss"] for record in chosen], abs=1e-4)
+    mine, best = np.mean(losses(heads, folds)), chosen[0]
+    for shrinkage in gaussian.SHRINKAGES:
+        for scale in np.geomspace(*gaussian.SCALES, 40):
+            others = [gaussian.Gaussians(f.features, f.labels, 5).head(shrinkage, scale) for f in folds]
+            assert np.mean(losses(others, folds)) > mine - 1e-4
+    assert gaussian.SHRINKAGES[0] < best["shrinkage"] and mine < 0.8 * np.log(5)
+
+
+def test_a_class_that_a_fold_does_not_train_on_is_possible_and_unlikely():
+    features, labels = problem(4)
+    known = labels != 3
+    head = gaussian.Gaussians(features[known], labels[known], 4).head(0.5, 0.5)
+    found = head.probabilities(features[known])
+    assert np.isfinite(found).all() and 0 < found[:, 3].mean() < 0.02
+    three = gaussian.Gaussians(features[known], labels[known], 3).head(0.5, 0.5).probabilities(features[known])
+    np.testing.assert_allclose(found[:, :3] / found[:, :3].sum(axis=1, keepdims=True), three, atol=1e-4)
+
+
+def test_it_does_not_pretend_to_learn_from_a_teacher():
+    features, labels = problem(3)
+    soft = Soft(targets=np.zeros((160, 3), np.float32), temperature=2.0, weight=0.5)
+    taught = [replace(fold, soft=soft) for fold in folds_of(features, labels)]
+    with pytest.raises(StarshiftError, match="teacher"):
+        gaussian.fit(taught, 3)
