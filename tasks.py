@@ -1,11 +1,21 @@
 """The command line: `invoke run --comp dog-breed`. The tasks lie in pipeline/commands/, one file a topic."""
 
+import sys
+
+from invoke import Collection
+
 from pipeline.commands.audit import audit
+from pipeline.commands.distill import distill
 from pipeline.commands.ensemble import ensemble, finish, pseudo
 from pipeline.commands.kaggle import submit, weights
 from pipeline.commands.learning import blocks, ladder, pretrain
 from pipeline.commands.looking import augmented, cache, comps, show
+from pipeline.commands.predicting import predict
 from pipeline.commands.remote import kernel
 from pipeline.commands.running import download, features, run
 from pipeline.commands.runs import compare, runs
 from pipeline.commands.scout import scout, views
+from pipeline.commands.store import store
+
+ns = Collection.from_module(sys.modules[__name__])
+ns.add_collection(store)

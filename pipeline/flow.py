@@ -18,6 +18,7 @@ from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import assemble, features
+from pipeline.training.lessons import Lesson
 
 __all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
 log = logging.getLogger(__name__)
@@ -71,9 +72,24 @@ def _features(
     started: float,
 ) -> Path:
     """The stages of the rung `features`."""
-    recipe = competition.recipe
     data = prepare(competition, bases, options)
     folder = run_folder(competition, options, folds)
+    return headed(competition, options, data, folder, folds, assembly, started)
+
+
+def headed(
+    competition: Competition,
+    options: Options,
+    data: Data,
+    folder: Path,
+    folds: tuple[int, ...],
+    assembly: assemble.Assembly,
+    started: float,
+    lesson: Lesson | None = None,
+) -> Path:
+    """Heads on cached features, and their run closed; `lesson` is what teachers say of the training pictures."""
+    recipe = competition.recipe
+    bases = [parse(text, recipe.size) for text in recipe.bases]
     extractors = [
         Extractor(base, data.files, wanted=options.engine, force=options.force or options.recompute) for base in bases
     ]
@@ -95,6 +111,7 @@ def _features(
             fold_of=data.pictures.train["fold"].to_numpy(),
             folds=folds,
             classes=len(data.pictures.classes),
+            lesson=lesson,
         )
         results = measured(competition, data, trained)
         said.append(f"{competition.metric} {results['score']:.5f} ± {results['spread']:.5f} over {len(folds)} folds")

@@ -39,6 +39,8 @@ class Training:
         end_to_end: for `frozen`: pass every picture through the whole base in every epoch.
         sizes: sides of the pictures in pixels, small to large, each for an equal part of the epochs.
         symmetries: augmentation begins with one of the eight symmetries instead of a flip; all eight are cached.
+        warp: augmentation goes on to turn, zoom, shift and recolour. Without it training sees symmetries (or flips)
+            only, so that the cached views are all that there is to see: better where epochs are few.
     """
 
     epochs: int | None = None
@@ -62,6 +64,7 @@ class Training:
     end_to_end: bool | None = None
     sizes: tuple[int, ...] | None = None
     symmetries: bool | None = None
+    warp: bool | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in BOUNDS.items():
@@ -126,6 +129,7 @@ COMMON: dict[str, Any] = {
     "end_to_end": False,
     "sizes": (),
     "symmetries": False,
+    "warp": True,
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
     "scratch": {"epochs": 30, "patience": 6},

@@ -82,14 +82,20 @@ def find_rate(competition: Competition, options: Options) -> float:
 
 
 def run(competition: Competition, options: Options, folds: tuple[int, ...], started: float) -> Path:
-    """The stages of the rungs that train a network, each fold in a process of its own."""
+    """The stages of the rungs that train a network."""
     data, setting = setting_of(competition, options, folds)
+    return schooled(competition, options, data, setting, started)
+
+
+def schooled(competition: Competition, options: Options, data: Data, setting: rungs.Setting, started: float) -> Path:
+    """A network trained, each fold in a process of its own, and its run closed."""
     with stage("cache") as said:
         job = rungs.prepare(setting, said)
     with stage("training") as said:
         trained = rungs.train(setting, job)
         results = measured(competition, data, trained)
-        said.append(f"{competition.metric} {results['score']:.5f} ± {results['spread']:.5f} over {len(folds)} folds")
+        score, count = f"{results['score']:.5f} ± {results['spread']:.5f}", len(setting.folds)
+        said.append(f"{competition.metric} {score} over {count} folds")
     keep_model(setting.folder)
     facts = trained.facts
     results |= {

@@ -48,7 +48,7 @@ def at_hand(competition: Competition, weights: tuple[Weights, ...]) -> Competiti
         log.info("weights   %s: %s", one.name, place or "not attached; Keras downloads it where the internet is on")
         if place is None or base is None:
             continue
-        if base["weights"] not in (None, "imagenet"):
+        if not (base["weights"] or "imagenet").startswith("imagenet"):
             renamed[one.base] = one.base.removesuffix(base["weights"]) + str(place)
             continue
         path = bases.weights_path(bases.parse(one.base, competition.recipe.size))

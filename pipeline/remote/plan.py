@@ -13,6 +13,7 @@ from pipeline.files import read_json
 from pipeline.models import bases, choice
 from pipeline.remote import pushed
 from pipeline.remote.progress import store_name
+from pipeline.training.rungs import views_of
 
 BACKWARD = 3.0
 """A training step costs as many forward passes (Kaplan et al. 2020, Scaling Laws, section 2.1: 2N and 4N)."""
@@ -112,7 +113,7 @@ def steps(competition: Competition, counts: tuple[int, int], known: Speeds) -> l
         networked = rung in ("scratch", "augmented")
         if not networked and rate is None:
             continue
-        cached = 1 + (regime.cached_views or 0) if rung in ("frozen", "finetune") else len(recipe.training_views)
+        cached = len(views_of(regime) if rung in ("frozen", "finetune") else recipe.training_views)
         views = max(cached, len(recipe.views))
         seconds = 0.0 if networked or rate is None else (train * views + test * len(recipe.views)) / rate
         epoch = known.epochs.get(rung)

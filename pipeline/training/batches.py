@@ -4,12 +4,15 @@ import keras
 import numpy as np
 
 from pipeline.regime import Training
+from pipeline.training.lessons import Targets
 from pipeline.training.mixing import RandAugment, mixed
 from pipeline.training.sources import Source, positions_with
 
 
 class Batches(keras.utils.PyDataset):
     """What `fit` passes over: inputs, labels (batch, classes) float32, and weights (batch,) float32.
+
+    With soft targets the labels are (batch, 2 * classes): targets after one-hot labels, mixed as they are.
 
     Every epoch drops the pictures that do not fill a batch, other ones each time, so that all batches have one shape.
 
@@ -20,14 +23,23 @@ class Batches(keras.utils.PyDataset):
         classes: how many there are.
         regime: batch, balance, mixup, cutmix, randaugment.
         seed: of the run.
+        soft: a teacher's targets.
     """
 
     def __init__(
-        self, source: Source, positions: np.ndarray, labels: np.ndarray, classes: int, regime: Training, *, seed: int
+        self,
+        source: Source,
+        positions: np.ndarray,
+        labels: np.ndarray,
+        classes: int,
+        regime: Training,
+        *,
+        seed: int,
+        soft: Targets | None = None,
     ) -> None:
         super().__init__(workers=1)
         self.source, self.positions, self.regime, self.seed = source, positions, regime, seed
-        self.labels = labels
+        self.labels, self.soft = labels, soft
         self.one_hot = np.eye(classes, dtype=np.float32)[labels]
         counts = np.bincount(labels, minlength=classes)
         self.class_weights = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
@@ -69,10 +81,10 @@ class Batches(keras.utils.PyDataset):
         inputs = self.source.take(self.positions[places], self.epoch)
         if self.augment:
             inputs = self.augment(inputs, random)
-        regime = self.regime
-        inputs, labels = mixed(
-            inputs, self.one_hot[places], random, mixup=regime.mixup or 0.0, cutmix=regime.cutmix or 0.0
-        )
+        regime, labels = self.regime, self.one_hot[places]
+        if self.soft is not None:
+            labels = np.concatenate([labels, self.soft.take(self.positions[places], self.epoch)], axis=1)
+        inputs, labels = mixed(inputs, labels, random, mixup=regime.mixup or 0.0, cutmix=regime.cutmix or 0.0)
         weighted = regime.balance == "weights"
         weights = self.class_weights[self.labels[places]] if weighted else np.ones(len(places), np.float32)
         return inputs, labels, weights

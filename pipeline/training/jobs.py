@@ -15,6 +15,7 @@ from pipeline.files import read_json, sha256_of_json, write_json
 from pipeline.models import bases
 from pipeline.models.bases import Base
 from pipeline.regime import Training
+from pipeline.training.lessons import Taught
 
 VERSION = 2
 """Of the arithmetic of training: raised when the same job comes to other numbers, so that none is mixed."""
@@ -63,6 +64,7 @@ class Job:
         metric: the competition's.
         board: write TensorBoard's files.
         find_rate: only look for a learning rate.
+        taught: where soft targets come in; None where labels alone teach.
     """
 
     folder: Path
@@ -86,6 +88,7 @@ class Job:
     metric: Metric = field(default_factory=lambda: Metric(function="", name="accuracy"))
     board: bool = False
     find_rate: bool = False
+    taught: Taught | None = None
 
     @property
     def stem(self) -> Path:
@@ -100,6 +103,8 @@ class Job:
     def fingerprint(self) -> str:
         """SHA-256 over everything that decides the result, as 64 hex digits."""
         values = json.loads(json.dumps({**asdict(self), "folder": "", "board": False, "version": VERSION}, default=str))
+        if self.taught is None:  # as before there were teachers, so that finished folds stay finished
+            del values["taught"]
         digest = "" if self.base.name == "scratch" else bases.weights_digest(self.base)
         return sha256_of_json({**values, "weights": digest})
 
@@ -117,6 +122,8 @@ def read(path: Path) -> Job:
     values |= {name: tuple(values[name]) for name in tuples}
     regime = Training(**{**values["regime"], "sizes": tuple(values["regime"]["sizes"])})
     whole = {"folder": Path(values["folder"]), "base": Base(**values["base"]), "metric": Metric(**values["metric"])}
+    if values.get("taught"):
+        whole["taught"] = Taught(**{**values["taught"], "views": tuple(values["taught"]["views"])})
     return Job(**{**values, **whole, "regime": regime})
 
 

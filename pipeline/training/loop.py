@@ -4,6 +4,7 @@ Everything random in epoch e is drawn from (seed, e): order and augmentation by 
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from pipeline.regime import Training
 from pipeline.training import checkpoint
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoint import Progress, put_back, values_of
+from pipeline.training.distilled import loss_of
+from pipeline.training.lessons import Taught
 from pipeline.training.linear import cross_entropy
 from pipeline.training.optimizer import DepthAdam, optimizer
 from pipeline.training.predicting import predict
@@ -65,6 +68,7 @@ class Course:
         factors: of the rate, by variable path.
         from_start: the weights before the first epoch are scored too, and may turn out the best ones.
         board: folder of TensorBoard's files; None writes none.
+        taught: temperature and weight of the batches' soft targets; None where they have labels alone.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Course:
     factors: Mapping[str, float] | None = None
     from_start: bool = False
     board: Path | None = None
+    taught: Taught | None = None
 
     def run(self) -> Progress:
         """Trains until the epochs or the patience are at an end; the model has the best weights then."""
@@ -94,7 +99,10 @@ class Course:
         epochs = int(self.regime.epochs or 0)
         total = epochs * len(self.batches)
         done = progress.epoch * len(self.batches)
-        with tqdm(total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False) as self._bar:
+        line = int(os.environ.get("STARSHIFT_LINE", "0"))
+        with tqdm(
+            total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False, position=line
+        ) as self._bar:
             while progress.epoch < epochs and progress.waited < int(self.regime.patience or 0):
                 self._epoch(progress)
                 checkpoint.save(self.file, self.fingerprint, progress, self.model)
@@ -105,7 +113,10 @@ class Course:
         """Gives the model a fresh optimizer that adds up gradients over `parts` batches."""
         self.batches.split(parts)
         steps = int(self.regime.epochs or 0) * len(self.batches) // parts
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=self.regime.label_smoothing or 0.0)
+        smoothing, taught = self.regime.label_smoothing or 0.0, self.taught
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        if taught is not None:
+            loss = loss_of(taught.temperature, taught.weight, smoothing)
         self.model.compile(optimizer(self.regime, steps, self.factors, parts), loss)
         self.model.optimizer.build(self.model.trainable_variables)
 

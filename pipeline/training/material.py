@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 
 from pipeline.dataset import pixels
+from pipeline.errors import StarshiftError
 from pipeline.features.cache import feature_store
 from pipeline.features.rows import Rows
 from pipeline.models.bases import Base
 from pipeline.regime import Training
-from pipeline.training import linear, rate_finder
+from pipeline.training import lessons, linear, rate_finder
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoint import Progress
 from pipeline.training.jobs import Job
 from pipeline.training.loop import Course, Held
-from pipeline.training.sources import Augmented, Pictures, Source
+from pipeline.training.rungs import views_of
+from pipeline.training.sources import Augmented, Pictures, Source, Views
 
 
 class RateFound(Exception):  # noqa: N818 - no error: it ends a rung that was only to find its rate
@@ -42,6 +44,30 @@ class Material:
         fold_of = np.array(job.fold_of)
         self.trained, self.held = np.flatnonzero(fold_of != job.fold), np.flatnonzero(fold_of == job.fold)
         self.test = np.arange(len(job.train), len(self.digests))
+
+    @cached_property
+    def lesson(self) -> lessons.Lesson | None:
+        """What teachers say of the training pictures."""
+        return lessons.read(self.job.folder, self.job.taught) if self.job.taught else None
+
+    def soft_targets(self, source: Source) -> lessons.Targets | None:
+        """The soft targets that go with the inputs of a source.
+
+        Raises:
+            StarshiftError: teachers answered for cached views, and the source draws fresh ones.
+        """
+        if self.lesson is None:
+            return None
+        if not self.lesson.views:
+            return lessons.Targets(self.lesson.of(self.job.fold, ("plain",)))
+        if not isinstance(source, Views):
+            raise StarshiftError(
+                "A patient teacher answers for cached views, and these pictures are augmented anew in every epoch.",
+                expected="--rung features, frozen or finetune with cached_views, without end_to_end, sizes and polish",
+                received=f"--rung {self.job.rung}",
+                remedy="leave --patient away, or train from cached views",
+            )
+        return lessons.Targets(self.lesson.of(self.job.fold, views_of(self.job.regime)), source.choice)
 
     @cached_property
     def pixels(self) -> Rows:
@@ -76,6 +102,7 @@ class Material:
             self.digests,
             seed=self.job.seed,
             symmetries=bool(regime.symmetries),
+            warp=bool(regime.warp),
             side_of=side_of if sizes else None,
         )
 
@@ -110,7 +137,8 @@ class Material:
             from_start: the weights before the first epoch may turn out the best ones.
         """
         job, regime = self.job, regime or self.job.regime
-        batches = Batches(trained, self.trained, self.labels[self.trained], job.classes, regime, seed=job.seed)
+        labels, soft = self.labels[self.trained], self.soft_targets(trained)
+        batches = Batches(trained, self.trained, labels, job.classes, regime, seed=job.seed, soft=soft)
         return Course(
             name=f"fold {job.fold} {stage}",
             model=model,
@@ -130,6 +158,7 @@ class Material:
             factors=factors,
             from_start=from_start,
             board=job.folder / "board" / f"fold{job.fold}-{stage}" if job.board else None,
+            taught=job.taught,
         )
 
     def run(self, course: Course) -> Progress:
@@ -156,4 +185,6 @@ class Material:
             labels=np.tile(self.labels[self.trained], len(job.training_views)),
             held_features=views[job.views[0]].take(self.held),
             held_labels=self.labels[self.held],
+            soft=self.lesson.soft(job.fold, job.training_views, self.trained) if self.lesson else None,
+            views=len(job.training_views),
         )

@@ -20,6 +20,7 @@ from pipeline.regime import Training
 from pipeline.training import processes
 from pipeline.training.features import Trained
 from pipeline.training.jobs import Job, Metric
+from pipeline.training.lessons import Lesson
 
 log = logging.getLogger(__name__)
 MARGIN = 2 << 30
@@ -45,6 +46,7 @@ class Setting:
         engine: `auto` or the name of an engine.
         force: compute cached rows again.
         board: write TensorBoard's files.
+        lesson: what teachers say of the training pictures.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Setting:
     engine: str = "auto"
     force: bool = False
     board: bool = False
+    lesson: Lesson | None = None
 
     @property
     def predicted(self) -> list[str]:
@@ -94,6 +97,7 @@ def prepare(setting: Setting, said: list[str]) -> Job:
         training_views=recipe.training_views,
         metric=setting.metric,
         board=setting.board,
+        taught=setting.lesson.write(setting.folder) if setting.lesson else None,
     )
     if recipe.rung in ("scratch", "augmented"):
         return job
@@ -112,6 +116,8 @@ def prepare(setting: Setting, said: list[str]) -> Job:
 
 def views_of(regime: Training) -> tuple[str, ...]:
     """The cached views that training draws from: the pictures as they are, or all their symmetries; augmentations."""
+    if not regime.warp:
+        return SYMMETRIES if regime.symmetries else SYMMETRIES[:2]
     augmented = (f"augment-{number}" for number in range(1, (regime.cached_views or 0) + 1))
     return (*(SYMMETRIES if regime.symmetries else SYMMETRIES[:1]), *augmented)
 
@@ -130,7 +136,8 @@ def _fill(
 
 def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, said: list[str]) -> Job:
     """Caches activations at the cut where the recipe wants it and the disk has room; says what it costs."""
-    if not job.regime.cached_views or job.regime.sizes:
+    regime = job.regime
+    if (regime.warp and not regime.cached_views) or regime.sizes:
         said.append("the part below it is computed anew in every epoch, as the recipe asks")
         return job
     lower = replace(setting.base, cut=cut.name, pooling="none")
@@ -168,7 +175,8 @@ def affordable(cut: cuts.Layer, rows: int, missing: int) -> bool:
 
 def train(setting: Setting, first: Job) -> Trained:
     """Trains every fold, each in a process of its own, and puts their predictions together."""
-    found = {fold: processes.do(replace(first, fold=fold)) for fold in setting.folds}
+    results = processes.do_all([replace(first, fold=fold) for fold in setting.folds])
+    found = dict(zip(setting.folds, results, strict=True))
     views = {view: np.full((len(setting.labels), setting.classes), np.nan, np.float32) for view in setting.recipe.views}
     for fold, result in found.items():
         for view, held in zip(views, result.held, strict=True):

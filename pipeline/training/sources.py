@@ -48,6 +48,7 @@ class Augmented:
         digests: of the pictures; with seed and epoch they decide what a picture looks like.
         seed: of the run.
         symmetries: begin with one of all eight symmetries.
+        warp: go on to turn, zoom, shift and recolour.
         side_of: the side in pixels that an epoch sees; None leaves the pictures as large as they are.
     """
 
@@ -58,10 +59,11 @@ class Augmented:
         *,
         seed: int,
         symmetries: bool = False,
+        warp: bool = True,
         side_of: Callable[[int], int] | None = None,
     ) -> None:
         self.rows, self.digests, self.seed = rows, digests, seed
-        self.symmetries, self.side_of = symmetries, side_of
+        self.symmetries, self.warp, self.side_of = symmetries, warp, side_of
         self.pool = ThreadPoolExecutor(os.cpu_count())
 
     def take(self, positions: np.ndarray, epoch: int) -> np.ndarray:
@@ -78,10 +80,12 @@ class Augmented:
         """One picture (size, size, 3) as the epoch sees it, (side, side, 3)."""
         if side != picture.shape[0]:
             picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        if self.symmetries:
-            names = list(augment.SYMMETRIES)
+        if self.symmetries or not self.warp:
+            names = list(augment.SYMMETRIES)[: None if self.symmetries else 2]
             name = names[np.random.default_rng([self.seed, epoch, position]).integers(len(names))]
             picture = np.ascontiguousarray(augment.SYMMETRIES[name](picture[None])[0])
+        if not self.warp:
+            return picture
         return augment.augmented(picture, f"epoch-{self.seed}-{epoch}", self.digests[position])
 
 
@@ -107,9 +111,13 @@ class Views:
     def __init__(self, views: Sequence[Rows], *, seed: int) -> None:
         self.views, self.seed = views, seed
 
+    def choice(self, epoch: int) -> np.ndarray:
+        """The number of the view that each picture is seen in, (pictures,) int."""
+        return np.random.default_rng([self.seed, epoch]).integers(len(self.views), size=len(self.views[0]))
+
     def take(self, positions: np.ndarray, epoch: int) -> np.ndarray:
         """See Source."""
-        choice = np.random.default_rng([self.seed, epoch]).integers(len(self.views), size=len(self.views[0]))
+        choice = self.choice(epoch)
         return np.stack([self.views[choice[place]].take([place])[0] for place in positions])
 
 

@@ -100,3 +100,12 @@ def test_with_symmetries_all_eight_are_cached_and_drawn_from():
     assert rungs.views_of(Training(cached_views=1).resolved("finetune")) == ("plain", "augment-1")
     regime = Training(cached_views=1, symmetries=True).resolved("finetune")
     assert rungs.views_of(regime) == (*SYMMETRIES, "augment-1")
+
+
+def test_without_warps_the_cached_views_are_all_that_fresh_pictures_could_show(job_of):
+    regime = Training(symmetries=True, warp=False).resolved("finetune")
+    assert rungs.views_of(regime) == SYMMETRIES
+    assert rungs.views_of(Training(warp=False).resolved("frozen")) == ("plain", "flip")
+    material = Material(job_of("augmented", symmetries=True, warp=False))
+    seen = [material.fresh(40).take(np.array([0]), epoch)[0].tobytes() for epoch in range(40)]
+    assert set(seen) == {material.seen(view).take(np.array([0]), 0)[0].tobytes() for view in SYMMETRIES}

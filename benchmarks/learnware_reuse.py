@@ -1,0 +1,116 @@
+"""A learnware as the base of a task that the store has not seen, against ImageNet's weights alone, on few pictures.
+
+    python -m benchmarks.learnware_reuse --store FOLDER --comp invasive-species --comp dog-breed
+
+For each competition the store's learnwares of that competition are left out, and the rest are ranked by the pictures
+drawn. The best-ranked one whose base is no longer ImageNet's gives features at its own size, and so does the base that
+it was made of, as ImageNet left it, at the probe's. A ridge classifier on each (strength by leaving one out) is trained
+on the drawn pictures and judged on all others, the same for both; differences over draws are paired.
+"""
+
+import argparse
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import competitions
+from pipeline.features.extract import Extractor
+from pipeline.learnware import probe
+from pipeline.learnware.search import search
+from pipeline.learnware.specification import Specification
+from pipeline.learnware.store import Store, opened
+from pipeline.models import bases
+from pipeline.preparation import Data, Options, prepare
+from pipeline.reuse import basing
+
+SIZES = (10, 50)
+STRENGTHS = np.logspace(0, 6, 13)
+
+
+def data_of(name: str, base: bases.Base) -> Data:
+    """A competition's pictures, decoded for a base."""
+    found = competitions.find(name)
+    return prepare(replace(found, recipe=replace(found.recipe, bases=(str(base),), size=base.size)), [base], Options())
+
+
+def seen(base: bases.Base, name: str) -> np.ndarray:
+    """What a base gives for a competition's training pictures, (pictures, width) float32."""
+    data = data_of(name, base)
+    return Extractor(base, data.files).features(list(data.pictures.train["sha256"]), "plain")
+
+
+def drawn(labels: np.ndarray, each: int, random: np.random.Generator) -> np.ndarray:
+    """So many pictures of every class, (n,) int."""
+    return np.concatenate([random.permutation(np.flatnonzero(labels == c))[:each] for c in np.unique(labels)])
+
+
+def accuracy(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> float:
+    """Of a ridge classifier trained on some rows and judged on the others."""
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rest = np.setdiff1d(np.arange(len(labels)), rows)
+    model = make_pipeline(StandardScaler(), RidgeClassifierCV(STRENGTHS)).fit(features[rows], labels[rows])
+    return float(model.score(features[rest], labels[rest]))
+
+
+def candidates(store: Store, name: str) -> dict[str, tuple[Specification, bases.Base]]:
+    """The learnwares of other competitions whose base is their own: specification and base, by name."""
+    found = {}
+    for learnware in store.learnwares():
+        part = learnware.contract.bases[0]
+        if learnware.specification.semantic.competition != name and learnware.contract.rung not in basing.UNCHANGED:
+            text = f"{part.name}={basing.weights_file(learnware, basing.part_of(learnware))}"
+            found[learnware.name] = learnware.specification, bases.parse(text, part.size)
+    return found
+
+
+def compare(store: Store, name: str, draws: int) -> None:
+    """Prints, for each number of pictures, both accuracies and the paired difference with its 95 % interval."""
+    learnwares = candidates(store, name)
+    watched = probe.base_of(store.probe)
+    probed, labels = seen(watched, name), data_of(name, watched).labels
+    values: dict[str, np.ndarray] = {}
+    for each in SIZES:
+        if np.bincount(labels).min() <= each:
+            print(f"{name}: a class has no {each} pictures and one more")
+            continue
+        both, first = [], Counter[str]()
+        for number in range(draws):
+            rows = drawn(labels, each, np.random.default_rng([each, number]))
+            ranked = search(probed[rows], [one for one, _ in learnwares.values()], store.probe, store.gamma or 0.0)
+            best = ranked.matches[0].name
+            first[f"{best} ({ranked.matches[0].verdict})"] += 1
+            base = learnwares[best][1]
+            plain = replace(base, weights="imagenet", size=watched.size)
+            for one in (base, plain):
+                if str(one) not in values:
+                    values[str(one)] = seen(one, name)
+            both.append([accuracy(values[str(one)], labels, rows) for one in (base, plain)])
+        scores = np.array(both)
+        gaps = scores[:, 0] - scores[:, 1]
+        half = 1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps))
+        print(
+            f"{name}, {each} pictures a class, {draws} draws: learnware {scores[:, 0].mean():.1%}, ImageNet "
+            f"{scores[:, 1].mean():.1%}, difference {gaps.mean():+.1%} ({gaps.mean() - half:+.1%} to "
+            f"{gaps.mean() + half:+.1%}); ranked first: {', '.join(f'{k} {v} times' for k, v in first.items())}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Reads the flags and compares, competition by competition."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, help="its folder; data/store where not given")
+    parser.add_argument("--comp", action="append", required=True)
+    parser.add_argument("--draws", type=int, default=10)
+    flags = parser.parse_args()
+    for name in flags.comp:
+        compare(opened(flags.store), name, flags.draws)
+
+
+if __name__ == "__main__":
+    main()
