@@ -23,7 +23,7 @@ test-slow: .venv/ready
 test-kaggle-224: .venv/ready
 	$(INSTALL) --no-deps --upgrade --target .venv/kaggle-2.2.4 kaggle==2.2.4 kagglesdk==0.1.37
 	@PYTHONPATH=.venv/kaggle-2.2.4 $(BIN)/python -c "from importlib.metadata import version; print('kaggle', version('kaggle'))"
-	PYTHONPATH=.venv/kaggle-2.2.4 $(BIN)/python -m pytest tests/kaggle
+	PYTHONPATH=.venv/kaggle-2.2.4 $(BIN)/python -m pytest --numprocesses 2 tests/kaggle tests/remote tests/learnware/test_sharing.py
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .

@@ -76,6 +76,7 @@ def test_fine_tuning_goes_the_whole_way_and_a_wrong_block_is_explained(mine, hom
     assert len(pd.read_csv(run / "history.csv")) == 2
 
 
+@pytest.mark.slow
 def test_the_dense_head_goes_the_whole_way_too(mine, home):
     done = invoke("run", "--comp", mine, "--engine", "keras", "--head", "dense", "--fold", "0")
     assert done.returncode == 0, done.stderr

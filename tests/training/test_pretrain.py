@@ -14,6 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 FEW = replace(pretrain.in_seconds(pretrain.Pretraining()), precision="float32")
 
 
+@pytest.mark.slow
 def test_the_command_writes_weights_and_their_record(home):
     done = invoke("pretrain", "--debug")
     assert done.returncode == 0, done.stderr
@@ -34,6 +35,7 @@ def test_the_order_and_the_crops_of_an_epoch_depend_on_its_number_alone():
     assert sorted(seen) == list(range(70)) and first[0][0].shape == (64, 32, 32, 3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     def few(numbers, seed, folder):
         rows = np.random.default_rng(numbers.start).integers(0, 256, (32, 128, 128, 3), dtype=np.uint8)
