@@ -1,8 +1,7 @@
 """Each fold in a process of its own: started, waited for, and its result or its error brought home.
 
-On a processor folds are trained side by side, on a share of the cores each: one step of a small network keeps two cores
-busy for two thirds of the time, two steps of two folds all of it (MobileNetV2 at 160 px, batches of 32, all layers
-trained: 70 pictures/s one after the other, 91 side by side, 2 cores).
+On a processor folds are trained side by side, on a share of the cores each: one step of a small network does not keep two
+cores busy all the time, two steps of two folds do (benchmarks/folds.py).
 """
 
 import logging
