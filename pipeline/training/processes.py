@@ -1,7 +1,7 @@
 """Each fold in a process of its own: started, waited for, and its result or its error brought home.
 
-On a processor folds are trained side by side, on a share of the cores each: one step of a small network does not keep two
-cores busy all the time, two steps of two folds do (benchmarks/folds.py).
+On a processor folds are trained side by side, on a share of the cores each: one step of a small network does not keep
+two cores busy all the time, two steps of two folds do (benchmarks/folds.py).
 """
 
 import logging
@@ -46,6 +46,8 @@ class Crew:
         with subprocess.Popen(command, env=environment) as process:
             self.working.add(process)
             try:
+                if self.stopped:  # while this one was being started
+                    process.kill()
                 return process.wait()
             except BaseException:
                 process.kill()
