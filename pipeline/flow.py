@@ -12,8 +12,8 @@ from pipeline.config import Competition
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.features.extract import Extractor
-from pipeline.models.bases import Base, parse
 from pipeline.models.engines import precision_of
+from pipeline.models.scratch import networks_of
 from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
@@ -55,26 +55,14 @@ def run(competition: Competition, options: Options) -> Path:
         raise StarshiftError("There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=str(folds))
     if recipe.rung != "features":
         return schooling.run(competition, options, folds, started)
-    bases = [parse(text, recipe.size) for text in recipe.bases]
+    bases = networks_of(recipe)
     assembly = assemble.Assembly(bases)
     try:
-        return _features(competition, options, bases, folds, assembly, started)
+        data = prepare(competition, bases, options)
+        folder = run_folder(competition, options, folds)
+        return headed(competition, options, data, folder, folds, assembly, started)
     finally:
         assembly.stop()
-
-
-def _features(
-    competition: Competition,
-    options: Options,
-    bases: list[Base],
-    folds: tuple[int, ...],
-    assembly: assemble.Assembly,
-    started: float,
-) -> Path:
-    """The stages of the rung `features`."""
-    data = prepare(competition, bases, options)
-    folder = run_folder(competition, options, folds)
-    return headed(competition, options, data, folder, folds, assembly, started)
 
 
 def headed(
@@ -88,11 +76,8 @@ def headed(
     lesson: Lesson | None = None,
 ) -> Path:
     """Heads on cached features, and their run closed; `lesson` is what teachers say of the training pictures."""
-    recipe = competition.recipe
-    bases = [parse(text, recipe.size) for text in recipe.bases]
-    extractors = [
-        Extractor(base, data.files, wanted=options.engine, force=options.force or options.recompute) for base in bases
-    ]
+    recipe, force = competition.recipe, options.force or options.recompute
+    extractors = [Extractor(base, data.files, wanted=options.engine, force=force) for base in networks_of(recipe)]
     with stage("features") as said:
         train_views = tuple(dict.fromkeys((*recipe.training_views, *recipe.views)))
         train_features = extract(extractors, list(data.pictures.train["sha256"]), train_views, said)

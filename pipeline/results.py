@@ -18,6 +18,7 @@ from pipeline.kaggle.standing import Standing, sentences
 from pipeline.leaderboard import standing_of
 from pipeline.predict import metrics, submission
 from pipeline.preparation import Data, Options
+from pipeline.recipe import FROM_NOTHING
 from pipeline.training.features import Trained
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def closing(
 
 def advice(recipe: Recipe) -> str:
     """What usually helps next, given what this recipe lacks."""
-    if recipe.rung in ("scratch", "augmented"):
+    if recipe.rung in FROM_NOTHING:
         return "--rung features: what a pretrained base knows already"
     if recipe.rung == "frozen":
         return "--rung finetune: the top of the base learns too"

@@ -8,8 +8,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.models.bases import parse
-from pipeline.models.scratch import scratch_base
+from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics
 from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.results import close, keep_model, measured, positive_class, run_folder
@@ -32,12 +31,9 @@ def setting_of(
         place: the folder to write into; None is a run's.
     """
     recipe = competition.recipe
-    if recipe.rung in ("scratch", "augmented"):
-        base = scratch_base(recipe.size)
-    else:
-        base = parse(recipe.bases[0], recipe.size)
-        if len(recipe.bases) > 1:
-            log.info("rung      %s trains one base: %s, the recipe's first", recipe.rung, base)
+    base = networks_of(recipe)[0]
+    if recipe.used_bases and len(recipe.bases) > 1:
+        log.info("rung      %s trains one base: %s, the recipe's first", recipe.rung, base)
     data = prepare(competition, [base], options)
     metric = Metric(
         function="pipeline.predict.metrics:score",

@@ -4,7 +4,7 @@ import ast
 
 from pipeline.paths import REPOSITORY
 
-GROUND = {"config", "regime", "paths", "runs", "errors", "files"}
+GROUND = {"config", "recipe", "regime", "paths", "runs", "errors", "files"}
 ORDER = [
     *("drawn", "kaggle", "dataset", "models", "features", "training"),
     *("predict", "learnware", "audit", "report", "remote"),

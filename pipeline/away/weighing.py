@@ -20,9 +20,6 @@ from pipeline.report.table import lines
 log = logging.getLogger(__name__)
 SLUG, TITLE = "starshift-weights", "Starshift: weights of bases"
 MANIFEST = "starshift-weights-"
-ALONE = ("scratch", "augmented")
-"""Rungs that need no weights."""
-ON_ALL_BASES = "features"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +43,9 @@ class Weights:
 
 
 def bases_of(competition: Competition) -> list[bases.Base]:
-    """The bases whose weights a recipe needs: rungs that train a network take the first one."""
+    """The bases whose weights a recipe needs."""
     recipe = competition.recipe
-    if recipe.rung in ALONE:
-        return []
-    names = recipe.bases if recipe.rung == ON_ALL_BASES else recipe.bases[:1]
-    return [bases.parse(text, recipe.size) for text in names]
+    return [bases.parse(text, recipe.size) for text in recipe.used_bases]
 
 
 def needed(chosen: Sequence[bases.Base]) -> list[Weights]:

@@ -12,8 +12,9 @@ from pipeline.config import Recipe
 from pipeline.errors import StarshiftError, require
 from pipeline.features.extract import Extractor
 from pipeline.ledger import reading
-from pipeline.models.bases import Base, parse
+from pipeline.models.bases import Base
 from pipeline.models.heads import Head
+from pipeline.models.scratch import networks_of
 from pipeline.preparation import Data
 from pipeline.regime import Training
 from pipeline.training import features, linear
@@ -53,8 +54,7 @@ def recipe_of(teacher: reading.Run) -> Recipe:
 
 def bases_of(teacher: reading.Run) -> list[Base]:
     """The bases that a teacher on features looks through."""
-    recipe = recipe_of(teacher)
-    return [parse(text, recipe.size) for text in recipe.bases]
+    return networks_of(recipe_of(teacher))
 
 
 @dataclass(frozen=True, kw_only=True)

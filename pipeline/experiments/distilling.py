@@ -18,9 +18,9 @@ from pipeline.errors import StarshiftError, require
 from pipeline.experiments import asking, judging, sizing, teachers
 from pipeline.files import sha256_of_file, sha256_of_json
 from pipeline.ledger import reading
-from pipeline.models.bases import Base, parse
-from pipeline.models.scratch import scratch_base
+from pipeline.models.scratch import networks_of
 from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.recipe import FROM_NOTHING
 from pipeline.report import distilled as report
 from pipeline.training import assemble
 from pipeline.training.distilled import Distillation
@@ -46,7 +46,7 @@ def distill(competition: Competition, asked: Distillation, options: Options, see
     known = teachers.found(competition, asked.teachers)
     asked = replace(asked, teachers=tuple(one.folder.name for one in known))
     seeing = [base for one in known for base in asking.bases_of(one)] if asked.patient or asked.nested else []
-    data = prepare(competition, [base_of(recipe), *seeing], options)
+    data = prepare(competition, [networks_of(recipe)[0], *seeing], options)
     for one in known:
         teachers.fitting(one, data)
     with stage("teachers") as said:
@@ -59,19 +59,12 @@ def distill(competition: Competition, asked: Distillation, options: Options, see
     for seed in range(recipe.seed, recipe.seed + seeds):
         own = replace(competition, recipe=replace(recipe, seed=seed))
         log.info("")
-        log.info("student   %s, %s, seed %d, labels alone", base_of(recipe), recipe.rung, seed)
+        log.info("student   %s, %s, seed %d, labels alone", networks_of(recipe)[0], recipe.rung, seed)
         alone.append(on_labels(own, options))
         log.info("")
-        log.info("student   %s, %s, seed %d, distilled", base_of(recipe), recipe.rung, seed)
+        log.info("student   %s, %s, seed %d, distilled", networks_of(recipe)[0], recipe.rung, seed)
         taught.append(on_targets(own, asked, lesson, known, data, options))
     return told(competition, asked, known, data, (alone, taught), options)
-
-
-def base_of(recipe: Recipe) -> Base:
-    """The student's network."""
-    if recipe.rung in ("scratch", "augmented"):
-        return scratch_base(recipe.size)
-    return parse(recipe.bases[0], recipe.size)
 
 
 def views_needed(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
@@ -81,7 +74,7 @@ def views_needed(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
         StarshiftError: it would have to, for views that are drawn anew in every epoch.
     """
     regime = recipe.regime
-    fresh = recipe.rung in ("scratch", "augmented") or (
+    fresh = recipe.rung in FROM_NOTHING or (
         recipe.rung != "features" and (regime.end_to_end or regime.sizes or regime.polish or len(views_of(regime)) < 2)
     )
     if patient and fresh:
@@ -127,7 +120,7 @@ def on_targets(
         return done
     folder = runs.create(competition.name, "distill", decides, fingerprint)
     if rung == "features":
-        assembly = assemble.Assembly([parse(text, competition.recipe.size) for text in competition.recipe.bases])
+        assembly = assemble.Assembly(networks_of(competition.recipe))
         try:
             flow.headed(competition, options, data, folder, folds, assembly, started, lesson)
         finally:
@@ -169,7 +162,7 @@ def told(
         ]
     finding = report.Finding(
         competition=competition.name,
-        student=str(base_of(competition.recipe)),
+        student=str(networks_of(competition.recipe)[0]),
         rung=competition.recipe.rung,
         asked={**asdict(asked), "teachers": list(asked.teachers)},
         runs={"labels alone": [one.name for one in students[0]], "distilled": [one.name for one in students[1]]},

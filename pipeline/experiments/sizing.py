@@ -20,6 +20,7 @@ from pipeline.models.bases import Base, parse
 from pipeline.models.engines import Engine, KerasEngine
 from pipeline.models.scratch import scratch_base
 from pipeline.preparation import Data
+from pipeline.recipe import used
 
 ROUNDS = 3
 
@@ -91,8 +92,7 @@ def speed(members: Sequence[Path], data: Data, engine: str) -> float | None:
     for folder in members:
         for base in bases_of(folder):
             networks[str(base), base.size] = base, folder
-    if any(not base.weights.startswith(("imagenet", "none")) and not Path(base.weights).is_file()
-           for base, _ in networks.values()):  # fmt: skip
+    if any(not base.published and not Path(base.weights).is_file() for base, _ in networks.values()):
         return None
     return 1 / sum(1 / speed_of(base, folder, data, engine) for base, folder in networks.values())
 
@@ -102,10 +102,8 @@ def bases_of(folder: Path) -> list[Base]:
     config = read_json(folder / "config.json") or {}
     recipe = config["competition"]["recipe"]
     rung = config.get("distillation", recipe)["rung"]
-    if rung in ("scratch", "augmented"):
-        return [scratch_base(recipe["size"])]
-    texts = recipe["bases"] if rung in ("features", "pseudo") else recipe["bases"][:1]
-    return [parse(text, recipe["size"]) for text in texts]
+    texts = used("features" if rung == "pseudo" else rung, recipe["bases"])
+    return [parse(text, recipe["size"]) for text in texts] or [scratch_base(recipe["size"])]
 
 
 def speed_of(base: Base, folder: Path, data: Data, engine: str) -> float:

@@ -50,6 +50,11 @@ class Base:
         """The base's record in the table."""
         return BASES[self.name]
 
+    @property
+    def published(self) -> bool:
+        """Whether the weights are those that anyone can have by their name: ImageNet's, or random ones of a seed."""
+        return re.fullmatch(PUBLISHED, self.weights) is not None
+
     def __str__(self) -> str:
         cut = f"@{self.cut}" if self.cut else ""
         pooling = "" if self.pooling == "avg" else f"+{self.pooling}"

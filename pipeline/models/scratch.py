@@ -6,7 +6,8 @@ learn in a tenth of the epochs, and the mean over the last map, which does not c
 
 from typing import Any
 
-from pipeline.models.bases import Base
+from pipeline.models.bases import Base, parse
+from pipeline.recipe import Recipe
 
 SIDE = 128
 LARGE = 96
@@ -17,6 +18,11 @@ FILTERS = {True: (32, 64, 128, 192, 256), False: (16, 32, 64, 96)}
 def scratch_base(size: int | None) -> Base:
     """Stands for the network where a base is asked for its size."""
     return Base(name="scratch", weights="none", size=size or SIDE)
+
+
+def networks_of(recipe: Recipe) -> list[Base]:
+    """What a recipe's rung looks through or trains: its bases, or the network that is trained from nothing."""
+    return [parse(text, recipe.size) for text in recipe.used_bases] or [scratch_base(recipe.size)]
 
 
 def build_scratch(size: int, classes: int, dropout: float) -> Any:

@@ -11,6 +11,7 @@ from pipeline import paths, runs
 from pipeline.config import RUNGS, Competition, Recipe
 from pipeline.files import read_json
 from pipeline.models import bases, choice
+from pipeline.recipe import FROM_NOTHING
 from pipeline.remote import pushed
 from pipeline.remote.progress import store_name
 from pipeline.training.rungs import views_of
@@ -110,7 +111,7 @@ def steps(competition: Competition, counts: tuple[int, int], known: Speeds) -> l
     rate, found = known.features(recipe), []
     for rung in RUNGS:
         regime = recipe.training.resolved(rung)
-        networked = rung in ("scratch", "augmented")
+        networked = rung in FROM_NOTHING
         if not networked and rate is None:
             continue
         cached = len(views_of(regime) if rung in ("frozen", "finetune") else recipe.training_views)
@@ -119,7 +120,7 @@ def steps(competition: Competition, counts: tuple[int, int], known: Speeds) -> l
         epoch = known.epochs.get(rung)
         if epoch is None and rung == "finetune" and rate is not None:
             epoch = train * BACKWARD / rate
-        if epoch is None and rung in ("scratch", "augmented", "frozen"):
+        if epoch is None and rung in (*FROM_NOTHING, "frozen"):
             continue
         fold = 0.0 if rung == "features" else float(epoch or 0) * float(regime.epochs or 0)
         found.append(Step(rung=rung, before=seconds / 3600, fold=fold / 3600, folds=recipe.folds))

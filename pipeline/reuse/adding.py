@@ -21,7 +21,7 @@ from pipeline.learnware.contract import Contract
 from pipeline.learnware.specification import Semantic, specify
 from pipeline.learnware.store import Store
 from pipeline.preparation import Options, prepare, stage
-from pipeline.reuse.source import ON_NO_BASE, Source, contract_of, published, source_of
+from pipeline.reuse.source import Source, contract_of, published, source_of
 
 log = logging.getLogger(__name__)
 PROBE_PICTURES, PROBE_SEED = 16, 2026
@@ -135,7 +135,6 @@ def semantic_of(source: Source, contract: Contract, wanted: Wanted, live: Any, p
     """What a learnware is for, in words; its speed is measured."""
     recipe, competition = source.competition.recipe, source.competition
     many = len(contract.classes)
-    scratch = recipe.rung in ON_NO_BASE
     score, spread = source.score
     return Semantic(
         name=contract.name,
@@ -145,9 +144,7 @@ def semantic_of(source: Source, contract: Contract, wanted: Wanted, live: Any, p
         metric=competition.metric,
         score=float(score),
         spread=None if spread is None else float(spread),
-        base="a small network"
-        if scratch
-        else " + ".join(published(text) for text in recipe.bases[: len(contract.bases)]),
+        base=" + ".join(map(published, recipe.used_bases)) or "a small network",
         rung=recipe.rung,
         data=f"{pictures:,} labelled pictures of {competition.name}" + _from_kaggle(competition),
         pictures=pictures,

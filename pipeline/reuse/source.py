@@ -10,11 +10,10 @@ from pipeline.errors import StarshiftError, require
 from pipeline.learnware.contract import Contract, Part
 from pipeline.ledger import reading
 from pipeline.models import bases
-from pipeline.models.scratch import scratch_base
+from pipeline.models.scratch import networks_of
 from pipeline.remote.order import rebuilt
 
 log = logging.getLogger(__name__)
-ON_NO_BASE = ("scratch", "augmented")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +87,7 @@ def _left_out(run: reading.Run) -> tuple[int, ...]:
 def contract_of(source: Source, name: str) -> Contract:
     """How a run's model is asked."""
     recipe = source.competition.recipe
-    if recipe.rung in ON_NO_BASE:
-        base = scratch_base(recipe.size)
-        parts = [Part(name="scratch", cut=None, pooling="avg", weights="none", size=base.size)]
-    else:
-        texts = recipe.bases if recipe.rung == "features" else recipe.bases[:1]
-        parts = [part_of(bases.parse(text, recipe.size)) for text in texts]
+    parts = [part_of(base) for base in networks_of(recipe)]
     return Contract(
         name=name,
         sizes=tuple(sorted({part.size for part in parts})),
@@ -105,13 +99,11 @@ def contract_of(source: Source, name: str) -> Contract:
 
 
 def part_of(base: bases.Base) -> Part:
-    published = base.weights.startswith(("imagenet", "none"))
-    weights = base.weights if published else "own"
+    weights = base.weights if base.published else "own"
     return Part(name=base.name, cut=base.cut, pooling=base.pooling, weights=weights, size=base.size)
 
 
 def published(text: str) -> str:
     """A base's name without the path of a weights file, which says more of a machine than of a model."""
     base = bases.parse(text)
-    part = part_of(base)
-    return str(base) if part.weights != "own" else str(replace(base, weights="own"))
+    return str(base if base.published else replace(base, weights="own"))

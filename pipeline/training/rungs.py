@@ -16,6 +16,7 @@ from pipeline.features.extract import Extractor
 from pipeline.models import cuts
 from pipeline.models.bases import Base
 from pipeline.models.engines import precision_of
+from pipeline.recipe import FROM_NOTHING
 from pipeline.regime import Training
 from pipeline.training import processes
 from pipeline.training.features import Trained
@@ -99,7 +100,7 @@ def prepare(setting: Setting, said: list[str]) -> Job:
         board=setting.board,
         taught=setting.lesson.write(setting.folder) if setting.lesson else None,
     )
-    if recipe.rung in ("scratch", "augmented"):
+    if recipe.rung in FROM_NOTHING:
         return job
     extractor = Extractor(setting.base, setting.files, wanted=setting.engine, force=setting.force)
     job = replace(job, precision=precision_of(extractor.choose(setting.train).engine))

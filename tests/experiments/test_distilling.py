@@ -14,6 +14,7 @@ from pipeline.features.extract import Extractor
 from pipeline.files import read_json, write_json
 from pipeline.ledger import reading
 from pipeline.models.heads import softmax
+from pipeline.models.scratch import networks_of
 from pipeline.preparation import Options, prepare
 from pipeline.training import features
 from pipeline.training.distilled import Distillation
@@ -34,13 +35,13 @@ def mine(tmp_path) -> Competition:
 
 @pytest.fixture
 def data(mine):
-    return prepare(mine, [distilling.base_of(mine.recipe)], OPTIONS)
+    return prepare(mine, [networks_of(mine.recipe)[0]], OPTIONS)
 
 
 @pytest.fixture
 def teacher(mine, data):
     """The folder of a run on features, but for its model."""
-    extractor = Extractor(distilling.base_of(mine.recipe), data.files, wanted="keras")
+    extractor = Extractor(networks_of(mine.recipe)[0], data.files, wanted="keras")
     seen = {"plain": extractor.features(list(data.pictures.train["sha256"]), "plain")}
     trained = features.train(
         mine.recipe, train_features=seen, test_features={"plain": seen["plain"][:4]}, labels=data.labels,
@@ -99,7 +100,7 @@ def test_targets_are_joined_by_id_and_never_by_order(teacher, data):
 
 
 def data_of(competition: Competition):
-    return prepare(competition, [distilling.base_of(competition.recipe)], OPTIONS)
+    return prepare(competition, [networks_of(competition.recipe)[0]], OPTIONS)
 
 
 def shuffle(folder) -> None:
