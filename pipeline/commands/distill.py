@@ -6,8 +6,6 @@ from invoke import Context, task
 
 from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, share, words
 
-FROM_PIXELS = ("scratch", "augmented")
-
 
 @task(
     positional=[],
@@ -55,21 +53,16 @@ def distill(
 ) -> None:
     """Teach a small student with other runs' out-of-fold predictions; teacher, student without and with, compared."""
     with errors_shown():
-        from dataclasses import replace
-
+        from pipeline.recipe import FROM_NOTHING
         from pipeline.training.distilled import Distillation
 
-        small = {"rung": student} if student in FROM_PIXELS else {"rung": rung or "features", "bases": (student,)}
+        small = {"rung": student} if student in FROM_NOTHING else {"rung": rung or "features", "bases": (student,)}
         competition = competition_with(
             comp, **small, head=head, size=number(size, "--size"), epochs=number(epochs, "--epochs"),
             unfreeze=unfreeze, augmented_views=number(augmented_views, "--augmented-views"),
+            cached_views=number(cached_views, "--cached-views"), rate=share(rate, "--rate"),
+            patience=number(patience, "--patience"),
         )  # fmt: skip
-        given = {"cached_views": number(cached_views, "--cached-views"), "rate": share(rate, "--rate")}
-        given |= {"patience": number(patience, "--patience")}
-        training = replace(
-            competition.recipe.training, **{name: value for name, value in given.items() if value is not None}
-        )
-        competition = replace(competition, recipe=replace(competition.recipe, training=training))
         numbers = {"temperature": share(temperature, "--temperature"), "weight": share(weight, "--weight")}
         asked = Distillation(
             teachers=tuple(teacher or ()), patient=patient, nested=nested,

@@ -53,7 +53,7 @@ def errors_shown() -> Iterator[None]:
 
 def competition_with(comp: str | None, **changes: Any) -> Any:
     """The competition, its recipe changed by those flags that were given."""
-    from dataclasses import replace
+    from dataclasses import fields, replace
 
     import competitions
 
@@ -61,7 +61,7 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
     given = {name: value for name, value in changes.items() if value not in (None, (), [])}
     if given.get("size") == OWN:
         given["size"] = None
-    taught = {name: given.pop(name) for name in ("epochs", "unfreeze", "sizes") if name in given}
+    taught = {one.name: given.pop(one.name) for one in fields(found.recipe.training) if one.name in given}
     recipe = replace(found.recipe, training=replace(found.recipe.training, **taught), **given)
     if any(base.startswith("store:") for base in recipe.bases):
         from pipeline.reuse import basing
