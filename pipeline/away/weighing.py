@@ -10,9 +10,8 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
-from pipeline.files import sha256_of_file, sha256_of_json, write_json
 from pipeline.kaggle import datasets
-from pipeline.kaggle.client import Purpose, authenticated, call, username
+from pipeline.kaggle.client import Purpose, authenticated, call
 from pipeline.kaggle.public import PUBLIC, holder
 from pipeline.models import bases
 from pipeline.report.table import lines
@@ -95,7 +94,7 @@ def missing_weights(chosen: Sequence[bases.Base], sources: Sequence[str], api: A
 
 def at_hand(api: Any, chosen: Sequence[bases.Base], dataset: str = SLUG) -> list[str]:
     """The account's own dataset of weights with its version, `[owner/slug/3]`, if it has any of these bases' files."""
-    ref = dataset if "/" in dataset else f"{username(api)}/{dataset}"
+    ref = datasets.reference(api, dataset)
     wanted = {one.name for one in needed(chosen)}
     found = datasets.look(api, ref) if wanted else None
     ready = found is not None and found.status == datasets.READY
@@ -143,8 +142,7 @@ def upload(competition: Competition, dataset: str | None = None, *, dry: bool = 
     Raises:
         StarshiftError: weights cannot be had here, or see datasets.publish.
     """
-    slug = dataset or SLUG
-    require(6 <= len(slug.split("/")[-1]) <= 50, "Unusable name.", expected="6 to 50 characters", received=slug)
+    slug = datasets.usable(dataset or SLUG)
     own = [_had(base) for base in bases_of(competition)]
     files = {path.name: path for path in own if path is not None}
     if not files:
@@ -153,11 +151,11 @@ def upload(competition: Competition, dataset: str | None = None, *, dry: bool = 
         told("would go into", slug, files)
         return slug
     api = authenticated()
-    ref = slug if "/" in slug else f"{username(api)}/{slug}"
+    ref = datasets.reference(api, slug)
     before = datasets.settled(api, ref)
     listed = datasets.files_in(api, ref) if before else {}
     files |= kept(listed, files)
-    manifest = described(files)
+    manifest = datasets.manifest(MANIFEST, files.values())
     if before and before.status == datasets.READY and {*files, manifest.name} <= set(listed):
         log.info("dataset  %s version %d has them already", ref, before.version)
         return f"{ref}/{before.version}"
@@ -184,16 +182,6 @@ def kept(listed: dict[str, int], files: dict[str, Path]) -> dict[str, Path]:
     if lost := sorted(set(others) - set(found)):
         log.warning("  warning: the new version will be without %s, which are not here", ", ".join(lost))
     return found
-
-
-def described(files: dict[str, Path]) -> Path:
-    """A file that lists the set; its name tells which set it is."""
-    content = {
-        name: {"sha256": sha256_of_file(path), "bytes": path.stat().st_size} for name, path in sorted(files.items())
-    }
-    path = paths.cache_folder("uploads") / f"{MANIFEST}{sha256_of_json(content)[:12]}.json"
-    write_json(path, content)
-    return path
 
 
 def told(doing: str, ref: str, files: dict[str, Path]) -> None:

@@ -147,8 +147,18 @@ def listing(archive: Path) -> list[Member]:
 
 
 def _zipped(entry: zipfile.ZipInfo) -> Member:
-    plain = stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
-    return Member(entry.orig_filename, entry.file_size, plain, bool(entry.flag_bits & 1))
+    return Member(entry.orig_filename, entry.file_size, is_plain(entry), bool(entry.flag_bits & 1))
+
+
+def is_plain(entry: zipfile.ZipInfo) -> bool:
+    """Whether a member is a file (or a folder), and no link or device."""
+    return stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
+
+
+def leaves(name: str) -> bool:
+    """Whether a member of this name would be written outside of the folder that it is unpacked into."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or any(mark in name for mark in "\\:\0")
 
 
 def _refused(archive: Path, reason: str) -> StarshiftError:
@@ -163,12 +173,11 @@ def _refused(archive: Path, reason: str) -> StarshiftError:
 def _refuse(archive: Path, members: Sequence[Member], folder: Path) -> None:
     """Refuses an archive with unsafe members before anything is written."""
     for member in members:
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name or "\0" in member.name:
+        if leaves(member.name):
             raise _refused(archive, f"the member {member.name!r} leaves the folder")
         if not member.plain:
             raise _refused(archive, f"the member {member.name!r} is a link or a device")
-        if (folder / path).exists():
+        if (folder / PurePosixPath(member.name)).exists():
             raise _refused(archive, f"the member {member.name!r} is there already")
     if len({member.name for member in members}) < len(members):
         raise _refused(archive, "two members have one name")

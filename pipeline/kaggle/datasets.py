@@ -6,14 +6,16 @@ it whose name ends in a digest of the set.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StarshiftError
+from pipeline import paths
+from pipeline.errors import StarshiftError, require
+from pipeline.files import sha256_of_file, sha256_of_json, write_json
 from pipeline.kaggle import uploads
-from pipeline.kaggle.client import KaggleError, Purpose, ask, call
+from pipeline.kaggle.client import KaggleError, Purpose, ask, call, username
 
 log = logging.getLogger(__name__)
 API = "datasets.dataset_api_client"
@@ -38,6 +40,35 @@ class Dataset:
     ref: str
     version: int
     status: str
+
+
+def usable(dataset: str) -> str:
+    """A dataset's name, `owner/slug` or a slug, that Kaggle takes.
+
+    Raises:
+        StarshiftError: it is too short or too long.
+    """
+    require(
+        6 <= len(dataset.rsplit("/", maxsplit=1)[-1]) <= 50,
+        "Unusable name.",
+        expected="6 to 50 characters",
+        received=dataset,
+    )
+    return dataset
+
+
+def reference(api: Any, dataset: str) -> str:
+    """`owner/slug` of a dataset; of a slug alone the owner is whoever asks."""
+    return dataset if "/" in dataset else f"{username(api)}/{dataset}"
+
+
+def manifest(prefix: str, files: Iterable[Path]) -> Path:
+    """A file that lists a set of files; its name, `prefix` and a digest, tells which set it is."""
+    order = sorted(files, key=lambda path: path.name)
+    content = {path.name: {"sha256": sha256_of_file(path), "bytes": path.stat().st_size} for path in order}
+    path = paths.cache_folder("uploads") / f"{prefix}{sha256_of_json(content)[:12]}.json"
+    write_json(path, content)
+    return path
 
 
 def look(api: Any, ref: str) -> Dataset | None:

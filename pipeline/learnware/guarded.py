@@ -6,15 +6,14 @@ Everything in them is stored as it is: nothing can grow, and what the directory 
 import io
 import json
 import math
-import stat
 import zipfile
 from collections.abc import Collection
-from pathlib import PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 
 from pipeline.errors import StarshiftError
+from pipeline.kaggle import archives
 
 KINDS = "biuf"
 """Of NumPy's dtypes: truth values and numbers; nothing that has to be interpreted."""
@@ -68,10 +67,10 @@ def members(
 
 def _plain(entry: zipfile.ZipInfo, what: str) -> None:
     """Refuses a member that is anything but a stored file inside."""
-    name, path = entry.orig_filename, PurePosixPath(entry.orig_filename)
-    if path.is_absolute() or ".." in path.parts or any(mark in name for mark in "\\:\0"):
+    name = entry.orig_filename
+    if archives.leaves(name):
         raise refused(what, f"the member {name!r} leaves the folder")
-    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG) or entry.is_dir():
+    if not archives.is_plain(entry) or entry.is_dir():
         raise refused(what, f"the member {name!r} is a link, a folder or a device")
     if entry.flag_bits & 1:
         raise refused(what, f"the member {name!r} is encrypted")

@@ -13,9 +13,9 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import NAME
 from pipeline.errors import StarshiftError, require
-from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json
+from pipeline.files import read_json, sha256_of_file, write_atomic
 from pipeline.kaggle import archives, datasets
-from pipeline.kaggle.client import authenticated, call, username
+from pipeline.kaggle.client import authenticated, call
 from pipeline.learnware import archive, asking, store
 from pipeline.learnware.archive import SUFFIX
 from pipeline.learnware.store import RECORD, Store
@@ -40,8 +40,7 @@ def push(shelf: Store, dataset: str | None = None, *, dry: bool = False) -> str:
     Raises:
         StarshiftError: an archive here is refused, or see datasets.publish.
     """
-    slug = dataset or SLUG
-    require(6 <= len(slug.split("/")[-1]) <= 50, "Unusable name.", expected="6 to 50 characters", received=slug)
+    slug = datasets.usable(dataset or SLUG)
     files = [shelf.learnware(name).path for name in shelf.names]
     require(files, "There is nothing to send.", expected="learnwares", received=paths.shown(shelf.folder))
     files.append(shelf.folder / RECORD)
@@ -51,10 +50,10 @@ def push(shelf: Store, dataset: str | None = None, *, dry: bool = False) -> str:
     if dry:
         return slug
     api = authenticated()
-    ref = slug if "/" in slug else f"{username(api)}/{slug}"
+    ref = datasets.reference(api, slug)
     before = datasets.settled(api, ref)
     listed = datasets.files_in(api, ref) if before else {}
-    manifest = _manifest(files)
+    manifest = datasets.manifest(MANIFEST, files)
     if before and before.status == datasets.READY and {manifest.name, *(path.name for path in files)} == set(listed):
         log.info("dataset  %s version %d has them already", ref, before.version)
         return f"{ref}/{before.version}"
@@ -65,14 +64,6 @@ def push(shelf: Store, dataset: str | None = None, *, dry: bool = False) -> str:
     done = datasets.publish(api, ref, TITLE, [*files, manifest], notes, before)
     log.info("dataset  %s version %d is ready", ref, done.version)
     return f"{ref}/{done.version}"
-
-
-def _manifest(files: list[Path]) -> Path:
-    """A file that lists the set; its name tells which set it is."""
-    content = {path.name: {"sha256": sha256_of_file(path), "bytes": path.stat().st_size} for path in sorted(files)}
-    path = paths.cache_folder("uploads") / f"{MANIFEST}{sha256_of_json(content)[:12]}.json"
-    write_json(path, content)
-    return path
 
 
 def pull(folder: Path, dataset: str | None = None) -> list[str]:
@@ -89,8 +80,7 @@ def pull(folder: Path, dataset: str | None = None) -> list[str]:
         StarshiftError: there is no such dataset, or no store in it; or none of it can be fetched.
     """
     api = authenticated()
-    slug = dataset or SLUG
-    ref = slug if "/" in slug else f"{username(api)}/{slug}"
+    ref = datasets.reference(api, dataset or SLUG)
     if datasets.look(api, ref) is None:
         raise StarshiftError(f"There is no dataset {ref} that you may see.", remedy="invoke store.push makes it")
     listed = datasets.files_in(api, ref)
@@ -128,12 +118,7 @@ def _taken(api: Any, ref: str, name: str, shelf: Store, place: Path) -> list[str
         log.info("%s is there already%s", name, "" if same else ", another one, which is kept: store.remove it first")
         return []
     store.record(shelf)
-    beside = own.with_name(f".{own.name}.partial")
-    try:
-        beside.write_bytes(path.read_bytes())
-        os.replace(beside, own)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomic(own, lambda file: file.write(path.read_bytes()))
     path.unlink()
     return [learnware.name]
 

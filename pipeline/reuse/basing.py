@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError, require
+from pipeline.files import replacing
 from pipeline.learnware import archive, store
 from pipeline.learnware.archive import Learnware
 from pipeline.learnware.contract import Part
@@ -129,13 +130,8 @@ def extract(learnware: Learnware, path: Path) -> None:
         raise refused(
             learnware.path.name, f"the network in its model is no {part.name} (outputs {difference:.2g} apart)"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name.removesuffix('.weights.h5')}.partial.weights.h5")
-    try:
+    with replacing(path) as partial:
         network.save_weights(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _networks(model: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
+from pipeline.files import replacing
 from pipeline.models.bases import Base
 from pipeline.models.heads import Head
 
@@ -130,12 +131,8 @@ def hand_over(model: Any, pixels: Mapping[int, np.ndarray], expected: np.ndarray
 
 def save(model: Any, path: Path) -> None:
     """Saves the model in Keras's format, atomically."""
-    partial = path.with_name(f".{path.name}.partial.keras")
-    try:
+    with replacing(path) as partial:
         model.save(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def main() -> None:
