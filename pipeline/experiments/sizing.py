@@ -15,6 +15,7 @@ from pipeline import paths
 from pipeline.dataset import pixels
 from pipeline.features.extract import Extractor
 from pipeline.files import read_json
+from pipeline.ledger import reading
 from pipeline.models import choice
 from pipeline.models.bases import Base, parse
 from pipeline.models.engines import Engine, KerasEngine
@@ -101,8 +102,7 @@ def bases_of(folder: Path) -> list[Base]:
     """What a run looks through; a fine-tuned base takes as long as it did before."""
     config = read_json(folder / "config.json") or {}
     recipe = config["competition"]["recipe"]
-    rung = config.get("distillation", recipe)["rung"]
-    texts = used("features" if rung == "pseudo" else rung, recipe["bases"])
+    texts = used(reading.rung_of(config), recipe["bases"])
     return [parse(text, recipe["size"]) for text in texts] or [scratch_base(recipe["size"])]
 
 

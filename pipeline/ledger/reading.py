@@ -45,6 +45,16 @@ class Run:
         return self.classes.index(wanted) if wanted in self.classes else None
 
 
+def rung_of(config: Mapping[str, Any]) -> str:
+    """The rung that a run's models were trained on; the recipe of one with teachers or pseudo-labels names those.
+
+    Args:
+        config: the run's config.json.
+    """
+    rung = str(config.get("distillation", config["competition"]["recipe"])["rung"])
+    return "features" if rung == "pseudo" else rung
+
+
 def found(text: str, comp: str | None) -> Path:
     """The run folder of this name, of a name that begins like this, or at this path.
 

@@ -63,7 +63,7 @@ def add(folder: Path, shelf: Store, wanted: Wanted, options: Options | None = No
         StarshiftError: the run has no one model; a learnware of that name is there; the pictures are not.
     """
     source = source_of(folder, wanted.fold)
-    name = wanted.name or f"{source.competition.name}-{source.competition.recipe.rung}"
+    name = wanted.name or f"{source.competition.name}-{source.called}"
     if shelf.path(name).exists():
         raise StarshiftError(
             f"There is a learnware {name!r} already.",
@@ -145,7 +145,7 @@ def semantic_of(source: Source, contract: Contract, wanted: Wanted, live: Any, p
         score=float(score),
         spread=None if spread is None else float(spread),
         base=" + ".join(map(published, recipe.used_bases)) or "a small network",
-        rung=recipe.rung,
+        rung=source.called,
         data=f"{pictures:,} labelled pictures of {competition.name}" + _from_kaggle(competition),
         pictures=pictures,
         licence=wanted.licence,

@@ -22,7 +22,8 @@ class Source:
 
     Args:
         folder: the run's.
-        competition: as it was run.
+        competition: as it was run, on the rung that the model was trained on.
+        called: the rung that the run is named by; `distill` where teachers taught it.
         classes: in the order of the model's outputs.
         model: the .keras file.
         folds: the model was trained without; empty where every picture was seen by a part of it.
@@ -31,6 +32,7 @@ class Source:
 
     folder: Path
     competition: Competition
+    called: str
     classes: tuple[str, ...]
     model: Path
     folds: tuple[int, ...]
@@ -60,21 +62,32 @@ def source_of(folder: Path, fold: int | None = None) -> Source:
             received="a run made of other runs" if "members" in run.config else "none",
             remedy="add one of its members, or teach one network all of them: invoke distill",
         )
-    competition = rebuilt(Competition, run.config["competition"])
+    stored = run.config["competition"]
+    recipe = {**stored["recipe"], "rung": reading.rung_of(run.config)}
+    competition, called = rebuilt(Competition, {**stored, "recipe": recipe}), stored["recipe"]["rung"]
     classes = tuple(runs.read_predictions(folder / "oof.npz")[1])
     each = dict(zip(run.config["folds"] or range(competition.recipe.folds), run.results["folds"], strict=True))
-    if not models:
-        score = (run.results["score"], run.results["spread"] if len(each) > 1 else None)
-        return Source(
-            folder=folder, competition=competition, classes=classes, model=whole, folds=_left_out(run), score=score
-        )
-    chosen = min(models) if fold is None else fold
-    require(chosen in models, "There is no model of this fold.", expected=f"one of {sorted(models)}", received=fold)
-    if len(models) > 1:
-        log.info("fold      %d of %s: a learnware is one network, and its score is that fold's", chosen, sorted(models))
-    score = (float(each[chosen]), None)
+    left_out: tuple[int, ...]
+    score: tuple[float, float | None]
+    if models:
+        chosen = min(models) if fold is None else fold
+        require(chosen in models, "There is no model of this fold.", expected=f"one of {sorted(models)}", received=fold)
+        if len(models) > 1:
+            log.info(
+                "fold      %d of %s: a learnware is one network, and its score is that fold's", chosen, sorted(models)
+            )
+        model, left_out, score = models[chosen], (chosen,), (float(each[chosen]), None)
+    else:
+        spread = run.results["spread"] if len(each) > 1 else None
+        model, left_out, score = whole, _left_out(run), (run.results["score"], spread)
     return Source(
-        folder=folder, competition=competition, classes=classes, model=models[chosen], folds=(chosen,), score=score
+        folder=folder,
+        competition=competition,
+        called=called,
+        classes=classes,
+        model=model,
+        folds=left_out,
+        score=score,
     )
 
 

@@ -34,6 +34,17 @@ def test_of_several_networks_one_is_taken_and_its_fold_was_not_seen_by_it():
         source_of(folder, fold=7)
 
 
+def test_a_distilled_student_is_a_run_like_any_other():
+    folder = with_models(written(bases=("petite", "mobilenet_025")), "model.keras")
+    config = json.loads((folder / "config.json").read_text())
+    config["competition"]["recipe"]["rung"] = "distill"
+    for rung, many in (("features", 2), ("finetune", 1)):
+        (folder / "config.json").write_text(json.dumps({**config, "distillation": {"rung": rung}}))
+        source = source_of(folder)
+        assert source.called == "distill" and source.competition.recipe.rung == rung
+        assert contract_of(source, "it").rung == rung and len(contract_of(source, "it").bases) == many
+
+
 def test_one_trained_fold_has_its_own_score():
     folder = with_models(written(rung="finetune", folds=(2,)), "models/fold2.keras", "model.keras")
     assert source_of(folder).folds == (2,)
