@@ -3,6 +3,10 @@
 In inference mode BatchNorm is y = s (x - mean) + beta with s = gamma / sqrt(variance + epsilon), one number a channel.
 So s times the kernel, a few thousand numbers, stands in for s times the maps, millions of them, forward and in the
 gradient (Jacob et al. 2018, arXiv 1712.05877, section 3.2). The layers keep their variables and only share them.
+
+A convolution of one pixel (most of the work in MobileNets and ResNets) is written as the matrix product that it is, and
+the offset after a wider one as a sum that TensorFlow does not take for a bias: oneDNN's joint gradient of a kernel and
+its bias is up to ten times slower on a processor than the two by themselves (benchmarks/epochs.py).
 """
 
 from typing import Any
@@ -29,27 +33,47 @@ class Folded(keras.layers.Layer):
         scale = scale * norm.gamma if norm.scale else scale
         offset = -norm.moving_mean if layer.bias is None else layer.bias - norm.moving_mean
         offset = offset * scale + norm.beta if norm.center else offset * scale
-        maps = _convolved(layer, inputs, keras.ops.cast(scale, self.compute_dtype))
-        return keras.ops.add(maps, keras.ops.cast(offset, self.compute_dtype))
+        scale, offset = (keras.ops.cast(values, self.compute_dtype) for values in (scale, offset))
+        if is_pointwise(layer):
+            return _pointwise(inputs, layer.kernel * scale, offset)
+        wider = _depthwise if isinstance(layer, keras.layers.DepthwiseConv2D) else _convolution
+        return keras.ops.add(offset, wider(layer, inputs, scale))  # in this order it is not taken for a bias
 
     def compute_output_shape(self, shape: Any) -> Any:
         """See keras.layers.Layer."""
         return self.convolution.compute_output_shape(shape)
 
 
-def _convolved(layer: Any, inputs: Any, scale: Any) -> Any:
+def is_pointwise(layer: Any) -> bool:
+    """Whether a convolution looks at one pixel at a time, every pixel, all channels."""
+    plain = type(layer) is keras.layers.Conv2D and layer.groups == 1
+    return plain and tuple(layer.kernel_size) == (1, 1) and tuple(layer.strides) == (1, 1)
+
+
+def _pointwise(inputs: Any, kernel: Any, offset: Any) -> Any:
+    """Maps (n, height, width, channels) of a kernel (1, 1, inputs, channels), as one matrix product."""
+    _, _, width, channels = kernel.shape
+    count, rows, columns, _ = keras.ops.shape(inputs)
+    pixels = keras.ops.reshape(inputs, (-1, width))
+    maps = keras.ops.add(keras.ops.matmul(pixels, keras.ops.reshape(kernel, (width, channels))), offset)
+    return keras.ops.reshape(maps, (count, rows, columns, channels))
+
+
+def _convolution(layer: Any, inputs: Any, scale: Any) -> Any:
     """The convolution with its kernel times a scale (channels,)."""
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        kernel = layer.kernel * keras.ops.reshape(scale, layer.kernel.shape[2:])
-        return keras.ops.depthwise_conv(
-            inputs,
-            kernel,
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation_rate=layer.dilation_rate,
-            data_format=layer.data_format,
-        )
     return layer.convolution_op(inputs, layer.kernel * scale)
+
+
+def _depthwise(layer: Any, inputs: Any, scale: Any) -> Any:
+    """The depthwise convolution with its kernel times a scale (channels,)."""
+    return keras.ops.depthwise_conv(
+        inputs,
+        layer.kernel * keras.ops.reshape(scale, layer.kernel.shape[2:]),
+        strides=layer.strides,
+        padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
+        data_format=layer.data_format,
+    )
 
 
 def pairs(network: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pipeline.models.bases import Base
 from pipeline.regime import Training
 from pipeline.training.lessons import Taught
 
-VERSION = 2
+VERSION = 3
 """Of the arithmetic of training: raised when the same job comes to other numbers, so that none is mixed."""
 
 
