@@ -36,7 +36,7 @@ SIZE, BATCH, PATIENCE = 224, 32, 5
 EPOCHS = {"features": 30, "frozen": 30, "finetune": 100}
 APPLICATIONS = {"mobilenet_v2": ("MobileNetV2", {}), "mobilenet_025": ("MobileNet", {"alpha": 0.25})}
 UNFROZEN = {"mobilenet_v2": "block_15", "mobilenet_025": "conv_dw_12"}
-"""Where the textbook begins to train the base: its last blocks, about a third of its weights."""
+"""Where both begin to train the base: its last blocks, about a third of its weights."""
 
 
 def pictures(base: str, bundle: Path, seed: int) -> ladder.Ladder:
@@ -161,13 +161,16 @@ def outcome(started: tuple[float, float], fitted: Any, probabilities: np.ndarray
 def starshift(made: ladder.Ladder) -> dict[str, Any]:
     """Our three rungs, in their order, which share what they cache."""
     results = {}
-    for rung, most in EPOCHS.items():
+    base, rungs = made.competition.recipe.bases[0], list(EPOCHS)
+    for place, (rung, most) in enumerate(EPOCHS.items()):
         started = clocks()
         recipe = ladder.recipe_of(rung, made.competition.recipe, 0)
         usual = recipe.regime
-        training = Training(patience=PATIENCE, epochs=min(most, usual.epochs or most))
-        competition = replace(made.competition, recipe=replace(recipe, training=training))
-        found = ladder.result_of(flow.run(competition, flow.Options()), rung, 0, made.answers)
+        training = Training(patience=PATIENCE, epochs=min(most, usual.epochs or most), unfreeze=UNFROZEN[base])
+        recipe = replace(recipe, training=training)
+        options = flow.Options(keep=ladder.kept_for(rungs[place + 1 :], recipe))
+        folder = flow.run(replace(made.competition, recipe=recipe), options)
+        found = ladder.result_of(folder, rung, 0, made.answers)
         labels = np.array([label == "dog" for label in made.answers.values()])
         dogs = np.where(found.right, labels, ~labels)
         results[rung] = {

@@ -19,6 +19,7 @@ from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import assemble, features
 from pipeline.training.lessons import Lesson
+from pipeline.training.rungs import kept
 
 __all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
 log = logging.getLogger(__name__)
@@ -36,6 +37,15 @@ def extract(
         found[view] = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
     if said is not None:
         said.append(f"{len(digests):,} x {next(iter(found.values())).shape[1]} in {len(views)} views")
+    return found
+
+
+def of_held(extractors: list[Extractor], data: Data, views: tuple[str, ...], held: np.ndarray) -> dict[str, np.ndarray]:
+    """Features (training pictures, width) float32 for each view of the pictures that are `held` (bool), else NaN."""
+    rows = extract(extractors, list(data.pictures.train["sha256"][held]), views)
+    found = {view: np.full((len(held), values.shape[1]), np.nan, np.float32) for view, values in rows.items()}
+    for view, values in rows.items():
+        found[view][held] = values
     return found
 
 
@@ -77,10 +87,13 @@ def headed(
 ) -> Path:
     """Heads on cached features, and their run closed; `lesson` is what teachers say of the training pictures."""
     recipe, force = competition.recipe, options.force or options.recompute
-    extractors = [Extractor(base, data.files, wanted=options.engine, force=force) for base in networks_of(recipe)]
+    bases, fold_of = networks_of(recipe), data.pictures.train["fold"].to_numpy()
+    extractors = [Extractor(base, data.files, wanted=options.engine, force=force) for base in bases]
+    extractors[0].keeping = kept(bases[0], options.keep, len(data.files))
     with stage("features") as said:
-        train_views = tuple(dict.fromkeys((*recipe.training_views, *recipe.views)))
-        train_features = extract(extractors, list(data.pictures.train["sha256"]), train_views, said)
+        train_features = extract(extractors, list(data.pictures.train["sha256"]), recipe.training_views, said)
+        only_predicted = tuple(view for view in recipe.views if view not in recipe.training_views)
+        train_features |= of_held(extractors, data, only_predicted, np.isin(fold_of, folds))
         test_digests = list(data.pictures.test["sha256"][data.test_readable])
         test_features = extract(extractors, test_digests, recipe.views, said) if test_digests else None
         computed = sum(extractor.computed for extractor in extractors)
@@ -93,7 +106,7 @@ def headed(
             train_features=train_features,
             test_features=test_features or {view: values[:0] for view, values in train_features.items()},
             labels=data.labels,
-            fold_of=data.pictures.train["fold"].to_numpy(),
+            fold_of=fold_of,
             folds=folds,
             classes=len(data.pictures.classes),
             lesson=lesson,

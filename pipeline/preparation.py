@@ -36,6 +36,8 @@ class Options:
         board: write TensorBoard's files.
         practice: leave the submissions' folder alone.
         recompute: compute features again, though they are in the cache.
+        keep: from where a later run trains the first base, as --unfreeze says it; of pictures that go through the base
+            its activations there are kept, too.
     """
 
     bundle: Path | None = None
@@ -47,6 +49,7 @@ class Options:
     board: bool = False
     practice: bool = False
     recompute: bool = False
+    keep: str = ""
 
 
 @contextlib.contextmanager

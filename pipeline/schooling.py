@@ -56,6 +56,7 @@ def setting_of(
         engine=options.engine,
         force=options.force or options.recompute,
         board=options.board,
+        keep=options.keep,
     )
 
 

@@ -19,6 +19,7 @@ from pipeline.dataset.sample import read_sample
 from pipeline.files import read_json, write_text
 from pipeline.kaggle.fetch import fetch
 from pipeline.report.climbed import Climbed, told
+from pipeline.training.rungs import from_cached
 
 log = logging.getLogger(__name__)
 SIZES = (2000, 1000, 1000)
@@ -100,13 +101,23 @@ def climb(ladder: Ladder, rungs: Sequence[str], seeds: Sequence[int], options: f
     """Runs every rung with every seed, unless that very run is finished already."""
     found = []
     for seed in seeds:
-        for rung in rungs:
+        for place, rung in enumerate(rungs):
             competition = replace(ladder.competition, recipe=recipe_of(rung, ladder.competition.recipe, seed))
             log.info("")
             log.info("rung      %s, seed %d", rung, seed)
-            folder = flow.finished(competition, options) or flow.run(competition, options)
+            ahead = replace(options, keep=kept_for(rungs[place + 1 :], ladder.competition.recipe))
+            folder = flow.finished(competition, options) or flow.run(competition, ahead)
             found.append(result_of(folder, rung, seed, ladder.answers))
     return found
+
+
+def kept_for(later: Sequence[str], recipe: Recipe) -> str:
+    """From where `finetune` trains the base, where it follows and starts from cached activations; else nothing.
+
+    The rungs before it look through the whole base anyway, so that its pictures need not pass the lower part again.
+    """
+    regime = recipe_of("finetune", recipe, 0).regime
+    return str(regime.unfreeze) if "finetune" in later and from_cached(regime) else ""
 
 
 def result_of(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> Climbed:

@@ -27,13 +27,24 @@ class Extractor:
         files: where each picture lies, by the SHA-256 of its bytes.
         wanted: `auto` or the name of an engine.
         force: compute features again though they are in the cache.
+        keeping: the same base up to a cut, pooling `none`: the maps there are kept of pictures that go through the
+            whole base anyway, so that a rung that trains from the cut finds them.
     """
 
-    def __init__(self, base: Base, files: Mapping[str, Path], *, wanted: str = "auto", force: bool = False) -> None:
+    def __init__(
+        self,
+        base: Base,
+        files: Mapping[str, Path],
+        *,
+        wanted: str = "auto",
+        force: bool = False,
+        keeping: Base | None = None,
+    ) -> None:
         self.base = base
         self.files = files
         self.wanted = wanted
         self.force = force
+        self.keeping = keeping
         self.computed = 0
         self.store = pixels.pixel_store(base.size)
         self._choice: choice.Choice | None = None
@@ -65,28 +76,46 @@ class Extractor:
 
     def fill(self, digests: Sequence[str], view: str) -> RowStore:
         """The store in which all of these pictures have what the base gives for them in this view."""
-        store = feature_store(self.base, view, precision_of(self.choose(digests).engine))
-        self._compute(store, list(dict.fromkeys(digests)) if self.force else store.missing(digests), view)
+        precision = precision_of(self.choose(digests).engine)
+        store = feature_store(self.base, view, precision)
+        kept = feature_store(self.keeping, view, precision) if self.keeping else None
+        self._compute(store, kept, list(dict.fromkeys(digests)) if self.force else store.missing(digests), view)
         return store
 
-    def _compute(self, store: RowStore, missing: Sequence[str], view: str) -> None:
+    def _compute(self, store: RowStore, kept: RowStore | None, missing: Sequence[str], view: str) -> None:
         """Computes and keeps the features of pictures, a shard at a time."""
         if not missing:
             return
         if self._engine is None:
-            self._engine = choice.load(self.base, self.choose(missing))
+            self._engine = choice.load(self.base, self.choose(missing), self.keeping)
         description = f"{self.base} {view}"
         with tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar:
             for part, images in pixels.chunks(self.store, missing, self.files, view, self._most()):
                 rows = self._engine(images)
-                rows = rows.astype(np.float16) if self.base.pooling == "none" else rows
-                store.append(part, rows, [row_digest(row) for row in rows])
+                if self.keeping and kept is not None:
+                    shape = shape_at(self.keeping)
+                    rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
+                    new = set(kept.missing(part))
+                    places = [place for place, digest in enumerate(part) if digest in new]
+                    maps = maps[places].reshape(-1, *shape)
+                    _append(self.keeping, kept, [part[place] for place in places], maps)
+                _append(self.base, store, part, rows)
                 self.computed += len(part)
                 bar.update(len(part))
 
     def _most(self) -> int | None:
         """How many maps are computed at a time: a shard's worth. Pooled features are small: as many as there are."""
-        if self.base.pooling != "none":
-            return None
-        cut = next(layer for layer in anatomy(self.base) if layer.name == self.base.cut)
-        return shard_rows(2 * math.prod(cut.shape))
+        base = self.keeping or self.base
+        return shard_rows(2 * math.prod(shape_at(base))) if base.pooling == "none" else None
+
+
+def shape_at(base: Base) -> tuple[int, ...]:
+    """Height, width and channels of the maps at a base's cut."""
+    return next(layer.shape for layer in anatomy(base) if layer.name == base.cut)
+
+
+def _append(base: Base, store: RowStore, digests: Sequence[str], rows: np.ndarray) -> None:
+    """Keeps rows of a base, maps in float16."""
+    if len(digests):
+        rows = np.ascontiguousarray(rows, np.float16 if base.pooling == "none" else None)
+        store.append(digests, rows, [row_digest(row) for row in rows])

@@ -20,7 +20,15 @@ from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
 from pipeline.models import bases
-from pipeline.models.engines import ENGINES, Engine, KerasEngine, OpenVINOEngine, has_bfloat16, precision_of
+from pipeline.models.engines import (
+    ENGINES,
+    Engine,
+    KerasEngine,
+    OpenVINOEngine,
+    has_bfloat16,
+    import_openvino,
+    precision_of,
+)
 
 log = logging.getLogger(__name__)
 SAMPLE = 64
@@ -55,9 +63,10 @@ def extractor_spec(base: bases.Base) -> dict[str, Any]:
     }
 
 
-def folder_of(base: bases.Base) -> Path:
-    """Where a base's export and measurement lie."""
-    return paths.cache_folder("engines") / sha256_of_json({"export": 1, **extractor_spec(base)})[:16]
+def folder_of(base: bases.Base, keeping: bases.Base | None = None) -> Path:
+    """Where a base's export and measurement lie; of one that gives the maps at a cut, too, where there is `keeping`."""
+    spec = {"export": 1, **extractor_spec(base)} | ({"keeping": keeping.cut} if keeping else {})
+    return paths.cache_folder("engines") / sha256_of_json(spec)[:16]
 
 
 def machine() -> dict[str, Any]:
@@ -97,8 +106,6 @@ def choose(base: bases.Base, sample: Callable[[], np.ndarray], wanted: str = "au
     if wanted != "auto":
         if wanted == "openvino-bf16" and not has_bfloat16():
             raise StarshiftError("This processor has no bfloat16.", remedy="--engine openvino")
-        if wanted != "keras" and not (folder_of(base) / "network.xml").exists():
-            _export(base, sample())
         return Choice(engine=wanted)
     if has_gpu():
         return Choice(engine="keras")
@@ -111,22 +118,34 @@ def choose(base: bases.Base, sample: Callable[[], np.ndarray], wanted: str = "au
     return choice
 
 
-def load(base: bases.Base, choice: Choice) -> Engine:
-    """The engine, ready to run."""
+def load(base: bases.Base, choice: Choice, keeping: bases.Base | None = None) -> Engine:
+    """The engine, ready to run.
+
+    Args:
+        base: what is to be run.
+        choice: from `choose`.
+        keeping: see Extractor; the engine's rows are the base's features and then the maps at that cut, flat.
+    """
     if choice.engine == "keras":
         from pipeline.models.extractor import build_extractor
 
-        return KerasEngine(lambda: build_extractor(base))
-    return OpenVINOEngine(folder_of(base) / "network.xml", precision_of(choice.engine))
+        return KerasEngine(lambda: build_extractor(base, keeping))
+    import_openvino()
+    path = folder_of(base, keeping) / "network.xml"
+    if not path.exists():
+        _export(base, keeping)
+    return OpenVINOEngine(path, precision_of(choice.engine))
 
 
 def _measure(base: bases.Base, sample: np.ndarray) -> Choice:
     """Measures every engine that can run here, and takes the fastest whose features are good enough."""
-    exported = _export(base, sample)
+    pixels = np.resize(sample, (SAMPLE, *sample.shape[1:]))
+    write_atomic(folder_of(base) / "sample.npy", lambda file: np.save(file, pixels))
+    _export(base)
+    exported = read_json(folder_of(base) / "keras.json")
     speed = {"keras": exported["pictures_per_second"]}
     error = {"keras": 0.0}
     if exported["exported"]:
-        pixels = np.load(folder_of(base) / "sample.npy")
         reference = np.load(folder_of(base) / "reference.npy")
         for name in ("openvino", "openvino-bf16") if has_bfloat16() else ("openvino",):
             engine = OpenVINOEngine(folder_of(base) / "network.xml", precision_of(name))
@@ -142,12 +161,12 @@ def _measure(base: bases.Base, sample: np.ndarray) -> Choice:
     return Choice(engine=best, pictures_per_second=speed, relative_error=error)
 
 
-def _export(base: bases.Base, sample: np.ndarray) -> dict[str, Any]:
-    """Exports the base in a process of its own. Returns what it wrote into keras.json."""
-    folder = folder_of(base)
-    pixels = np.resize(sample, (SAMPLE, *sample.shape[1:]))
-    write_atomic(folder / "sample.npy", lambda file: np.save(file, pixels))
-    command = [sys.executable, "-m", "pipeline.models.export", json.dumps(asdict(base)), str(folder)]
+def _export(base: bases.Base, keeping: bases.Base | None = None) -> None:
+    """Exports the base in a process of its own, which measures Keras, too, where a sample lies in the folder."""
+    pair = [asdict(base), asdict(keeping) if keeping else None]
+    folder = folder_of(base, keeping)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pipeline.models.export", json.dumps(pair), str(folder)]
     done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise StarshiftError(
@@ -155,4 +174,3 @@ def _export(base: bases.Base, sample: np.ndarray) -> dict[str, Any]:
             received=done.stderr.strip()[-2000:],
             remedy="--engine keras shows where it fails",
         )
-    return read_json(folder / "keras.json")

@@ -1,10 +1,10 @@
 """Exports a base to OpenVINO, and measures Keras on the same pictures, in a process of its own.
 
-    python -m pipeline.models.export BASE FOLDER
+    python -m pipeline.models.export BASES FOLDER
 
-TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. BASE is
-JSON. FOLDER holds sample.npy; reference.npy (Keras's features of it), keras.json and network.xml with network.bin are
-written there.
+TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. BASES is
+JSON: a base, and the same up to a cut where the maps there are wanted, too, or null. network.xml with network.bin is
+written to FOLDER, and where sample.npy lies there reference.npy (Keras's features of it) and keras.json.
 """
 
 import json
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,16 +25,10 @@ from pipeline.models.extractor import build_extractor
 ROUNDS = 2
 
 
-def export(base: Base, folder: Path) -> None:
-    """Writes network.xml, network.bin, reference.npy and keras.json into the folder."""
-    model = build_extractor(base)
-    sample = np.load(folder / "sample.npy")
-    reference = model.predict(sample, batch_size=32, verbose=0)
-    started = time.perf_counter()
-    for _ in range(ROUNDS):
-        model.predict(sample, batch_size=32, verbose=0)
-    speed = ROUNDS * len(sample) / (time.perf_counter() - started)
-    write_atomic(folder / "reference.npy", lambda file: np.save(file, reference.astype(np.float32)))
+def export(base: Base, folder: Path, keeping: Base | None = None) -> None:
+    """Writes network.xml and network.bin into the folder, and reference.npy and keras.json where there is a sample."""
+    model = build_extractor(base, keeping)
+    speed = measured(model, folder) if (folder / "sample.npy").exists() else 0.0
     try:
         import_openvino()
     except StarshiftError:
@@ -46,10 +41,24 @@ def export(base: Base, folder: Path) -> None:
     write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": True})
 
 
+def measured(model: Any, folder: Path) -> float:
+    """Keras's pictures a second on the sample; writes its features beside it."""
+    sample = np.load(folder / "sample.npy")
+    reference = model.predict(sample, batch_size=32, verbose=0)
+    started = time.perf_counter()
+    for _ in range(ROUNDS):
+        model.predict(sample, batch_size=32, verbose=0)
+    speed = ROUNDS * len(sample) / (time.perf_counter() - started)
+    write_atomic(folder / "reference.npy", lambda file: np.save(file, reference.astype(np.float32)))
+    return speed
+
+
 def main() -> int:
     """Runs as a command: prints a user's error on stderr and exits with 1."""
     try:
-        export(Base(**json.loads(sys.argv[1])), Path(sys.argv[2]))
+        base, keeping = (Base(**values) if values else None for values in json.loads(sys.argv[1]))
+        assert base is not None
+        export(base, Path(sys.argv[2]), keeping)
     except StarshiftError as error:
         print(error, file=sys.stderr)
         return 1

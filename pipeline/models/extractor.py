@@ -14,11 +14,12 @@ TORCH_MEAN = (0.485, 0.456, 0.406)
 TORCH_DEVIATION = (0.229, 0.224, 0.225)
 
 
-def build_extractor(base: Base) -> Any:
+def build_extractor(base: Base, keeping: Base | None = None) -> Any:
     """A keras.Model from (n, size, size, 3) uint8 RGB to (n, width) float32, in inference mode.
 
     Args:
         base: name, cut, pooling, weights, size.
+        keeping: the same base up to a cut below; the maps there follow the features in every row, flat.
 
     Raises:
         StarshiftError: the weights file does not fit.
@@ -28,8 +29,15 @@ def build_extractor(base: Base) -> Any:
     network = build_network(base)
     network.trainable = False
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"{base.name}_pixels")
-    outputs = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
-    return keras.Model(pixels, pooled(outputs, base), name=f"extract_{base.name}_{base.cut or 'whole'}")
+    ready = preprocess(pixels, preprocessing_of(base), base.name)
+    name = f"extract_{base.name}_{base.cut or 'whole'}"
+    if keeping is None:
+        return keras.Model(pixels, pooled(network(ready, training=False), base), name=name)
+    both = keras.Model(network.input, [network.output, cuts.output_of(network, str(keeping.cut))], name=base.name)
+    outputs, maps = both(ready, training=False)
+    flat = keras.layers.Flatten(name=f"{base.name}_kept")(maps)
+    rows = keras.layers.Concatenate(name=f"{base.name}_rows")([pooled(outputs, base), flat])
+    return keras.Model(pixels, rows, name=f"{name}_keeping_{keeping.cut}")
 
 
 def pooled(outputs: Any, base: Base) -> Any:

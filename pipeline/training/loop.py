@@ -4,7 +4,6 @@ Everything random in epoch e is drawn from (seed, e): order and augmentation by 
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -99,10 +98,7 @@ class Course:
         epochs = int(self.regime.epochs or 0)
         total = epochs * len(self.batches)
         done = progress.epoch * len(self.batches)
-        line = int(os.environ.get("STARSHIFT_LINE", "0"))
-        with tqdm(
-            total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False, position=line
-        ) as self._bar:
+        with tqdm(total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False) as self._bar:
             while progress.epoch < epochs and progress.waited < int(self.regime.patience or 0):
                 self._epoch(progress)
                 checkpoint.save(self.file, self.fingerprint, progress, self.model)

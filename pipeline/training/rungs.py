@@ -48,6 +48,7 @@ class Setting:
         force: compute cached rows again.
         board: write TensorBoard's files.
         lesson: what teachers say of the training pictures.
+        keep: from where a later rung trains the base, as --unfreeze says it; `frozen` keeps what that rung needs.
     """
 
     folder: Path
@@ -65,6 +66,13 @@ class Setting:
     force: bool = False
     board: bool = False
     lesson: Lesson | None = None
+    keep: str = ""
+
+    @property
+    def trained(self) -> list[str]:
+        """Digests of the pictures that one of the folds is trained on."""
+        wanted = [any(fold != one for one in self.folds) for fold in self.fold_of]
+        return [digest for digest, chosen in zip(self.train, wanted, strict=True) if chosen]
 
     @property
     def predicted(self) -> list[str]:
@@ -102,17 +110,45 @@ def prepare(setting: Setting, said: list[str]) -> Job:
     )
     if recipe.rung in FROM_NOTHING:
         return job
-    extractor = Extractor(setting.base, setting.files, wanted=setting.engine, force=setting.force)
-    job = replace(job, precision=precision_of(extractor.choose(setting.train).engine))
+    trained = views_of(job.regime)
     if recipe.rung == "frozen":
-        trained = () if job.regime.end_to_end else views_of(job.regime)
+        trained = () if job.regime.end_to_end else trained
+        keeping = kept(setting.base, setting.keep, len(setting.train) * len(trained))
+        extractor = _extractor(setting, setting.base, keeping)
+        job = replace(job, precision=precision_of(extractor.choose(setting.train).engine))
         _fill(setting, extractor, trained, recipe.views, said)
         return job
+    extractor = _extractor(setting, setting.base)
+    engine = extractor.choose(setting.train).engine
     _fill(setting, extractor, recipe.training_views, recipe.views[:1], said)
     cut = cuts.resolve(cuts.anatomy(setting.base), str(job.regime.unfreeze))
     said.append(f"trained above {cut.name}" if cut else "all of it is trained")
-    job = replace(job, cut=cut.name if cut else None)
-    return _cached_at(setting, job, cut, said) if cut else job
+    job = replace(job, precision=precision_of(engine), cut=cut.name if cut else None)
+    return _cached_at(setting, job, cut, engine, said) if cut else job
+
+
+def _extractor(setting: Setting, base: Base, keeping: Base | None = None) -> Extractor:
+    """The base at work on the run's pictures."""
+    return Extractor(base, setting.files, wanted=setting.engine, force=setting.force, keeping=keeping)
+
+
+def from_cached(regime: Training) -> bool:
+    """Whether a recipe has `finetune` train from activations that are cached at the cut, where there is one."""
+    return not (regime.sizes or (regime.warp and not regime.cached_views))
+
+
+def kept(base: Base, unfreeze: str, rows: int) -> Base | None:
+    """The base up to the cut from which a later rung trains it; None where it has none, or the disk no room.
+
+    Args:
+        base: the whole one.
+        unfreeze: see Training; empty where no later rung trains it.
+        rows: about so many activations will be kept.
+    """
+    if not (unfreeze and rows):
+        return None
+    cut = cuts.resolve(cuts.anatomy(base), unfreeze)
+    return replace(base, cut=cut.name, pooling="none") if cut and affordable(cut, rows, rows) else None
 
 
 def views_of(regime: Training) -> tuple[str, ...]:
@@ -127,25 +163,29 @@ def _fill(
     setting: Setting, extractor: Extractor, trained: Sequence[str], predicted: Sequence[str], said: list[str]
 ) -> None:
     """Computes what the base gives for the training pictures and for those that are predicted, each in some views."""
-    for view in dict.fromkeys(("plain", *trained)):
-        extractor.fill(setting.train, view)
+    extractor.fill(setting.train, "plain")
+    for view in dict.fromkeys(trained):
+        extractor.fill(setting.trained, view)
     for view in predicted:
         extractor.fill(setting.predicted, view)
     what = f"@{extractor.base.cut}" if extractor.base.pooling == "none" else ""
     said.append(f"{extractor.base.name}{what}: {extractor.computed:,} rows computed, the rest cached")
 
 
-def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, said: list[str]) -> Job:
-    """Caches activations at the cut where the recipe wants it and the disk has room; says what it costs."""
-    regime = job.regime
-    if (regime.warp and not regime.cached_views) or regime.sizes:
+def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, engine: str, said: list[str]) -> Job:
+    """Caches activations at the cut where the recipe wants it and the disk has room; says what it costs.
+
+    What runs the whole base in float32 runs its lower part; bfloat16 is measured there anew, for what it rounds off.
+    """
+    if not from_cached(job.regime):
         said.append("the part below it is computed anew in every epoch, as the recipe asks")
         return job
     lower = replace(setting.base, cut=cut.name, pooling="none")
-    extractor = Extractor(lower, setting.files, wanted=setting.engine, force=setting.force)
+    wanted_engine = setting.engine if job.precision == "bfloat16" else engine
+    extractor = Extractor(lower, setting.files, wanted=wanted_engine, force=setting.force)
     precision = precision_of(extractor.choose(setting.train).engine)
     wanted = dict.fromkeys(setting.recipe.views, setting.predicted)
-    wanted |= {view: [*setting.train, *wanted.get(view, [])] for view in views_of(job.regime)}
+    wanted |= {view: [*setting.trained, *wanted.get(view, [])] for view in views_of(job.regime)}
     missing = sum(len(feature_store(lower, view, precision).missing(ids)) for view, ids in wanted.items())
     rows = sum(len(dict.fromkeys(ids)) for ids in wanted.values())
     if not affordable(cut, rows, missing):
@@ -176,8 +216,7 @@ def affordable(cut: cuts.Layer, rows: int, missing: int) -> bool:
 
 def train(setting: Setting, first: Job) -> Trained:
     """Trains every fold, each in a process of its own, and puts their predictions together."""
-    results = processes.do_all([replace(first, fold=fold) for fold in setting.folds])
-    found = dict(zip(setting.folds, results, strict=True))
+    found = {fold: processes.do(replace(first, fold=fold)) for fold in setting.folds}
     views = {view: np.full((len(setting.labels), setting.classes), np.nan, np.float32) for view in setting.recipe.views}
     for fold, result in found.items():
         for view, held in zip(views, result.held, strict=True):

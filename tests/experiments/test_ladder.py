@@ -1,10 +1,15 @@
 """The ladder: every rung on the same pictures, through the command line, and what is told of it."""
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import competitions
+from pipeline.experiments import ladder
+from pipeline.regime import Training
 from pipeline.report import climbed
 from pipeline.report.climbed import Climbed
 from tests.conftest import two_classes
@@ -37,6 +42,14 @@ def test_rungs_climb_on_one_split_and_a_second_time_costs_nothing(mine, home):
     again = invoke(*command, *rungs)
     assert again.returncode == 0 and "training" not in again.stdout and "features is" in again.stdout
     assert not list((home / "submissions").glob("*/*.csv"))
+
+
+def test_the_rungs_before_finetune_keep_its_activations_where_it_starts_from_cached_ones(mine):
+    recipe = competitions.load(Path(mine)).recipe
+    later = ("frozen", "finetune")
+    assert ladder.kept_for(later, recipe) == "0.3" and ladder.kept_for(("frozen",), recipe) == ""
+    for training in (Training(sizes=(32, 48)), Training(cached_views=0)):
+        assert ladder.kept_for(later, replace(recipe, training=training)) == ""
 
 
 def test_a_ladder_without_pictures_enough_says_so(mine):

@@ -1,11 +1,14 @@
 """Each rung learns what it could not know by chance, keeps BatchNorm's statistics, and is handed over whole."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
 from pipeline.config import SYMMETRIES
 from pipeline.errors import StarshiftError
+from pipeline.features.cache import feature_store
 from pipeline.models import extractor
 from pipeline.models.extractor import build_network
 from pipeline.regime import Training
@@ -83,6 +86,27 @@ def test_without_room_on_the_disk_the_lower_part_is_computed_anew(setting_of, mo
     monkeypatch.setattr(rungs, "MARGIN", 1 << 60)
     job = rungs.prepare(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), [])
     assert not job.cached and job.cut == "conv_dw_2_relu" and "computed anew in every epoch" in caplog.text
+
+
+def test_views_to_train_on_are_computed_only_of_pictures_that_a_fold_is_trained_on(setting_of):
+    setting = setting_of("frozen", cached_views=1)
+    rungs.prepare(setting, [])
+    store = feature_store(setting.base, "augment-1", "float32")
+    held = [digest for digest, fold in zip(setting.train, setting.fold_of, strict=True) if fold == 0]
+    assert store.missing(setting.train) == held and len(held) == 6
+    both = rungs.prepare(replace(setting, folds=(0, 1)), [])
+    assert store.missing(both.train) == []
+
+
+def test_frozen_keeps_what_a_later_finetune_needs_and_that_computes_nothing_again(setting_of):
+    frozen = setting_of("frozen", cached_views=1)
+    rungs.prepare(replace(frozen, keep="conv_pw_2"), [])
+    said = []
+    job = rungs.prepare(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), said)
+    assert job.cached and job.cut == "conv_dw_2_relu"
+    assert "@conv_dw_2_relu: 0 rows computed" in "; ".join(said)
+    outcome = train(Material(job))
+    assert max(outcome.differences) < 1e-2
 
 
 def test_a_last_polish_never_makes_it_worse(job_of):

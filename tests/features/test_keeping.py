@@ -1,0 +1,70 @@
+"""Features and the maps at a cut from one pass: the same rows as of each alone, in the same stores."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import flow
+from pipeline.dataset import pixels
+from pipeline.features.cache import feature_store
+from pipeline.features.extract import Extractor
+from pipeline.files import sha256_of_file
+from pipeline.models.bases import parse
+from tests.conftest import drawn, encoded
+
+BASE = parse("mobilenet_025=none", 32)
+LOWER = replace(BASE, cut="conv_pw_6_relu", pooling="none")
+
+
+@pytest.fixture
+def files(tmp_path):
+    found = {}
+    for number in range(5):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(encoded(drawn(number)))
+        found[sha256_of_file(path)] = path
+    pixels.fill(pixels.pixel_store(32), found)
+    return found
+
+
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_one_pass_keeps_what_the_base_and_its_lower_part_give_alone(files, engine):
+    digests = list(files)
+    both = Extractor(BASE, files, wanted=engine, keeping=LOWER)
+    rows = both.features(digests, "flip")
+    lower = Extractor(LOWER, files, wanted=engine)
+    maps = lower.features(digests, "flip")
+    assert lower.computed == 0 and maps.dtype == np.float16 and maps.ndim == 4
+    alone = [Extractor(base, files, wanted=engine, force=True) for base in (BASE, LOWER)]
+    np.testing.assert_allclose(rows, alone[0].features(digests, "flip"), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps, alone[1].features(digests, "flip"), rtol=2e-3, atol=1e-4)
+    assert np.ptp(rows) > 0 and np.ptp(maps) > 0
+
+
+def test_maps_that_are_there_already_are_not_written_again_and_features_alone_ask_for_no_pass(files):
+    digests = list(files)
+    Extractor(LOWER, files, wanted="keras").fill(digests[:2], "plain")
+    store = feature_store(LOWER, "plain", "float32")
+    before = store.shards()
+    both = Extractor(BASE, files, wanted="keras", keeping=LOWER)
+    both.fill(digests, "plain")
+    assert both.computed == 5 and len(set(store.shards()) - set(before)) == 1
+    (new,) = set(store.shards()) - set(before)
+    assert len(np.load(store.folder / f"{new}.npy")) == 3
+    again = Extractor(BASE, files, wanted="keras", keeping=replace(LOWER, cut="conv_pw_5_relu"))
+    again.fill(digests, "plain")
+    assert again.computed == 0
+
+
+def test_views_that_are_only_predicted_are_computed_of_held_out_pictures_alone(files):
+    digests = list(files)
+    extractor = Extractor(BASE, files, wanted="keras")
+    data = SimpleNamespace(pictures=SimpleNamespace(train=pd.DataFrame({"sha256": digests})))
+    held = np.array([False, True, True, False, True])
+    found = flow.of_held([extractor], data, ("flip",), held)["flip"]
+    assert extractor.computed == 3 and np.isnan(found[~held]).all()
+    np.testing.assert_array_equal(found[held], extractor.features([digests[place] for place in (1, 2, 4)], "flip"))
+    assert flow.of_held([extractor], data, (), held) == {}
