@@ -13,6 +13,7 @@ stand those that processors worked, children included, which other work on the m
 
 import argparse
 import json
+import logging
 import os
 import resource
 import tempfile
@@ -221,6 +222,7 @@ def main() -> None:
     if flags.compare:
         compare(*(json.loads(path.read_text()) for path in flags.compare))
         return
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory() as home:
         os.environ["STARSHIFT_HOME"] = home
         made = pictures(flags.base, flags.bundle, flags.seed)

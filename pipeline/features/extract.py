@@ -11,9 +11,8 @@ from tqdm import tqdm
 from pipeline.dataset import pixels
 from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
 from pipeline.features.cache import feature_store
-from pipeline.models import choice
+from pipeline.models import choice, cuts
 from pipeline.models.bases import Base
-from pipeline.models.cuts import anatomy
 from pipeline.models.engines import Engine, precision_of
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,9 @@ class Extractor:
         """The engine's choice; measured on the first of these pictures where it is not known."""
         if self._choice is None:
             first = list(digests)[: choice.SAMPLE]
-            self._choice = choice.choose(self.base, lambda: pixels.read(self.store, first, self.files), self.wanted)
+            self._choice = choice.choose(
+                self.base, lambda: pixels.read(self.store, first, self.files), self.wanted, self.keeping
+            )
         return self._choice
 
     def features(self, digests: Sequence[str], view: str) -> np.ndarray:
@@ -93,7 +94,7 @@ class Extractor:
             for part, images in pixels.chunks(self.store, missing, self.files, view, self._most()):
                 rows = self._engine(images)
                 if self.keeping and kept is not None:
-                    shape = shape_at(self.keeping)
+                    shape = cuts.shape_at(self.keeping)
                     rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
                     new = set(kept.missing(part))
                     places = [place for place, digest in enumerate(part) if digest in new]
@@ -106,12 +107,7 @@ class Extractor:
     def _most(self) -> int | None:
         """How many maps are computed at a time: a shard's worth. Pooled features are small: as many as there are."""
         base = self.keeping or self.base
-        return shard_rows(2 * math.prod(shape_at(base))) if base.pooling == "none" else None
-
-
-def shape_at(base: Base) -> tuple[int, ...]:
-    """Height, width and channels of the maps at a base's cut."""
-    return next(layer.shape for layer in anatomy(base) if layer.name == base.cut)
+        return shard_rows(2 * math.prod(cuts.shape_at(base))) if base.pooling == "none" else None
 
 
 def _append(base: Base, store: RowStore, digests: Sequence[str], rows: np.ndarray) -> None:

@@ -82,6 +82,11 @@ def anatomy(base: Base) -> list[Layer]:
     return layers[: end + 1]
 
 
+def shape_at(base: Base) -> tuple[int, ...]:
+    """Height, width and channels of the maps at a base's cut."""
+    return next(layer.shape for layer in anatomy(base) if layer.name == base.cut)
+
+
 def blocks(layers: Sequence[Layer]) -> list[str]:
     """The names of blocks, such as `block5` or `conv4_block6`: what the names of layers with weights begin with."""
     matches = (BLOCK.match(layer.name) for layer in layers if layer.parameters)

@@ -66,7 +66,7 @@ def _take_cache(material: Material, outcome: Outcome, network: Any, head: list[A
     upper = cuts.upper_part(network, str(job.cut))
     outcome.model = networks.trained_from_cut(job.base, upper, head, job.regime.dropout or 0.0)
     outcome.source_of = lambda view: Fixed(material.cached(lower, view))
-    outcome.precision = "bfloat16" if job.cut_precision == "bfloat16" else "float16"
+    outcome.precision = "bfloat16" if job.precision == "bfloat16" else "float16"
     outcome.hand_over(material, "the activations at the cut")
 
 

@@ -77,8 +77,7 @@ class Material:
     def cached(self, base: Base, view: str, *, train_only: bool = False) -> Rows:
         """What a base gives for the pictures in a view, from the cache."""
         digests = self.job.train if train_only else self.digests
-        precision = self.job.cut_precision if base.pooling == "none" else self.job.precision
-        return Rows(feature_store(base, view, precision), digests)
+        return Rows(feature_store(base, view, self.job.precision), digests)
 
     def seen(self, view: str) -> Pictures:
         """The pictures' pixels in a view."""

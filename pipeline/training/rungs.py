@@ -175,23 +175,21 @@ def _fill(
 def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, engine: str, said: list[str]) -> Job:
     """Caches activations at the cut where the recipe wants it and the disk has room; says what it costs.
 
-    What runs the whole base in float32 runs its lower part; bfloat16 is measured there anew, for what it rounds off.
+    What runs the whole base runs its lower part.
     """
     if not from_cached(job.regime):
         said.append("the part below it is computed anew in every epoch, as the recipe asks")
         return job
     lower = replace(setting.base, cut=cut.name, pooling="none")
-    wanted_engine = setting.engine if job.precision == "bfloat16" else engine
-    extractor = Extractor(lower, setting.files, wanted=wanted_engine, force=setting.force)
-    precision = precision_of(extractor.choose(setting.train).engine)
+    extractor = Extractor(lower, setting.files, wanted=engine, force=setting.force)
     wanted = dict.fromkeys(setting.recipe.views, setting.predicted)
     wanted |= {view: [*setting.trained, *wanted.get(view, [])] for view in views_of(job.regime)}
-    missing = sum(len(feature_store(lower, view, precision).missing(ids)) for view, ids in wanted.items())
+    missing = sum(len(feature_store(lower, view, job.precision).missing(ids)) for view, ids in wanted.items())
     rows = sum(len(dict.fromkeys(ids)) for ids in wanted.values())
     if not affordable(cut, rows, missing):
         return job
     _fill(setting, extractor, views_of(job.regime), setting.recipe.views, said)
-    return replace(job, cached=True, cut_precision=precision)
+    return replace(job, cached=True)
 
 
 def affordable(cut: cuts.Layer, rows: int, missing: int) -> bool:

@@ -8,7 +8,6 @@ import pytest
 
 from pipeline.config import Recipe
 from pipeline.dataset import pixels
-from pipeline.features import extract
 from pipeline.models import cuts
 from pipeline.models.bases import parse
 from pipeline.models.extractor import build_network
@@ -24,14 +23,14 @@ BASE = "mobilenet_025@conv_pw_3_relu=none"
 @functools.cache
 def layers_of(base):
     """As cuts.anatomy, in this process."""
-    return cuts.survey(build_network(base))
+    layers = cuts.survey(build_network(replace(base, cut=None, pooling="avg")))
+    return layers[: next((place for place, layer in enumerate(layers) if layer.name == base.cut), len(layers)) + 1]
 
 
 @pytest.fixture(autouse=True)
 def _known_anatomy(monkeypatch):
     """Spares every test a process that imports Keras; tests/models/test_cuts.py starts one."""
     monkeypatch.setattr(cuts, "anatomy", layers_of)
-    monkeypatch.setattr(extract, "anatomy", lambda base: layers_of(replace(base, cut=None, pooling="avg")))
 
 
 @pytest.fixture
