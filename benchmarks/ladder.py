@@ -37,7 +37,7 @@ SIZE, BATCH, PATIENCE = 224, 32, 5
 EPOCHS = {"features": 30, "frozen": 30, "finetune": 100}
 APPLICATIONS = {"mobilenet_v2": ("MobileNetV2", {}), "mobilenet_025": ("MobileNet", {"alpha": 0.25})}
 UNFROZEN = {"mobilenet_v2": "block_15", "mobilenet_025": "conv_dw_12"}
-"""Where both begin to train the base: its last blocks, about a third of its weights."""
+"""Where both begin to train the base: its last blocks, about half of its weights."""
 
 
 def pictures(base: str, bundle: Path, seed: int) -> ladder.Ladder:

@@ -18,6 +18,7 @@ from pipeline.dataset.sample import Sample, read_sample
 from pipeline.files import write_json
 from pipeline.kaggle.fetch import fetch
 from pipeline.models.bases import Base
+from pipeline.regime import Training
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ class Options:
         board: write TensorBoard's files.
         practice: leave the submissions' folder alone.
         recompute: compute features again, though they are in the cache.
-        keep: from where a later run trains the first base, as --unfreeze says it; of pictures that go through the base
-            its activations there are kept, too.
+        keep: of a `finetune` that follows: of pictures that go through the first base, the activations that it will
+            want are kept, too.
     """
 
     bundle: Path | None = None
@@ -49,7 +50,7 @@ class Options:
     board: bool = False
     practice: bool = False
     recompute: bool = False
-    keep: str = ""
+    keep: Training | None = None
 
 
 @contextlib.contextmanager

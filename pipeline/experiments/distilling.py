@@ -23,9 +23,9 @@ from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.recipe import FROM_NOTHING
 from pipeline.report import distilled as report
 from pipeline.training import assemble
+from pipeline.training.activations import views_of
 from pipeline.training.distilled import Distillation
 from pipeline.training.lessons import FILE, Lesson
-from pipeline.training.rungs import views_of
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from pipeline.dataset.labels import picture_table
 from pipeline.dataset.sample import read_sample
 from pipeline.files import read_json, write_text
 from pipeline.kaggle.fetch import fetch
+from pipeline.regime import Training
 from pipeline.report.climbed import Climbed, told
-from pipeline.training.rungs import from_cached
 
 log = logging.getLogger(__name__)
 SIZES = (2000, 1000, 1000)
@@ -111,13 +111,12 @@ def climb(ladder: Ladder, rungs: Sequence[str], seeds: Sequence[int], options: f
     return found
 
 
-def kept_for(later: Sequence[str], recipe: Recipe) -> str:
-    """From where `finetune` trains the base, where it follows and starts from cached activations; else nothing.
+def kept_for(later: Sequence[str], recipe: Recipe) -> Training | None:
+    """How `finetune` trains where it follows: the rungs before it keep the activations that it will want.
 
-    The rungs before it look through the whole base anyway, so that its pictures need not pass the lower part again.
+    They look through the whole base anyway, so that its pictures need not pass the lower part again.
     """
-    regime = recipe_of("finetune", recipe, 0).regime
-    return str(regime.unfreeze) if "finetune" in later and from_cached(regime) else ""
+    return recipe_of("finetune", recipe, 0).regime if "finetune" in later else None
 
 
 def result_of(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> Climbed:

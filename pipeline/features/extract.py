@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,19 @@ from pipeline.models.engines import Engine, precision_of
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """Maps that are kept of pictures that go through a base anyway, for a rung that trains from a cut.
+
+    Args:
+        base: the same one up to the cut, pooling `none`.
+        wanted: digests of the pictures whose maps are kept, by view.
+    """
+
+    base: Base
+    wanted: Mapping[str, frozenset[str]]
+
+
 class Extractor:
     """One base at work: the engine is chosen when the first picture asks for it, and loaded when one is missing.
 
@@ -26,8 +40,7 @@ class Extractor:
         files: where each picture lies, by the SHA-256 of its bytes.
         wanted: `auto` or the name of an engine.
         force: compute features again though they are in the cache.
-        keeping: the same base up to a cut, pooling `none`: the maps there are kept of pictures that go through the
-            whole base anyway, so that a rung that trains from the cut finds them.
+        keeping: what else is kept from the same pass; nothing, where features are computed in bfloat16.
     """
 
     def __init__(
@@ -37,7 +50,7 @@ class Extractor:
         *,
         wanted: str = "auto",
         force: bool = False,
-        keeping: Base | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.base = base
         self.files = files
@@ -54,8 +67,10 @@ class Extractor:
         if self._choice is None:
             first = list(digests)[: choice.SAMPLE]
             self._choice = choice.choose(
-                self.base, lambda: pixels.read(self.store, first, self.files), self.wanted, self.keeping
+                self.base, lambda: pixels.read(self.store, first, self.files), self.wanted, self._lower
             )
+            if precision_of(self._choice.engine) == "bfloat16":
+                self.keeping = None
         return self._choice
 
     def features(self, digests: Sequence[str], view: str) -> np.ndarray:
@@ -77,36 +92,43 @@ class Extractor:
 
     def fill(self, digests: Sequence[str], view: str) -> RowStore:
         """The store in which all of these pictures have what the base gives for them in this view."""
-        precision = precision_of(self.choose(digests).engine)
-        store = feature_store(self.base, view, precision)
-        kept = feature_store(self.keeping, view, precision) if self.keeping else None
-        self._compute(store, kept, list(dict.fromkeys(digests)) if self.force else store.missing(digests), view)
+        store = feature_store(self.base, view, precision_of(self.choose(digests).engine))
+        self._compute(store, list(dict.fromkeys(digests)) if self.force else store.missing(digests), view)
         return store
 
-    def _compute(self, store: RowStore, kept: RowStore | None, missing: Sequence[str], view: str) -> None:
+    @property
+    def _lower(self) -> Base | None:
+        return self.keeping.base if self.keeping else None
+
+    def _compute(self, store: RowStore, missing: Sequence[str], view: str) -> None:
         """Computes and keeps the features of pictures, a shard at a time."""
         if not missing:
             return
         if self._engine is None:
-            self._engine = choice.load(self.base, self.choose(missing), self.keeping)
+            self._engine = choice.load(self.base, self.choose(missing), self._lower)
         description = f"{self.base} {view}"
         with tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar:
             for part, images in pixels.chunks(self.store, missing, self.files, view, self._most()):
                 rows = self._engine(images)
-                if self.keeping and kept is not None:
-                    shape = cuts.shape_at(self.keeping)
-                    rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
-                    new = set(kept.missing(part))
-                    places = [place for place, digest in enumerate(part) if digest in new]
-                    maps = maps[places].reshape(-1, *shape)
-                    _append(self.keeping, kept, [part[place] for place in places], maps)
+                if self.keeping:
+                    flat = math.prod(cuts.shape_at(self.keeping.base))
+                    rows, maps = np.split(rows, [rows.shape[1] - flat], axis=1)
+                    self._keep(self.keeping, part, maps, view)
                 _append(self.base, store, part, rows)
                 self.computed += len(part)
                 bar.update(len(part))
 
+    def _keep(self, keeping: Keeping, part: Sequence[str], maps: np.ndarray, view: str) -> None:
+        """Keeps those of the maps (pictures, height x width x channels) that are wanted and not there."""
+        store = feature_store(keeping.base, view, "float32")
+        new = set(part if self.force else store.missing(part)) & keeping.wanted.get(view, frozenset())
+        places = [place for place, digest in enumerate(part) if digest in new]
+        maps = maps[places].reshape(-1, *cuts.shape_at(keeping.base))
+        _append(keeping.base, store, [part[place] for place in places], maps)
+
     def _most(self) -> int | None:
         """How many maps are computed at a time: a shard's worth. Pooled features are small: as many as there are."""
-        base = self.keeping or self.base
+        base = self._lower or self.base
         return shard_rows(2 * math.prod(cuts.shape_at(base))) if base.pooling == "none" else None
 
 

@@ -3,8 +3,9 @@
     python -m pipeline.models.export BASES FOLDER
 
 TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. BASES is
-JSON: a base, and the same up to a cut where the maps there are wanted, too, or null. network.xml with network.bin is
-written to FOLDER, and where sample.npy lies there reference.npy (Keras's features of it) and keras.json.
+JSON: a base, and the same up to a cut where the maps there are wanted, too, or null. network.xml with network.bin and
+keras.json are written to FOLDER, and where sample.npy lies there reference.npy (Keras's features of it); without it
+no speed was measured, and keras.json says 0.
 """
 
 import json
@@ -26,7 +27,7 @@ ROUNDS = 2
 
 
 def export(base: Base, folder: Path, keeping: Base | None = None) -> None:
-    """Writes network.xml and network.bin into the folder, and reference.npy and keras.json where there is a sample."""
+    """Writes network.xml with network.bin and keras.json into the folder, and reference.npy where there is a sample."""
     model = build_extractor(base, keeping)
     speed = measured(model, folder) if (folder / "sample.npy").exists() else 0.0
     try:

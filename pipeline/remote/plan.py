@@ -14,7 +14,7 @@ from pipeline.models import bases, choice
 from pipeline.recipe import FROM_NOTHING
 from pipeline.remote import pushed
 from pipeline.remote.progress import store_name
-from pipeline.training.rungs import views_of
+from pipeline.training.activations import views_of
 
 BACKWARD = 3.0
 """A training step costs as many forward passes (Kaplan et al. 2020, Scaling Laws, section 2.1: 2N and 4N)."""

@@ -30,7 +30,7 @@ def prepare(seed: int) -> str:
     if not gpus:
         tf.config.experimental.enable_op_determinism()
         tf.zeros(1)  # starts the runtime
-        return f"CPU float32, {os.environ.get('TF_NUM_INTRAOP_THREADS', os.cpu_count())} cores"
+        return f"CPU float32, {os.cpu_count()} cores"
     policy = policy_of([tf.config.experimental.get_device_details(gpu) for gpu in gpus])
     keras.config.set_dtype_policy(policy)
     return f"{len(gpus)} GPU {policy}"

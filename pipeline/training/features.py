@@ -52,7 +52,8 @@ def train(
 
     Args:
         recipe: head, views, training views, seed.
-        train_features: (pictures, width) float32, for each view of training and of prediction.
+        train_features: (pictures, width) float32, for each view of training and of prediction; in views that are only
+            predicted, the rows of pictures that no fold of `folds` holds may be NaN.
         test_features: (pictures, width) float32, for each view of prediction.
         labels: (pictures,) int.
         fold_of: (pictures,) int, see splits.assign.

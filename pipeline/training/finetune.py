@@ -10,12 +10,12 @@ from pipeline.models import cuts
 from pipeline.models.extractor import build_network
 from pipeline.models.heads import Head
 from pipeline.training import device, networks
+from pipeline.training.activations import views_of
 from pipeline.training.features import heads_on
 from pipeline.training.handover import PICTURES, compare
 from pipeline.training.material import Material
 from pipeline.training.outcome import Outcome, trainable
 from pipeline.training.predicting import predict
-from pipeline.training.rungs import views_of
 from pipeline.training.sources import Fixed, Source, Views
 
 POLISH = 0.2
@@ -66,7 +66,7 @@ def _take_cache(material: Material, outcome: Outcome, network: Any, head: list[A
     upper = cuts.upper_part(network, str(job.cut))
     outcome.model = networks.trained_from_cut(job.base, upper, head, job.regime.dropout or 0.0)
     outcome.source_of = lambda view: Fixed(material.cached(lower, view))
-    outcome.precision = "bfloat16" if job.precision == "bfloat16" else "float16"
+    outcome.precision = "bfloat16" if job.cut_precision == "bfloat16" else "float16"
     outcome.hand_over(material, "the activations at the cut")
 
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from pipeline.models.extractor import build_network
 from pipeline.training import device, networks
+from pipeline.training.activations import views_of
 from pipeline.training.material import Material
 from pipeline.training.networks import Scale
 from pipeline.training.outcome import Outcome, trainable
-from pipeline.training.rungs import views_of
 from pipeline.training.sources import Fixed, Views
 
 UNITS = 256

@@ -57,9 +57,10 @@ class Job:
         test: digests of the test pictures.
         views: that are predicted and averaged.
         training_views: that a head is trained on.
-        precision: of the cached features and activations, `float32` or `bfloat16`.
+        precision: of the cached features, `float32` or `bfloat16`.
         cut: where the base is cut in two; None trains all of it.
         cached: whether activations at the cut are cached.
+        cut_precision: of their arithmetic.
         metric: the competition's.
         board: write TensorBoard's files.
         find_rate: only look for a learning rate.
@@ -83,6 +84,7 @@ class Job:
     precision: str = "float32"
     cut: str | None = None
     cached: bool = False
+    cut_precision: str = "float32"
     metric: Metric = field(default_factory=lambda: Metric(function="", name="accuracy"))
     board: bool = False
     find_rate: bool = False

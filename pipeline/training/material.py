@@ -14,11 +14,11 @@ from pipeline.features.rows import Rows
 from pipeline.models.bases import Base
 from pipeline.regime import Training
 from pipeline.training import lessons, linear, rate_finder
+from pipeline.training.activations import views_of
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoint import Progress
 from pipeline.training.jobs import Job
 from pipeline.training.loop import Course, Held
-from pipeline.training.rungs import views_of
 from pipeline.training.sources import Augmented, Pictures, Source, Views
 
 
@@ -77,7 +77,8 @@ class Material:
     def cached(self, base: Base, view: str, *, train_only: bool = False) -> Rows:
         """What a base gives for the pictures in a view, from the cache."""
         digests = self.job.train if train_only else self.digests
-        return Rows(feature_store(base, view, self.job.precision), digests)
+        precision = self.job.cut_precision if base.pooling == "none" else self.job.precision
+        return Rows(feature_store(base, view, precision), digests)
 
     def seen(self, view: str) -> Pictures:
         """The pictures' pixels in a view."""

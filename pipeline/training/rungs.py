@@ -1,31 +1,26 @@
 """The rungs that train a network: what they need is computed and cached once for all folds, then each fold is a job."""
 
 import logging
-import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import paths
-from pipeline.config import SYMMETRIES, Recipe
-from pipeline.features.cache import feature_store
-from pipeline.features.extract import Extractor
+from pipeline.config import Recipe
+from pipeline.features.extract import Extractor, Keeping
 from pipeline.models import cuts
 from pipeline.models.bases import Base
 from pipeline.models.engines import precision_of
 from pipeline.recipe import FROM_NOTHING
 from pipeline.regime import Training
 from pipeline.training import processes
+from pipeline.training.activations import affordable, from_cached, kept, views_of, wanted
 from pipeline.training.features import Trained
 from pipeline.training.jobs import Job, Metric
 from pipeline.training.lessons import Lesson
 
 log = logging.getLogger(__name__)
-MARGIN = 2 << 30
-"""Bytes of the disk that activations leave free."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +43,7 @@ class Setting:
         force: compute cached rows again.
         board: write TensorBoard's files.
         lesson: what teachers say of the training pictures.
-        keep: from where a later rung trains the base, as --unfreeze says it; `frozen` keeps what that rung needs.
+        keep: of a `finetune` that follows; `frozen` keeps the activations that it will want.
     """
 
     folder: Path
@@ -66,13 +61,21 @@ class Setting:
     force: bool = False
     board: bool = False
     lesson: Lesson | None = None
-    keep: str = ""
+    keep: Training | None = None
 
     @property
     def trained(self) -> list[str]:
         """Digests of the pictures that one of the folds is trained on."""
         wanted = [any(fold != one for one in self.folds) for fold in self.fold_of]
         return [digest for digest, chosen in zip(self.train, wanted, strict=True) if chosen]
+
+    def wanted(self, regime: Training) -> dict[str, list[str]]:
+        """See activations.wanted."""
+        return wanted(regime, self.recipe.views, self.trained, self.predicted)
+
+    def kept(self) -> Keeping | None:
+        """See activations.kept."""
+        return kept(self.base, self.keep, self.wanted(self.keep) if self.keep else {})
 
     @property
     def predicted(self) -> list[str]:
@@ -110,11 +113,9 @@ def prepare(setting: Setting, said: list[str]) -> Job:
     )
     if recipe.rung in FROM_NOTHING:
         return job
-    trained = views_of(job.regime)
     if recipe.rung == "frozen":
-        trained = () if job.regime.end_to_end else trained
-        keeping = kept(setting.base, setting.keep, len(setting.train) * len(trained))
-        extractor = _extractor(setting, setting.base, keeping)
+        trained = () if job.regime.end_to_end else views_of(job.regime)
+        extractor = _extractor(setting, setting.base, setting.kept() if trained else None)
         job = replace(job, precision=precision_of(extractor.choose(setting.train).engine))
         _fill(setting, extractor, trained, recipe.views, said)
         return job
@@ -127,36 +128,9 @@ def prepare(setting: Setting, said: list[str]) -> Job:
     return _cached_at(setting, job, cut, engine, said) if cut else job
 
 
-def _extractor(setting: Setting, base: Base, keeping: Base | None = None) -> Extractor:
+def _extractor(setting: Setting, base: Base, keeping: Keeping | None = None) -> Extractor:
     """The base at work on the run's pictures."""
     return Extractor(base, setting.files, wanted=setting.engine, force=setting.force, keeping=keeping)
-
-
-def from_cached(regime: Training) -> bool:
-    """Whether a recipe has `finetune` train from activations that are cached at the cut, where there is one."""
-    return not (regime.sizes or (regime.warp and not regime.cached_views))
-
-
-def kept(base: Base, unfreeze: str, rows: int) -> Base | None:
-    """The base up to the cut from which a later rung trains it; None where it has none, or the disk no room.
-
-    Args:
-        base: the whole one.
-        unfreeze: see Training; empty where no later rung trains it.
-        rows: about so many activations will be kept.
-    """
-    if not (unfreeze and rows):
-        return None
-    cut = cuts.resolve(cuts.anatomy(base), unfreeze)
-    return replace(base, cut=cut.name, pooling="none") if cut and affordable(cut, rows, rows) else None
-
-
-def views_of(regime: Training) -> tuple[str, ...]:
-    """The cached views that training draws from: the pictures as they are, or all their symmetries; augmentations."""
-    if not regime.warp:
-        return SYMMETRIES if regime.symmetries else SYMMETRIES[:2]
-    augmented = (f"augment-{number}" for number in range(1, (regime.cached_views or 0) + 1))
-    return (*(SYMMETRIES if regime.symmetries else SYMMETRIES[:1]), *augmented)
 
 
 def _fill(
@@ -165,7 +139,8 @@ def _fill(
     """Computes what the base gives for the training pictures and for those that are predicted, each in some views."""
     extractor.fill(setting.train, "plain")
     for view in dict.fromkeys(trained):
-        extractor.fill(setting.trained, view)
+        if view != "plain":
+            extractor.fill(setting.trained, view)
     for view in predicted:
         extractor.fill(setting.predicted, view)
     what = f"@{extractor.base.cut}" if extractor.base.pooling == "none" else ""
@@ -175,41 +150,20 @@ def _fill(
 def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, engine: str, said: list[str]) -> Job:
     """Caches activations at the cut where the recipe wants it and the disk has room; says what it costs.
 
-    What runs the whole base runs its lower part.
+    What runs the whole base in float32 runs its lower part; what bfloat16 does to that is measured by itself.
     """
     if not from_cached(job.regime):
         said.append("the part below it is computed anew in every epoch, as the recipe asks")
         return job
     lower = replace(setting.base, cut=cut.name, pooling="none")
-    extractor = Extractor(lower, setting.files, wanted=engine, force=setting.force)
-    wanted = dict.fromkeys(setting.recipe.views, setting.predicted)
-    wanted |= {view: [*setting.trained, *wanted.get(view, [])] for view in views_of(job.regime)}
-    missing = sum(len(feature_store(lower, view, job.precision).missing(ids)) for view, ids in wanted.items())
-    rows = sum(len(dict.fromkeys(ids)) for ids in wanted.values())
-    if not affordable(cut, rows, missing):
+    same = precision_of(engine) == "float32"
+    extractor = Extractor(lower, setting.files, wanted=engine if same else setting.engine, force=setting.force)
+    precision = precision_of(extractor.choose(setting.train).engine)
+    if not affordable(cut, lower, precision, setting.wanted(job.regime)):
+        said.append("the part below it is computed anew in every epoch")
         return job
     _fill(setting, extractor, views_of(job.regime), setting.recipe.views, said)
-    return replace(job, cached=True)
-
-
-def affordable(cut: cuts.Layer, rows: int, missing: int) -> bool:
-    """Says what the activations at a cut cost on the disk, and whether it has room for those that are missing.
-
-    Args:
-        cut: its shape gives the bytes of a row.
-        rows: pictures times views.
-        missing: those that are not there yet.
-    """
-    each = 2 * math.prod(cut.shape)
-    price = f"activations of {each / 1e3:,.0f} kB at {cut.name}, {rows:,} of them: {rows * each / 1e6:,.0f} MB"
-    folder = paths.cache_folder("features")
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if missing * each + MARGIN > free:
-        log.warning("  warning: %s; the disk has %.0f MB; computed anew in every epoch instead", price, free / 1e6)
-        return False
-    log.info("          %s, float16, %.0f MB of them new", price, missing * each / 1e6)
-    return True
+    return replace(job, cached=True, cut_precision=precision)
 
 
 def train(setting: Setting, first: Job) -> Trained:

@@ -9,9 +9,11 @@ import pytest
 
 import competitions
 from pipeline.experiments import ladder
+from pipeline.models.bases import parse
 from pipeline.regime import Training
 from pipeline.report import climbed
 from pipeline.report.climbed import Climbed
+from pipeline.training import activations
 from tests.conftest import two_classes
 from tests.test_tasks import invoke
 
@@ -47,9 +49,14 @@ def test_rungs_climb_on_one_split_and_a_second_time_costs_nothing(mine, home):
 def test_the_rungs_before_finetune_keep_its_activations_where_it_starts_from_cached_ones(mine):
     recipe = competitions.load(Path(mine)).recipe
     later = ("frozen", "finetune")
-    assert ladder.kept_for(later, recipe) == "0.3" and ladder.kept_for(("frozen",), recipe) == ""
+    regime = ladder.kept_for(later, recipe)
+    assert regime.unfreeze == "0.3" and regime.epochs == 2 and ladder.kept_for(("frozen",), recipe) is None
+    base = parse("mobilenet_025=none", 32)
+    asked = {"plain": ["a", "b"]}
+    assert activations.kept(base, regime, asked).base.cut and activations.kept(base, None, asked) is None
     for training in (Training(sizes=(32, 48)), Training(cached_views=0)):
-        assert ladder.kept_for(later, replace(recipe, training=training)) == ""
+        regime = ladder.kept_for(later, replace(recipe, training=training))
+        assert activations.kept(base, regime, asked) is None, "finetune would not find them of use"
 
 
 def test_a_ladder_without_pictures_enough_says_so(mine):

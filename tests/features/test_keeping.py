@@ -10,7 +10,7 @@ import pytest
 from pipeline import flow
 from pipeline.dataset import pixels
 from pipeline.features.cache import feature_store
-from pipeline.features.extract import Extractor
+from pipeline.features.extract import Extractor, Keeping
 from pipeline.files import sha256_of_file
 from pipeline.models import choice
 from pipeline.models.bases import parse
@@ -18,6 +18,11 @@ from tests.conftest import drawn, encoded
 
 BASE = parse("mobilenet_025=none", 32)
 LOWER = replace(BASE, cut="conv_pw_6_relu", pooling="none")
+
+
+def keeping(digests, lower=LOWER):
+    """Wants the maps of all these pictures in both views of the tests."""
+    return Keeping(lower, dict.fromkeys(("plain", "flip"), frozenset(digests)))
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def files(tmp_path):
 @pytest.mark.parametrize("engine", ["keras", "auto"])
 def test_one_pass_keeps_what_the_base_and_its_lower_part_give_alone(files, engine):
     digests = list(files)
-    both = Extractor(BASE, files, wanted=engine, keeping=LOWER)
+    both = Extractor(BASE, files, wanted=engine, keeping=keeping(digests))
     rows = both.features(digests, "flip")
     assert not (choice.folder_of(BASE) / "network.xml").exists(), "it is measured as it will be run, and exported once"
     chosen = both.choose(digests).engine
@@ -53,14 +58,31 @@ def test_maps_that_are_there_already_are_not_written_again_and_features_alone_as
     Extractor(LOWER, files, wanted="keras").fill(digests[:2], "plain")
     store = feature_store(LOWER, "plain", "float32")
     before = store.shards()
-    both = Extractor(BASE, files, wanted="keras", keeping=LOWER)
+    both = Extractor(BASE, files, wanted="keras", keeping=keeping(digests))
     both.fill(digests, "plain")
     assert both.computed == 5 and len(set(store.shards()) - set(before)) == 1
     (new,) = set(store.shards()) - set(before)
     assert len(np.load(store.folder / f"{new}.npy")) == 3
-    again = Extractor(BASE, files, wanted="keras", keeping=replace(LOWER, cut="conv_pw_5_relu"))
+    again = Extractor(BASE, files, wanted="keras", keeping=keeping(digests, replace(LOWER, cut="conv_pw_5_relu")))
     again.fill(digests, "plain")
     assert again.computed == 0
+
+
+def test_only_the_maps_that_are_wanted_are_kept(files):
+    digests = list(files)
+    both = Extractor(BASE, files, wanted="keras", keeping=keeping(digests[:2]))
+    both.fill(digests, "plain")
+    assert feature_store(LOWER, "plain", "float32").missing(digests) == digests[2:]
+    both.keeping = Keeping(LOWER, {"plain": frozenset(digests)})
+    both.fill(digests, "flip")
+    assert both.computed == 10 and feature_store(LOWER, "flip", "float32").missing(digests) == digests
+
+
+def test_features_in_bfloat16_keep_no_maps(files, monkeypatch):
+    digests = list(files)
+    both = Extractor(BASE, files, wanted="openvino-bf16", keeping=keeping(digests))
+    monkeypatch.setattr(choice, "has_bfloat16", lambda: True)
+    assert both.choose(digests).engine == "openvino-bf16" and both.keeping is None
 
 
 def test_views_that_are_only_predicted_are_computed_of_held_out_pictures_alone(files):

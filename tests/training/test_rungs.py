@@ -12,7 +12,7 @@ from pipeline.features.cache import feature_store
 from pipeline.models import extractor
 from pipeline.models.extractor import build_network
 from pipeline.regime import Training
-from pipeline.training import fold, jobs, rungs
+from pipeline.training import activations, fold, jobs, rungs
 from pipeline.training.finetune import train
 from pipeline.training.material import Material
 
@@ -83,9 +83,9 @@ def test_a_broken_preprocessing_is_caught_at_the_first_hand_over(job_of, monkeyp
 
 
 def test_without_room_on_the_disk_the_lower_part_is_computed_anew(setting_of, monkeypatch, caplog):
-    monkeypatch.setattr(rungs, "MARGIN", 1 << 60)
+    monkeypatch.setattr(activations, "MARGIN", 1 << 60)
     job = rungs.prepare(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), [])
-    assert not job.cached and job.cut == "conv_dw_2_relu" and "computed anew in every epoch" in caplog.text
+    assert not job.cached and job.cut == "conv_dw_2_relu" and "they are not kept" in caplog.text
 
 
 def test_views_to_train_on_are_computed_only_of_pictures_that_a_fold_is_trained_on(setting_of):
@@ -100,7 +100,7 @@ def test_views_to_train_on_are_computed_only_of_pictures_that_a_fold_is_trained_
 
 def test_frozen_keeps_what_a_later_finetune_needs_and_that_computes_nothing_again(setting_of):
     frozen = setting_of("frozen", cached_views=1)
-    rungs.prepare(replace(frozen, keep="conv_pw_2"), [])
+    rungs.prepare(replace(frozen, keep=Training(unfreeze="conv_pw_2", cached_views=1).resolved("finetune")), [])
     said = []
     job = rungs.prepare(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), said)
     assert job.cached and job.cut == "conv_dw_2_relu"
@@ -121,15 +121,15 @@ def test_a_wrong_name_to_unfreeze_from_lists_the_right_ones(setting_of):
 
 
 def test_with_symmetries_all_eight_are_cached_and_drawn_from():
-    assert rungs.views_of(Training(cached_views=1).resolved("finetune")) == ("plain", "augment-1")
+    assert activations.views_of(Training(cached_views=1).resolved("finetune")) == ("plain", "augment-1")
     regime = Training(cached_views=1, symmetries=True).resolved("finetune")
-    assert rungs.views_of(regime) == (*SYMMETRIES, "augment-1")
+    assert activations.views_of(regime) == (*SYMMETRIES, "augment-1")
 
 
 def test_without_warps_the_cached_views_are_all_that_fresh_pictures_could_show(job_of):
     regime = Training(symmetries=True, warp=False).resolved("finetune")
-    assert rungs.views_of(regime) == SYMMETRIES
-    assert rungs.views_of(Training(warp=False).resolved("frozen")) == ("plain", "flip")
+    assert activations.views_of(regime) == SYMMETRIES
+    assert activations.views_of(Training(warp=False).resolved("frozen")) == ("plain", "flip")
     material = Material(job_of("augmented", symmetries=True, warp=False))
     seen = [material.fresh(40).take(np.array([0]), epoch)[0].tobytes() for epoch in range(40)]
     assert set(seen) == {material.seen(view).take(np.array([0]), 0)[0].tobytes() for view in SYMMETRIES}
