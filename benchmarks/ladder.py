@@ -38,6 +38,9 @@ EPOCHS = {"features": 30, "frozen": 30, "finetune": 100}
 APPLICATIONS = {"mobilenet_v2": ("MobileNetV2", {}), "mobilenet_025": ("MobileNet", {"alpha": 0.25})}
 UNFROZEN = {"mobilenet_v2": "block_15", "mobilenet_025": "conv_dw_12"}
 """Where both begin to train the base: its last blocks, about half of its weights."""
+VIEWS, ANNEALED = 2, 6
+"""Augmented views that ours draws from beside the picture as it is, where the textbook augments anew in every epoch;
+and the epochs over which its rate falls to nothing in `finetune`, where the textbook's stays."""
 
 
 def pictures(base: str, bundle: Path, seed: int) -> ladder.Ladder:
@@ -166,8 +169,12 @@ def starshift(made: ladder.Ladder) -> dict[str, Any]:
     for place, (rung, most) in enumerate(EPOCHS.items()):
         started = clocks()
         recipe = ladder.recipe_of(rung, made.competition.recipe, 0)
-        usual = recipe.regime
-        training = Training(patience=PATIENCE, epochs=min(most, usual.epochs or most), unfreeze=UNFROZEN[base])
+        training = Training(
+            patience=PATIENCE,
+            epochs=ANNEALED if rung == "finetune" else most,
+            unfreeze=UNFROZEN[base],
+            cached_views=VIEWS,
+        )
         recipe = replace(recipe, training=training)
         options = flow.Options(keep=ladder.kept_for(rungs[place + 1 :], recipe))
         folder = flow.run(replace(made.competition, recipe=recipe), options)

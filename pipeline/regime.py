@@ -135,6 +135,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "scratch": {"epochs": 30, "patience": 6},
     "augmented": {"epochs": 60, "patience": 15, "dropout": 0.5, "warmup": 0.05},
     "frozen": {"epochs": 40, "patience": 8, "dropout": 0.5, "batch": 64},
-    "finetune": {"epochs": 20, "patience": 8, "rate": 3e-4, "warmup": 0.1, "dropout": 0.2, "decay": 0.01, "ema": 0.98},
+    "finetune": {"epochs": 10, "patience": 8, "rate": 3e-4, "warmup": 0.1, "dropout": 0.2, "decay": 0.01, "ema": 0.98},
 }
 """What differs from COMMON, by rung."""
