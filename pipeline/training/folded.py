@@ -6,7 +6,7 @@ gradient (Jacob et al. 2018, arXiv 1712.05877, section 3.2). The layers keep the
 
 A convolution of one pixel (most of the work in MobileNets and ResNets) is written as the matrix product that it is, and
 the offset after a wider one as a sum that TensorFlow does not take for a bias: oneDNN's joint gradient of a kernel and
-its bias is several times slower on a processor than the two by themselves (python -m benchmarks.bias_gradient).
+its bias takes twice as long on a processor as the two by themselves (python -m benchmarks.bias_gradient).
 """
 
 from typing import Any

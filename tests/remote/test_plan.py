@@ -9,11 +9,13 @@ from pipeline.config import Recipe
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json
 from pipeline.kaggle import client
+from pipeline.regime import Training
 from pipeline.remote import budget, plan, progress
 from pipeline.remote.pushed import Pushed
 from tests.remote.conftest import PETS
 
-COMPETITION = replace(PETS, recipe=Recipe(bases=("mobilenet_v2",), size=224, folds=5, rung="finetune"))
+RECIPE = Recipe(bases=("mobilenet_v2",), size=224, folds=5, rung="finetune", training=Training(epochs=20))
+COMPETITION = replace(PETS, recipe=RECIPE)
 
 
 def remembered(accelerator, rates):
