@@ -12,7 +12,7 @@ from pipeline.commands.shared import competition_with, errors_shown, file_of, fo
     auto_shortflags=False,
     iterable=["teacher", "fold"],
     help=words(
-        *("comp", "fold", "size", "epochs", "unfreeze", "bundle", "engine"),
+        *("comp", "fold", "size", "epochs", "patience", "rate", "cached-views", "unfreeze", "bundle", "engine"),
         teacher="a run: its name, or the beginning of it; may be repeated, then their mean teaches",
         student="a base, name[@cut][+pooling][=weights], or scratch or augmented: the small network from nothing",
         rung="features, frozen or finetune",
@@ -23,9 +23,6 @@ from pipeline.commands.shared import competition_with, errors_shown, file_of, fo
         patient="teachers answer for the very view that the student sees",
         nested="teachers that have not seen the student's held-out labels (--no-nested: any run teaches, and flatters)",
         augmented_views="cached augmented views that a head on features is trained on",
-        cached_views="cached augmented views that frozen and finetune draw from",
-        rate="the highest learning rate",
-        patience="epochs without a better score before training stops",
     ),
 )
 def distill(

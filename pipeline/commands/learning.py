@@ -4,7 +4,7 @@ from typing import Any
 
 from invoke import Context, task
 
-from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, words
+from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, share, words
 
 
 @task(
@@ -69,7 +69,7 @@ def blocks(
     auto_shortflags=False,
     iterable=["base", "rung"],
     help=words(
-        *("comp", "base", "size", "epochs", "unfreeze", "bundle", "engine"),
+        *("comp", "base", "size", "epochs", "patience", "rate", "cached-views", "unfreeze", "bundle", "engine"),
         rung="some of scratch, augmented, features, frozen, 'frozen end to end', finetune; may be repeated",
         seeds="how many; the pictures and the split stay the same",
         sizes="training, validation and test pictures",
@@ -84,6 +84,9 @@ def ladder(
     sizes: str = "2000,1000,1000",
     size: str | None = None,
     epochs: str | None = None,
+    patience: str | None = None,
+    rate: str | None = None,
+    cached_views: str | None = None,
     unfreeze: str | None = None,
     bundle: str | None = None,
     engine: str = "auto",
@@ -95,6 +98,9 @@ def ladder(
             bases=tuple(base or ()),
             size=number(size, "--size"),
             epochs=number(epochs, "--epochs"),
+            patience=number(patience, "--patience"),
+            rate=share(rate, "--rate"),
+            cached_views=number(cached_views, "--cached-views"),
             unfreeze=unfreeze,
         )
         counts = [number(text, "--sizes") or 0 for text in sizes.split(",")]
