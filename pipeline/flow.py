@@ -15,11 +15,9 @@ from pipeline.features.extract import Extractor
 from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
 from pipeline.preparation import Data, Options, prepare, stage
-from pipeline.regime import Training
 from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
-from pipeline.training import assemble, features
-from pipeline.training.activations import kept, wanted
+from pipeline.training import activations, assemble, features
 from pipeline.training.lessons import Lesson
 
 __all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
@@ -39,15 +37,6 @@ def extract(
     if said is not None:
         said.append(f"{len(digests):,} x {next(iter(found.values())).shape[1]} in {len(views)} views")
     return found
-
-
-def wanted_of(data: Data, regime: Training, views: tuple[str, ...], folds: tuple[int, ...]) -> dict[str, list[str]]:
-    """Digests of the pictures whose activations a `finetune` of these folds wants, by view."""
-    train, test = data.pictures.train, data.pictures.test
-    held = train["fold"].isin(folds)
-    trained = train if len(folds) > 1 else train[~held]
-    predicted = [*train["sha256"][held], *test["sha256"][data.test_readable]]
-    return wanted(regime, views, list(trained["sha256"]), predicted)
 
 
 def of_held(extractors: list[Extractor], data: Data, views: tuple[str, ...], held: np.ndarray) -> dict[str, np.ndarray]:
@@ -99,13 +88,17 @@ def headed(
     recipe, force = competition.recipe, options.force or options.recompute
     bases, fold_of = networks_of(recipe), data.pictures.train["fold"].to_numpy()
     extractors = [Extractor(base, data.files, wanted=options.engine, force=force) for base in bases]
+    train_digests = list(data.pictures.train["sha256"])
+    test_digests = list(data.pictures.test["sha256"][data.test_readable])
     if options.keep:
-        extractors[0].keeping = kept(bases[0], options.keep, wanted_of(data, options.keep, recipe.views, folds))
+        to_train = activations.trained_on(train_digests, fold_of, folds)
+        to_predict = activations.predicted(train_digests, test_digests, fold_of, folds)
+        asked = activations.wanted(options.keep, recipe.views, to_train, to_predict)
+        extractors[0].keeping = activations.kept(bases[0], options.keep, asked)
     with stage("features") as said:
-        train_features = extract(extractors, list(data.pictures.train["sha256"]), recipe.training_views, said)
+        train_features = extract(extractors, train_digests, recipe.training_views, said)
         only_predicted = tuple(view for view in recipe.views if view not in recipe.training_views)
         train_features |= of_held(extractors, data, only_predicted, np.isin(fold_of, folds))
-        test_digests = list(data.pictures.test["sha256"][data.test_readable])
         test_features = extract(extractors, test_digests, recipe.views, said) if test_digests else None
         computed = sum(extractor.computed for extractor in extractors)
         said.append(

@@ -4,7 +4,7 @@ from typing import Any
 
 from invoke import Context, task
 
-from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, share, words
+from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, share, training, words
 
 
 @task(
@@ -55,10 +55,9 @@ def distill(
 
         small = {"rung": student} if student in FROM_NOTHING else {"rung": rung or "features", "bases": (student,)}
         competition = competition_with(
-            comp, **small, head=head, size=number(size, "--size"), epochs=number(epochs, "--epochs"),
-            unfreeze=unfreeze, augmented_views=number(augmented_views, "--augmented-views"),
-            cached_views=number(cached_views, "--cached-views"), rate=share(rate, "--rate"),
-            patience=number(patience, "--patience"),
+            comp, **small, head=head, size=number(size, "--size"),
+            augmented_views=number(augmented_views, "--augmented-views"),
+            **training(epochs=epochs, patience=patience, rate=rate, cached_views=cached_views, unfreeze=unfreeze),
         )  # fmt: skip
         numbers = {"temperature": share(temperature, "--temperature"), "weight": share(weight, "--weight")}
         asked = Distillation(

@@ -4,7 +4,7 @@ from typing import Any
 
 from invoke import Context, task
 
-from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, share, words
+from pipeline.commands.shared import competition_with, errors_shown, file_of, folds_of, number, training, words
 
 
 @task(
@@ -97,11 +97,7 @@ def ladder(
             comp,
             bases=tuple(base or ()),
             size=number(size, "--size"),
-            epochs=number(epochs, "--epochs"),
-            patience=number(patience, "--patience"),
-            rate=share(rate, "--rate"),
-            cached_views=number(cached_views, "--cached-views"),
-            unfreeze=unfreeze,
+            **training(epochs=epochs, patience=patience, rate=rate, cached_views=cached_views, unfreeze=unfreeze),
         )
         counts = [number(text, "--sizes") or 0 for text in sizes.split(",")]
         from pipeline import flow

@@ -73,6 +73,19 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
     return replace(found, recipe=recipe)
 
 
+def training(
+    *, epochs: str | None, patience: str | None, rate: str | None, cached_views: str | None, unfreeze: str | None
+) -> dict[str, Any]:
+    """The flags of training as `competition_with` takes them."""
+    return {
+        "epochs": number(epochs, "--epochs"),
+        "patience": number(patience, "--patience"),
+        "rate": share(rate, "--rate"),
+        "cached_views": number(cached_views, "--cached-views"),
+        "unfreeze": unfreeze,
+    }
+
+
 def number(text: Any, flag: str) -> int | None:
     """The whole number that a flag was given, or None."""
     from pipeline.errors import StarshiftError

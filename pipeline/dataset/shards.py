@@ -88,17 +88,22 @@ class RowStore:
         return self._digests[identity]
 
     def append(
-        self, ids: Sequence[str], rows: np.ndarray, digests: Sequence[str], unreadable: dict[str, str] | None = None
+        self,
+        ids: Sequence[str],
+        rows: np.ndarray,
+        digests: Sequence[str] | None = None,
+        unreadable: dict[str, str] | None = None,
     ) -> None:
         """Writes one shard: rows of `ids`, in order, and the ids that cannot have one.
 
         Args:
             ids: one a row.
             rows: array (len(ids), ...).
-            digests: `row_digest` of each row.
+            digests: `row_digest` of each row, where they are known already.
             unreadable: reasons, by id.
         """
         unreadable = unreadable or {}
+        digests = [row_digest(row) for row in rows] if digests is None else digests
         name = sha256_of_json([*ids, *unreadable])[:16]
         if not (self.folder / "spec.json").exists():
             write_json(self.folder / "spec.json", self.spec)

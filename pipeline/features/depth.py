@@ -15,7 +15,6 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import pixels
-from pipeline.dataset.shards import row_digest
 from pipeline.errors import StarshiftError, require
 from pipeline.features.cache import feature_store
 from pipeline.files import read_json, write_json
@@ -85,8 +84,7 @@ def fill(bases: Sequence[Base], files: Mapping[str, Path], digests: Sequence[str
         for part, images in pixels.chunks(pixels.pixel_store(bases[-1].size), missing, files, VIEW):
             for store, lacks, values in zip(stores, lacking, np.split(run(images), edges, axis=1), strict=True):
                 kept = [row for row, digest in enumerate(part) if digest in lacks]
-                rows = np.ascontiguousarray(values[kept])
-                store.append([part[row] for row in kept], rows, [row_digest(row) for row in rows])
+                store.append([part[row] for row in kept], np.ascontiguousarray(values[kept]))
             bar.update(len(part))
     return len(missing)
 

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import pixels
-from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
+from pipeline.dataset.shards import DamagedShardError, RowStore, shard_rows
 from pipeline.features.cache import feature_store
 from pipeline.models import choice, cuts
 from pipeline.models.bases import Base
@@ -106,34 +106,30 @@ class Extractor:
             return
         if self._engine is None:
             self._engine = choice.load(self.base, self.choose(missing), self._lower)
+        lower = self._lower
+        kept, shape = (feature_store(lower, view, "float32"), cuts.shape_at(lower)) if lower else (None, ())
         description = f"{self.base} {view}"
         with tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar:
             for part, images in pixels.chunks(self.store, missing, self.files, view, self._most()):
                 rows = self._engine(images)
-                if self.keeping:
-                    flat = math.prod(cuts.shape_at(self.keeping.base))
-                    rows, maps = np.split(rows, [rows.shape[1] - flat], axis=1)
-                    self._keep(self.keeping, part, maps, view)
-                _append(self.base, store, part, rows)
+                if kept is not None:
+                    rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
+                    self._keep(kept, part, maps.reshape(-1, *shape), view)
+                store.append(
+                    part, rows.astype(np.float16) if self.base.pooling == "none" else np.ascontiguousarray(rows)
+                )
                 self.computed += len(part)
                 bar.update(len(part))
 
-    def _keep(self, keeping: Keeping, part: Sequence[str], maps: np.ndarray, view: str) -> None:
-        """Keeps those of the maps (pictures, height x width x channels) that are wanted and not there."""
-        store = feature_store(keeping.base, view, "float32")
-        new = set(part if self.force else store.missing(part)) & keeping.wanted.get(view, frozenset())
+    def _keep(self, kept: RowStore, part: Sequence[str], maps: np.ndarray, view: str) -> None:
+        """Keeps those of the maps (pictures, height, width, channels) that are wanted and not there, in float16."""
+        wanted = self.keeping.wanted.get(view, frozenset()) if self.keeping else frozenset()
+        new = wanted & set(part if self.force else kept.missing(part))
         places = [place for place, digest in enumerate(part) if digest in new]
-        maps = maps[places].reshape(-1, *cuts.shape_at(keeping.base))
-        _append(keeping.base, store, [part[place] for place in places], maps)
+        if places:
+            kept.append([part[place] for place in places], maps[places].astype(np.float16))
 
     def _most(self) -> int | None:
         """How many maps are computed at a time: a shard's worth. Pooled features are small: as many as there are."""
         base = self._lower or self.base
         return shard_rows(2 * math.prod(cuts.shape_at(base))) if base.pooling == "none" else None
-
-
-def _append(base: Base, store: RowStore, digests: Sequence[str], rows: np.ndarray) -> None:
-    """Keeps rows of a base, maps in float16."""
-    if len(digests):
-        rows = np.ascontiguousarray(rows, np.float16 if base.pooling == "none" else None)
-        store.append(digests, rows, [row_digest(row) for row in rows])

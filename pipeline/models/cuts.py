@@ -78,8 +78,13 @@ def anatomy(base: Base) -> list[Layer]:
         stored = json.loads(done.stdout.splitlines()[-1])
         write_json(path, stored)
     layers = [Layer(name, tuple(shape), alone, parameters) for name, shape, alone, parameters in stored]
-    end = next((place for place, layer in enumerate(layers) if layer.name == base.cut), len(layers))
-    return layers[: end + 1]
+    return up_to(layers, base.cut)
+
+
+def up_to(layers: Sequence[Layer], cut: str | None) -> list[Layer]:
+    """The layers up to and with a cut; all where there is none."""
+    end = next((place for place, layer in enumerate(layers) if layer.name == cut), len(layers))
+    return list(layers[: end + 1])
 
 
 def shape_at(base: Base) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from pipeline import paths
 from pipeline.config import SYMMETRIES
 from pipeline.features.cache import feature_store
@@ -32,6 +34,23 @@ def from_cached(regime: Training) -> bool:
     return not (regime.sizes or (regime.warp and not regime.cached_views))
 
 
+def trained_on(train: Sequence[str], fold_of: np.ndarray, folds: Sequence[int]) -> list[str]:
+    """Digests of the training pictures that one of these folds is trained on: all, where there are several folds.
+
+    Args:
+        train: digests of the training pictures.
+        fold_of: (training pictures,) int.
+        folds: that are trained.
+    """
+    return [digest for digest, fold in zip(train, fold_of, strict=True) if any(fold != one for one in folds)]
+
+
+def predicted(train: Sequence[str], test: Sequence[str], fold_of: np.ndarray, folds: Sequence[int]) -> list[str]:
+    """Digests of the pictures that are predicted: held out by one of these folds, and the test pictures."""
+    held = np.isin(fold_of, folds)
+    return [digest for digest, wanted in zip(train, held, strict=True) if wanted] + list(test)
+
+
 def wanted(
     regime: Training, views: Sequence[str], trained: Sequence[str], predicted: Sequence[str]
 ) -> dict[str, list[str]]:
@@ -40,8 +59,8 @@ def wanted(
     Args:
         regime: nothing left open.
         views: that are predicted.
-        trained: digests of the pictures that one of the folds is trained on.
-        predicted: digests of those that are predicted.
+        trained: from `trained_on`.
+        predicted: from `predicted`.
     """
     found = {view: list(predicted) for view in views}
     for view in views_of(regime):

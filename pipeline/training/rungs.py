@@ -14,8 +14,8 @@ from pipeline.models.bases import Base
 from pipeline.models.engines import precision_of
 from pipeline.recipe import FROM_NOTHING
 from pipeline.regime import Training
-from pipeline.training import processes
-from pipeline.training.activations import affordable, from_cached, kept, views_of, wanted
+from pipeline.training import activations, processes
+from pipeline.training.activations import views_of
 from pipeline.training.features import Trained
 from pipeline.training.jobs import Job, Metric
 from pipeline.training.lessons import Lesson
@@ -66,22 +66,20 @@ class Setting:
     @property
     def trained(self) -> list[str]:
         """Digests of the pictures that one of the folds is trained on."""
-        wanted = [any(fold != one for one in self.folds) for fold in self.fold_of]
-        return [digest for digest, chosen in zip(self.train, wanted, strict=True) if chosen]
+        return activations.trained_on(self.train, self.fold_of, self.folds)
 
     def wanted(self, regime: Training) -> dict[str, list[str]]:
         """See activations.wanted."""
-        return wanted(regime, self.recipe.views, self.trained, self.predicted)
+        return activations.wanted(regime, self.recipe.views, self.trained, self.predicted)
 
     def kept(self) -> Keeping | None:
         """See activations.kept."""
-        return kept(self.base, self.keep, self.wanted(self.keep) if self.keep else {})
+        return activations.kept(self.base, self.keep, self.wanted(self.keep) if self.keep else {})
 
     @property
     def predicted(self) -> list[str]:
         """Digests of the pictures that are predicted: held out by one of the folds, and the test pictures."""
-        held = np.isin(self.fold_of, self.folds)
-        return [digest for digest, wanted in zip(self.train, held, strict=True) if wanted] + list(self.test)
+        return activations.predicted(self.train, self.test, self.fold_of, self.folds)
 
 
 def prepare(setting: Setting, said: list[str]) -> Job:
@@ -152,14 +150,14 @@ def _cached_at(setting: Setting, job: Job, cut: cuts.Layer, engine: str, said: l
 
     What runs the whole base in float32 runs its lower part; what bfloat16 does to that is measured by itself.
     """
-    if not from_cached(job.regime):
+    if not activations.from_cached(job.regime):
         said.append("the part below it is computed anew in every epoch, as the recipe asks")
         return job
     lower = replace(setting.base, cut=cut.name, pooling="none")
     same = precision_of(engine) == "float32"
     extractor = Extractor(lower, setting.files, wanted=engine if same else setting.engine, force=setting.force)
     precision = precision_of(extractor.choose(setting.train).engine)
-    if not affordable(cut, lower, precision, setting.wanted(job.regime)):
+    if not activations.affordable(cut, lower, precision, setting.wanted(job.regime)):
         said.append("the part below it is computed anew in every epoch")
         return job
     _fill(setting, extractor, views_of(job.regime), setting.recipe.views, said)

@@ -6,9 +6,8 @@ import pytest
 from pipeline.dataset import pixels
 from pipeline.features import cache
 from pipeline.features.extract import Extractor
-from pipeline.files import sha256_of_file
 from pipeline.models.bases import parse
-from tests.conftest import drawn, encoded
+from tests.features.conftest import pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 BASE = parse("mobilenet_025@conv_pw_3_relu=none", 32)
@@ -16,12 +15,7 @@ BASE = parse("mobilenet_025@conv_pw_3_relu=none", 32)
 
 @pytest.fixture
 def files(tmp_path):
-    found = {}
-    for number in range(9):
-        path = tmp_path / f"{number}.jpg"
-        path.write_bytes(encoded(drawn(number)))
-        found[sha256_of_file(path)] = path
-    return found
+    return pictures(tmp_path, 9)
 
 
 def extractor(files):

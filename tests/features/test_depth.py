@@ -3,24 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.features import depth
 from pipeline.features.extract import Extractor
-from pipeline.files import sha256_of_file
 from pipeline.models.bases import parse
-from tests.conftest import drawn, encoded
-
-
-@pytest.fixture
-def files(tmp_path):
-    found = {}
-    for number in range(5):
-        path = tmp_path / f"{number}.jpg"
-        path.write_bytes(encoded(drawn(number)))
-        found[sha256_of_file(path)] = path
-    pixels.fill(pixels.pixel_store(32), found)
-    return found
 
 
 def test_one_pass_gives_what_each_cut_alone_gives_and_the_cache_has_it(files):

@@ -8,13 +8,10 @@ import pandas as pd
 import pytest
 
 from pipeline import flow
-from pipeline.dataset import pixels
 from pipeline.features.cache import feature_store
 from pipeline.features.extract import Extractor, Keeping
-from pipeline.files import sha256_of_file
 from pipeline.models import choice
 from pipeline.models.bases import parse
-from tests.conftest import drawn, encoded
 
 BASE = parse("mobilenet_025=none", 32)
 LOWER = replace(BASE, cut="conv_pw_6_relu", pooling="none")
@@ -23,17 +20,6 @@ LOWER = replace(BASE, cut="conv_pw_6_relu", pooling="none")
 def keeping(digests, lower=LOWER):
     """Wants the maps of all these pictures in both views of the tests."""
     return Keeping(lower, dict.fromkeys(("plain", "flip"), frozenset(digests)))
-
-
-@pytest.fixture
-def files(tmp_path):
-    found = {}
-    for number in range(5):
-        path = tmp_path / f"{number}.jpg"
-        path.write_bytes(encoded(drawn(number)))
-        found[sha256_of_file(path)] = path
-    pixels.fill(pixels.pixel_store(32), found)
-    return found
 
 
 @pytest.mark.parametrize("engine", ["keras", "auto"])

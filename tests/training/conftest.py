@@ -23,8 +23,7 @@ BASE = "mobilenet_025@conv_pw_3_relu=none"
 @functools.cache
 def layers_of(base):
     """As cuts.anatomy, in this process."""
-    layers = cuts.survey(build_network(replace(base, cut=None, pooling="avg")))
-    return layers[: next((place for place, layer in enumerate(layers) if layer.name == base.cut), len(layers)) + 1]
+    return cuts.up_to(cuts.survey(build_network(replace(base, cut=None, pooling="avg"))), base.cut)
 
 
 @pytest.fixture(autouse=True)

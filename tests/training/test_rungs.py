@@ -84,8 +84,10 @@ def test_a_broken_preprocessing_is_caught_at_the_first_hand_over(job_of, monkeyp
 
 def test_without_room_on_the_disk_the_lower_part_is_computed_anew(setting_of, monkeypatch, caplog):
     monkeypatch.setattr(activations, "MARGIN", 1 << 60)
-    job = rungs.prepare(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), [])
+    said = []
+    job = rungs.prepare(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), said)
     assert not job.cached and job.cut == "conv_dw_2_relu" and "they are not kept" in caplog.text
+    assert "computed anew in every epoch" in "; ".join(said)
 
 
 def test_views_to_train_on_are_computed_only_of_pictures_that_a_fold_is_trained_on(setting_of):
