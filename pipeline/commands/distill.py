@@ -13,7 +13,7 @@ from pipeline.commands.shared import competition_with, errors_shown, file_of, fo
     iterable=["teacher", "fold"],
     help=words(
         *("comp", "fold", "size", "epochs", "patience", "rate", "cached-views", "unfreeze", "bundle", "engine"),
-        teacher="a run: its name, or the beginning of it; may be repeated, then their mean teaches",
+        teacher="a run (its name, or the beginning of it), or store:[FOLDER/]LEARNWARE; repeated, their mean teaches",
         student="a base, name[@cut][+pooling][=weights], or scratch or augmented: the small network from nothing",
         rung="features, frozen or finetune",
         head="linear or dense",
@@ -48,7 +48,7 @@ def distill(
     bundle: str | None = None,
     engine: str = "auto",
 ) -> None:
-    """Teach a small student with other runs' out-of-fold predictions; teacher, student without and with, compared."""
+    """Teach a small student what other runs or learnwares know; teacher, student without and with, compared."""
     with errors_shown():
         from pipeline.recipe import FROM_NOTHING
         from pipeline.training.distilled import Distillation

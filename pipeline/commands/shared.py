@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 COMP = "name of a competition, or the path of a competition file"
-BASE = "a base, name[@cut][+pooling][=weights], or store:LEARNWARE[@cut]; may be repeated"
+BASE = "a base, name[@cut][+pooling][=weights], or store:[FOLDER/]LEARNWARE[@cut]; may be repeated"
 OWN = -1
 SIDES = "side of the pictures in pixels, or own: each base's own"
 HELP = {

@@ -15,8 +15,9 @@ import numpy as np
 from pipeline import flow, paths, results, runs, schooling
 from pipeline.config import Competition, Recipe
 from pipeline.errors import StarshiftError, require
-from pipeline.experiments import asking, judging, sizing, teachers
-from pipeline.files import sha256_of_file, sha256_of_json
+from pipeline.experiments import judging, sizing, teachers
+from pipeline.experiments.teachers import Teacher
+from pipeline.files import sha256_of_json
 from pipeline.ledger import reading
 from pipeline.models.scratch import networks_of
 from pipeline.preparation import Data, Options, prepare, stage
@@ -44,11 +45,12 @@ def distill(competition: Competition, asked: Distillation, options: Options, see
             received=recipe.head)  # fmt: skip
     views = views_needed(recipe, patient=asked.patient)
     known = teachers.found(competition, asked.teachers)
-    asked = replace(asked, teachers=tuple(one.folder.name for one in known))
-    seeing = [base for one in known for base in asking.bases_of(one)] if asked.patient or asked.nested else []
+    runs_teach = any(isinstance(one, teachers.RunTeacher) for one in known)  # learnwares have seen no fold's labels
+    asked = replace(asked, teachers=tuple(one.name for one in known), nested=asked.nested or not runs_teach)
+    seeing = [base for one in known for base in one.looks_through()] if asked.patient or asked.nested else []
     data = prepare(competition, [networks_of(recipe)[0], *seeing], options)
     for one in known:
-        teachers.fitting(one, data)
+        one.fitting(data)
     with stage("teachers") as said:
         lesson = teachers.lesson_of(asked, known, data, views, options.engine)
         said.append(f"{', '.join(asked.teachers)}: {len(data.labels):,} pictures in {len(lesson.views) or 1} views")
@@ -101,7 +103,7 @@ def on_targets(
     competition: Competition,
     asked: Distillation,
     lesson: Lesson,
-    known: Sequence[reading.Run],
+    known: Sequence[Teacher],
     data: Data,
     options: Options,
 ) -> Path:
@@ -110,9 +112,8 @@ def on_targets(
     folds = options.folds or tuple(range(competition.recipe.folds))
     decides = results.decides(competition, options, folds)
     decides["competition"]["recipe"]["rung"] = "distill"
-    taught_by = [{"run": one.folder.name, "oof": sha256_of_file(one.folder / "oof.npz")} for one in known]
     decides["distillation"] = {
-        **asdict(asked), "rung": rung, "taught_by": taught_by, "targets": lesson.taught().digest,
+        **asdict(asked), "rung": rung, "taught_by": [one.record for one in known], "targets": lesson.taught().digest,
     }  # fmt: skip
     fingerprint = sha256_of_json(decides)
     if (done := runs.found(competition.name, fingerprint)) is not None:
@@ -135,7 +136,7 @@ def on_targets(
 def told(
     competition: Competition,
     asked: Distillation,
-    known: Sequence[reading.Run],
+    known: Sequence[Teacher],
     data: Data,
     students: tuple[Sequence[Path], Sequence[Path]],
     options: Options,
@@ -150,15 +151,15 @@ def told(
         positive=results.positive_class(competition, data),
         truth=data.labels[[row[name] for name in ids]],
         fold_of=data.pictures.train["fold"].to_numpy()[[row[name] for name in ids]],
-        teacher=np.mean([asking.told(one, data) for one in known], axis=0)[[row[name] for name in ids]],
+        teacher=np.mean([one.told(data) for one in known], axis=0)[[row[name] for name in ids]],
         before=np.stack([[one.held[name] for name in ids] for one in alone])[:, :, columns],
         after=np.stack([[one.held[name] for name in ids] for one in taught])[:, :, columns],
         held=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
     )
     with stage("costs"):
         costs = [
-            sizing.cost(each, data, options.engine)
-            for each in ([one.folder for one in known], students[0][:1], students[1][:1])
+            teachers.cost(known, data, options.engine),
+            *(sizing.cost(each[:1], data, options.engine) for each in students),
         ]
     finding = report.Finding(
         competition=competition.name,

@@ -59,6 +59,22 @@ def cost(folders: Sequence[Path], data: Data, engine: str = "auto") -> Cost:
     )
 
 
+def together(costs: Sequence[Cost]) -> Cost:
+    """The cost of asking all of them, one after the other; unknown where one is."""
+
+    def total(values: Sequence[float | None]) -> float | None:
+        known = [one for one in values if one is not None]
+        return sum(known) if len(known) == len(values) else None
+
+    numbers = total([one.parameters for one in costs])
+    seconds = total([None if one.pictures_per_second is None else 1 / one.pictures_per_second for one in costs])
+    return Cost(
+        parameters=None if numbers is None else int(numbers),
+        megabytes=total([one.megabytes for one in costs]),
+        pictures_per_second=None if seconds is None else 1 / seconds,
+    )
+
+
 def made_of(folder: Path) -> list[Path]:
     """The runs that a run is made of, down to those that are made of none."""
     below = (read_json(folder / "config.json") or {}).get("made_of") or ()

@@ -1,29 +1,108 @@
-"""Teachers: finished runs whose out-of-fold predictions become soft targets, joined by id, so that none judges what it
-was trained on. What fits is refused or taken here; `asking.py` asks those again that can be.
+"""Teachers, whose predictions become soft targets, joined by id; none judges what it was trained on.
+
+Finished runs teach by their out-of-fold predictions (`asking.py` asks those again that can be), learnwares by what they
+say of pictures that they were not trained on (`learned.py`).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.experiments.asking import again, told
+from pipeline.experiments import asking, learned, sizing
+from pipeline.files import sha256_of_file
+from pipeline.learnware import store
 from pipeline.ledger import reading
+from pipeline.models.bases import Base
 from pipeline.preparation import Data
 from pipeline.training.distilled import Distillation
 from pipeline.training.lessons import Lesson
 
 
-def found(competition: Competition, wanted: Sequence[str]) -> list[reading.Run]:
-    """The runs of these names, or of names that begin so, each once.
+class Teacher(Protocol):
+    """Who has something to say of each training picture, never having been told its label."""
+
+    @property
+    def name(self) -> str:
+        """As `--teacher` has it."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What a student remembers of it; changes where its answers do."""
+
+    def looks_through(self) -> list[Base]:
+        """The bases that pictures have to be decoded for, where it is asked again."""
+
+    def fitting(self, data: Data) -> None:
+        """Refuses a teacher that cannot tell of each training picture."""
+
+    def told(self, data: Data) -> np.ndarray:
+        """Probabilities (pictures, classes) float32 in the order of the data."""
+
+    def again(self, data: Data, views: Sequence[str], nested: bool, engine: str) -> Mapping[str, np.ndarray]:
+        """What it says when it is asked again, as in `Lesson.answers`."""
+
+
+@dataclass(frozen=True)
+class RunTeacher:
+    """A finished run that teaches: by its out-of-fold predictions, or asked again where that is wanted.
+
+    Args:
+        run: of the student's competition.
+    """
+
+    run: reading.Run
+
+    @property
+    def name(self) -> str:
+        """The run's folder."""
+        return self.run.folder.name
+
+    @property
+    def record(self) -> dict[str, str]:
+        """Its folder and the SHA-256 of its predictions."""
+        return {"run": self.name, "oof": sha256_of_file(self.run.folder / "oof.npz")}
+
+    def looks_through(self) -> list[Base]:
+        """The bases of a linear head on features; see asking.bases_of."""
+        return asking.bases_of(self.run)
+
+    def fitting(self, data: Data) -> None:
+        """See `fitting`."""
+        fitting(self.run, data)
+
+    def told(self, data: Data) -> np.ndarray:
+        """Its out-of-fold probabilities (pictures, classes) float32."""
+        return asking.told(self.run, data)
+
+    def again(self, data: Data, views: Sequence[str], nested: bool, engine: str) -> Mapping[str, np.ndarray]:
+        """See asking.again."""
+        return asking.again(self.run, data, views, nested, engine)
+
+
+def found(competition: Competition, wanted: Sequence[str]) -> list[Teacher]:
+    """Runs of these names, or of names that begin so, and learnwares `store:[FOLDER/]NAME`, each once.
+
+    Args:
+        competition: the student's.
+        wanted: as `--teacher` has them.
 
     Raises:
-        StarshiftError: there is no such run, or it is not finished or has no out-of-fold predictions.
+        StarshiftError: there is no such run or learnware; the run is not finished or has no out-of-fold predictions;
+            the learnware was trained on these very pictures.
     """
-    return [
-        reading.opened(folder) for folder in dict.fromkeys(reading.found(text, competition.name) for text in wanted)
-    ]
+    known: dict[str, Teacher] = {}
+    for text in wanted:
+        one: Teacher
+        if text.startswith(store.PREFIX):
+            one = learned.found(text, competition)
+        else:
+            one = RunTeacher(reading.opened(reading.found(text, competition.name)))
+        known.setdefault(one.name, one)
+    return list(known.values())
 
 
 def fitting(teacher: reading.Run, data: Data) -> None:
@@ -61,9 +140,9 @@ def fitting(teacher: reading.Run, data: Data) -> None:
 
 
 def lesson_of(
-    asked: Distillation, teachers: Sequence[reading.Run], data: Data, views: Sequence[str], engine: str = "auto"
+    asked: Distillation, teachers: Sequence[Teacher], data: Data, views: Sequence[str], engine: str = "auto"
 ) -> Lesson:
-    """What the teachers have to say to students of every fold.
+    """What the teachers have to say to students of every fold: the mean of their probabilities.
 
     Args:
         asked: temperature, weight; whether teachers are patient and nested.
@@ -72,12 +151,18 @@ def lesson_of(
         views: that students are trained in; a patient teacher answers for each.
         engine: for features that are not cached.
     """
-    answers: Mapping[str, np.ndarray]
+    seen = tuple(views) if asked.patient else ()
     if asked.patient or asked.nested:
-        spoken = [again(teacher, data, views if asked.patient else (), asked.nested, engine) for teacher in teachers]
-        answers = {name: np.mean([one[name] for one in spoken], axis=0) for name in spoken[0]}
+        spoken = [teacher.again(data, seen, asked.nested, engine) for teacher in teachers]
     else:
-        answers = {"all": np.mean([told(teacher, data) for teacher in teachers], axis=0)[None]}
-    return Lesson(
-        answers=answers, views=tuple(views) if asked.patient else (), temperature=asked.temperature, weight=asked.weight
-    )
+        spoken = [{"all": teacher.told(data)[None]} for teacher in teachers]
+    folds = {fold: None for one in spoken for fold in one if fold != "all"} or {"all": None}
+    answers = {fold: np.mean([one[fold if fold in one else "all"] for one in spoken], axis=0) for fold in folds}
+    return Lesson(answers=answers, views=seen, temperature=asked.temperature, weight=asked.weight)
+
+
+def cost(teachers: Sequence[Teacher], data: Data, engine: str) -> sizing.Cost:
+    """What it costs to have these teachers and to ask them together."""
+    runs = [one.run.folder for one in teachers if isinstance(one, RunTeacher)]
+    each = [sizing.cost(runs, data, engine)] if runs else []
+    return sizing.together([*each, *(one.cost() for one in teachers if isinstance(one, learned.LearnwareTeacher))])

@@ -16,6 +16,9 @@ from pipeline.files import read_json, sha256_of_json
 from pipeline.models import bases
 from pipeline.models.choice import extractor_spec
 
+KINDS = ("pixels", "features", "answers")
+"""Stores of rows in the cache: decoded pictures, what bases see, what learnwares say (learnware/answers.py)."""
+
 
 def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
     """The store of what a base gives in a view: rows (width,) float32, or maps (height, width, channels) float16.
@@ -53,14 +56,16 @@ class Entry:
         spec = self.store.spec
         if spec["kind"] == "pixels":
             return f"pixels {spec['size']} px"
+        if spec["kind"] == "answers":
+            return f"answers of {spec['learnware']} {spec['view']}"
         cut = f"@{spec['cut']}" if spec["cut"] else ""
         return f"{spec['base']}{cut}+{spec['pooling']} {spec['size']} px {spec['view']} {spec['precision']}"
 
 
 def entries() -> list[Entry]:
-    """Every store of pixels and features in the cache, the largest first."""
+    """Every store of rows in the cache, the largest first."""
     found = []
-    for kind in ("pixels", "features"):
+    for kind in KINDS:
         for folder in paths.cache_folder(kind).glob("*"):
             spec = read_json(folder / "spec.json")
             if spec is None:
@@ -86,7 +91,7 @@ def verify(entry: Entry) -> list[str]:
 def strays() -> list[Path]:
     """Files that belong to no shard: what an interrupted write left behind."""
     left = []
-    for kind in ("pixels", "features"):
+    for kind in KINDS:
         for folder in paths.cache_folder(kind).glob("*"):
             left += list(folder.glob(".*.partial"))
             left += [path for path in folder.glob("*.npy") if not path.with_suffix(".json").exists()]

@@ -1,6 +1,8 @@
 """Asking a learnware: pictures in, probabilities out, as its contract says; and the proof that it answers as it did."""
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from pipeline.learnware.contract import Contract
 from pipeline.learnware.guarded import refused
 
 BATCH = 32
+TIMED = 64
+"""Pictures that a model is timed with."""
 TOLERANCE = 1e-4
 """Largest difference of a probability, on another machine, from what the model said when it was added."""
 
@@ -59,3 +63,13 @@ def proven(learnware: Learnware, model: Any = None) -> float:
             f"more than {TOLERANCE}",
         )
     return difference
+
+
+def speed(model: Any, contract: Contract) -> float:
+    """Pictures a second, in one view, of a batch that was seen once before."""
+    shown = {size: np.zeros((TIMED, size, size, 3), np.uint8) for size in contract.sizes}
+    plain, digests = replace(contract, views=("plain",)), [""] * TIMED
+    probabilities(model, plain, shown, digests)
+    started = time.perf_counter()
+    probabilities(model, plain, shown, digests)
+    return round(TIMED / (time.perf_counter() - started), 1)

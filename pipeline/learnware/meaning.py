@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from pipeline.errors import StarshiftError
 from pipeline.learnware.terms import Specification
 
 
@@ -24,3 +25,39 @@ def filtered(
         else:
             kept.append(one)
     return kept, left
+
+
+def columns(name: str, known: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where a learnware's answers have the classes of a task.
+
+    Args:
+        name: of the learnware.
+        known: its classes, in the order of its answers.
+        wanted: the task's.
+
+    Returns:
+        Places in `known`, in the order of `wanted`; a class of the very name before one that only reads the same.
+
+    Raises:
+        StarshiftError: it does not know all of them, or one of its classes stands for two.
+    """
+    read_as = {plain(one): place for place, one in reversed(list(enumerate(known)))}
+    exact = {one: place for place, one in enumerate(known)}
+    places = {one: exact.get(one, read_as.get(plain(one))) for one in wanted}
+    lacking = [one for one, place in places.items() if place is None]
+    if lacking:
+        raise StarshiftError(
+            f"The learnware {name} does not know {len(lacking)} of the {len(wanted)} classes.",
+            expected=f"{', '.join(wanted[:10])}",
+            received=f"{len(known)} classes, without {', '.join(lacking[:10])}",
+            remedy="invoke store.search --images FOLDER --classes A,B lists those that know them",
+        )
+    found = [place for place in places.values() if place is not None]
+    if len(set(found)) < len(found):
+        twice = [one for one, place in places.items() if found.count(place) > 1]  # type: ignore[arg-type]
+        raise StarshiftError(
+            f"The learnware {name} has one class for several of the task.",
+            expected="classes that differ in more than case and signs",
+            received=", ".join(twice[:10]),
+        )
+    return found

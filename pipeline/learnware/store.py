@@ -22,6 +22,7 @@ from pipeline.models import bases
 
 log = logging.getLogger(__name__)
 RECORD = "store.json"
+PREFIX = "store:"
 VERSION = 1
 
 
@@ -114,6 +115,16 @@ def opened(folder: Path | None = None) -> Store:
             remedy="invoke store.start or invoke store.add make one; --store FOLDER names another",
         )
     return read(read_json(folder / RECORD), folder)
+
+
+def at(address: str) -> Learnware:
+    """The learnware `store:NAME` of data/store, or `store:FOLDER/NAME` of the store in a folder, read whole.
+
+    Raises:
+        StarshiftError: there is no such store or learnware, or it is refused.
+    """
+    folder, _, name = address.removeprefix(PREFIX).rpartition("/")
+    return opened(Path(folder).expanduser() if folder else None).learnware(name)
 
 
 def begun(folder: Path | None = None, probe: Probe | None = None) -> Store:

@@ -1,7 +1,6 @@
 """A finished run becomes a learnware: its model, a specification of its training pictures, and a proof, in one file."""
 
 import logging
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ from pipeline.reuse.source import Source, contract_of, published, source_of
 
 log = logging.getLogger(__name__)
 PROBE_PICTURES, PROBE_SEED = 16, 2026
-TIMED = 64
-"""Pictures that the model is timed with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +148,7 @@ def semantic_of(source: Source, contract: Contract, wanted: Wanted, live: Any, p
         licence=wanted.licence,
         size=max(contract.sizes),
         megabytes=round(source.model.stat().st_size / 1e6, 3),
-        pictures_per_second=speed(live, contract),
+        pictures_per_second=asking.speed(live, contract),
         parameters=int(live.count_params()),
     )
 
@@ -159,13 +156,3 @@ def semantic_of(source: Source, contract: Contract, wanted: Wanted, live: Any, p
 def _from_kaggle(competition: Competition) -> str:
     """Where the pictures are from."""
     return f" (kaggle.com/c/{competition.slug})" if competition.slug else ""
-
-
-def speed(live: Any, contract: Contract) -> float:
-    """Pictures a second, in one view, of a batch that was seen once before."""
-    shown = {size: np.zeros((TIMED, size, size, 3), np.uint8) for size in contract.sizes}
-    plain, digests = replace(contract, views=("plain",)), [""] * TIMED
-    asking.probabilities(live, plain, shown, digests)
-    started = time.perf_counter()
-    asking.probabilities(live, plain, shown, digests)
-    return round(TIMED / (time.perf_counter() - started), 1)

@@ -1,4 +1,4 @@
-"""A learnware as a base: `--base store:NAME[@cut][+pooling]` becomes a base of the table with the learnware's weights.
+"""A learnware as a base: `--base store:[FOLDER/]NAME[@cut][+pooling]` is a base of the table with its weights.
 
 Where the run left the base as it was published, it is that base. Otherwise its weights are taken out of the verified
 archive once, into a file that Keras reads, named by the model's digest.
@@ -26,32 +26,29 @@ from pipeline.learnware.guarded import refused
 from pipeline.models import bases
 from pipeline.models.table import BASES
 
-PREFIX = "store:"
-SYNTAX = re.compile(r"store:(?P<name>[a-z0-9][a-z0-9_-]*)(?P<rest>(@[^@+=]+)?(\+[^@+=]+)?)")
+SYNTAX = re.compile(r"(?P<address>store:(.*/)?[a-z0-9][a-z0-9_-]*)(?P<rest>(@[^@+=/]+)?(\+[^@+=/]+)?)")
 UNCHANGED = ("features", "frozen")
 """Rungs that leave the base as it was."""
 TOLERANCE = 1e-4
 PICTURES = 4
 
 
-def resolved(texts: Sequence[str], folder: Path | None = None) -> tuple[str, ...]:
+def resolved(texts: Sequence[str]) -> tuple[str, ...]:
     """The bases that a recipe names, each `store:NAME` replaced by what it stands for.
-
-    Args:
-        texts: as the recipe names them.
-        folder: of the store; data/store where not given.
 
     Raises:
         StarshiftError: no such learnware, or it has no one base.
     """
-    return tuple(_resolved(text, folder) if text.startswith(PREFIX) else text for text in texts)
+    return tuple(_resolved(text) if text.startswith(store.PREFIX) else text for text in texts)
 
 
-def _resolved(text: str, folder: Path | None) -> str:
+def _resolved(text: str) -> str:
     match = SYNTAX.fullmatch(text)
     if match is None:
-        raise StarshiftError("This is no base.", expected="store:NAME[@cut][+pooling]", received=repr(text))
-    learnware = store.opened(folder).learnware(match["name"])
+        raise StarshiftError(
+            "This is no base.", expected="store:NAME[@cut][+pooling], or store:FOLDER/NAME...", received=repr(text)
+        )
+    learnware = store.at(match["address"])
     part = part_of(learnware)
     rest = match["rest"]
     if part.cut and "@" not in rest:

@@ -92,11 +92,15 @@ def test_a_student_is_a_run_like_any_other_and_what_its_teacher_brought_is_told(
 
 def test_targets_are_joined_by_id_and_never_by_order(teacher, data):
     shuffle(teacher)
-    lesson = teachers.lesson_of(asked_of(teacher, nested=False), [reading.opened(teacher)], data, ())
+    lesson = teachers.lesson_of(asked_of(teacher, nested=False), [known_as(teacher)], data, ())
     ids, classes, stored = runs.read_predictions(teacher / "oof.npz")
     by_id = dict(zip(ids, stored[:, [classes.index(name) for name in data.pictures.classes]], strict=True))
     expected = np.stack([by_id[name] for name in data.pictures.train["id"]])
     np.testing.assert_array_equal(lesson.answers["all"][0], expected)
+
+
+def known_as(teacher) -> teachers.RunTeacher:
+    return teachers.RunTeacher(reading.opened(teacher))
 
 
 def data_of(competition: Competition):
@@ -148,7 +152,7 @@ def test_a_teacher_that_has_not_told_of_every_picture_out_of_its_folds_is_refuse
 
 def test_a_patient_teacher_answers_for_each_view_and_for_the_plain_one_what_its_run_stored(teacher, data):
     asked = asked_of(teacher, patient=True, nested=False)
-    lesson = teachers.lesson_of(asked, [reading.opened(teacher)], data, ("plain", "augment-1"), "keras")
+    lesson = teachers.lesson_of(asked, [known_as(teacher)], data, ("plain", "augment-1"), "keras")
     plain, other = lesson.answers["all"]
     assert lesson.views == ("plain", "augment-1") and np.isfinite(other).all()
     np.testing.assert_allclose(plain, asking.told(reading.opened(teacher), data), atol=1e-5)
@@ -206,7 +210,7 @@ def test_nested_teachers_have_not_seen_a_label_of_the_student_s_fold_and_others_
 
 
 def test_nested_targets_of_the_student_s_own_fold_are_not_there(teacher, data):
-    lesson = teachers.lesson_of(asked_of(teacher, nested=True), [reading.opened(teacher)], data, (), "keras")
+    lesson = teachers.lesson_of(asked_of(teacher, nested=True), [known_as(teacher)], data, (), "keras")
     fold_of = data.pictures.train["fold"].to_numpy()
     assert set(lesson.answers) == {"0", "1", "2"}
     for fold in range(3):

@@ -60,6 +60,13 @@ def test_a_learnware_that_left_its_base_alone_stands_for_the_base(shelf, model):
     assert basing.resolved(["store:low", "store:random"]) == ("petite@stage2_block1_out", "petite=none:3")
 
 
+def test_a_learnware_of_a_store_elsewhere_is_named_with_the_store_s_folder(tmp_path, home, model):
+    kept(tmp_path / "other", "plain", model)
+    assert basing.resolved([f"store:{tmp_path}/other/plain@end_block2_out"]) == ("petite@end_block2_out",)
+    with pytest.raises(StarshiftError, match="There is no store"):
+        basing.resolved(["store:plain"])
+
+
 def taken_out(shelf, name: str) -> None:
     """What a process of its own does otherwise."""
     learnware = store.opened(shelf).learnware(name)

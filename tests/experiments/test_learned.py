@@ -1,0 +1,196 @@
+"""Learnwares as teachers: what they say of a competition's pictures, and who is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.config import Competition, Recipe
+from pipeline.dataset import augment, images
+from pipeline.errors import StarshiftError
+from pipeline.experiments import distilling, learned, sizing, teachers
+from pipeline.features import cache
+from pipeline.files import read_json
+from pipeline.learnware import answers as kept
+from pipeline.learnware import archive, asking, meaning, store
+from pipeline.models.scratch import networks_of
+from pipeline.preparation import Options, prepare
+from pipeline.training.distilled import Distillation
+from tests.conftest import two_classes
+from tests.learnware import making
+
+OPTIONS = Options(engine="keras")
+STUDENT = "mobilenet_025@conv_pw_3_relu=none:1"
+CLASSES = ("Red", "green", "blue")
+
+
+@pytest.fixture
+def mine(tmp_path) -> Competition:
+    two_classes(tmp_path / "pictures", each=9, tests=2)
+    recipe = Recipe(bases=(STUDENT,), size=32, folds=3, views=("plain",))
+    return Competition(name="mine", data=str(tmp_path / "pictures"), metric="log_loss", recipe=recipe)
+
+
+@pytest.fixture
+def data(mine):
+    return prepare(mine, [networks_of(mine.recipe)[0]], OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def seer() -> bytes:
+    """A network that knows blue from red by the mean of their pixels, and green from neither."""
+    import keras
+
+    pixels = keras.Input((making.SIDE, making.SIDE, 3), dtype="uint8", name="pixels")
+    means = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 32)(pixels))
+    dense = keras.layers.Dense(len(CLASSES), activation="softmax", name="answers")
+    model = keras.Model(pixels, dense(means))
+    dense.set_weights([np.array([[1, 0, -1], [0, 0, 0], [-1, 0, 1]], np.float32), np.zeros(3, np.float32)])
+    return making.saved(model)
+
+
+@pytest.fixture
+def shelf(tmp_path, seer):
+    """The folder of a store with a learnware `seer` of other pictures."""
+    making.made(tmp_path / "shelf", seer, "seer", CLASSES)
+    return tmp_path / "shelf"
+
+
+def seer_of(shelf, mine) -> learned.LearnwareTeacher:
+    return learned.found(f"store:{shelf}/seer", mine)
+
+
+def asked_of(*names, **changes) -> Distillation:
+    return Distillation(teachers=names, **changes)
+
+
+def test_a_learnware_tells_of_the_student_s_classes_alone_whatever_their_case_and_order(shelf, mine, data):
+    teacher = seer_of(shelf, mine)
+    told = teacher.told(data)
+    assert list(data.pictures.classes) == ["blue", "red"]
+    assert told.dtype == np.float32 and np.allclose(told.sum(axis=1), 1, atol=1e-6)
+    assert (told.argmax(axis=1) == data.labels).all(), "it sees the tint"
+    whole = kept.answers(teacher.learnware, data.files, list(data.pictures.train["sha256"]))[0]
+    assert np.allclose(told[:, 1] / told[:, 0], whole[:, 0] / whole[:, 2], rtol=1e-4) and whole[:, 1].max() > 0
+
+
+def test_answers_are_those_of_the_model_in_each_view_and_their_mean_in_the_contract_s(shelf, mine, data):
+    making.made(shelf, making.saved(making.network()), "conv")
+    learnware = store.at(f"store:{shelf}/conv")
+    digests = list(data.pictures.train["sha256"])[:5]
+    both = kept.answers(learnware, data.files, digests, ("augment-1", "plain"))
+    pixels = np.stack([images.decode(data.files[one].read_bytes(), making.SIDE) for one in digests])
+    for view, found in zip(("augment-1", "plain"), both, strict=True):
+        expected = learnware.live().predict(augment.apply(view, pixels, digests), verbose=0)
+        assert np.abs(found - expected).max() < 1e-5
+    mean = kept.answers(learnware, data.files, digests)
+    assert mean.shape == (1, 5, 3)
+    expected = asking.probabilities(learnware.live(), learnware.contract, {making.SIDE: pixels}, digests)
+    assert np.abs(mean[0] - expected).max() < 1e-6
+
+
+def test_a_learnware_is_asked_once_of_each_picture_and_a_damaged_answer_is_asked_for_again(
+    shelf, mine, data, monkeypatch
+):
+    learnware, asked = seer_of(shelf, mine).learnware, []
+
+    def counted(*given):
+        asked.append(len(given[3]))
+        return real(*given)
+
+    real = asking.probabilities
+    monkeypatch.setattr(asking, "probabilities", counted)
+    monkeypatch.setattr(kept, "CHUNK", 4)
+    digests = list(data.pictures.train["sha256"])
+    first = kept.answers(learnware, data.files, digests[:10], ("plain",))
+    assert asked == [4, 4, 2]
+    again = kept.answers(learnware, data.files, digests[::-1], ("plain",))
+    assert asked[3:] == [4, 4] and np.array_equal(again[0][::-1][:10], first[0])
+    (entry,) = [one for one in cache.entries() if one.store.spec["kind"] == "answers"]
+    assert entry.description == "answers of seer plain" and entry.rows == len(digests)
+    shard = next(entry.store.folder.glob("*.npy"))
+    shard.write_bytes(shard.read_bytes()[:-4] + b"oops")
+    assert np.array_equal(kept.answers(learnware, data.files, digests[::-1], ("plain",)), again)
+    assert len(asked) == 6
+
+
+def test_another_learnware_of_the_same_name_is_asked_anew(shelf, mine, data):
+    digests = list(data.pictures.train["sha256"])[:4]
+    first = kept.answers(seer_of(shelf, mine).learnware, data.files, digests)
+    (shelf / "seer.learnware").unlink()
+    making.made(shelf, making.saved(making.network(seed=5)), "seer", CLASSES)
+    assert np.abs(kept.answers(seer_of(shelf, mine).learnware, data.files, digests) - first).max() > 1e-3
+
+
+def test_classes_are_found_by_their_very_name_first_and_then_by_how_they_read():
+    assert meaning.columns("x", ["a_b", "A b", "c"], ["c", "A b"]) == [2, 1]
+    assert meaning.columns("x", ["Golden_Retriever", "pug"], ["golden retriever"]) == [0]
+    with pytest.raises(StarshiftError, match="does not know 2 of the 3") as raised:
+        meaning.columns("x", ["pug"], ["pug", "beagle", "boxer"])
+    assert "without beagle, boxer" in raised.value.received
+    with pytest.raises(StarshiftError, match="one class for several"):
+        meaning.columns("x", ["pug", "boxer"], ["Pug", "pug"])
+
+
+def test_a_learnware_that_was_trained_on_the_pictures_or_lacks_a_class_does_not_teach(shelf, mine, seer, home):
+    making.made(shelf, seer, "own", CLASSES, competition="mine")
+    making.made(shelf, seer, "other", ("red", "green", "yellow"))
+    for name, words in (("own", "trained on pictures of mine itself"), ("other", "does not know 1 of the 2 classes")):
+        with pytest.raises(StarshiftError, match=words):
+            distilling.distill(mine, asked_of(f"store:{shelf}/{name}"), OPTIONS)
+    with pytest.raises(StarshiftError, match="There is no learnware 'none'"):
+        distilling.distill(mine, asked_of(f"store:{shelf}/none"), OPTIONS)
+    assert not list((home / "data" / "runs").glob("*/*"))
+
+
+def test_a_student_learns_from_a_learnware_and_the_report_says_of_whom(shelf, mine, home, caplog):
+    caplog.set_level("INFO")
+    address = f"store:{shelf}/seer"
+    files = distilling.distill(mine, asked_of(address, address, nested=False), OPTIONS)
+    found = read_json(files[1])
+    teacher, alone, taught = found["sides"]
+    assert teacher["accuracy"] == 1 and teacher["cost"]["parameters"] == 12 and teacher["cost"]["megabytes"] > 0
+    assert teacher["cost"]["pictures_per_second"] > 1 and alone["scores"] != taught["scores"]
+    assert "taught by store:seer" in files[0].read_text() and "flattered" not in files[0].read_text()
+    assert "seer was trained on 60 drawn letters, it says" in caplog.text
+    (name,) = found["runs"]["distilled"]
+    config = read_json(home / "data" / "runs" / "mine" / name / "config.json")
+    digest = archive.opened(shelf / "seer.learnware").digest
+    assert config["distillation"]["taught_by"] == [{"learnware": "seer", "digest": digest}]
+    assert config["distillation"]["teachers"] == ["store:seer"]
+
+
+class Nested:
+    """A teacher that says other things to students of other folds."""
+
+    def again(self, data, views, nested, engine):
+        return {"0": np.full((1, 2, 2), 0.2, np.float32), "1": np.full((1, 2, 2), 0.4, np.float32)}
+
+
+class Same:
+    """A teacher that says the same to all."""
+
+    def again(self, data, views, nested, engine):
+        return {"all": np.full((1, 2, 2), 0.6, np.float32)}
+
+
+def test_a_run_and_a_learnware_teach_together_fold_by_fold(data):
+    lesson = teachers.lesson_of(asked_of("a", "b"), [Nested(), Same()], data, ())
+    assert {fold: float(values.mean()) for fold, values in lesson.answers.items()} == pytest.approx(
+        {"0": 0.4, "1": 0.5}
+    )
+    lesson = teachers.lesson_of(asked_of("a"), [Same()], data, ())
+    assert set(lesson.answers) == {"all"}
+
+
+def test_costs_add_up_and_what_is_unknown_stays_so():
+    one = sizing.Cost(parameters=3, megabytes=0.5, pictures_per_second=20)
+    both = sizing.together([one, replace(one, parameters=4, pictures_per_second=5)])
+    assert both == sizing.Cost(parameters=7, megabytes=1.0, pictures_per_second=4)
+    assert sizing.together([one, replace(one, megabytes=None)]).megabytes is None
+
+
+def test_a_learnware_is_named_by_its_store_s_folder_too(shelf, home):
+    assert store.at(f"store:{shelf}/seer").name == "seer"
+    with pytest.raises(StarshiftError, match="There is no store in"):
+        store.at("store:seer")
