@@ -33,8 +33,7 @@ class Recipe:
         size: side of the square pictures in pixels; None takes each base's own.
         head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS), `gaussian` (linear discriminant analysis with a
             shrunk covariance) or `dense` (256, ReLU, dropout 0.5).
-        strength: of the linear head's L2; None chooses it on the folds. Stronger than chosen, probabilities are too
-            cautious but often in a better order: something for an ensemble to sharpen.
+        strength: of the linear head's L2; None chooses it on the folds, together with the scale of its logits.
         folds: number of stratified folds; 1 holds out once.
         holdout: the held-out share where `folds` is 1.
         grouping: what folds keep together: `duplicates` (equal pixels) or `estimated` (one scene, as `invoke audit`

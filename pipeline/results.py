@@ -22,6 +22,8 @@ from pipeline.recipe import FROM_NOTHING
 from pipeline.training.features import Trained
 
 log = logging.getLogger(__name__)
+VERSION = 2
+"""Of what runs come to: raised when a configuration gives other numbers, so that old runs are not taken for new."""
 
 
 def measured(competition: Competition, data: Data, trained: Trained) -> dict[str, Any]:
@@ -48,7 +50,10 @@ def measured(competition: Competition, data: Data, trained: Trained) -> dict[str
 
 def decides(competition: Competition, options: Options, folds: tuple[int, ...]) -> dict[str, Any]:
     """Everything that decides a run's result."""
-    return {"competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine}
+    return {
+        "competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine,
+        "version": VERSION,
+    }  # fmt: skip
 
 
 def run_folder(competition: Competition, options: Options, folds: tuple[int, ...]) -> Path:

@@ -63,8 +63,9 @@ class Asked:
 
     Args:
         recipe: the teacher's.
-        strength: of its linear heads' L2, as its run chose it on all folds: one number, the one thing that a nested
-            teacher has from the folds that it does not see.
+        strength: of its linear heads' L2, as its run chose it on all folds.
+        scale: of its logits, the mean over its run's folds. These two numbers are all that a nested teacher has from
+            the folds that it does not see.
         seen: features (pictures, width) float32 by view.
         labels: (pictures,) int.
         fold_of: (pictures,) int.
@@ -73,6 +74,7 @@ class Asked:
 
     recipe: Recipe
     strength: float
+    scale: float
     seen: Mapping[str, np.ndarray]
     labels: np.ndarray
     fold_of: np.ndarray
@@ -89,7 +91,7 @@ class Asked:
             held_features=self.seen[views[0]][~known],
             held_labels=self.labels[~known],
         )
-        heads, _ = linear.fit([one], self.classes, self.strength)
+        heads, _ = linear.fit([one], self.classes, self.strength, self.scale)
         return heads[0]
 
     def answer(self, head: Head, rows: np.ndarray, views: Sequence[str]) -> np.ndarray:
@@ -150,9 +152,11 @@ def again(
     recipe = recipe_of(teacher)
     extractors = [Extractor(base, data.files, wanted=engine) for base in bases_of(teacher)]
     needed = tuple(dict.fromkeys((*recipe.training_views, *recipe.views, *views)))
+    strength, scale = chosen_by(teacher)
     asked = Asked(
         recipe=recipe,
-        strength=recipe.strength or strength_of(teacher),
+        strength=strength,
+        scale=scale,
         seen=flow.extract(extractors, list(data.pictures.train["sha256"]), needed),
         labels=data.labels,
         fold_of=data.pictures.train["fold"].to_numpy(),
@@ -173,7 +177,8 @@ def again(
     return {"all": asked.out_of_fold(heads, views)}
 
 
-def strength_of(teacher: reading.Run) -> float:
-    """The strength that a run on features chose."""
+def chosen_by(teacher: reading.Run) -> tuple[float, float]:
+    """The strength that a run on features chose, and the mean scale of its heads (1 where a run knew of none)."""
     with (teacher.folder / "history.csv").open(encoding="utf-8", newline="") as file:
-        return next(float(row["strength"]) for row in csv.DictReader(file) if row["chosen"] == "True")
+        rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
+    return float(rows[0]["strength"]), float(np.mean([float(row.get("scale") or 1) for row in rows]))

@@ -1,4 +1,10 @@
-"""A linear softmax with L2 by full-batch L-BFGS, its strength chosen on the folds.
+"""A linear softmax with L2 by full-batch L-BFGS; its strength, and what its logits are multiplied by, from the folds.
+
+A strong L2 makes the better classifier and the worse probabilities: too timid, all alike. So logits are multiplied by a
+scale (temperature scaling, Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599, section 4.2;
+the scale is 1 / T), and the strength is the one that is best with it. The scale of a fold's head is fitted on what the
+other folds' heads say of the pictures that they have not seen, so no picture has a say in the scale that it is judged
+with. One fold alone has nobody to ask: its scale is 1.
 
 The first fold walks the strengths from strong to weak, each fit starting where the last one ended, until the held-out
 loss rises; the other folds come down in larger steps and walk the neighbourhood of its best. The strength with the
@@ -10,16 +16,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
 from pipeline.models.heads import Head, softmax
 from pipeline.training.distilled import Soft
 from pipeline.training.lbfgs import minimize
 
-STRENGTHS = tuple(float(10.0**exponent) for exponent in np.arange(-3.0, -7.6, -0.5))
+STRENGTHS = tuple(float(10.0**exponent) for exponent in np.arange(-2.0, -7.6, -0.5))
+TIMID = 2
+"""So many of the strongest are of no use without a scale."""
 ITERATIONS = 60
 TOLERANCE = 1e-3
 CURVATURE = 0.1
+SCALES = (0.1, 30.0)
+"""Between which the scale is looked for."""
+PULL = 10.0
+"""How many pictures speak for a scale of 1; without them, few pictures that are all told right would ask for any."""
+DIGITS = 3
+"""Scales are rounded, so that the same pictures give the same bits though the last ones of a fit may differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,54 +165,131 @@ class Softmax:
         return iterations
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A fold's head of one strength.
+
+    Args:
+        head: on raw features.
+        logits: what it says of the held-out pictures, (m, classes) float32.
+        labels: theirs, (m,) int.
+        iterations: that the fit took.
+    """
+
+    head: Head
+    logits: np.ndarray
+    labels: np.ndarray
+    iterations: int
+
+    def loss(self, scale: float) -> float:
+        """Mean held-out cross entropy, logits multiplied by the scale."""
+        return cross_entropy(softmax(np.float32(scale) * self.logits), self.labels)
+
+    def scaled(self, scale: float) -> Head:
+        """The head with its logits multiplied by the scale."""
+        ((weights, bias),) = self.head.layers
+        return Head(((np.float32(scale) * weights, np.float32(scale) * bias),))
+
+
+def scale_of(fitted: Sequence[Fitted]) -> float:
+    """The scale of the least mean held-out loss, pulled towards 1: + PULL / 2 * log(scale)^2 / pictures.
+
+    The loss is convex in the scale, which multiplies logits.
+    """
+    count = sum(len(one.labels) for one in fitted)
+
+    def loss(power: float) -> float:
+        total = sum(len(one.labels) * one.loss(np.exp(power)) for one in fitted)
+        return (total + PULL / 2 * power**2) / count
+
+    found = minimize_scalar(loss, bounds=np.log(SCALES), method="bounded", options={"xatol": 0.01})
+    return round(float(np.exp(found.x)), DIGITS)
+
+
+def strengths_with(scaled: bool) -> tuple[float, ...]:
+    """The strengths that are walked with a scale or without one, strong ones first."""
+    return STRENGTHS if scaled else STRENGTHS[TIMID:]
+
+
 def walk(
-    fold: Fold, strengths: Sequence[float], classes: int, axes: Axes
-) -> tuple[dict[float, Head], list[dict[str, Any]]]:
-    """One fold's heads along the strengths until the held-out loss rises, and what each reached."""
+    fold: Fold, strengths: Sequence[float], classes: int, axes: Axes, *, scaled: bool = True
+) -> dict[float, Fitted]:
+    """One fold's heads along the strengths until the held-out loss rises, by strength.
+
+    Args:
+        fold: its pictures.
+        strengths: strong ones first; the way down to them is made in larger steps.
+        classes: how many there are.
+        axes: shared by all folds.
+        scaled: whether it is the loss at the fold's own best scale that must not rise; else that at 1.
+    """
     objective = Softmax(axes.rows(fold.features), fold.labels, classes, axes.variance, soft=fold.soft)
     held_rows = axes.rows(fold.held_features)
-    heads, history = {}, list[dict[str, Any]]()
-    for stronger in [one for one in STRENGTHS if one > strengths[0]][::-2][:2][::-1]:
+    found, losses = dict[float, Fitted](), list[float]()
+    for stronger in [one for one in strengths_with(scaled) if one > strengths[0]][::-2][:2][::-1]:
         objective.fit(stronger)
     for strength in strengths:
         iterations = objective.fit(strength)
         weights, bias = objective.full()
-        heads[strength] = axes.head(weights, bias)
-        held = cross_entropy(softmax(held_rows @ weights + bias), fold.held_labels)
-        history.append({"fold": fold.number, "strength": strength, "iterations": iterations, "held_loss": held})
-        if len(history) > 1 and held > history[-2]["held_loss"]:
+        one = Fitted(
+            head=axes.head(weights, bias),
+            logits=held_rows @ weights + bias,
+            labels=fold.held_labels,
+            iterations=iterations,
+        )
+        found[strength] = one
+        losses.append(one.loss(scale_of([one]) if scaled else 1.0))
+        if len(losses) > 1 and losses[-1] > losses[-2]:
             break
-    return heads, history
+    return found
 
 
-def fit(folds: Sequence[Fold], classes: int, strength: float | None = None) -> tuple[list[Head], list[dict[str, Any]]]:
+def fit(
+    folds: Sequence[Fold], classes: int, strength: float | None = None, scale: float | None = None
+) -> tuple[list[Head], list[dict[str, Any]]]:
     """One head a fold, all of one strength.
 
     Args:
         folds: the pictures of each fold.
         classes: how many there are.
         strength: of the L2; None chooses it.
+        scale: of the logits; None fits each fold's on the others, and is 1 for one fold alone.
 
     Returns:
-        The heads, and one record a fit: fold, strength, iterations, held_loss, chosen.
+        The heads, and one record a fit: fold, strength, iterations, scale, held_loss (at that scale), chosen.
     """
-    walked, history = [], list[dict[str, Any]]()
-    strengths: Sequence[float] = STRENGTHS if strength is None else (strength,)
-    axes = Axes(folds[0].features)
+    walked = list[dict[float, Fitted]]()
+    axes, several = Axes(folds[0].features), scale is None and len(folds) > 1
+    every = strengths_with(several)
+    strengths = every if strength is None else (strength,)
     for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
-        heads, records = walk(fold, strengths, classes, axes)
-        if strengths is STRENGTHS:
-            best = min(records, key=lambda record: record["held_loss"])["strength"]
-            place = STRENGTHS.index(best)
-            strengths = STRENGTHS[max(0, place - 1) : place + 2]
-        walked.append(heads)
-        history += records
-    shared = [strength for strength in strengths if all(strength in heads for heads in walked)]
+        found = walk(fold, strengths, classes, axes, scaled=several)
+        if strengths is every:
+            best = min(found, key=lambda one: found[one].loss(scale_of([found[one]]) if several else 1.0))
+            place = every.index(best)
+            strengths = every[max(0, place - 1) : place + 2]
+        walked.append(found)
 
-    def mean_loss(strength: float) -> float:
-        return float(np.mean([record["held_loss"] for record in history if record["strength"] == strength]))
+    def scales(chosen: float) -> list[float]:
+        """Each fold's scale at a strength that all of them have."""
+        if not several:
+            return [1.0 if scale is None else scale] * len(folds)
+        every = [found[chosen] for found in walked]
+        return [scale_of(every[:place] + every[place + 1 :]) for place in range(len(every))]
 
-    chosen = min(shared, key=mean_loss)
-    for record in history:
-        record["chosen"] = record["strength"] == chosen
-    return [heads[chosen] for heads in walked], history
+    shared = {one: scales(one) for one in strengths if all(one in found for found in walked)}
+    losses = {
+        one: [found[one].loss(each) for found, each in zip(walked, own, strict=True)] for one, own in shared.items()
+    }
+    chosen = min(shared, key=lambda one: float(np.mean(losses[one])))
+    history = [
+        {
+            "fold": fold.number, "strength": one, "iterations": fitted.iterations,
+            "scale": (own := shared[one][place] if one in shared else 1.0), "held_loss": fitted.loss(own),
+            "chosen": one == chosen,
+        }
+        for place, (fold, found) in enumerate(zip(folds, walked, strict=True))
+        for one, fitted in found.items()
+    ]  # fmt: skip
+    heads = [found[chosen].scaled(each) for found, each in zip(walked, shared[chosen], strict=True)]
+    return heads, history

@@ -192,7 +192,7 @@ def by_labels_of(fold: int, data, *, nested: bool) -> list[np.ndarray]:
     found = []
     for labels in (data.labels, np.where(data.pictures.train["fold"] == fold, 1 - data.labels, data.labels)):
         asked = asking.Asked(
-            recipe=replace(Recipe(folds=3, views=("plain",)), strength=1e-4), strength=1e-4,
+            recipe=replace(Recipe(folds=3, views=("plain",)), strength=1e-4), strength=1e-4, scale=1.0,
             seen={"plain": np.random.default_rng(0).normal(size=(len(labels), 50)).astype(np.float32)},
             labels=labels, fold_of=data.pictures.train["fold"].to_numpy(), classes=2,
         )  # fmt: skip
@@ -207,6 +207,21 @@ def test_nested_teachers_have_not_seen_a_label_of_the_student_s_fold_and_others_
     assert np.isfinite(one).all()
     one, other = by_labels_of(1, data, nested=False)
     assert np.abs(one - other).max() > 0.05, "the second-hand leak"
+
+
+def test_a_nested_teacher_is_as_sure_as_the_heads_of_its_run_are(teacher, data):
+    run = reading.opened(teacher)
+    strength, scale = asking.chosen_by(run)
+    history = pd.read_csv(teacher / "history.csv")
+    chosen = history[history["chosen"]]
+    assert (strength, scale) == (chosen["strength"].iloc[0], pytest.approx(chosen["scale"].mean()))
+    sure = asking.again(run, data, (), True, "keras")["0"][0]
+    pd.DataFrame({**history, "scale": 1e-3}).to_csv(teacher / "history.csv", index=False)
+    timid = asking.again(reading.opened(teacher), data, (), True, "keras")["0"][0]
+    seen = data.pictures.train["fold"].to_numpy() != 0
+    assert np.abs(timid[seen] - 0.5).max() < 0.05 < np.abs(sure[seen] - 0.5).max()
+    history.drop(columns="scale").to_csv(teacher / "history.csv", index=False)
+    assert asking.chosen_by(reading.opened(teacher)) == (strength, 1.0)
 
 
 def test_nested_targets_of_the_student_s_own_fold_are_not_there(teacher, data):

@@ -1,5 +1,7 @@
 """The linear head: the minimum that SciPy and scikit-learn find, a strength chosen on the folds, exact folding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize as scipy_minimize
@@ -61,10 +63,9 @@ def test_fewer_pictures_than_features_is_no_trouble():
     assert np.isfinite(axes.turn).all() and axes.rows(features).shape[1] <= 20
 
 
-def test_the_strength_is_one_for_all_folds_and_the_heads_beat_chance():
-    features, labels = problem(4, pictures=240)
-    fold_of = np.arange(240) // 4 % 3
-    folds = [
+def folds_of(features: np.ndarray, labels: np.ndarray, count: int = 3) -> list[linear.Fold]:
+    fold_of = np.arange(len(labels)) // len(set(labels)) % count
+    return [
         linear.Fold(
             number=number,
             features=features[fold_of != number],
@@ -72,14 +73,74 @@ def test_the_strength_is_one_for_all_folds_and_the_heads_beat_chance():
             held_features=features[fold_of == number],
             held_labels=labels[fold_of == number],
         )
-        for number in range(3)
+        for number in range(count)
     ]
-    heads, history = linear.fit(folds, 4)
-    assert len({record["strength"] for record in history if record["chosen"]}) == 1 and len(heads) == 3
-    held = [
+
+
+def held_losses(heads, folds) -> list[float]:
+    return [
         linear.cross_entropy(h.probabilities(f.held_features), f.held_labels) for h, f in zip(heads, folds, strict=True)
     ]
-    assert np.mean(held) < 0.8 * np.log(4)
+
+
+def test_the_strength_is_one_for_all_folds_and_the_heads_beat_chance():
+    folds = folds_of(*problem(4, pictures=240))
+    heads, history = linear.fit(folds, 4)
+    chosen = [record for record in history if record["chosen"]]
+    assert len({record["strength"] for record in chosen}) == 1 and len(heads) == len(chosen) == 3
+    assert np.mean(held_losses(heads, folds)) < 0.8 * np.log(4)
+    assert held_losses(heads, folds) == pytest.approx([record["held_loss"] for record in chosen], abs=1e-4)
+
+
+def noisy(seed: int, classes: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Few pictures of many classes in wide features: a strong L2 is best, and its probabilities are too timid."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(480) % classes
+    centres = random.normal(size=(classes, 200))
+    return (0.35 * centres[labels] + random.normal(size=(480, 200))).astype(np.float32), labels
+
+
+def test_a_scale_makes_a_strong_l2_s_timid_probabilities_right_and_lets_it_win():
+    features, labels = noisy(0)
+    folds = folds_of(features, labels)
+    heads, history = linear.fit(folds, 12)
+    plain, plain_history = linear.fit(folds, 12, scale=1.0)
+    (strength,) = {record["strength"] for record in history if record["chosen"]}
+    (other,) = {record["strength"] for record in plain_history if record["chosen"]}
+    assert strength > other, "timid, and a better classifier"
+    assert all(record["scale"] > 1.2 for record in history if record["chosen"])
+    assert np.mean(held_losses(heads, folds)) < np.mean(held_losses(plain, folds)) - 0.02
+
+
+def test_no_picture_has_a_say_in_the_scale_that_it_is_judged_with():
+    features, labels = noisy(1)
+    folds = folds_of(features, labels)
+    turned = [replace(folds[0], held_labels=(folds[0].held_labels + 1) % 12), *folds[1:]]
+    scales = [
+        [record["scale"] for record in linear.fit(some, 12, 1e-3)[1]] for some in (folds, turned)
+    ]  # fmt: skip
+    assert scales[0][0] == scales[1][0], "the first fold's, from the other two"
+    assert scales[0][1] > 1.2 * scales[1][1], "what the first fold's labels say counts for the others"
+
+
+def test_one_fold_alone_has_a_scale_of_one_and_a_given_scale_is_taken():
+    folds = folds_of(*noisy(2))
+    assert {record["scale"] for record in linear.fit(folds[:1], 12)[1]} == {1.0}
+    (head,), _ = linear.fit(folds[:1], 12, 1e-2, 1.0)
+    (given,), _ = linear.fit(folds[:1], 12, 1e-2, 2.0)
+    seen = folds[0].held_features[:5]
+    squared = head.probabilities(seen) ** 2
+    assert given.probabilities(seen) == pytest.approx(squared / squared.sum(axis=1, keepdims=True), abs=1e-3)
+
+
+def test_few_pictures_that_are_all_told_right_do_not_ask_for_certainty():
+    def fitted(pictures: int) -> linear.Fitted:
+        logits = np.tile(np.array([[1.0, -1.0]], np.float32), (pictures, 1))
+        return linear.Fitted(head=None, logits=logits, labels=np.zeros(pictures, int), iterations=1)
+
+    assert linear.scale_of([fitted(6)]) < 1.8
+    assert linear.scale_of([fitted(500)]) > 2.5
+    assert linear.scale_of([fitted(3), fitted(3)]) == linear.scale_of([fitted(6)])
 
 
 def test_a_heads_probabilities_sum_to_one_even_for_huge_logits():
