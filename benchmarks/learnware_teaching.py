@@ -77,7 +77,7 @@ def main() -> None:
     known = replace(others, recipe=recipe)
     run = flow.finished(known, options) or flow.run(known, options)
     shelf = store.begun(paths.home() / "data" / "teaching" / "store")
-    name = f"{others.name}-{flags.teacher.replace('_', '-')}"
+    name = f"{others.name}-{run.name.rpartition('-')[2]}"
     if not shelf.path(name).exists():
         adding.add(run, shelf, adding.Wanted(name=name), options)
     learner = replace(few, recipe=replace(recipe, bases=(flags.student,), augmented_views=flags.augmented_views))

@@ -22,8 +22,9 @@ from pipeline.recipe import FROM_NOTHING
 from pipeline.training.features import Trained
 
 log = logging.getLogger(__name__)
-VERSION = 2
-"""Of what runs come to: raised when a configuration gives other numbers, so that old runs are not taken for new."""
+SCALED = 1
+"""Version of what the linear heads of several folds come to; raised when they give other numbers, so that old runs are
+not taken for new ones."""
 
 
 def measured(competition: Competition, data: Data, trained: Trained) -> dict[str, Any]:
@@ -50,9 +51,10 @@ def measured(competition: Competition, data: Data, trained: Trained) -> dict[str
 
 def decides(competition: Competition, options: Options, folds: tuple[int, ...]) -> dict[str, Any]:
     """Everything that decides a run's result."""
+    recipe = competition.recipe
+    scaled = {"scaled": SCALED} if (recipe.rung, recipe.head) == ("features", "linear") and len(folds) > 1 else {}
     return {
-        "competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine,
-        "version": VERSION,
+        "competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine, **scaled,
     }  # fmt: skip
 
 

@@ -64,8 +64,8 @@ class Asked:
     Args:
         recipe: the teacher's.
         strength: of its linear heads' L2, as its run chose it on all folds.
-        scale: of its logits, the mean over its run's folds. These two numbers are all that a nested teacher has from
-            the folds that it does not see.
+        scales: of its logits, by fold: fitted on what the run's other folds said of the pictures that they held out.
+            These numbers are all that a nested teacher has from the folds that it does not see.
         seen: features (pictures, width) float32 by view.
         labels: (pictures,) int.
         fold_of: (pictures,) int.
@@ -74,14 +74,14 @@ class Asked:
 
     recipe: Recipe
     strength: float
-    scale: float
+    scales: Mapping[int, float]
     seen: Mapping[str, np.ndarray]
     labels: np.ndarray
     fold_of: np.ndarray
     classes: int
 
     def head_without(self, *folds: int) -> Head:
-        """A head that has seen no picture of these folds."""
+        """A head that has seen no picture of these folds; its scale is 1."""
         known = ~np.isin(self.fold_of, folds)
         views = self.recipe.training_views
         one = linear.Fold(
@@ -91,7 +91,7 @@ class Asked:
             held_features=self.seen[views[0]][~known],
             held_labels=self.labels[~known],
         )
-        heads, _ = linear.fit([one], self.classes, self.strength, self.scale)
+        heads, _ = linear.fit([one], self.classes, self.strength, 1.0)
         return heads[0]
 
     def answer(self, head: Head, rows: np.ndarray, views: Sequence[str]) -> np.ndarray:
@@ -130,7 +130,7 @@ class Asked:
                 head = self.head_without(one, other)
                 for student, told_of in ((one, other), (other, one)):
                     rows = self.fold_of == told_of
-                    found[str(student)][:, rows] = self.answer(head, rows, views)
+                    found[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
         return found
 
 
@@ -152,11 +152,11 @@ def again(
     recipe = recipe_of(teacher)
     extractors = [Extractor(base, data.files, wanted=engine) for base in bases_of(teacher)]
     needed = tuple(dict.fromkeys((*recipe.training_views, *recipe.views, *views)))
-    strength, scale = chosen_by(teacher)
+    strength, scales = chosen_by(teacher)
     asked = Asked(
         recipe=recipe,
         strength=strength,
-        scale=scale,
+        scales=scales,
         seen=flow.extract(extractors, list(data.pictures.train["sha256"]), needed),
         labels=data.labels,
         fold_of=data.pictures.train["fold"].to_numpy(),
@@ -177,8 +177,8 @@ def again(
     return {"all": asked.out_of_fold(heads, views)}
 
 
-def chosen_by(teacher: reading.Run) -> tuple[float, float]:
-    """The strength that a run on features chose, and the mean scale of its heads (1 where a run knew of none)."""
+def chosen_by(teacher: reading.Run) -> tuple[float, dict[int, float]]:
+    """The strength that a run on features chose, and the scales of its heads by fold (1 where a run knew of none)."""
     with (teacher.folder / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
-    return float(rows[0]["strength"]), float(np.mean([float(row.get("scale") or 1) for row in rows]))
+    return float(rows[0]["strength"]), {int(row["fold"]): float(row.get("scale") or 1) for row in rows}

@@ -1,4 +1,4 @@
-"""A student taught by other runs' out-of-fold predictions, beside the same student taught by labels alone.
+"""A student taught by what other runs or learnwares know, beside the same student taught by labels alone.
 
 Both are runs like any other, with the same recipe, folds and seed. Their networks are stopped where they do best on the
 pictures that they are judged on, as on every rung; that flatters both alike, and the difference is what counts.
@@ -45,8 +45,8 @@ def distill(competition: Competition, asked: Distillation, options: Options, see
             received=recipe.head)  # fmt: skip
     views = views_needed(recipe, patient=asked.patient)
     known = teachers.found(competition, asked.teachers)
-    runs_teach = any(isinstance(one, teachers.RunTeacher) for one in known)  # learnwares have seen no fold's labels
-    asked = replace(asked, teachers=tuple(one.name for one in known), nested=asked.nested or not runs_teach)
+    runs_teach = any(isinstance(one, teachers.RunTeacher) for one in known)
+    asked = replace(asked, teachers=tuple(one.name for one in known), nested=asked.nested and runs_teach)
     seeing = [base for one in known for base in one.looks_through()] if asked.patient or asked.nested else []
     data = prepare(competition, [networks_of(recipe)[0], *seeing], options)
     for one in known:
@@ -161,6 +161,7 @@ def told(
             teachers.cost(known, data, options.engine),
             *(sizing.cost(each[:1], data, options.engine) for each in students),
         ]
+    flattered = not asked.nested and any(isinstance(one, teachers.RunTeacher) for one in known)
     finding = report.Finding(
         competition=competition.name,
         student=str(networks_of(competition.recipe)[0]),
@@ -172,5 +173,6 @@ def told(
         ],
         gains=judging.gains(judged),
         metric=competition.metric,
+        flattered=flattered,
     )  # fmt: skip
     return report.told(finding, paths.reports_folder(competition.name))

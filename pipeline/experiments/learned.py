@@ -12,7 +12,7 @@ from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.experiments.sizing import Cost
 from pipeline.learnware import asking, meaning, store
-from pipeline.learnware.answers import answers
+from pipeline.learnware.answers import among, answers
 from pipeline.learnware.archive import Learnware
 from pipeline.models.bases import Base
 from pipeline.preparation import Data
@@ -25,15 +25,12 @@ class LearnwareTeacher:
     """A learnware that teaches.
 
     Args:
+        name: as `--teacher` has it.
         learnware: read whole.
     """
 
+    name: str
     learnware: Learnware
-
-    @property
-    def name(self) -> str:
-        """As `--teacher` has it."""
-        return store.PREFIX + self.learnware.name
 
     @property
     def record(self) -> dict[str, str]:
@@ -62,10 +59,7 @@ class LearnwareTeacher:
         Probabilities of the student's classes alone, their sum 1: of the learnware's others nothing is learnt.
         """
         every = answers(self.learnware, data.files, list(data.pictures.train["sha256"]), views)
-        found = every[..., self._columns(data)]
-        sums = found.sum(axis=-1, keepdims=True, dtype=np.float64)
-        even = 1 / found.shape[-1]
-        return {"all": np.where(sums > 0, found / np.where(sums > 0, sums, 1), even).astype(np.float32)}
+        return {"all": among(every, self._columns(data)).astype(np.float32)}
 
     def cost(self) -> Cost:
         """What it costs to have it and to ask it; its speed is that of Keras, in one view."""
@@ -103,4 +97,4 @@ def found(address: str, competition: Competition) -> LearnwareTeacher:
             remedy=f"--teacher RUN with a run of {competition.name}, which tells of each picture out of its folds",
         )
     log.info("teacher   %s was trained on %s, it says; nothing here can prove it", learnware.name, words.data)
-    return LearnwareTeacher(learnware)
+    return LearnwareTeacher(address, learnware)

@@ -74,7 +74,7 @@ def pseudo(competition: Competition, rule: Rule, options: Options) -> Path | Non
 def learned(
     recipe: Recipe, rule: Rule, data: Data, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> Lesson:
-    """The run's own heads, which choose a strength; then every fold's head before and after."""
+    """The run's own heads, which choose a strength and scales; then every fold's head before and after."""
     folds, fold_of = tuple(range(recipe.folds)), data.pictures.train["fold"].to_numpy()
     classes = len(data.pictures.classes)
     with stage("heads") as said:
@@ -82,11 +82,18 @@ def learned(
             recipe, train_features=train, test_features=test, labels=data.labels, fold_of=fold_of, folds=folds,
             classes=classes,
         )  # fmt: skip
-        strength = next(float(record["strength"]) for record in first.history if record["chosen"])
+        chosen = [record for record in first.history if record["chosen"]]
+        strength, scales = float(chosen[0]["strength"]), {record["fold"]: record["scale"] for record in chosen}
         said.append(f"strength {strength:.1e}")
     with stage("pseudo") as said:
         material = Material(
-            train=train, test=test, labels=data.labels, fold_of=fold_of, classes=classes, strength=strength
+            train=train,
+            test=test,
+            labels=data.labels,
+            fold_of=fold_of,
+            classes=classes,
+            strength=strength,
+            scales=scales,
         )
         teacher = Teacher(recipe, material, rule)
         taught = [teacher.teach(fold, folds) for fold in folds]

@@ -94,14 +94,14 @@ def found(competition: Competition, wanted: Sequence[str]) -> list[Teacher]:
         StarshiftError: there is no such run or learnware; the run is not finished or has no out-of-fold predictions;
             the learnware was trained on these very pictures.
     """
-    known: dict[str, Teacher] = {}
+    known: dict[tuple[str, ...], Teacher] = {}
     for text in wanted:
         one: Teacher
         if text.startswith(store.PREFIX):
             one = learned.found(text, competition)
         else:
             one = RunTeacher(reading.opened(reading.found(text, competition.name)))
-        known.setdefault(one.name, one)
+        known.setdefault(tuple(one.record.values()), one)
     return list(known.values())
 
 

@@ -30,7 +30,7 @@ def answers(
         views: to be asked in; without any, the mean over the contract's own, as one view.
 
     Raises:
-        StarshiftError: see Learnware.live.
+        StarshiftError: see Learnware.live and asking.proven.
     """
     asked = tuple(views) or learnware.contract.views
     stores = {view: _store(learnware, view) for view in asked}
@@ -42,6 +42,18 @@ def answers(
     except DamagedShardError:
         return answers(learnware, files, digests, views)
     return found if views else found.mean(axis=0, dtype=np.float64).astype(np.float32)[None]
+
+
+def among(probabilities: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """Probabilities of some of the classes alone, their sum 1, float64; even where all of them have none.
+
+    Args:
+        probabilities: (..., classes).
+        columns: of those classes.
+    """
+    found = probabilities[..., columns].astype(np.float64)
+    sums = found.sum(axis=-1, keepdims=True)
+    return np.where(sums > 0, found / np.where(sums > 0, sums, 1), 1 / len(columns))
 
 
 def _store(learnware: Learnware, view: str) -> RowStore:
@@ -58,8 +70,9 @@ def _store(learnware: Learnware, view: str) -> RowStore:
 def _ask(
     learnware: Learnware, files: Mapping[str, Path], stores: Mapping[str, RowStore], lacking: Mapping[str, list[str]]
 ) -> None:
-    """Asks for what is lacking, and keeps it, some pictures at a time."""
+    """Asks for what is lacking, and keeps it, some pictures at a time; first it is seen to answer as it did."""
     model = learnware.live()
+    asking.proven(learnware, model)
     shown = {size: pixels.pixel_store(size) for size in learnware.contract.sizes}
     for store in shown.values():
         pixels.fill(store, {digest: files[digest] for missing in lacking.values() for digest in missing})

@@ -123,8 +123,8 @@ def at(address: str) -> Learnware:
     Raises:
         StarshiftError: there is no such store or learnware, or it is refused.
     """
-    folder, _, name = address.removeprefix(PREFIX).rpartition("/")
-    return opened(Path(folder).expanduser() if folder else None).learnware(name)
+    folder, slash, name = address.removeprefix(PREFIX).rpartition("/")
+    return opened(Path(folder or "/").expanduser() if slash else None).learnware(name)
 
 
 def begun(folder: Path | None = None, probe: Probe | None = None) -> Store:

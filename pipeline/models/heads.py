@@ -23,6 +23,11 @@ class Head:
             values = (np.maximum(values, 0) if number else values) @ weights + bias
         return softmax(values)
 
+    def scaled(self, scale: float) -> "Head":
+        """The head with its logits multiplied by a scale."""
+        *below, (weights, bias) = self.layers
+        return Head((*below, (np.float32(scale) * weights, np.float32(scale) * bias)))
+
     def on(self, features: Any, name: str) -> Any:
         """The head as Keras layers on a symbolic tensor (None, width): the tensor of probabilities.
 

@@ -81,6 +81,7 @@ class Finding:
         sides: teacher, labels alone, distilled.
         gains: of the last over the one before.
         metric: its name.
+        flattered: by teachers that have seen the labels of the pictures that the student is judged on.
     """
 
     competition: str
@@ -91,6 +92,7 @@ class Finding:
     sides: Sequence[Side]
     gains: Gains
     metric: str
+    flattered: bool = False
 
     @property
     def name(self) -> str:
@@ -149,7 +151,7 @@ def sentences(finding: Finding) -> list[str]:
         told_of.append(
             f"{gains.gap.estimate:.0%} of the gap to the teacher closed ({low:.0%} to {high:.0%} by pictures)"
         )
-    if not finding.asked["nested"]:
+    if finding.flattered:
         told_of.append(
             "flattered: these teachers have seen the labels of the pictures that the student is judged on (second-hand"
             " leak, see pipeline/training/distilled.py)"

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline import paths, runs
 from pipeline.errors import StarshiftError, require
 from pipeline.learnware import asking
+from pipeline.learnware.answers import among
 from pipeline.learnware.archive import Learnware
 from pipeline.learnware.store import Store
 from pipeline.reuse import weighing_up
@@ -43,7 +44,7 @@ class Answers:
 def probabilities(learnware: Learnware, files: Mapping[str, Path]) -> np.ndarray:
     """What a learnware says of pictures: (pictures, classes) float32, rows sum to 1, in the order of `files`.
 
-    The answers are those of the contract: resized as it says, the mean over its views. As a teacher, too.
+    The answers are those of the contract: resized as it says, the mean over its views.
 
     Args:
         learnware: read whole.
@@ -151,9 +152,7 @@ def shared(answers: Sequence[Answers], weights: np.ndarray, names: Sequence[str]
         log.info("          left out, as not all of them know it: %s", ", ".join(left[:10]))
     mean = np.zeros((len(answers[0].probabilities), len(common)))
     for one, weight in zip(answers, weights, strict=True):
-        values = one.probabilities[:, [one.classes.index(name) for name in common]].astype(np.float64)
-        sums = values.sum(axis=1, keepdims=True)
-        mean += weight * np.where(sums > 0, values / np.where(sums > 0, sums, 1), 1 / len(common))
+        mean += weight * among(one.probabilities, [one.classes.index(name) for name in common])
     return Answers(names=answers[0].names, classes=tuple(common), probabilities=mean.astype(np.float32))
 
 

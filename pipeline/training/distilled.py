@@ -26,7 +26,7 @@ class Distillation:
     """How a student is taught.
 
     Args:
-        teachers: names of runs; the mean of their probabilities teaches.
+        teachers: names of runs, or `store:NAME` of learnwares; the mean of their probabilities teaches.
         temperature: divides teacher's and student's logits, at least 1.
         weight: of the soft targets against the labels, 0 to 1.
         patient: teachers answer for the very view that the student sees (Beyer et al. 2022, arXiv 2106.05237).
@@ -40,8 +40,8 @@ class Distillation:
     nested: bool = True
 
     def __post_init__(self) -> None:
-        require(self.teachers, "A student needs a teacher.", expected="--teacher RUN", received=self.teachers,
-                remedy="invoke runs lists them")  # fmt: skip
+        require(self.teachers, "A student needs a teacher.", expected="--teacher RUN or store:NAME",
+                received=self.teachers, remedy="invoke runs and invoke store.list list them")  # fmt: skip
         require(1 <= self.temperature <= 100, "Unusable temperature.", expected="1 to 100", received=self.temperature)
         require(0 <= self.weight <= 1, "Unusable weight of soft targets.", expected="0 to 1", received=self.weight)
 

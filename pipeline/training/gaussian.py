@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.optimize import minimize_scalar
 from tqdm import tqdm
 
 from pipeline.errors import StarshiftError
 from pipeline.models.heads import Head, softmax
-from pipeline.training.linear import Fold, cross_entropy
+from pipeline.training.linear import Fold, cross_entropy, lowest
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 SCALES = (1e-3, 3.0)
@@ -100,13 +99,7 @@ class Path:
 
     def scale(self, shrinkage: float) -> float:
         """The scale of the lowest mean loss; the loss is convex in it, being one of logits linear in it."""
-        found = minimize_scalar(
-            lambda power: np.mean(self.losses(shrinkage, np.exp(power))),
-            bounds=np.log(SCALES),
-            method="bounded",
-            options={"xatol": 0.01},
-        )
-        return float(np.exp(found.x))
+        return lowest(lambda scale: float(np.mean(self.losses(shrinkage, scale))), SCALES)
 
 
 def fit(folds: Sequence[Fold], classes: int) -> tuple[list[Head], list[dict[str, Any]]]:

@@ -3,15 +3,16 @@
 A strong L2 makes the better classifier and the worse probabilities: too timid, all alike. So logits are multiplied by a
 scale (temperature scaling, Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599, section 4.2;
 the scale is 1 / T), and the strength is the one that is best with it. The scale of a fold's head is fitted on what the
-other folds' heads say of the pictures that they have not seen, so no picture has a say in the scale that it is judged
-with. One fold alone has nobody to ask: its scale is 1.
+other folds' heads say of the pictures that they hold out, so no held-out prediction has a say in its own scale (the
+other folds' heads have been trained on those pictures). One fold alone has nobody to ask: its scale is 1.
 
 The first fold walks the strengths from strong to weak, each fit starting where the last one ended, until the held-out
 loss rises; the other folds come down in larger steps and walk the neighbourhood of its best. The strength with the
 lowest mean held-out loss is taken for all folds; it was chosen on those folds, so their score flatters it by a little.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,48 +186,45 @@ class Fitted:
         """Mean held-out cross entropy, logits multiplied by the scale."""
         return cross_entropy(softmax(np.float32(scale) * self.logits), self.labels)
 
-    def scaled(self, scale: float) -> Head:
-        """The head with its logits multiplied by the scale."""
-        ((weights, bias),) = self.head.layers
-        return Head(((np.float32(scale) * weights, np.float32(scale) * bias),))
-
 
 def scale_of(fitted: Sequence[Fitted]) -> float:
-    """The scale of the least mean held-out loss, pulled towards 1: + PULL / 2 * log(scale)^2 / pictures.
+    """The scale of the least mean held-out loss, + PULL * (scale - 1 - log(scale)) / pictures, which pulls it to 1.
 
-    The loss is convex in the scale, which multiplies logits.
+    Both are convex in the scale, so there is one minimum.
     """
     count = sum(len(one.labels) for one in fitted)
 
-    def loss(power: float) -> float:
-        total = sum(len(one.labels) * one.loss(np.exp(power)) for one in fitted)
-        return (total + PULL / 2 * power**2) / count
+    def loss(scale: float) -> float:
+        total = sum(len(one.labels) * one.loss(scale) for one in fitted)
+        return (total + PULL * (scale - 1 - math.log(scale))) / count
 
-    found = minimize_scalar(loss, bounds=np.log(SCALES), method="bounded", options={"xatol": 0.01})
-    return round(float(np.exp(found.x)), DIGITS)
+    return round(lowest(loss, SCALES), DIGITS)
 
 
-def strengths_with(scaled: bool) -> tuple[float, ...]:
-    """The strengths that are walked with a scale or without one, strong ones first."""
-    return STRENGTHS if scaled else STRENGTHS[TIMID:]
+def lowest(loss: Callable[[float], float], between: tuple[float, float]) -> float:
+    """Where a function with one minimum is least, to about a hundredth of the value."""
+    found = minimize_scalar(
+        lambda power: loss(math.exp(power)), bounds=np.log(between), method="bounded", options={"xatol": 0.01}
+    )
+    return math.exp(found.x)
 
 
 def walk(
-    fold: Fold, strengths: Sequence[float], classes: int, axes: Axes, *, scaled: bool = True
-) -> dict[float, Fitted]:
-    """One fold's heads along the strengths until the held-out loss rises, by strength.
+    fold: Fold, strengths: Sequence[float], classes: int, axes: Axes, scale: float | None = 1.0
+) -> tuple[dict[float, Fitted], float]:
+    """One fold's heads along the strengths until the held-out loss rises, by strength; and the best one's strength.
 
     Args:
         fold: its pictures.
         strengths: strong ones first; the way down to them is made in larger steps.
         classes: how many there are.
         axes: shared by all folds.
-        scaled: whether it is the loss at the fold's own best scale that must not rise; else that at 1.
+        scale: at which the loss is taken; None takes it at the best one of each head.
     """
     objective = Softmax(axes.rows(fold.features), fold.labels, classes, axes.variance, soft=fold.soft)
     held_rows = axes.rows(fold.held_features)
-    found, losses = dict[float, Fitted](), list[float]()
-    for stronger in [one for one in strengths_with(scaled) if one > strengths[0]][::-2][:2][::-1]:
+    found, losses = dict[float, Fitted](), dict[float, float]()
+    for stronger in [one for one in strengths_with(scale) if one > strengths[0]][::-2][:2][::-1]:
         objective.fit(stronger)
     for strength in strengths:
         iterations = objective.fit(strength)
@@ -237,11 +235,16 @@ def walk(
             labels=fold.held_labels,
             iterations=iterations,
         )
-        found[strength] = one
-        losses.append(one.loss(scale_of([one]) if scaled else 1.0))
-        if len(losses) > 1 and losses[-1] > losses[-2]:
+        before = list(losses.values())[-1:]
+        found[strength], losses[strength] = one, one.loss(scale_of([one]) if scale is None else scale)
+        if before and losses[strength] > before[0]:
             break
-    return found
+    return found, min(losses, key=lambda one: losses[one])
+
+
+def strengths_with(scale: float | None) -> tuple[float, ...]:
+    """The strengths that are walked, strong ones first; fewer where the scale is not free."""
+    return STRENGTHS if scale is None else STRENGTHS[TIMID:]
 
 
 def fit(
@@ -256,40 +259,43 @@ def fit(
         scale: of the logits; None fits each fold's on the others, and is 1 for one fold alone.
 
     Returns:
-        The heads, and one record a fit: fold, strength, iterations, scale, held_loss (at that scale), chosen.
+        The heads, and one record a fit: fold, strength, iterations, scale, held_loss (at that scale), chosen. Strengths
+        that not all folds have tried are recorded at scale 1.
     """
-    walked = list[dict[float, Fitted]]()
-    axes, several = Axes(folds[0].features), scale is None and len(folds) > 1
-    every = strengths_with(several)
+    scale = 1.0 if scale is None and len(folds) == 1 else scale
+    every = strengths_with(scale)
     strengths = every if strength is None else (strength,)
+    axes, walked = Axes(folds[0].features), list[dict[float, Fitted]]()
     for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
-        found = walk(fold, strengths, classes, axes, scaled=several)
+        found, best = walk(fold, strengths, classes, axes, scale)
         if strengths is every:
-            best = min(found, key=lambda one: found[one].loss(scale_of([found[one]]) if several else 1.0))
             place = every.index(best)
             strengths = every[max(0, place - 1) : place + 2]
         walked.append(found)
-
-    def scales(chosen: float) -> list[float]:
-        """Each fold's scale at a strength that all of them have."""
-        if not several:
-            return [1.0 if scale is None else scale] * len(folds)
-        every = [found[chosen] for found in walked]
-        return [scale_of(every[:place] + every[place + 1 :]) for place in range(len(every))]
-
-    shared = {one: scales(one) for one in strengths if all(one in found for found in walked)}
-    losses = {
-        one: [found[one].loss(each) for found, each in zip(walked, own, strict=True)] for one, own in shared.items()
+    scales = {
+        one: scales_of([found[one] for found in walked], scale)
+        for one in strengths
+        if all(one in found for found in walked)
     }
-    chosen = min(shared, key=lambda one: float(np.mean(losses[one])))
-    history = [
-        {
-            "fold": fold.number, "strength": one, "iterations": fitted.iterations,
-            "scale": (own := shared[one][place] if one in shared else 1.0), "held_loss": fitted.loss(own),
-            "chosen": one == chosen,
-        }
-        for place, (fold, found) in enumerate(zip(folds, walked, strict=True))
-        for one, fitted in found.items()
-    ]  # fmt: skip
-    heads = [found[chosen].scaled(each) for found, each in zip(walked, shared[chosen], strict=True)]
-    return heads, history
+
+    def mean_loss(one: float) -> float:
+        return float(np.mean([found[one].loss(own) for found, own in zip(walked, scales[one], strict=True)]))
+
+    chosen, history = min(scales, key=mean_loss), list[dict[str, Any]]()
+    for place, (fold, found) in enumerate(zip(folds, walked, strict=True)):
+        for one, fitted in found.items():
+            own = scales[one][place] if one in scales else 1.0
+            history.append(
+                {
+                    "fold": fold.number, "strength": one, "iterations": fitted.iterations, "scale": own,
+                    "held_loss": fitted.loss(own), "chosen": one == chosen,
+                }
+            )  # fmt: skip
+    return [found[chosen].head.scaled(own) for found, own in zip(walked, scales[chosen], strict=True)], history
+
+
+def scales_of(fitted: Sequence[Fitted], scale: float | None) -> list[float]:
+    """The scale of each fold's head: the given one, or what the other folds' held-out pictures ask for."""
+    if scale is not None:
+        return [scale] * len(fitted)
+    return [scale_of([*fitted[:place], *fitted[place + 1 :]]) for place in range(len(fitted))]

@@ -6,7 +6,7 @@ has, and where test pictures resemble those it would hand their labels over.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class Material:
         fold_of: (pictures,) int.
         classes: how many there are.
         strength: of the L2.
+        scales: what the logits of each fold's heads are multiplied by, by fold, see `linear`; 1 where there is none.
     """
 
     train: Mapping[str, np.ndarray]
@@ -61,6 +62,7 @@ class Material:
     fold_of: np.ndarray
     classes: int
     strength: float
+    scales: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,7 @@ class Teacher:
     def teach(self, fold: int, folds: Sequence[int]) -> Taught:
         """One fold's head, before and after. The labels of the pictures that it holds out are not looked at."""
         known = self.material.fold_of != fold
-        before = self.head(known)
+        before = self.head(fold, known)
         threshold, precision = self.sure_enough(fold, folds)
         nobody = np.zeros(0, int)
         if threshold is None:
@@ -167,7 +169,7 @@ class Teacher:
         rows = confident(values, threshold, most, total)
         guesses = values[rows].argmax(axis=1)
         return Taught(
-            fold=fold, before=before, after=self.head(known, rows, guesses) if len(rows) else before, rows=rows,
+            fold=fold, before=before, after=self.head(fold, known, rows, guesses) if len(rows) else before, rows=rows,
             guesses=guesses, threshold=threshold, precision=precision,
         )  # fmt: skip
 
@@ -175,12 +177,16 @@ class Teacher:
         """The threshold for a fold, from a head that saw neither it nor the next one, on whose pictures it is set."""
         judge = folds[(list(folds).index(fold) + 1) % len(folds)]
         held = self.material.fold_of == judge
-        head = self.head((self.material.fold_of != fold) & ~held)
+        head = self.head(fold, (self.material.fold_of != fold) & ~held)
         values = predicted(head, self.material.train, self.recipe.views, held)
         return threshold_of(values, self.material.labels[held], self.rule)
 
-    def head(self, known: np.ndarray, rows: np.ndarray | None = None, guesses: np.ndarray | None = None) -> Head:
-        """A head on labelled pictures (mask), and on test pictures (numbers) with their pseudo-labels."""
+    def head(
+        self, fold: int, known: np.ndarray, rows: np.ndarray | None = None, guesses: np.ndarray | None = None
+    ) -> Head:
+        """A head on labelled pictures (mask), and on test pictures (numbers) with their pseudo-labels; with the scale
+        of the fold's own.
+        """
         views, material = self.recipe.training_views, self.material
         labels, counts = material.labels[known], np.ones(int(known.sum()), np.float32)
         parts = [material.train[view][known] for view in views]
@@ -195,4 +201,4 @@ class Teacher:
         )  # fmt: skip
         for factor in STRONGER:
             objective.fit(factor * material.strength)
-        return self.axes.head(*objective.full())
+        return self.axes.head(*objective.full()).scaled(material.scales.get(fold, 1.0))

@@ -192,7 +192,8 @@ def by_labels_of(fold: int, data, *, nested: bool) -> list[np.ndarray]:
     found = []
     for labels in (data.labels, np.where(data.pictures.train["fold"] == fold, 1 - data.labels, data.labels)):
         asked = asking.Asked(
-            recipe=replace(Recipe(folds=3, views=("plain",)), strength=1e-4), strength=1e-4, scale=1.0,
+            recipe=replace(Recipe(folds=3, views=("plain",)), strength=1e-4), strength=1e-4,
+            scales=dict.fromkeys(range(3), 1.0),
             seen={"plain": np.random.default_rng(0).normal(size=(len(labels), 50)).astype(np.float32)},
             labels=labels, fold_of=data.pictures.train["fold"].to_numpy(), classes=2,
         )  # fmt: skip
@@ -211,17 +212,22 @@ def test_nested_teachers_have_not_seen_a_label_of_the_student_s_fold_and_others_
 
 def test_a_nested_teacher_is_as_sure_as_the_heads_of_its_run_are(teacher, data):
     run = reading.opened(teacher)
-    strength, scale = asking.chosen_by(run)
+    strength, scales = asking.chosen_by(run)
     history = pd.read_csv(teacher / "history.csv")
     chosen = history[history["chosen"]]
-    assert (strength, scale) == (chosen["strength"].iloc[0], pytest.approx(chosen["scale"].mean()))
+    assert strength == chosen["strength"].iloc[0]
+    assert scales == dict(zip(chosen["fold"], chosen["scale"], strict=True)) and set(scales) == {0, 1, 2}
     sure = asking.again(run, data, (), True, "keras")["0"][0]
-    pd.DataFrame({**history, "scale": 1e-3}).to_csv(teacher / "history.csv", index=False)
-    timid = asking.again(reading.opened(teacher), data, (), True, "keras")["0"][0]
+    history.assign(scale=np.where(history["fold"] == 0, 1e-3, history["scale"])).to_csv(
+        teacher / "history.csv", index=False
+    )
+    again = asking.again(reading.opened(teacher), data, (), True, "keras")
+    timid, other = again["0"][0], again["1"][0]
     seen = data.pictures.train["fold"].to_numpy() != 0
     assert np.abs(timid[seen] - 0.5).max() < 0.05 < np.abs(sure[seen] - 0.5).max()
+    assert np.nanmax(np.abs(other - 0.5)) > 0.05, "students of other folds have their own scale"
     history.drop(columns="scale").to_csv(teacher / "history.csv", index=False)
-    assert asking.chosen_by(reading.opened(teacher)) == (strength, 1.0)
+    assert asking.chosen_by(reading.opened(teacher)) == (strength, dict.fromkeys(range(3), 1.0))
 
 
 def test_nested_targets_of_the_student_s_own_fold_are_not_there(teacher, data):

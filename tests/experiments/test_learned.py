@@ -1,5 +1,6 @@
 """Learnwares as teachers: what they say of a competition's pictures, and who is refused."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,8 @@ def test_a_learnware_is_asked_once_of_each_picture_and_a_damaged_answer_is_asked
         asked.append(len(given[3]))
         return real(*given)
 
+    monkeypatch.setattr(asking, "proven", lambda *_: 0.0)
+
     real = asking.probabilities
     monkeypatch.setattr(asking, "probabilities", counted)
     monkeypatch.setattr(kept, "CHUNK", 4)
@@ -146,18 +149,34 @@ def test_a_learnware_that_was_trained_on_the_pictures_or_lacks_a_class_does_not_
 def test_a_student_learns_from_a_learnware_and_the_report_says_of_whom(shelf, mine, home, caplog):
     caplog.set_level("INFO")
     address = f"store:{shelf}/seer"
-    files = distilling.distill(mine, asked_of(address, address, nested=False), OPTIONS)
+    files = distilling.distill(mine, asked_of(address, address), OPTIONS)
     found = read_json(files[1])
     teacher, alone, taught = found["sides"]
     assert teacher["accuracy"] == 1 and teacher["cost"]["parameters"] == 12 and teacher["cost"]["megabytes"] > 0
     assert teacher["cost"]["pictures_per_second"] > 1 and alone["scores"] != taught["scores"]
-    assert "taught by store:seer" in files[0].read_text() and "flattered" not in files[0].read_text()
+    text = files[0].read_text()
+    assert f"taught by {address}\n" in text and "flattered" not in text and "nested" not in text
     assert "seer was trained on 60 drawn letters, it says" in caplog.text
     (name,) = found["runs"]["distilled"]
     config = read_json(home / "data" / "runs" / "mine" / name / "config.json")
     digest = archive.opened(shelf / "seer.learnware").digest
     assert config["distillation"]["taught_by"] == [{"learnware": "seer", "digest": digest}]
-    assert config["distillation"]["teachers"] == ["store:seer"]
+    assert config["distillation"]["teachers"] == [address]
+
+
+def test_learnwares_of_one_name_in_two_stores_both_teach_and_the_same_one_once(shelf, mine, seer, tmp_path):
+    making.made(tmp_path / "other", making.saved(making.network(seed=5)), "seer", CLASSES)
+    copied = tmp_path / "copied"
+    shutil.copytree(shelf, copied)
+    addresses = [f"store:{folder}/seer" for folder in (shelf, tmp_path / "other", copied)]
+    assert [one.name for one in teachers.found(mine, addresses)] == addresses[:2]
+
+
+def test_a_learnware_that_no_longer_answers_as_it_did_is_not_asked(shelf, mine, data, monkeypatch):
+    monkeypatch.setattr(asking, "TOLERANCE", -1.0)
+    with pytest.raises(StarshiftError, match="differ by"):
+        kept.answers(seer_of(shelf, mine).learnware, data.files, list(data.pictures.train["sha256"]))
+    assert not cache.entries() or all(one.store.spec["kind"] != "answers" for one in cache.entries())
 
 
 class Nested:
@@ -192,5 +211,6 @@ def test_costs_add_up_and_what_is_unknown_stays_so():
 
 def test_a_learnware_is_named_by_its_store_s_folder_too(shelf, home):
     assert store.at(f"store:{shelf}/seer").name == "seer"
-    with pytest.raises(StarshiftError, match="There is no store in"):
-        store.at("store:seer")
+    for address in ("store:seer", "store:/seer"):
+        with pytest.raises(StarshiftError, match="There is no store in"):
+            store.at(address)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,6 +11,7 @@ from pipeline.errors import StarshiftError
 from pipeline.experiments import pseudo_labelling
 from pipeline.files import read_json
 from pipeline.preparation import Options
+from pipeline.training import features
 from pipeline.training.pseudo import Rule
 from tests.conftest import two_classes
 
@@ -35,6 +37,17 @@ def test_what_does_not_help_is_not_written_and_what_does_is_a_run_like_any_other
     assert config["pseudo"]["precision"] == 0.9 and config["competition"]["recipe"]["rung"] == "pseudo"
     assert len(results["pseudo"]) == 3 and results["score"] > 0.9 and results["before"] > 0.9
     assert len(pd.read_csv(folder / "submission.csv")) == 8
+
+
+def test_heads_without_pseudo_labels_are_as_sure_as_those_of_the_plain_run(mine, monkeypatch):
+    seen, lessons = [], []
+    train, learned = features.train, pseudo_labelling.learned
+    monkeypatch.setattr(features, "train", lambda *given, **named: seen.append(train(*given, **named)) or seen[-1])
+    monkeypatch.setattr(pseudo_labelling, "learned", lambda *given: lessons.append(learned(*given)) or lessons[-1])
+    timid = replace(mine, metric="log_loss", recipe=replace(mine.recipe, strength=3e-2))
+    pseudo_labelling.pseudo(timid, Rule(), Options(engine="keras"))
+    assert min(record["scale"] for record in seen[0].history if record["chosen"]) > 1.2
+    assert np.abs(lessons[0].before.oof - seen[0].oof).max() < 0.05
 
 
 def test_what_has_no_linear_head_on_features_or_no_folds_is_refused(mine):

@@ -112,7 +112,7 @@ def test_a_scale_makes_a_strong_l2_s_timid_probabilities_right_and_lets_it_win()
     assert np.mean(held_losses(heads, folds)) < np.mean(held_losses(plain, folds)) - 0.02
 
 
-def test_no_picture_has_a_say_in_the_scale_that_it_is_judged_with():
+def test_no_held_out_prediction_has_a_say_in_its_own_scale():
     features, labels = noisy(1)
     folds = folds_of(features, labels)
     turned = [replace(folds[0], held_labels=(folds[0].held_labels + 1) % 12), *folds[1:]]

@@ -40,7 +40,7 @@ def test_the_mean_of_folds_hands_held_out_labels_over_and_a_fold_s_own_head_does
     taught = [teacher.teach(fold, FOLDS) for fold in FOLDS]
     mean = np.mean([one.before.probabilities(material.test["plain"]) for one in taught], axis=0)
     every = np.arange(len(mean))
-    naive = [teacher.head(material.fold_of != fold, every, mean.argmax(axis=1)) for fold in FOLDS]
+    naive = [teacher.head(fold, material.fold_of != fold, every, mean.argmax(axis=1)) for fold in FOLDS]
     assert held_out_accuracy(naive, material) > 0.9, "a false gain: labels are random, so that 0.5 is all there is"
     assert held_out_accuracy([one.before for one in taught], material) < 0.6
     assert held_out_accuracy([one.after for one in taught], material) < 0.6
@@ -122,7 +122,7 @@ def test_half_a_weight_is_as_good_as_every_other_picture_twice():
     )
     twice = Teacher(RECIPE, doubled, Rule(weight=1.0))
     twice.axes = half.axes
-    one, two = half.head(known, rows, guesses), twice.head(np.tile(known, 2), rows, guesses)
+    one, two = half.head(0, known, rows, guesses), twice.head(0, np.tile(known, 2), rows, guesses)
     assert np.allclose(one.layers[0][0], two.layers[0][0], atol=1e-4)
-    alone = half.head(known)
+    alone = half.head(0, known)
     assert not np.allclose(one.layers[0][0], alone.layers[0][0], atol=1e-3)

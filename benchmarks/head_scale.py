@@ -1,0 +1,65 @@
+"""What a linear head's strength is worth with a scale of its logits, and without one.
+
+    python -m benchmarks.head_scale --comp dog-breed --base mobilenet_v2 --size 224
+
+For every strength of the L2: the mean held-out log loss of heads as they are, and with the scale that the other folds'
+held-out pictures ask for; accuracy is the same for both. One view; features come from the cache.
+"""
+
+import argparse
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import competitions
+from pipeline.errors import require
+from pipeline.features.extract import Extractor
+from pipeline.models.scratch import networks_of
+from pipeline.preparation import Options, prepare
+from pipeline.training import linear
+
+
+def main() -> None:
+    """Reads the flags, and prints a line a strength."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--comp", required=True)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--bundle", type=Path)
+    flags = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    found = competitions.find(flags.comp)
+    competition = replace(found, recipe=replace(found.recipe, bases=(flags.base,), size=flags.size))
+    require(competition.recipe.folds > 1, "A scale is asked of other folds.", expected="folds=2 or more in the recipe",
+            received=competition.recipe.folds)  # fmt: skip
+    (base,) = networks_of(competition.recipe)
+    data = prepare(competition, [base], Options(bundle=flags.bundle))
+    seen = Extractor(base, data.files).features(list(data.pictures.train["sha256"]), "plain")
+    fold_of, classes = data.pictures.train["fold"].to_numpy(), len(data.pictures.classes)
+    folds = [
+        linear.Fold(
+            number=number,
+            features=seen[fold_of != number],
+            labels=data.labels[fold_of != number],
+            held_features=seen[fold_of == number],
+            held_labels=data.labels[fold_of == number],
+        )
+        for number in range(competition.recipe.folds)
+    ]
+    print("strength  as it is   scaled   scale  accuracy")
+    for strength in linear.STRENGTHS:
+        plain = linear.fit(folds, classes, strength, 1.0)[1]
+        heads, scaled = linear.fit(folds, classes, strength)
+        right = [
+            (head.probabilities(fold.held_features).argmax(axis=1) == fold.held_labels).mean()
+            for head, fold in zip(heads, folds, strict=True)
+        ]
+        losses = [np.mean([record["held_loss"] for record in each]) for each in (plain, scaled)]
+        scale = np.mean([record["scale"] for record in scaled])
+        print(f"{strength:8.1e}  {losses[0]:8.4f} {losses[1]:8.4f} {scale:7.2f} {np.mean(right):9.1%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
