@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import paths, runs
 from pipeline.files import write_atomic
-from pipeline.predict.intervals import over_seeds, paired, sentence, wilson
+from pipeline.predict.intervals import over_seeds, over_seeds_and_pictures, paired, sentence, wilson
 from pipeline.report.figures import Step, staircase
 
 log = logging.getLogger(__name__)
@@ -107,8 +107,15 @@ def row_of(name: str, found: Sequence[Climbed], total: int) -> dict[str, Any]:
 
 
 def step_of(before: Sequence[Climbed], after: Sequence[Climbed]) -> tuple[str, bool]:
-    """What a step is worth, by McNemar's exact test on the first seed's test pictures; and whether that is noise."""
-    truth = np.ones(len(before[0].right), int)
-    found = paired(truth, before[0].right.astype(int), after[0].right.astype(int))
-    words = sentence(after[0].rung, before[0].rung, found.difference, within_noise=found.within_noise, points=True)
-    return words, found.within_noise
+    """What a step is worth on the test pictures, and whether that is noise: over seeds and pictures where there are
+    several seeds, by McNemar's exact test where there is one.
+    """
+    if len(before) == len(after) > 1:
+        both = [np.stack([one.right for one in each]).astype(float) for each in (before, after)]
+        difference = over_seeds_and_pictures(both[1] - both[0])
+        noise = difference.holds_zero
+    else:
+        truth = np.ones(len(before[0].right), int)
+        found = paired(truth, before[0].right.astype(int), after[0].right.astype(int))
+        difference, noise = found.difference, found.within_noise
+    return sentence(after[0].rung, before[0].rung, difference, within_noise=noise, points=True), noise

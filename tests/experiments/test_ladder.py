@@ -76,6 +76,19 @@ def test_a_step_within_noise_is_said_to_be_so():
     assert not noise and "b is better than a, beyond noise" in words
 
 
+def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_too():
+    def some(rung, *shares):
+        return [
+            Climbed(rung=rung, seed=seed, validation=0.5, right=np.arange(500) < right, seconds=1.0, trained=10)
+            for seed, right in enumerate(shares)
+        ]
+
+    words, noise = climbed.step_of(some("a", 400, 402, 398), some("b", 440, 441, 439))
+    assert not noise and "b is better than a, beyond noise: +8.0 points" in words
+    words, noise = climbed.step_of(some("a", 300, 402, 498), some("b", 440, 441, 439))
+    assert noise and "b is within noise of a: +8.0 points" in words
+
+
 def test_a_line_of_several_seeds_has_the_wider_interval():
     def one(seed, right):
         hits = np.arange(100) < right

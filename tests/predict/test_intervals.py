@@ -48,6 +48,19 @@ def test_the_interval_over_seeds_is_students():
     assert (found.low, found.high) == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-5)
 
 
+def test_other_seeds_and_other_pictures_are_both_chance():
+    random, covered = np.random.default_rng(0), 0
+    for _ in range(600):
+        seeds, pictures = random.normal(scale=0.02, size=(3, 1)), random.normal(scale=0.4, size=(1, 200))
+        found = intervals.over_seeds_and_pictures(0.05 + seeds + pictures + random.normal(scale=0.3, size=(3, 200)))
+        covered += found.low <= 0.05 <= found.high
+    assert 0.92 < covered / 600 < 0.995
+    alone = np.repeat([[1.0], [2.0], [3.0]], 50, axis=1)
+    found, seeds = intervals.over_seeds_and_pictures(alone), intervals.over_seeds([1.0, 2.0, 3.0])
+    assert (found.low, found.high) == pytest.approx((seeds.low, seeds.high))
+    assert intervals.over_seeds_and_pictures(np.zeros((3, 10))).holds_zero
+
+
 def test_one_seed_says_nothing_about_noise():
     assert intervals.over_seeds([0.9]).holds_zero and intervals.over_seeds([0.9]).estimate == 0.9
 
