@@ -38,7 +38,7 @@ def world(kaggle, monkeypatch, tmp_path):
     """Kaggle with everything that the commands ask for, and a competition file."""
     for module in (scores, datasets):
         monkeypatch.setattr(module, "FIRST_POLL", 0.01)
-        monkeypatch.setattr(module, "WAIT", 0.2)
+        monkeypatch.setattr(module, "WAIT", 1.0)
     monkeypatch.setattr(datasets, "GRACE", 0.05)
     monkeypatch.setattr(submissions, "LOOK_WAIT", 0.01)
     put_here(monkeypatch, tmp_path, SMALL, size=1000)
