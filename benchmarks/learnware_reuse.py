@@ -1,11 +1,14 @@
 """A learnware as the base of a task that the store has not seen, against ImageNet's weights alone, on few pictures.
 
     python -m benchmarks.learnware_reuse --store FOLDER --comp invasive-species --comp dog-breed
+    python -m benchmarks.learnware_reuse --store FOLDER --held-out RUN     # a learnware of fold 0 of that run is in it
 
 For each competition the store's learnwares of that competition are left out, and the rest are ranked by the pictures
 drawn. The best-ranked one whose base is no longer ImageNet's gives features at its own size, and so does the base that
 it was made of, as ImageNet left it, at the probe's. A ridge classifier on each (strength by leaving one out) is trained
-on the drawn pictures and judged on all others, the same for both; differences over draws are paired.
+on the drawn pictures and judged on all others, the same for both; differences over draws are paired. `--held-out RUN`
+makes a task of somebody else's of the pictures that fold 0 of a run held out: like those that its learnware was trained
+on, and not seen by it.
 """
 
 import argparse
@@ -16,11 +19,18 @@ from pathlib import Path
 import numpy as np
 
 import competitions
+from pipeline import paths
+from pipeline.config import Competition, Labels
+from pipeline.dataset import excerpt
+from pipeline.dataset.labels import picture_table
+from pipeline.dataset.sample import read_sample
 from pipeline.features.extract import Extractor
+from pipeline.kaggle.fetch import fetch
 from pipeline.learnware import probe
 from pipeline.learnware.search import search
 from pipeline.learnware.specification import Specification
 from pipeline.learnware.store import Store, opened
+from pipeline.ledger import reading
 from pipeline.models import bases
 from pipeline.preparation import Data, Options, prepare
 from pipeline.reuse import basing
@@ -29,15 +39,27 @@ SIZES = (10, 50)
 STRENGTHS = np.logspace(0, 6, 13)
 
 
-def data_of(name: str, base: bases.Base) -> Data:
+def held_out(text: str) -> Competition:
+    """The pictures that fold 0 of a run held out, as a competition of their own in class folders."""
+    run = reading.opened(reading.found(text, None))
+    competition = competitions.find(run.folder.parent.name)
+    raw = fetch(competition)
+    memory = paths.competition_folder(competition.name) / "table.json"
+    table = picture_table(competition, raw, read_sample(competition, raw), memory).train
+    name = f"{competition.name}-held-out"
+    folder = paths.home() / "data" / "teaching" / name
+    excerpt.link(table[table["id"].map(run.fold) == 0], raw, folder / "train")
+    return Competition(name=name, data=str(folder), labels=Labels(folder="train"), metric="accuracy")
+
+
+def data_of(found: Competition, base: bases.Base) -> Data:
     """A competition's pictures, decoded for a base."""
-    found = competitions.find(name)
     return prepare(replace(found, recipe=replace(found.recipe, bases=(str(base),), size=base.size)), [base], Options())
 
 
-def seen(base: bases.Base, name: str) -> np.ndarray:
+def seen(base: bases.Base, found: Competition) -> np.ndarray:
     """What a base gives for a competition's training pictures, (pictures, width) float32."""
-    data = data_of(name, base)
+    data = data_of(found, base)
     return Extractor(base, data.files).features(list(data.pictures.train["sha256"]), "plain")
 
 
@@ -68,11 +90,11 @@ def candidates(store: Store, name: str) -> dict[str, tuple[Specification, bases.
     return found
 
 
-def compare(store: Store, name: str, draws: int) -> None:
+def compare(store: Store, found: Competition, draws: int) -> None:
     """Prints, for each number of pictures, both accuracies and the paired difference with its 95 % interval."""
-    learnwares = candidates(store, name)
+    name, learnwares = found.name, candidates(store, found.name)
     watched = probe.base_of(store.probe)
-    probed, labels = seen(watched, name), data_of(name, watched).labels
+    probed, labels = seen(watched, found), data_of(found, watched).labels
     values: dict[str, np.ndarray] = {}
     for each in SIZES:
         if np.bincount(labels).min() <= each:
@@ -88,7 +110,7 @@ def compare(store: Store, name: str, draws: int) -> None:
             plain = replace(base, weights="imagenet", size=watched.size)
             for one in (base, plain):
                 if str(one) not in values:
-                    values[str(one)] = seen(one, name)
+                    values[str(one)] = seen(one, found)
             both.append([accuracy(values[str(one)], labels, rows) for one in (base, plain)])
         scores = np.array(both)
         gaps = scores[:, 0] - scores[:, 1]
@@ -105,11 +127,12 @@ def main() -> None:
     """Reads the flags and compares, competition by competition."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, help="its folder; data/store where not given")
-    parser.add_argument("--comp", action="append", required=True)
+    parser.add_argument("--comp", action="append", default=[])
+    parser.add_argument("--held-out", action="append", default=[], metavar="RUN")
     parser.add_argument("--draws", type=int, default=10)
     flags = parser.parse_args()
-    for name in flags.comp:
-        compare(opened(flags.store), name, flags.draws)
+    for task in [*map(competitions.find, flags.comp), *map(held_out, flags.held_out)]:
+        compare(opened(flags.store), task, flags.draws)
 
 
 if __name__ == "__main__":
