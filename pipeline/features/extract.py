@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,17 +110,28 @@ class Extractor:
         lower = self._lower
         kept, shape = (feature_store(lower, view, "float32"), cuts.shape_at(lower)) if lower else (None, ())
         description = f"{self.base} {view}"
-        with tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar:
+
+        def write(part: Sequence[str], rows: np.ndarray) -> None:
+            """Keeps what was computed for some pictures, while the engine is at the next ones."""
+            if kept is not None:
+                rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
+                self._keep(kept, part, maps.reshape(-1, *shape), view)
+            store.append(part, rows.astype(np.float16) if self.base.pooling == "none" else np.ascontiguousarray(rows))
+
+        with (
+            ThreadPoolExecutor(1) as writer,
+            tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar,
+        ):
+            written: Future[None] | None = None
             for part, images in pixels.chunks(self.store, missing, self.files, view, self._most()):
                 rows = self._engine(images)
-                if kept is not None:
-                    rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
-                    self._keep(kept, part, maps.reshape(-1, *shape), view)
-                store.append(
-                    part, rows.astype(np.float16) if self.base.pooling == "none" else np.ascontiguousarray(rows)
-                )
+                if written is not None:
+                    written.result()
+                written = writer.submit(write, part, rows)
                 self.computed += len(part)
                 bar.update(len(part))
+            if written is not None:
+                written.result()
 
     def _keep(self, kept: RowStore, part: Sequence[str], maps: np.ndarray, view: str) -> None:
         """Keeps those of the maps (pictures, height, width, channels) that are wanted and not there, in float16."""
