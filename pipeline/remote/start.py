@@ -34,7 +34,10 @@ def start(digest: str, session: dict[str, Any], payload: str) -> int:
     code = place / "code"
     shutil.rmtree(code, ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
-        archive.extractall(code, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(code, filter="data")
+        else:  # Python 3.11 before 3.11.4; the payload is what was pushed, as its digest says
+            archive.extractall(code)
     environment = {
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
         **os.environ,
