@@ -22,10 +22,8 @@ import competitions
 from pipeline import paths
 from pipeline.config import Competition, Labels
 from pipeline.dataset import excerpt
-from pipeline.dataset.labels import picture_table
-from pipeline.dataset.sample import read_sample
+from pipeline.dataset.labels import labelled
 from pipeline.features.extract import Extractor
-from pipeline.kaggle.fetch import fetch
 from pipeline.learnware import probe
 from pipeline.learnware.search import search
 from pipeline.learnware.specification import Specification
@@ -43,9 +41,7 @@ def held_out(text: str) -> Competition:
     """The pictures that fold 0 of a run held out, as a competition of their own in class folders."""
     run = reading.opened(reading.found(text, None))
     competition = competitions.find(run.folder.parent.name)
-    raw = fetch(competition)
-    memory = paths.competition_folder(competition.name) / "table.json"
-    table = picture_table(competition, raw, read_sample(competition, raw), memory).train
+    table, raw = labelled(competition)
     name = f"{competition.name}-held-out"
     folder = paths.home() / "data" / "teaching" / name
     excerpt.link(table[table["id"].map(run.fold) == 0], raw, folder / "train")

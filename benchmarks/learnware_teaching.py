@@ -13,16 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 import competitions
 from pipeline import flow, paths
 from pipeline.config import Competition, Labels, Recipe
 from pipeline.dataset import excerpt
-from pipeline.dataset.labels import picture_table
-from pipeline.dataset.sample import read_sample
+from pipeline.dataset.labels import labelled
 from pipeline.experiments import distilling
-from pipeline.kaggle.fetch import fetch
 from pipeline.learnware import store
 from pipeline.preparation import Options
 from pipeline.reuse import adding
@@ -31,16 +28,10 @@ from pipeline.training.distilled import Distillation
 FOLDS = 5
 
 
-def labelled(competition: Competition, bundle: Path | None) -> tuple[pd.DataFrame, Path]:
-    """A competition's labelled pictures, each once, and the folder that their paths are relative to."""
-    raw = fetch(competition, bundle=bundle)
-    memory = paths.competition_folder(competition.name) / "table.json"
-    return picture_table(competition, raw, read_sample(competition, raw), memory).train.drop_duplicates("sha256"), raw
-
-
 def parts(competition: Competition, each: int, seed: int, bundle: Path | None) -> tuple[Competition, Competition]:
     """The task of few pictures and the task of all others, as competitions in class folders."""
     table, raw = labelled(competition, bundle)
+    table = table.drop_duplicates("sha256")
     few = excerpt.balanced(table, each * table["label"].nunique(), np.random.default_rng(seed))
     found = []
     for what, pictures in (("few", few), ("others", table.drop(few.index))):

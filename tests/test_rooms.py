@@ -4,7 +4,7 @@ import ast
 
 from pipeline.paths import REPOSITORY
 
-GROUND = {"config", "recipe", "regime", "paths", "runs", "errors", "files"}
+GROUND = {"config", "recipe", "regime", "paths", "runs", "errors", "files", "quiet"}
 ORDER = [
     *("drawn", "kaggle", "dataset", "models", "features", "training"),
     *("predict", "learnware", "audit", "report", "remote"),

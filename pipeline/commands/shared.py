@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.commands.quiet import imported_quietly
+from pipeline.quiet import imported_quietly
 
 COMP = "name of a competition, or the path of a competition file"
 BASE = "a base, name[@cut][+pooling][=weights], or store:[FOLDER/]LEARNWARE[@cut]; may be repeated"
@@ -40,7 +40,7 @@ def errors_shown() -> Iterator[None]:
     import os
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # the default; said aloud, TensorFlow does not print about it
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     imported_quietly("tensorflow")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     for loud in ("openvino", "tensorflow", "absl", "h5py"):

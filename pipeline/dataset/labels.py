@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline import paths
 from pipeline.config import Competition, Labels
 from pipeline.dataset.listing import listing, measured, parts, some
-from pipeline.dataset.sample import Sample, locate, read_text_table
+from pipeline.dataset.sample import Sample, locate, read_sample, read_text_table
 from pipeline.errors import StarshiftError
+from pipeline.kaggle.fetch import fetch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,18 @@ class Pictures:
     test: pd.DataFrame
     classes: list[str]
     warnings: list[str]
+
+
+def labelled(competition: Competition, bundle: Path | None = None) -> tuple[pd.DataFrame, Path]:
+    """The labelled pictures of a competition, fetched where they are not here, and the folder of their paths.
+
+    Args:
+        competition: whose.
+        bundle: an archive that was downloaded by hand.
+    """
+    raw = fetch(competition, bundle=bundle)
+    memory = paths.competition_folder(competition.name) / "table.json"
+    return picture_table(competition, raw, read_sample(competition, raw), memory).train, raw
 
 
 def picture_table(competition: Competition, raw: Path, sample: Sample | None, memory: Path) -> Pictures:

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import augment, images
-from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
+from pipeline.dataset.shards import DamagedShardError, RowStore, behind, row_digest, shard_rows
 from pipeline.paths import cache_folder
 
 
@@ -33,19 +33,14 @@ def fill(store: RowStore, files: Mapping[str, Path]) -> int:
     step = shard_rows(size * size * 3)
     with (
         ThreadPoolExecutor(os.cpu_count()) as decoders,
-        ThreadPoolExecutor(1) as writer,
+        behind() as write,
         tqdm(total=len(missing), desc=f"decode {size} px", unit="picture", disable=None, leave=False) as bar,
     ):
-        written: Future[None] | None = None
         for start in range(0, len(missing), step):
             part = missing[start : start + step]
             decoded = list(decoders.map(lambda identity: _decode(files[identity], size), part, chunksize=8))
-            if written is not None:
-                written.result()
-            written = writer.submit(_append, store, part, decoded)
+            write(_append, store, part, decoded)
             bar.update(len(part))
-        if written is not None:
-            written.result()
     store.refresh()
     return len(missing)
 

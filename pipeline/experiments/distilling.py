@@ -45,8 +45,8 @@ def distill(competition: Competition, asked: Distillation, options: Options, see
             received=recipe.head)  # fmt: skip
     views = views_needed(recipe, patient=asked.patient)
     known = teachers.found(competition, asked.teachers)
-    runs_teach = any(isinstance(one, teachers.RunTeacher) for one in known)
-    asked = replace(asked, teachers=tuple(one.name for one in known), nested=asked.nested and runs_teach)
+    nested = asked.nested and bool(teachers.runs_of(known))
+    asked = replace(asked, teachers=tuple(one.name for one in known), nested=nested)
     seeing = [base for one in known for base in one.looks_through()] if asked.patient or asked.nested else []
     data = prepare(competition, [networks_of(recipe)[0], *seeing], options)
     for one in known:
@@ -161,7 +161,6 @@ def told(
             teachers.cost(known, data, options.engine),
             *(sizing.cost(each[:1], data, options.engine) for each in students),
         ]
-    flattered = not asked.nested and any(isinstance(one, teachers.RunTeacher) for one in known)
     finding = report.Finding(
         competition=competition.name,
         student=str(networks_of(competition.recipe)[0]),
@@ -173,6 +172,6 @@ def told(
         ],
         gains=judging.gains(judged),
         metric=competition.metric,
-        flattered=flattered,
+        flattered=not asked.nested and bool(teachers.runs_of(known)),
     )  # fmt: skip
     return report.told(finding, paths.reports_folder(competition.name))

@@ -14,10 +14,8 @@ import numpy as np
 from pipeline import flow, paths, runs
 from pipeline.config import Competition, Labels, Recipe, require
 from pipeline.dataset import excerpt
-from pipeline.dataset.labels import picture_table
-from pipeline.dataset.sample import read_sample
+from pipeline.dataset.labels import labelled
 from pipeline.files import read_json, write_text
-from pipeline.kaggle.fetch import fetch
 from pipeline.regime import Training
 from pipeline.report.climbed import Climbed, told
 
@@ -54,9 +52,7 @@ def prepared(
         seed: of the draw.
         bundle: an archive that was downloaded by hand.
     """
-    raw = fetch(competition, bundle=bundle)
-    memory = paths.competition_folder(competition.name) / "table.json"
-    table = picture_table(competition, raw, read_sample(competition, raw), memory).train
+    table, raw = labelled(competition, bundle)
     table = table.drop_duplicates("sha256")
     sizes = excerpt.fitting(sizes, len(table))
     chosen = excerpt.balanced(table, sum(sizes), np.random.default_rng(seed))

@@ -6,6 +6,7 @@ say of pictures that they were not trained on (`learned.py`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -161,8 +162,13 @@ def lesson_of(
     return Lesson(answers=answers, views=seen, temperature=asked.temperature, weight=asked.weight)
 
 
+def runs_of(teachers: Sequence[Teacher]) -> list[Path]:
+    """The folders of those that are runs: they know the labels of pictures that students are judged on."""
+    return [one.run.folder for one in teachers if isinstance(one, RunTeacher)]
+
+
 def cost(teachers: Sequence[Teacher], data: Data, engine: str) -> sizing.Cost:
     """What it costs to have these teachers and to ask them together."""
-    runs = [one.run.folder for one in teachers if isinstance(one, RunTeacher)]
+    runs = runs_of(teachers)
     each = [sizing.cost(runs, data, engine)] if runs else []
     return sizing.together([*each, *(one.cost() for one in teachers if isinstance(one, learned.LearnwareTeacher))])

@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import pixels
-from pipeline.dataset.shards import DamagedShardError, RowStore, shard_rows
+from pipeline.dataset.shards import DamagedShardError, RowStore, behind, shard_rows
 from pipeline.features.cache import feature_store
 from pipeline.models import choice, cuts
 from pipeline.models.bases import Base
@@ -111,7 +110,7 @@ class Extractor:
         kept, shape = (feature_store(lower, view, "float32"), cuts.shape_at(lower)) if lower else (None, ())
         description = f"{self.base} {view}"
 
-        def write(part: Sequence[str], rows: np.ndarray) -> None:
+        def keep(part: Sequence[str], rows: np.ndarray) -> None:
             """Keeps what was computed for some pictures, while the engine is at the next ones."""
             if kept is not None:
                 rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
@@ -119,19 +118,14 @@ class Extractor:
             store.append(part, rows.astype(np.float16) if self.base.pooling == "none" else np.ascontiguousarray(rows))
 
         with (
-            ThreadPoolExecutor(1) as writer,
+            behind() as write,
             tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar,
         ):
-            written: Future[None] | None = None
             for part, images in pixels.chunks(self.store, missing, self.files, view, self._most()):
                 rows = self._engine(images)
-                if written is not None:
-                    written.result()
-                written = writer.submit(write, part, rows)
+                write(keep, part, rows)
                 self.computed += len(part)
                 bar.update(len(part))
-            if written is not None:
-                written.result()
 
     def _keep(self, kept: RowStore, part: Sequence[str], maps: np.ndarray, view: str) -> None:
         """Keeps those of the maps (pictures, height, width, channels) that are wanted and not there, in float16."""

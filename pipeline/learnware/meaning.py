@@ -43,18 +43,18 @@ def columns(name: str, known: Sequence[str], wanted: Sequence[str]) -> list[int]
     """
     read_as = {plain(one): place for place, one in reversed(list(enumerate(known)))}
     exact = {one: place for place, one in enumerate(known)}
-    places = {one: exact.get(one, read_as.get(plain(one))) for one in wanted}
-    lacking = [one for one, place in places.items() if place is None]
-    if lacking:
+    places = [exact.get(one, read_as.get(plain(one))) for one in wanted]
+    found = [place for place in places if place is not None]
+    if len(found) < len(wanted):
+        lacking = [one for one, place in zip(wanted, places, strict=True) if place is None]
         raise StarshiftError(
             f"The learnware {name} does not know {len(lacking)} of the {len(wanted)} classes.",
-            expected=f"{', '.join(wanted[:10])}",
+            expected=", ".join(wanted[:10]),
             received=f"{len(known)} classes, without {', '.join(lacking[:10])}",
             remedy="invoke store.search --images FOLDER --classes A,B lists those that know them",
         )
-    found = [place for place in places.values() if place is not None]
-    if len(set(found)) < len(found):
-        twice = [one for one, place in places.items() if found.count(place) > 1]  # type: ignore[arg-type]
+    twice = [one for one, place in zip(wanted, found, strict=True) if found.count(place) > 1]
+    if twice:
         raise StarshiftError(
             f"The learnware {name} has one class for several of the task.",
             expected="classes that differ in more than case and signs",

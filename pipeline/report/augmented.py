@@ -8,11 +8,9 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.dataset import augment, images
-from pipeline.dataset.labels import picture_table
-from pipeline.dataset.sample import read_sample
+from pipeline.dataset.labels import labelled
 from pipeline.errors import StarshiftError, require
 from pipeline.files import write_atomic
-from pipeline.kaggle.fetch import fetch
 from pipeline.models.bases import parse
 from pipeline.report.sheets import contact_sheet
 
@@ -35,9 +33,7 @@ def write_sheet(competition: Competition, *, pictures: int, views: int, size: in
     require(1 <= pictures <= 50, "Unusable number of pictures.", expected="1 to 50", received=pictures)
     require(1 <= views <= 20, "Unusable number of views.", expected="1 to 20", received=views)
     size = size or parse(competition.recipe.bases[0], competition.recipe.size).size
-    raw = fetch(competition)
-    folder = paths.competition_folder(competition.name)
-    train = picture_table(competition, raw, read_sample(competition, raw), folder / "table.json").train
+    train, raw = labelled(competition)
     chosen, plain = read(in_turn(train, competition.recipe.seed), raw, pictures, size)
     names = ["plain", *(f"augment-{number}" for number in range(1, views + 1))]
     seen = [augment.apply(name, plain, list(chosen["sha256"])) for name in names]

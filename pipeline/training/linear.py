@@ -223,7 +223,7 @@ def walk(
     """
     objective = Softmax(axes.rows(fold.features), fold.labels, classes, axes.variance, soft=fold.soft)
     held_rows = axes.rows(fold.held_features)
-    found, losses = dict[float, Fitted](), dict[float, float]()
+    found, losses, last = dict[float, Fitted](), dict[float, float](), math.inf
     for stronger in [one for one in strengths_with(scale) if one > strengths[0]][::-2][:2][::-1]:
         objective.fit(stronger)
     for strength in strengths:
@@ -235,10 +235,10 @@ def walk(
             labels=fold.held_labels,
             iterations=iterations,
         )
-        before = list(losses.values())[-1:]
         found[strength], losses[strength] = one, one.loss(scale_of([one]) if scale is None else scale)
-        if before and losses[strength] > before[0]:
+        if losses[strength] > last:
             break
+        last = losses[strength]
     return found, min(losses, key=lambda one: losses[one])
 
 
@@ -268,7 +268,7 @@ def fit(
     axes, walked = Axes(folds[0].features), list[dict[float, Fitted]]()
     for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
         found, best = walk(fold, strengths, classes, axes, scale)
-        if strengths is every:
+        if strength is None and not walked:
             place = every.index(best)
             strengths = every[max(0, place - 1) : place + 2]
         walked.append(found)

@@ -3,32 +3,17 @@
 python -m pipeline.training.worker JOB.json PARENT
 """
 
-import contextlib
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json
+from pipeline.quiet import silent
 from pipeline.training import jobs
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keeps from the terminal what TensorFlow's C++ says about the processor while it is imported."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def end_with(parent: int, every: float = 1.0) -> None:
@@ -54,7 +39,7 @@ def main() -> int:
         logging.getLogger(loud).setLevel(logging.ERROR)
     end_with(int(sys.argv[2]))
     job = jobs.read(Path(sys.argv[1]))
-    with quietly():
+    with silent():
         from pipeline.training import device, fold
 
         words = device.prepare(job.seed + job.fold)

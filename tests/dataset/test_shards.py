@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
+from pipeline.dataset.shards import DamagedShardError, RowStore, behind, row_digest, shard_rows
 
 
 def store_in(folder) -> RowStore:
@@ -70,3 +70,21 @@ def test_unreadable_pictures_are_remembered_with_their_reason(tmp_path):
 
 def test_large_rows_make_small_shards():
     assert shard_rows(5120) == 512 and shard_rows(800 * 800 * 3) == 52
+
+
+def test_what_is_written_behind_is_written_in_order_and_what_it_raises_is_raised():
+    done = []
+    with behind() as write:
+        for number in range(3):
+            write(done.append, number)
+    assert done == [0, 1, 2]
+
+    def full(number):
+        raise OSError(f"no space for {number}")
+
+    with pytest.raises(OSError, match="no space for 7"), behind() as write:
+        write(full, 7)
+    with pytest.raises(OSError, match="no space for 8"), behind() as write:
+        write(full, 8)
+        write(done.append, 9)
+    assert done == [0, 1, 2]

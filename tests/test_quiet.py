@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.commands import quiet
+from pipeline import quiet
 
 LOUD = 'import os\nos.write(2, b"loud at first\\n")\ndef speak():\n    os.write(2, b"asked for\\n")\n'
 
