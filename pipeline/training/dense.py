@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.models.heads import Head
 from pipeline.training.distilled import Soft, loss_of
-from pipeline.training.linear import Fold, cross_entropy
+from pipeline.training.linear import Fold
+from pipeline.training.logistic import cross_entropy
 
 UNITS = 256
 DROPOUT = 0.5

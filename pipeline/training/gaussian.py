@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from pipeline.errors import StarshiftError
 from pipeline.models.heads import Head, softmax
-from pipeline.training.linear import Fold, cross_entropy, lowest
+from pipeline.training.linear import Fold, lowest
+from pipeline.training.logistic import cross_entropy
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 SCALES = (1e-3, 3.0)

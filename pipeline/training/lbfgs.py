@@ -1,7 +1,7 @@
 """Limited-memory BFGS in float32 (Nocedal and Wright 2006, Numerical Optimization, algorithms 7.4 and 7.5).
 
 SciPy's works in float64 and spends more on its own bookkeeping than the products of a softmax on 150,000 parameters
-take; this one spends a fifth of it. tests/training/test_lbfgs.py holds it against SciPy's.
+take; this one spends a fifth of it. tests/training/test_linear.py holds it against SciPy's.
 """
 
 from collections.abc import Callable

@@ -22,14 +22,11 @@ from tqdm import tqdm
 
 from pipeline.models.heads import Head, softmax
 from pipeline.training.distilled import Soft
-from pipeline.training.lbfgs import minimize
+from pipeline.training.logistic import Axes, Softmax, cross_entropy
 
 STRENGTHS = tuple(float(10.0**exponent) for exponent in np.arange(-2.0, -7.6, -0.5))
 TIMID = 2
 """So many of the strongest are of no use without a scale."""
-ITERATIONS = 60
-TOLERANCE = 1e-3
-CURVATURE = 0.1
 SCALES = (0.1, 30.0)
 """Between which the scale is looked for."""
 PULL = 10.0
@@ -59,111 +56,6 @@ class Fold:
     held_labels: np.ndarray
     soft: Soft | None = None
     views: int = 1
-
-
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndarray | None = None) -> float:
-    """Mean of -log p(label), probabilities clipped to 1e-15 from below; weighted by shares (n,) that sum to 1."""
-    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))
-    return float(np.mean(losses) if shares is None else shares @ losses)
-
-
-class Axes:
-    """Coordinates in which the loss is round: features standardised, then turned to their principal axes.
-
-    Rows are divided by the square root of the width, so that their mean squared norm is 1 and a strength means the
-    same for every base. A rotation changes neither the loss nor the L2 norm of the weights; along the axes the
-    curvature is about CURVATURE / classes times the variance plus the strength, which `Softmax` scales away. All folds
-    share the first one's axes: they depend on no label.
-
-    Args:
-        features: (n, width) float32.
-    """
-
-    def __init__(self, features: np.ndarray) -> None:
-        self.mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.scale = 1 / (np.sqrt(features.shape[1]) * np.maximum(features.std(axis=0), 1e-6)).astype(np.float32)
-        rows = (features - self.mean) * self.scale
-        if len(rows) < features.shape[1]:
-            variance, axes = np.linalg.eigh(rows @ rows.T / len(rows))
-            kept = variance > 1e-7 * variance[-1]
-            variance = variance[kept]
-            axes = rows.T @ (axes[:, kept] / np.sqrt(variance * len(rows)))
-        else:
-            variance, axes = np.linalg.eigh(rows.T @ rows / len(rows))
-        self.variance = np.maximum(variance, 0).astype(np.float32)
-        self.turn = self.scale[:, None] * axes.astype(np.float32)
-
-    def rows(self, features: np.ndarray) -> np.ndarray:
-        """Features (n, width) in these coordinates, (n, axes) float32."""
-        return (features - self.mean) @ self.turn
-
-    def head(self, weights: np.ndarray, bias: np.ndarray) -> Head:
-        """The head on raw features of a head in these coordinates."""
-        raw = self.turn @ weights
-        return Head(((raw, bias - self.mean @ raw),))
-
-
-class Softmax:
-    """The regularised loss of one fold.
-
-    Minimises mean cross entropy + strength / 2 * |W|^2 (Bishop 2006, Pattern Recognition and Machine Learning,
-    section 4.3.4), or `Soft.added` in its place. The bias is not regularised. Two classes share one logit, the sigmoid.
-
-    Args:
-        rows: (n, axes) float32, from Axes.
-        labels: (n,) int.
-        classes: how many there are.
-        variance: of the rows along each axis.
-        shares: what each row counts in the mean, (n,) float32 that sum to 1; None is the same for all.
-        soft: a teacher's targets.
-    """
-
-    def __init__(
-        self,
-        rows: np.ndarray,
-        labels: np.ndarray,
-        classes: int,
-        variance: np.ndarray,
-        shares: np.ndarray | None = None,
-        soft: Soft | None = None,
-    ) -> None:
-        self.soft = soft
-        self.rows, self.labels, self.classes, self.variance, self.shares = rows, labels, classes, variance, shares
-        self.fixed = 1 if classes == 2 else 0
-        self.weights = np.zeros((rows.shape[1], classes - self.fixed), np.float32)
-        self.bias = np.zeros(classes - self.fixed, np.float32)
-
-    def full(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (axes, classes) and bias (classes,); with two classes the first one's are 0."""
-        return np.pad(self.weights, ((0, 0), (self.fixed, 0))), np.pad(self.bias, (self.fixed, 0))
-
-    def fit(self, strength: float) -> int:
-        """Moves the weights to the minimum for this strength. Returns the iterations that it took."""
-        unit = 1 / np.sqrt(self.variance * (CURVATURE / self.classes) + np.float32(strength))[:, None]
-        scaled = self.rows * unit[:, 0]
-        every = np.arange(len(self.labels))
-
-        def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            logits = scaled @ parameters[:-1] + parameters[-1]
-            logits = np.pad(logits, ((0, 0), (1, 0))) if self.fixed else logits
-            error = softmax(logits)
-            weights = parameters[:-1] * unit
-            value = cross_entropy(error, self.labels, self.shares)
-            error[every, self.labels] -= 1
-            if self.soft is not None:
-                value, error = self.soft.added(logits, value, error, self.shares)
-            value += strength / 2 * float(np.vdot(weights, weights))
-            error = error[:, self.fixed :]
-            error = error / np.float32(len(self.labels)) if self.shares is None else error * self.shares[:, None]
-            gradient = np.empty_like(parameters)
-            gradient[:-1] = scaled.T @ error + np.float32(strength) * (weights * unit)
-            gradient[-1] = error.sum(axis=0)
-            return value, gradient
-
-        start = np.concatenate([self.weights / unit, self.bias[None]])
-        found, iterations = minimize(loss, start, tolerance=TOLERANCE, iterations=ITERATIONS)
-        self.weights, self.bias = (found[:-1] * unit).astype(np.float32), found[-1]
-        return iterations
 
 
 @dataclass(frozen=True, kw_only=True)

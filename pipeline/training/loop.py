@@ -20,7 +20,7 @@ from pipeline.training.batches import Batches
 from pipeline.training.checkpoint import Progress, put_back, values_of
 from pipeline.training.distilled import loss_of
 from pipeline.training.lessons import Taught
-from pipeline.training.linear import cross_entropy
+from pipeline.training.logistic import cross_entropy
 from pipeline.training.optimizer import DepthAdam, optimizer
 from pipeline.training.predicting import predict
 from pipeline.training.sources import Source

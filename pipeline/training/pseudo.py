@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.config import Recipe
 from pipeline.errors import require
 from pipeline.models.heads import Head
-from pipeline.training import linear
+from pipeline.training import logistic
 
 STRONGER = (100.0, 10.0, 1.0)
 """A head comes down to its strength in these steps, each from the last one's weights."""
@@ -151,7 +151,7 @@ class Teacher:
     def __init__(self, recipe: Recipe, material: Material, rule: Rule) -> None:
         self.recipe, self.material, self.rule = recipe, material, rule
         first = material.fold_of != 0
-        self.axes = linear.Axes(np.concatenate([material.train[view][first] for view in recipe.training_views]))
+        self.axes = logistic.Axes(np.concatenate([material.train[view][first] for view in recipe.training_views]))
 
     def teach(self, fold: int, folds: Sequence[int]) -> Taught:
         """One fold's head, before and after. The labels of the pictures that it holds out are not looked at."""
@@ -195,7 +195,7 @@ class Teacher:
             labels = np.concatenate([labels, guesses])
             counts = np.append(counts, np.full(len(rows), self.rule.weight, np.float32))
         counts = np.tile(counts, len(views))
-        objective = linear.Softmax(
+        objective = logistic.Softmax(
             self.axes.rows(np.concatenate(parts)), np.tile(labels, len(views)), material.classes, self.axes.variance,
             counts / counts.sum(),
         )  # fmt: skip

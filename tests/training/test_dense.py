@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.training import dense, linear
+from pipeline.training import dense, linear, logistic
 from pipeline.training.distilled import Soft
 
 
@@ -35,7 +35,7 @@ def test_what_the_judged_fold_holds_changes_nothing_in_the_head_that_is_judged_o
     assert [record["aside_loss"] for record in history] == [record["aside_loss"] for record in again]
     (chosen,) = (record for record in history if record["chosen"])
     assert chosen["aside_loss"] == min(record["aside_loss"] for record in history)
-    assert chosen["held_loss"] == linear.cross_entropy(one.probabilities(fold.held_features), fold.held_labels)
+    assert chosen["held_loss"] == logistic.cross_entropy(one.probabilities(fold.held_features), fold.held_labels)
 
 
 def test_a_tenth_of_every_class_is_set_aside_with_all_its_views_and_teachers():

@@ -7,7 +7,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from pipeline.errors import StarshiftError
-from pipeline.training import gaussian, linear
+from pipeline.training import gaussian, linear, logistic
 from pipeline.training.distilled import Soft
 
 
@@ -36,7 +36,7 @@ def folds_of(features, labels, count=3):
 
 def losses(heads, folds):
     held = zip(heads, folds, strict=True)
-    return [linear.cross_entropy(head.probabilities(one.held_features), one.held_labels) for head, one in held]
+    return [logistic.cross_entropy(head.probabilities(one.held_features), one.held_labels) for head, one in held]
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -8,7 +8,7 @@ from scipy.optimize import minimize as scipy_minimize
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.models.heads import Head, softmax
-from pipeline.training import linear
+from pipeline.training import linear, logistic
 from pipeline.training.lbfgs import minimize
 
 
@@ -31,10 +31,10 @@ def test_lbfgs_finds_the_minimum_that_scipy_finds():
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_the_head_is_the_one_that_scikit_learn_finds(classes, monkeypatch):
-    monkeypatch.setattr(linear, "TOLERANCE", 1e-7)
+    monkeypatch.setattr(logistic, "TOLERANCE", 1e-7)
     features, labels = problem(classes)
-    axes = linear.Axes(features)
-    objective = linear.Softmax(axes.rows(features), labels, classes, axes.variance)
+    axes = logistic.Axes(features)
+    objective = logistic.Softmax(axes.rows(features), labels, classes, axes.variance)
     objective.fit(1e-3)
     ours = axes.head(*objective.full()).probabilities(features)
     rows = (features - features.mean(axis=0)) / features.std(axis=0) / np.sqrt(features.shape[1])
@@ -44,12 +44,12 @@ def test_the_head_is_the_one_that_scikit_learn_finds(classes, monkeypatch):
 
 def test_the_gradient_is_the_slope_of_the_loss():
     features, labels = problem(4)
-    axes = linear.Axes(features)
-    objective = linear.Softmax(axes.rows(features).astype(np.float32), labels, 4, axes.variance)
+    axes = logistic.Axes(features)
+    objective = logistic.Softmax(axes.rows(features).astype(np.float32), labels, 4, axes.variance)
 
     def value(flat):
         weights, bias = flat[:-4].reshape(-1, 4), flat[-4:]
-        return linear.cross_entropy(softmax(objective.rows @ weights + bias), labels) + 5e-4 * np.sum(weights**2)
+        return logistic.cross_entropy(softmax(objective.rows @ weights + bias), labels) + 5e-4 * np.sum(weights**2)
 
     objective.fit(1e-3)
     ours = value(np.concatenate([objective.weights.ravel(), objective.bias]))
@@ -59,7 +59,7 @@ def test_the_gradient_is_the_slope_of_the_loss():
 
 def test_fewer_pictures_than_features_is_no_trouble():
     features, _ = problem(3, pictures=20, width=60)
-    axes = linear.Axes(features)
+    axes = logistic.Axes(features)
     assert np.isfinite(axes.turn).all() and axes.rows(features).shape[1] <= 20
 
 
@@ -79,7 +79,8 @@ def folds_of(features: np.ndarray, labels: np.ndarray, count: int = 3) -> list[l
 
 def held_losses(heads, folds) -> list[float]:
     return [
-        linear.cross_entropy(h.probabilities(f.held_features), f.held_labels) for h, f in zip(heads, folds, strict=True)
+        logistic.cross_entropy(h.probabilities(f.held_features), f.held_labels)
+        for h, f in zip(heads, folds, strict=True)
     ]
 
 
