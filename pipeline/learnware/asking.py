@@ -30,10 +30,12 @@ def probabilities(
         pixels: the pictures (n, size, size, 3) uint8 RGB, by size.
         digests: SHA-256 of each picture's bytes, which seeds augmented views.
     """
+    from pipeline.models.feeding import Rows, fed
+
     found = []
     for view in contract.views:
         seen = [augment.apply(view, pixels[size], digests) for size in contract.sizes]
-        found.append(model.predict(seen if len(seen) > 1 else seen[0], batch_size=BATCH, verbose=0))
+        found.append(model.predict(fed(Rows(seen, BATCH)), verbose=0))
     values = np.mean(found, axis=0, dtype=np.float64)
     return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
 

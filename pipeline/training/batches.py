@@ -56,25 +56,15 @@ class Batches(keras.utils.PyDataset):
             self.order = positions_with(np.ones_like(self.class_weights), self.labels, random)
         else:
             self.order = random.permutation(len(self.positions))
-        self._first: dict[int, tuple[np.ndarray, ...]] = {}
 
     def split(self, parts: int) -> None:
         """Makes every batch `parts` smaller ones; gradients are added up over them."""
         self.parts = parts
-        self._first.clear()
 
     def __len__(self) -> int:
         return len(self.positions) // self.batch * self.parts
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        if index in self._first:
-            return self._first.pop(index)
-        made = self._made(index)
-        if index < 2:  # Keras asks for the first two once more than it uses them, to learn their shapes
-            self._first[index] = made
-        return made
-
-    def _made(self, index: int) -> tuple[np.ndarray, ...]:
         size = max(1, self.batch // self.parts)
         places = self.order[index * size : (index + 1) * size]
         random = np.random.default_rng([self.seed, self.epoch, index])

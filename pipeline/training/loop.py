@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.models.feeding import fed
 from pipeline.regime import Training
 from pipeline.training import checkpoint
 from pipeline.training.batches import Batches
@@ -153,7 +154,7 @@ class Course:
             reseed(self.model, self.seed, progress.epoch)
             try:
                 fitted = self.model.fit(
-                    self.batches,
+                    fed(self.batches),
                     initial_epoch=progress.epoch,
                     epochs=progress.epoch + 1,
                     shuffle=False,

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline.models.feeding import fed
 from pipeline.training.sources import Source
 
 BATCH = 64
@@ -36,5 +37,5 @@ def predict(model: Any, source: Source, positions: np.ndarray) -> np.ndarray:
     """
     if not len(positions):
         return np.empty((0, model.output_shape[-1]), np.float32)
-    values = model.predict(_Inputs(source, positions), verbose=0)[: len(positions)].astype(np.float64)
+    values = model.predict(fed(_Inputs(source, positions)), verbose=0)[: len(positions)].astype(np.float64)
     return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)

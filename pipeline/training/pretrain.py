@@ -19,6 +19,7 @@ from pipeline.drawn import world
 from pipeline.drawn.many import SIDE, world_set
 from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_json
 from pipeline.models.bases import OURS
+from pipeline.models.feeding import fed
 from pipeline.models.halved import save_halved
 from pipeline.training import checkpoint
 from pipeline.training.crops import batches, scaled
@@ -123,7 +124,7 @@ def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
             seed=recipe.seed,
             epoch=progress.epoch,
         )
-        model.fit(data, epochs=1, verbose=0, callbacks=[Epoch(progress.epoch + 1, recipe.epochs)])
+        model.fit(fed(data), epochs=1, verbose=0, callbacks=[Epoch(progress.epoch + 1, recipe.epochs)])
         progress.epoch += 1
         progress.seconds.append(time.perf_counter() - epoch_started)
         checkpoint.save(kept, fingerprint, progress, model)

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.files import write_atomic
+from pipeline.models.feeding import fed
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoint import put_back, values_of
 from pipeline.training.loop import Course
@@ -96,7 +97,7 @@ def _pass_over(model: Any, batches: Batches, watch: _Watch, steps: int) -> None:
     """As many epochs as the steps need, or until the loss has run away."""
     for epoch in range(math.ceil(steps / len(batches))):
         batches.begin(epoch)
-        model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[watch])
+        model.fit(fed(batches), initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=[watch])
         if model.stop_training:
             return
 
