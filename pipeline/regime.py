@@ -10,6 +10,7 @@ from pipeline.errors import require
 
 SCHEDULES = ("cosine", "constant")
 BALANCES = ("none", "weights", "sampling")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Training:
         symmetries: augmentation begins with one of the eight symmetries instead of a flip; all eight are cached.
         warp: augmentation goes on to turn, zoom, shift and recolour. Without it training sees symmetries (or flips)
             only, so that the cached views are all that there is to see: better where epochs are few.
+        precision: of the arithmetic, weights stay float32: `auto` (half precision on a GPU that gains by it, float32 on
+            processors), `float32` or `bfloat16`, which wide convolutions gain by on processors that have it.
     """
 
     epochs: int | None = None
@@ -65,6 +68,7 @@ class Training:
     sizes: tuple[int, ...] | None = None
     symmetries: bool | None = None
     warp: bool | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in BOUNDS.items():
@@ -73,7 +77,7 @@ class Training:
             require(
                 value is None or low <= value <= high, f"Unusable training {name}.", expected=expected, received=value
             )
-        for name, choices in (("schedule", SCHEDULES), ("balance", BALANCES)):
+        for name, choices in (("schedule", SCHEDULES), ("balance", BALANCES), ("precision", PRECISIONS)):
             value = getattr(self, name)
             require(value is None or value in choices, f"Unknown {name}.", expected=" | ".join(choices), received=value)
         sizes = self.sizes or ()
@@ -130,6 +134,7 @@ COMMON: dict[str, Any] = {
     "sizes": (),
     "symmetries": False,
     "warp": True,
+    "precision": "auto",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
     "scratch": {"epochs": 30, "patience": 6},

@@ -37,6 +37,36 @@ class Rows(keras.utils.PyDataset):
         return (parts if len(parts) > 1 else parts[0],)
 
 
+class Pairs(keras.utils.PyDataset):
+    """Inputs and answers in batches, in another order in each pass.
+
+    Args:
+        inputs: (n, ...).
+        answers: (n, ...).
+        batch: rows a batch; the last one may be smaller.
+        seed: of the orders; None leaves the rows in theirs.
+    """
+
+    def __init__(self, inputs: np.ndarray, answers: np.ndarray, batch: int, seed: int | None = None) -> None:
+        super().__init__(workers=1)
+        self.inputs, self.answers, self.batch = inputs, answers, batch
+        self.random = None if seed is None else np.random.default_rng(seed)
+        self.order = np.arange(len(inputs))
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.order) / self.batch)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.order[index * self.batch : (index + 1) * self.batch]
+        return self.inputs[rows], self.answers[rows]
+
+    def on_epoch_end(self) -> None:
+        """Draws the order of the next pass."""
+        if self.random is not None:
+            self.order = self.random.permutation(len(self.order))
+
+
 def fed(batches: Any) -> Any:
     """What to give to `fit` or `predict` instead of a keras.utils.PyDataset: with TensorFlow, a tf.data.Dataset of it.
 
@@ -53,6 +83,7 @@ def fed(batches: Any) -> Any:
     def made() -> Iterator[Any]:
         for index in range(len(batches)):
             yield first.pop() if first and index == 0 else batches[index]
+        batches.on_epoch_end()
 
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -20,6 +20,7 @@ DROPOUT = 0.5
 EPOCHS = 60
 PATIENCE = 6
 BATCH = 64
+HELD = 1024
 ASIDE = 10
 """One picture of so many is set aside to choose the epoch."""
 
@@ -88,6 +89,8 @@ def _trained(fold: Fold, classes: int, seed: int, epochs: int | None = None) -> 
     """
     import keras
 
+    from pipeline.models.feeding import Pairs, fed
+
     keras.utils.set_random_seed(seed)
     mean, deviation = fold.features.mean(axis=0), np.maximum(fold.features.std(axis=0), 1e-6)
     model = keras.Sequential(
@@ -101,11 +104,11 @@ def _trained(fold: Fold, classes: int, seed: int, epochs: int | None = None) -> 
     truth, held_truth = _truth(fold, classes)
     watched = _compile(model, fold.soft)
     stop = keras.callbacks.EarlyStopping(watched, mode="min", patience=PATIENCE)
+    seen, held = (fold.features - mean) / deviation, (fold.held_features - mean) / deviation
     fitted = model.fit(
-        (fold.features - mean) / deviation,
-        truth,
-        validation_data=((fold.held_features - mean) / deviation, held_truth) if epochs is None else None,
-        batch_size=BATCH,
+        fed(Pairs(seen, truth, BATCH, seed)),
+        validation_data=fed(Pairs(held, held_truth, HELD)) if epochs is None else None,
+        shuffle=False,
         epochs=epochs or EPOCHS,
         callbacks=[stop] if epochs is None else [],
         verbose=0,

@@ -12,11 +12,15 @@ from typing import Any
 import keras
 
 
-def prepare(seed: int) -> str:
+def prepare(seed: int, precision: str | None = "auto") -> str:
     """Seeds everything, makes the processor repeat itself to the bit, and chooses the precision.
 
+    Args:
+        seed: of everything random.
+        precision: one of `regime.PRECISIONS`.
+
     Returns:
-        The device in words, such as `CPU float32`.
+        The device in words, such as `CPU float32, 2 cores`.
     """
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() != "tensorflow":
@@ -30,14 +34,20 @@ def prepare(seed: int) -> str:
     if not gpus:
         tf.config.experimental.enable_op_determinism()
         tf.zeros(1)  # starts the runtime
-        return f"CPU float32, {os.cpu_count()} cores"
-    policy = policy_of([tf.config.experimental.get_device_details(gpu) for gpu in gpus])
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    policy = {"bfloat16": "mixed_bfloat16", "float32": "float32"}.get(precision or "auto", policy_of(details))
     keras.config.set_dtype_policy(policy)
-    return f"{len(gpus)} GPU {policy}"
+    return f"{len(gpus)} GPU {policy}" if gpus else f"CPU {policy}, {os.cpu_count()} cores"
 
 
 def policy_of(details: Sequence[dict[str, Any]]) -> str:
-    """Keras's precision for GPUs: bfloat16 from compute capability 8, float16 from 7 (tensor cores), else float32."""
+    """Keras's precision for GPUs: bfloat16 from compute capability 8, float16 from 7 (tensor cores), else float32.
+
+    Args:
+        details: of each GPU, from TensorFlow; none for a processor.
+    """
+    if not details:
+        return "float32"
     weakest = min(detail.get("compute_capability", (0, 0)) for detail in details)
     if weakest >= (8, 0):
         return "mixed_bfloat16"

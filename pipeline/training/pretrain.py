@@ -124,7 +124,7 @@ def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
             seed=recipe.seed,
             epoch=progress.epoch,
         )
-        model.fit(fed(data), epochs=1, verbose=0, callbacks=[Epoch(progress.epoch + 1, recipe.epochs)])
+        model.fit(fed(data), epochs=1, shuffle=False, verbose=0, callbacks=[Epoch(progress.epoch + 1, recipe.epochs)])
         progress.epoch += 1
         progress.seconds.append(time.perf_counter() - epoch_started)
         checkpoint.save(kept, fingerprint, progress, model)

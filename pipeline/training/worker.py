@@ -42,7 +42,7 @@ def main() -> int:
     with silent():
         from pipeline.training import device, fold
 
-        words = device.prepare(job.seed + job.fold)
+        words = device.prepare(job.seed + job.fold, job.regime.precision)
     try:
         fold.work(job, words)
     except StarshiftError as error:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pipeline.models.feeding import Rows, fed
+from pipeline.models.feeding import Pairs, Rows, fed
 
 VALUES = np.arange(70, dtype=np.float32).reshape(10, 7)
 
@@ -38,6 +38,23 @@ def test_a_second_pass_asks_for_the_first_batch_again():
     for _ in range(2):
         assert len(list(dataset)) == 3
     assert batches.asked == [0, 1, 2, 0, 1, 2]
+
+
+def test_pairs_are_shuffled_anew_in_each_pass_and_stay_pairs():
+    dataset = fed(Pairs(VALUES, VALUES[:, 0], 4, seed=1))
+    passes = [np.concatenate([answers for _, answers in dataset]) for _ in range(3)]
+    for answers in passes:
+        np.testing.assert_array_equal(np.sort(answers), VALUES[:, 0])
+    assert not np.array_equal(passes[0], passes[1]) and not np.array_equal(passes[1], passes[2])
+    for inputs, answers in dataset:
+        np.testing.assert_array_equal(inputs[:, 0], answers)
+    again = fed(Pairs(VALUES, VALUES[:, 0], 4, seed=1))
+    np.testing.assert_array_equal(np.concatenate([answers for _, answers in again]), passes[0])
+
+
+def test_pairs_without_a_seed_stay_in_their_order():
+    rows = [answers for _, answers in fed(Pairs(VALUES, VALUES[:, 0], 4))]
+    np.testing.assert_array_equal(np.concatenate(rows), VALUES[:, 0])
 
 
 def test_nothing_tunes_itself_in_what_keras_is_fed():

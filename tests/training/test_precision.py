@@ -4,9 +4,12 @@ import keras
 import numpy as np
 import pytest
 
+from pipeline.errors import StarshiftError
 from pipeline.models.bases import parse
 from pipeline.models.extractor import build_network
-from pipeline.training import networks
+from pipeline.regime import Training
+from pipeline.training import jobs, networks, processes
+from pipeline.training.device import policy_of
 from pipeline.training.fold import as_float32
 
 
@@ -29,3 +32,21 @@ def test_a_network_trained_in_half_precision_is_saved_in_float32():
     np.testing.assert_allclose(whole(pictures), model(pictures), atol=0.02)
     for one, two in zip(model.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_a_recipe_may_ask_for_bfloat16_on_a_processor_and_gets_float32_back(job_of):
+    job = job_of("finetune", epochs=1, unfreeze="all", precision="bfloat16")
+    processes.do(job)
+    facts = jobs.result(job).facts
+    assert "mixed_bfloat16" in facts["device"]
+    model = keras.models.load_model(job.model, compile=False)
+    assert {layer.compute_dtype for layer in model._flatten_layers() if layer.weights} == {"float32"}
+
+
+def test_without_a_wish_a_processor_computes_in_float32():
+    assert policy_of([]) == "float32"
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(StarshiftError, match="precision"):
+        Training(precision="int8")
