@@ -66,18 +66,17 @@ def linked(
     keypoints = keypoints.reduced(random)
     pools = decoys(labels, random)
     codes = retrieval.codes(keypoints, random)
-    props = _searched(Likeness(retrieval.words(codes), features), [(own, first) for own, first, _ in pools], TO_STRIKE)
-    struck = _recurring(codes, props, geometry.agreeing(keypoints, props))
+    struck = props(keypoints, codes, features, pools)
     used = keypoints.counts.sum()
     keypoints = keypoints.without(struck)
     codes[struck] = retrieval.NOTHING
     likeness = Likeness(retrieval.words(codes), features)
-    own = np.unique(np.sort(_searched(likeness, [(own, own) for own, *_ in pools], TO_FIND), axis=1), axis=0)
-    foreign = _not_in(_searched(likeness, [(own, second) for own, _, second in pools], TO_FIND), conflicts)
-    strength, decoy = _strengths(keypoints, own), _strengths(keypoints, foreign)
+    own = np.unique(np.sort(searched(likeness, [(own, own) for own, *_ in pools], TO_FIND), axis=1), axis=0)
+    foreign = _not_in(searched(likeness, [(own, second) for own, _, second in pools], TO_FIND), conflicts)
+    strength, decoy = strengths(keypoints, own), strengths(keypoints, foreign)
     least, false_share = calibrated(strength, decoy, _weights(labels, pools)[foreign[:, 0]])
     tests = np.arange(len(labels), len(keypoints))
-    across = _searched(likeness, [(tests, np.arange(len(labels)))], TO_FIND)
+    across = searched(likeness, [(tests, np.arange(len(labels)))], TO_FIND)
     order = np.argsort(-strength, kind="stable")[: np.sum(strength >= least)]
     return Links(
         pairs=own[order],
@@ -85,7 +84,7 @@ def linked(
         least=least,
         false_share=false_share,
         struck=float(struck.sum() / max(used, 1)),
-        across=across[_strengths(keypoints, across) >= least],
+        across=across[strengths(keypoints, across) >= least],
     )
 
 
@@ -125,7 +124,26 @@ def calibrated(strength: np.ndarray, decoy: np.ndarray, weights: np.ndarray) -> 
     return MOST + 1, 0.0
 
 
-def _searched(likeness: Likeness, where: Sequence[tuple[np.ndarray, np.ndarray]], most: tuple[int, int]) -> np.ndarray:
+def props(
+    keypoints: Keypoints,
+    codes: np.ndarray,
+    features: np.ndarray,
+    pools: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """The keypoints of what recurs across classes, (pictures, MOST) bool.
+
+    Args:
+        keypoints: of all pictures, reduced.
+        codes: of the same, from `retrieval.codes`.
+        features: of the same, unit rows.
+        pools: from `decoys`; links to a class's first decoys show what recurs.
+    """
+    likeness = Likeness(retrieval.words(codes), features)
+    pairs = searched(likeness, [(own, first) for own, first, _ in pools], TO_STRIKE)
+    return _recurring(codes, pairs, geometry.agreeing(keypoints, pairs))
+
+
+def searched(likeness: Likeness, where: Sequence[tuple[np.ndarray, np.ndarray]], most: tuple[int, int]) -> np.ndarray:
     """Candidates of some pictures in a pool each, (n, 2) int, sorted."""
     found = [likeness.candidates(rows, pool, *most) for rows, pool in where]
     return np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), int)
@@ -141,7 +159,7 @@ def _recurring(codes: np.ndarray, pairs: np.ndarray, places: Sequence[np.ndarray
     return np.sum(known[codes] & (codes != retrieval.NOTHING), axis=2) >= PROP_WORDS
 
 
-def _strengths(keypoints: Keypoints, pairs: np.ndarray) -> np.ndarray:
+def strengths(keypoints: Keypoints, pairs: np.ndarray) -> np.ndarray:
     """How many matches of each pair agree, (n,) int."""
     return np.array([len(places) for places in geometry.agreeing(keypoints, pairs)], int)
 

@@ -7,6 +7,12 @@ from pathlib import Path
 import numpy as np
 
 
+def directions(values: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Features (pictures, width) less a centre (width,), as unit rows."""
+    centred = values - centre
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """The pictures of a competition.
@@ -58,8 +64,7 @@ class Subject:
         wanted = list(range(len(self))) if rows is None else rows.tolist()
         plain = view == "plain"
         values = self.features[wanted] if plain else self.in_view([self.digests[row] for row in wanted], view)
-        centred = values - self.features.mean(axis=0)
-        return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+        return directions(values, self.features.mean(axis=0))
 
     def pixels(self, rows: Sequence[int]) -> np.ndarray:
         """The pixels of these pictures, (rows, size, size, 3) uint8."""

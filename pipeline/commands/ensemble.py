@@ -7,6 +7,7 @@ from invoke import Context, task
 from pipeline.commands.shared import competition_with, errors_shown, share, side, words
 
 RUN = "a run: its name, or the beginning of it"
+SCENES = "let pictures of one scene (invoke audit finds them) agree on a class; takes a minute or two"
 
 
 @task(
@@ -19,6 +20,7 @@ RUN = "a run: its name, or the beginning of it"
         method="try this method only, such as 'mean' or 'stacked linear'; may be repeated",
         finish="try the steps that fit the metric, too (--no-finish leaves them)",
         base="what the specialist for a confused pair sees; may be repeated",
+        scenes=SCENES,
         rebuild="make this run of its members again, and compare to the bit",
     ),
 )
@@ -29,6 +31,7 @@ def ensemble(
     method: Any = None,
     finish: bool = True,
     base: Any = None,
+    scenes: bool = False,
     engine: str = "auto",
     rebuild: str | None = None,
 ) -> None:
@@ -41,7 +44,7 @@ def ensemble(
         if rebuild:
             composed.rebuild(competition, rebuild)
             return
-        asked = Asked(methods=tuple(method or ()), finish=finish, bases=tuple(base or ()), engine=engine)
+        asked = Asked(methods=tuple(method or ()), finish=finish, bases=tuple(base or ()), engine=engine, scenes=scenes)
         composed.ensemble(competition, tuple(run or ()), asked)
 
 
@@ -53,15 +56,23 @@ def ensemble(
         *("comp", "engine"),
         run=f"{RUN}; without it the best one",
         base="what the specialist for a confused pair sees; may be repeated",
+        scenes=SCENES,
     ),
 )
-def finish(_: Context, comp: str | None = None, run: str | None = None, base: Any = None, engine: str = "auto") -> None:
+def finish(
+    _: Context,
+    comp: str | None = None,
+    run: str | None = None,
+    base: Any = None,
+    scenes: bool = False,
+    engine: str = "auto",
+) -> None:
     """Give a run the finish that its metric asks for: calibration, ranks, priors, a specialist for a confused pair."""
     with errors_shown():
         from pipeline.composing import composed
         from pipeline.composing.ensembling import Asked
 
-        asked = Asked(kind="finish", bases=tuple(base or ()), engine=engine)
+        asked = Asked(kind="finish", bases=tuple(base or ()), engine=engine, scenes=scenes)
         composed.finish(competition_with(comp), run, asked)
 
 

@@ -35,6 +35,7 @@ class Asked:
         finish: try the steps that fit the metric.
         bases: that the pair's specialist sees; empty takes those of the best run.
         engine: that computes features which are not in the cache.
+        scenes: let pictures of one scene agree on a class.
     """
 
     kind: str = "ensemble"
@@ -42,6 +43,7 @@ class Asked:
     finish: bool = True
     bases: tuple[str, ...] = ()
     engine: str = "auto"
+    scenes: bool = False
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Asked":
@@ -77,18 +79,26 @@ def compose(competition: Competition, gathered: Gathered, asked: Asked) -> Made:
     """Tries everything that was asked for. The same members give the same bits; nothing is written."""
     if len(gathered.members) == 1 and gathered.held.metric == "auc":
         gathered = by_view(gathered)
-    held, tests = gathered.held, Part(gathered.tests)
+    held, tests, scenes = gathered.held, Part(gathered.tests), None
     classes = gathered.data.pictures.classes
     if asked.finish and finishing.wants_features(held.metric, len(classes)):
         with stage("features") as said:
             seen, test_seen = finishing.features_for(competition, gathered, asked.bases, asked.engine)
             said.append(f"{len(seen):,} x {seen.shape[1]} for the pair's specialist")
-        held = replace(held, part=Part(held.part.predictions, seen))
-        tests = Part(gathered.tests, test_seen)
+        held, tests = replace(held, part=replace(held.part, features=seen)), replace(tests, features=test_seen)
+    if asked.scenes:
+        with stage("scenes") as said:
+            scenes = finishing.scenes_for(competition, gathered, asked.bases, asked.engine)
+            said.append(
+                f"{scenes.sought.keypoints.counts.sum():,} keypoints in {len(held.part) + len(tests):,} pictures"
+            )
+        rows = np.arange(len(held.part) + len(tests))
+        held = replace(held, part=replace(held.part, rows=rows[: len(held.part)]))
+        tests = replace(tests, rows=rows[len(held.part) :])
     with stage("nest") as said:
         climb, methods = started(held, gathered, asked)
         if asked.finish:
-            finishing.climb_on(climb, classes, several=len(held.part.predictions) > 1)
+            finishing.climb_on(climb, classes, scenes, several=len(held.part.predictions) > 1)
         said.append(f"{len(methods)} methods and {len(climb.steps)} steps over {len(held.folds)} folds")
     fitted = climb.current.on(held.folds)
     return Made(

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.composing import same_scene
 from pipeline.composing.joining import Gathered
 from pipeline.composing.members import Member
+from pipeline.composing.same_scene import Scenes, sought_in
 from pipeline.config import SYMMETRIES, Competition
+from pipeline.dataset import pixels
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
 from pipeline.predict import calibration, ensemble
@@ -83,12 +86,13 @@ class Climb:
         return self.attempt(procedure, tell(procedure.on(procedure.held.folds).told()["step"]))
 
 
-def climb_on(climb: Climb, classes: Sequence[str], *, several: bool) -> None:
+def climb_on(climb: Climb, classes: Sequence[str], scenes: Scenes | None = None, *, several: bool) -> None:
     """Tries the steps that fit the metric.
 
     Args:
         climb: what there is so far; its pictures have features where a specialist is to be tried.
         classes: names.
+        scenes: fits the steps for pictures of one scene, which are tried last, for they take the longest.
         several: whether there are several members, which ranks can be averaged of.
     """
     held = climb.current.held
@@ -99,6 +103,9 @@ def climb_on(climb: Climb, classes: Sequence[str], *, several: bool) -> None:
         climb.then(name, function, lambda told: calibration.words(told, classes))
     if held.part.features is not None:
         climb.then("pair specialist", Specialists(), lambda told: " and ".join(classes[n] for n in told["pair"]))
+    if scenes is not None:
+        climb.then("labels of the scene", scenes.labelled, same_scene.words)
+        climb.then("scenes agree", scenes.agreeing, same_scene.words)
 
 
 def wants_features(metric: str, classes: int) -> bool:
@@ -117,12 +124,8 @@ def features_for(
         bases: use these instead, at the recipe's size.
         engine: `auto` or an engine's name.
     """
-    recipe = source(gathered.members, competition.metric)
-    chosen = [parse(text, recipe["size"]) for text in bases or recipe["bases"]]
-    views = [view for view in recipe["views"] if view in SYMMETRIES] or ["plain"]
-    data = gathered.data
-    digests = [list(table["sha256"]) for table in (data.pictures.train, data.pictures.test[data.test_readable])]
-    extractors = [Extractor(base, data.files, wanted=engine) for base in chosen]
+    views = [view for view in source(gathered.members, competition.metric)["views"] if view in SYMMETRIES] or ["plain"]
+    extractors, digests = extractors_of(competition, gathered, bases, engine), digests_of(gathered)
 
     def seen(part: list[str]) -> np.ndarray:
         columns = [np.mean([one.features(part, view) for view in views], axis=0) for one in extractors]
@@ -130,6 +133,30 @@ def features_for(
 
     found = seen(digests[0])
     return found, seen(digests[1]) if digests[1] else found[:0]
+
+
+def extractors_of(competition: Competition, gathered: Gathered, bases: Sequence[str], engine: str) -> list[Extractor]:
+    """Of these bases at the recipe's size, or of those of the best run on features, all pictures decoded for them.
+
+    Arguments as for `features_for`.
+    """
+    recipe = source(gathered.members, competition.metric)
+    chosen = [parse(text, recipe["size"]) for text in bases or recipe["bases"]]
+    for size in {base.size for base in chosen}:
+        pixels.fill(pixels.pixel_store(size), gathered.data.files)
+    return [Extractor(base, gathered.data.files, wanted=engine) for base in chosen]
+
+
+def digests_of(gathered: Gathered) -> tuple[list[str], list[str]]:
+    """SHA-256 of the files of the training and of the readable test pictures."""
+    pictures, readable = gathered.data.pictures, gathered.data.test_readable
+    return list(pictures.train["sha256"]), list(pictures.test[readable]["sha256"])
+
+
+def scenes_for(competition: Competition, gathered: Gathered, bases: Sequence[str], engine: str) -> Scenes:
+    """The step for pictures of one scene, all pictures looked at; arguments as for `features_for`."""
+    extractor = extractors_of(competition, gathered, bases, engine)[0]
+    return Scenes(sought_in(extractor, [digest for part in digests_of(gathered) for digest in part]))
 
 
 def source(members: Sequence[Member], metric: str) -> dict[str, Any]:

@@ -17,17 +17,20 @@ class Part:
     Args:
         predictions: (members, pictures, classes) float, rows sum to 1.
         features: (pictures, width) float32, the mean over views; None where no step needs any.
+        rows: (pictures,) int, their places among all training and, after them, test pictures; None where no step asks.
     """
 
     predictions: np.ndarray
     features: np.ndarray | None = None
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.predictions.shape[1]
 
     def take(self, rows: np.ndarray) -> "Part":
         """The pictures of these rows, (n,) bool or int."""
-        return Part(self.predictions[:, rows], None if self.features is None else self.features[rows])
+        features, places = (None if values is None else values[rows] for values in (self.features, self.rows))
+        return Part(self.predictions[:, rows], features, places)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,7 +116,7 @@ class Chain:
     step: Fitted
 
     def predict(self, part: Part) -> np.ndarray:
-        return self.step.predict(Part(self.first.predict(part)[None], part.features))
+        return self.step.predict(replace(part, predictions=self.first.predict(part)[None]))
 
     def told(self) -> dict[str, Any]:
         return {"first": self.first.told(), "step": self.step.told()}
@@ -130,5 +130,5 @@ class After(Procedure):
         self.first, self.function = first, function
 
     def fit(self, held: Held, folds: Folds) -> Fitted:
-        seen = Part(self.first.out_of(folds)[None], held.part.features)
+        seen = replace(held.part, predictions=self.first.out_of(folds)[None])
         return Chain(self.first.on(folds), self.function(replace(held, part=seen)))

@@ -140,6 +140,16 @@ def test_a_run_made_of_others_is_rebuilt_to_the_bit_and_a_changed_member_is_noti
         composed.rebuild(competitions.find(mine), names[1])
 
 
+def test_scenes_are_tried_where_they_are_asked_for_and_dropped_where_there_are_none(mine, home):
+    for seed in (1, 2):
+        write_run(mine, seed, base="mobilenet_025=none")
+    folder = made(mine, scenes=True)
+    steps = {step["name"]: step["kept"] for step in read_json(folder / "metrics.json")["steps"]}
+    assert steps["labels of the scene"] is False and steps["scenes agree"] is False
+    assert read_json(folder / "config.json")["asked"]["scenes"] is True
+    assert composed.rebuild(competitions.find(mine), folder.name) == folder
+
+
 def test_what_does_not_go_together_is_left_out_and_said_to_be(mine, home):
     kept = {write_run(mine, seed) for seed in (1, 2, 3)}
     reasons = {

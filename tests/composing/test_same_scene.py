@@ -1,0 +1,82 @@
+"""Pictures of one scene lend each other what their network or their label knows; the classes of a fold stay its own."""
+
+import numpy as np
+import pytest
+
+from pipeline.audit import keypoints, sought
+from pipeline.composing.same_scene import Scenes, places, words
+from pipeline.predict.held import Held, Part
+from tests.audit.conftest import gravel, seen
+
+CLASSES, SCENES, FOLDS = 2, 24, 3
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Two views of every scene, scene after scene, the classes in turn."""
+    scenes = [gravel(number) for number in range(SCENES)]
+    turned = [(seen(scene), seen(scene, 35 + number * 5, 1.15)) for number, scene in enumerate(scenes)]
+    return np.stack([view for both in turned for view in both])
+
+
+@pytest.fixture(scope="module")
+def scenes(pictures):
+    features = np.random.default_rng(0).normal(size=(len(pictures), 8)).astype(np.float32)
+    return Scenes(sought.Sought(keypoints.describe(pictures), features))
+
+
+def held_of(*, together: bool) -> Held:
+    """The first view of a scene is known for sure, of the second the network is wrong; in one fold, or in two."""
+    scene, second = np.divmod(np.arange(2 * SCENES), 2)
+    labels = scene % CLASSES
+    sure = np.where(second, 0.4, 0.95)
+    predictions = np.stack([np.where(labels == label, sure, 1 - sure) for label in range(CLASSES)], axis=1)
+    folds = scene // CLASSES % FOLDS if together else (scene // CLASSES + second) % FOLDS
+    part = Part(predictions[None], rows=np.arange(2 * SCENES))
+    return Held(part=part, labels=labels, fold_of=folds, metric="accuracy")
+
+
+def test_unknown_pictures_of_one_scene_agree(scenes):
+    held = held_of(together=True)
+    fitted = scenes.agreeing(held.take(frozenset({0, 1})))
+    unknown = held.take(frozenset({2}))
+    after = fitted.predict(unknown.part).argmax(axis=1) == unknown.labels
+    assert (unknown.part.predictions[0].argmax(axis=1) == unknown.labels).mean() == 0.5
+    assert after.mean() >= 0.85
+    assert words(fitted.told()).startswith("of one class")
+
+
+def test_labelled_pictures_speak_to_an_unknown_one_of_their_scene(scenes):
+    held = held_of(together=False)
+    unknown = held.take(frozenset({2}))
+    after = scenes.labelled(held.take(frozenset({0, 1}))).predict(unknown.part).argmax(axis=1)
+    assert (after == unknown.labels).mean() >= 0.85
+
+
+def test_where_folds_keep_scenes_together_labels_say_nothing(scenes):
+    held = held_of(together=True)
+    unknown = held.take(frozenset({2}))
+    after = scenes.labelled(held.take(frozenset({0, 1}))).predict(unknown.part)
+    np.testing.assert_array_equal(after.argmax(axis=1), unknown.part.predictions[0].argmax(axis=1))
+
+
+def test_classes_of_pictures_that_are_predicted_change_nothing(pictures):
+    held = held_of(together=True)
+    features = np.random.default_rng(0).normal(size=(len(pictures), 8)).astype(np.float32)
+    outcomes = []
+    for flipped in (False, True):
+        labels = np.where(held.among(frozenset({2})) & flipped, 1 - held.labels, held.labels)
+        other = Held(part=held.part, labels=labels, fold_of=held.fold_of, metric="accuracy")
+        fitted = Scenes(sought.Sought(keypoints.describe(pictures), features)).agreeing(other.take(frozenset({0, 1})))
+        outcomes.append(fitted.predict(held.take(frozenset({2})).part))
+    np.testing.assert_array_equal(*outcomes)
+
+
+def test_a_picture_is_looked_for_by_its_place_among_all():
+    np.testing.assert_array_equal(places(np.array([[40, 7], [9, 40]]), np.array([9, 40, 7])), [[1, 2], [0, 1]])
+
+
+def test_pictures_without_places_are_refused(scenes):
+    held = held_of(together=True)
+    with pytest.raises(ValueError, match="which pictures"):
+        scenes.agreeing(Held(part=Part(held.part.predictions), labels=held.labels, fold_of=held.fold_of, metric="auc"))
