@@ -72,6 +72,31 @@ def test_classes_of_pictures_that_are_predicted_change_nothing(pictures):
     np.testing.assert_array_equal(*outcomes)
 
 
+def test_each_fold_s_links_are_looked_for_without_props_that_its_own_classes_told(pictures, scenes, monkeypatch):
+    told = []
+    monkeypatch.setattr(scenes.sought, "props", lambda known, labels: told.append(set(known)) or nothing)
+    monkeypatch.setattr(scenes, "_props", {})
+    nothing = np.zeros((len(pictures), keypoints.MOST), bool)
+    held = held_of(together=True).take(frozenset({0, 1}))
+    scenes.agreeing(held)
+    rows = {fold: set(held.part.rows[held.fold_of == fold]) for fold in (0, 1)}
+    assert rows[0] in told and rows[1] in told and len(told) == 3
+
+
+def test_what_is_stuck_on_every_picture_links_none(pictures):
+    label = gravel(999)[:70, :70]
+    stuck = pictures.copy()
+    stuck[:, 4:74, 4:74] = label
+    every, labels = np.arange(len(stuck)), np.arange(len(stuck)) // 2 % CLASSES
+    features = np.random.default_rng(0).normal(size=(len(stuck), 8)).astype(np.float32)
+    seen_by = sought.Sought(keypoints.describe(stuck), features)
+    struck = seen_by.props(every, labels)
+    for mask, most in ((np.zeros_like(struck), 1.0), (struck, 0.05)):
+        pairs, strength = seen_by.finder(mask).links(every, every)
+        torn = (strength > 0) & (pairs[:, 0] // 2 != pairs[:, 1] // 2)
+        assert torn.mean() <= most and (mask.any() or torn.mean() > 0.5)
+
+
 def test_a_picture_is_looked_for_by_its_place_among_all():
     np.testing.assert_array_equal(places(np.array([[40, 7], [9, 40]]), np.array([9, 40, 7])), [[1, 2], [0, 1]])
 
