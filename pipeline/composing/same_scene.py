@@ -10,7 +10,7 @@ pictures agree among themselves.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,43 @@ from pipeline.predict.nested import Fitted
 
 
 @dataclass(frozen=True)
+class Links:
+    """Pairs of pictures that were compared.
+
+    Args:
+        pairs: (pairs, 2) int, places among all pictures.
+        strength: (pairs,) int, how many keypoints agree; 0 where nothing links them.
+    """
+
+    pairs: np.ndarray
+    strength: np.ndarray
+
+    def real(self) -> "Links":
+        """Those that something links."""
+        return Links(self.pairs[self.strength > 0], self.strength[self.strength > 0])
+
+
+After = Callable[[np.ndarray, np.ndarray, Links, Worth], np.ndarray]
+"""What predictions (pictures, classes) become, by the pictures' places (pictures,), their links, and what those are
+worth."""
+
+
+def spoken_to(known: np.ndarray, labels: np.ndarray) -> After:
+    """Pictures of known classes speak: their places, (known,) int, and their classes, (known,) int."""
+
+    def after(values: np.ndarray, rows: np.ndarray, links: Links, worth: Worth) -> np.ndarray:
+        said, ratios = labels[places(links.pairs[:, 1], known)], worth.ratios(links.strength)
+        return agreeing.with_labelled(values, places(links.pairs[:, 0], rows), said, ratios)
+
+    return after
+
+
+def agreed(values: np.ndarray, rows: np.ndarray, links: Links, worth: Worth) -> np.ndarray:
+    """Pictures agree among themselves; see After."""
+    return agreeing.beliefs(values, places(links.pairs, rows), worth.ratios(links.strength))
+
+
+@dataclass(frozen=True)
 class Seen:
     """All pictures, without the props that some classes tell.
 
@@ -38,10 +75,9 @@ class Seen:
     sought: Sought
     struck: np.ndarray
 
-    def links(self, rows: np.ndarray, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs that something links, and how strongly; see Finder."""
-        pairs, strength = self.finder().links(rows, pool)
-        return pairs[strength > 0], strength[strength > 0]
+    def links(self, rows: np.ndarray, pool: np.ndarray) -> Links:
+        """Pairs that something links; see Finder."""
+        return Links(*self.finder().links(rows, pool)).real()
 
     def finder(self) -> Finder:
         """It is large, and made anew."""
@@ -66,10 +102,9 @@ class Labelled:
 
     def predict(self, part: Part) -> np.ndarray:
         """Probabilities (pictures, classes) float64."""
-        pairs, strength = self.seen.links(rows_of(part), self.rows)
-        labels = self.labels[places(pairs[:, 1], self.rows)]
-        own = places(pairs[:, 0], rows_of(part))
-        return agreeing.with_labelled(part.predictions[0], own, labels, self.worth.ratios(strength))
+        rows = rows_of(part)
+        spoken = spoken_to(self.rows, self.labels)
+        return spoken(part.predictions[0], rows, self.seen.links(rows, self.rows), self.worth)
 
     def told(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -90,8 +125,8 @@ class Agreeing:
 
     def predict(self, part: Part) -> np.ndarray:
         """Probabilities (pictures, classes) float64."""
-        pairs, strength = self.seen.links(rows_of(part), rows_of(part))
-        return agreeing.beliefs(part.predictions[0], places(pairs, rows_of(part)), self.worth.ratios(strength))
+        rows = rows_of(part)
+        return agreed(part.predictions[0], rows, self.seen.links(rows, rows), self.worth)
 
     def told(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -111,29 +146,39 @@ class Scenes:
 
     def labelled(self, held: Held) -> Fitted:
         """Learns what links across folds are worth."""
-        worth = self._worth(held, lambda own: ~own)
-        return Labelled(seen=self._seen(held, held.folds), rows=rows_of(held.part), labels=held.labels, worth=worth)
+        rows = rows_of(held.part)
+        worth = self._worth(held, lambda own: ~own, spoken_to(rows, held.labels))
+        return Labelled(seen=self._seen(held, held.folds), rows=rows, labels=held.labels, worth=worth)
 
     def agreeing(self, held: Held) -> Fitted:
         """Learns what links within a fold are worth."""
-        return Agreeing(seen=self._seen(held, held.folds), worth=self._worth(held, lambda own: own))
+        return Agreeing(seen=self._seen(held, held.folds), worth=self._worth(held, lambda own: own, agreed))
 
-    def _worth(self, held: Held, pool_of: Callable[[np.ndarray], np.ndarray]) -> Worth:
+    def _worth(self, held: Held, pool_of: Callable[[np.ndarray], np.ndarray], after: After) -> Worth:
         """Of links as they are found by who does not know a fold's classes: from its pictures to a pool of them.
 
         Args:
             held: the pictures.
             pool_of: of (pictures,) bool, those of the fold, which are looked among, (pictures,) bool.
+            after: what a fold's predictions become.
         """
-        rows, strengths, same = rows_of(held.part), [], []
+        rows, found = rows_of(held.part), list[tuple[np.ndarray, Links]]()
         for fold in sorted(held.folds):
             own = held.fold_of == fold
-            seen = self._seen(held, held.folds - {fold} or held.folds)
-            pairs, strength = seen.finder().links(rows[own], rows[pool_of(own)])
-            first, second = held.labels[places(pairs, rows)].T
-            strengths.append(strength)
-            same.append(first == second)
-        return agreeing.worth(np.concatenate(strengths), np.concatenate(same))
+            finder = self._seen(held, held.folds - {fold} or held.folds).finder()
+            found.append((own, Links(*finder.links(rows[own], rows[pool_of(own)]))))
+        strength = np.concatenate([links.strength for _, links in found])
+        first, second = held.labels[places(np.concatenate([links.pairs for _, links in found]), rows)].T
+        worth = agreeing.worth(strength, first == second)
+        values = held.part.predictions[0].astype(np.float64)
+
+        def gain(trusted: Worth) -> float:
+            changed = values.copy()
+            for own, links in found:
+                changed[own] = after(values[own], rows[own], links.real(), trusted)
+            return held.gain(changed)
+
+        return max((replace(worth, trust=trust) for trust in agreeing.TRUSTS), key=gain)
 
     def _seen(self, held: Held, folds: Folds) -> Seen:
         """The pictures without the props that the classes of these folds tell."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ROUNDS, DAMPING = 30, 0.5
+TRUSTS = (1.0, 0.7, 0.5, 0.35, 0.25)
 FLOOR = 1e-6
 """The least probability that a network is taken to mean."""
 
@@ -22,17 +23,23 @@ class Worth:
         least: (steps,) growing; the strength from which on each step counts.
         share: (steps,) in (0, 1): of the step's links, between pictures of one class.
         base: the same of all pairs that were compared.
+        trust: exponent of the ratios, at most 1: links that tell the same twice are believed too often at 1.
     """
 
     least: tuple[float, ...] = ()
     share: tuple[float, ...] = ()
     base: float = 0.5
+    trust: float = 1.0
 
     def ratios(self, strength: np.ndarray) -> np.ndarray:
-        """P(strength, one class) / P(strength, different ones), (links,) float64, at least 1 (none speaks against)."""
+        """P(strength, one class) / P(strength, different ones), (links,) float64, at least 1 (none speaks against).
+
+        Args:
+            strength: (links,).
+        """
         odds = np.array([share / (1 - share) for share in (self.base, *self.share)])
         place = np.searchsorted(self.least, strength, side="right")
-        return np.asarray(np.maximum(odds[place] * (1 - self.base) / self.base, 1.0))
+        return np.asarray(np.maximum(odds[place] * (1 - self.base) / self.base, 1.0) ** self.trust)
 
 
 def worth(strength: np.ndarray, same: np.ndarray) -> Worth:
