@@ -7,7 +7,7 @@ from invoke import Context, task
 from pipeline.commands.shared import competition_with, errors_shown, share, side, words
 
 RUN = "a run: its name, or the beginning of it"
-SCENES = "let pictures of one scene (invoke audit finds them) agree on a class; takes a minute or two"
+SCENES = "let pictures of one scene (invoke audit finds them) agree on a class; takes some minutes"
 
 
 @task(

@@ -58,6 +58,11 @@ def audit(competition: Competition, options: Options) -> list[Path]:
     written += [report / "audit.json", report / "audit.html"]
     for path in written:
         log.info("wrote %s", paths.shown(path))
+    if len(found.groups.sizes):
+        log.info(
+            "next: invoke run --comp %s --grouped keeps scenes in one fold; invoke finish --scenes lets them agree",
+            competition.name,
+        )
     return written
 
 
