@@ -140,7 +140,7 @@ def props(
     """
     likeness = Likeness(retrieval.words(codes), features)
     pairs = searched(likeness, [(own, first) for own, first, _ in pools], TO_STRIKE)
-    return _recurring(codes, pairs, geometry.agreeing(keypoints, pairs))
+    return recurring(codes, words_of(codes, pairs, geometry.agreeing(keypoints, pairs)))
 
 
 def searched(likeness: Likeness, where: Sequence[tuple[np.ndarray, np.ndarray]], most: tuple[int, int]) -> np.ndarray:
@@ -149,13 +149,18 @@ def searched(likeness: Likeness, where: Sequence[tuple[np.ndarray, np.ndarray]],
     return np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), int)
 
 
-def _recurring(codes: np.ndarray, pairs: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
-    """The keypoints whose words are known from props, (pictures, places) bool."""
+def words_of(codes: np.ndarray, pairs: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
+    """The words of keypoints that agree in pairs of pictures which cannot show one scene, (words,) bool."""
     known = np.zeros(retrieval.TABLES << retrieval.BITS, bool)
     for (first, second), place in zip(pairs, places, strict=True):
         if len(place) >= FEWEST:
             known[codes[first, place[:, 0]]] = True
             known[codes[second, place[:, 1]]] = True
+    return known
+
+
+def recurring(codes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The keypoints whose words are known from props, (pictures, places) bool."""
     return np.sum(known[codes] & (codes != retrieval.NOTHING), axis=2) >= PROP_WORDS
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.audit import retrieval, scenes
+from pipeline.audit import geometry, retrieval, scenes
 from pipeline.audit.keypoints import Keypoints
 from pipeline.audit.retrieval import Likeness
+
+TO_STRIKE = (2, 0)
+"""Candidates of each picture among each fold's pictures of other classes, by words and by features."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,27 @@ class Sought:
         random = np.random.default_rng(0)
         self.keypoints, self.features = keypoints.reduced(random), features
         self.codes = retrieval.codes(self.keypoints, random)
+        self.words = retrieval.words(self.codes)
 
-    def props(self, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The keypoints of what recurs across the classes that are known, (pictures, MOST) bool.
+    def props(self, rows: np.ndarray, labels: np.ndarray, pool: np.ndarray, pool_labels: np.ndarray) -> np.ndarray:
+        """The words of what recurs between some pictures and pictures of other classes, (words,) bool.
 
         Args:
-            known: (m,) int, pictures.
-            labels: (m,) int, their classes; no other class is looked at.
+            rows: (m,) int, pictures.
+            labels: (m,) int, their classes; no other picture's class is looked at.
+            pool: (k,) int, pictures to look among: the same ones, or others.
+            pool_labels: (k,) int.
         """
-        pools = scenes.decoys(labels, np.random.default_rng(0))
-        places = [(known[own], known[first], known[second]) for own, first, second in pools]
-        return scenes.props(self.keypoints, self.codes, self.features, places)
+        random, where = np.random.default_rng(0), []
+        for label in np.unique(labels):
+            own, others = rows[labels == label], random.permutation(pool[pool_labels != label])
+            where.append((own, others[: max(1, len(own) - 1)]))
+        likeness = Likeness(self.words, self.features)
+        pairs = scenes.searched(likeness, where, TO_STRIKE)
+        return scenes.words_of(self.codes, pairs, geometry.agreeing(self.keypoints, pairs))
 
-    def finder(self, struck: np.ndarray) -> Finder:
-        """Finds links by what is not struck, (pictures, MOST) bool."""
+    def finder(self, props: np.ndarray) -> Finder:
+        """Finds links by keypoints that are not of these words, (words,) bool."""
+        struck = scenes.recurring(self.codes, props)
         codes = np.where(struck[..., None], retrieval.NOTHING, self.codes)
         return Finder(self.keypoints.without(struck), Likeness(retrieval.words(codes), self.features))

@@ -69,11 +69,11 @@ class Seen:
 
     Args:
         sought: all pictures.
-        struck: props, (pictures, MOST) bool.
+        props: their words, (words,) bool.
     """
 
     sought: Sought
-    struck: np.ndarray
+    props: np.ndarray
 
     def links(self, rows: np.ndarray, pool: np.ndarray) -> Links:
         """Pairs that something links; see Finder."""
@@ -81,7 +81,7 @@ class Seen:
 
     def finder(self) -> Finder:
         """It is large, and made anew."""
-        return self.sought.finder(self.struck)
+        return self.sought.finder(self.props)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class Agreeing:
 
 
 class Scenes:
-    """Fits both steps. Props are remembered by the folds whose classes told them.
+    """Fits both steps. Props are remembered by the two folds whose classes tell them apart.
 
     Args:
         sought: all pictures.
@@ -182,10 +182,17 @@ class Scenes:
 
     def _seen(self, held: Held, folds: Folds) -> Seen:
         """The pictures without the props that the classes of these folds tell."""
-        if folds not in self._props:
-            known = held.among(folds)
-            self._props[folds] = self.sought.props(rows_of(held.part)[known], held.labels[known])
-        return Seen(self.sought, self._props[folds])
+        both = [frozenset({one, other}) for one in folds for other in folds if one <= other]
+        return Seen(self.sought, np.logical_or.reduce([self._between(held, pair) for pair in both]))
+
+    def _between(self, held: Held, pair: Folds) -> np.ndarray:
+        """The words of props that recur between the pictures of two folds, or of one."""
+        if pair not in self._props:
+            owned = [held.fold_of == fold for fold in (min(pair), max(pair))]
+            first, second = ((rows_of(held.part)[own], held.labels[own]) for own in owned)
+            there, back = self.sought.props(*first, *second), self.sought.props(*second, *first)
+            self._props[pair] = there | back
+        return self._props[pair]
 
 
 def words(told: dict[str, Any]) -> str:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.audit import keypoints, sought
-from pipeline.composing.same_scene import Scenes, places, words
+from pipeline.audit.retrieval import BITS, TABLES
+from pipeline.composing.same_scene import Scenes, places
+from pipeline.composing.same_scene import words as words_of
 from pipeline.predict.held import Held, Part
 from tests.audit.conftest import gravel, seen
 
@@ -43,7 +45,7 @@ def test_unknown_pictures_of_one_scene_agree(scenes):
     after = fitted.predict(unknown.part).argmax(axis=1) == unknown.labels
     assert (unknown.part.predictions[0].argmax(axis=1) == unknown.labels).mean() == 0.5
     assert after.mean() >= 0.85
-    assert words(fitted.told()).startswith("of one class")
+    assert words_of(fitted.told()).startswith("of one class")
 
 
 def test_labelled_pictures_speak_to_an_unknown_one_of_their_scene(scenes):
@@ -72,15 +74,22 @@ def test_classes_of_pictures_that_are_predicted_change_nothing(pictures):
     np.testing.assert_array_equal(*outcomes)
 
 
-def test_each_fold_s_links_are_looked_for_without_props_that_its_own_classes_told(pictures, scenes, monkeypatch):
-    told = []
-    monkeypatch.setattr(scenes.sought, "props", lambda known, labels: told.append(set(known)) or nothing)
+def test_a_fold_s_own_classes_tell_no_props_where_its_links_are_weighed(scenes, monkeypatch):
+    held, blank = held_of(together=True).take(frozenset({0, 1})), np.zeros(TABLES << BITS, bool)
+    fold_of, found, finder = dict(zip(held.part.rows, held.fold_of, strict=True)), [], scenes.sought.finder
+
+    def props(rows, labels, pool, pool_labels):
+        """One word that says which folds were looked at."""
+        words = blank.copy()
+        words[fold_of[rows[0]] + fold_of[pool[0]]] = True
+        return words
+
+    monkeypatch.setattr(scenes.sought, "props", props)
+    monkeypatch.setattr(scenes.sought, "finder", lambda words: found.append(np.flatnonzero(words)) or finder(blank))
     monkeypatch.setattr(scenes, "_props", {})
-    nothing = np.zeros((len(pictures), keypoints.MOST), bool)
-    held = held_of(together=True).take(frozenset({0, 1}))
-    scenes.agreeing(held)
-    rows = {fold: set(held.part.rows[held.fold_of == fold]) for fold in (0, 1)}
-    assert rows[0] in told and rows[1] in told and len(told) == 3
+    fitted = scenes.agreeing(held)
+    assert [words.tolist() for words in found] == [[2], [0]]  # fold 0 by fold 1's classes, and the other way about
+    assert np.flatnonzero(fitted.seen.props).tolist() == [0, 1, 2]
 
 
 def test_what_is_stuck_on_every_picture_links_none(pictures):
@@ -90,11 +99,11 @@ def test_what_is_stuck_on_every_picture_links_none(pictures):
     every, labels = np.arange(len(stuck)), np.arange(len(stuck)) // 2 % CLASSES
     features = np.random.default_rng(0).normal(size=(len(stuck), 8)).astype(np.float32)
     seen_by = sought.Sought(keypoints.describe(stuck), features)
-    struck = seen_by.props(every, labels)
-    for mask, most in ((np.zeros_like(struck), 1.0), (struck, 0.05)):
-        pairs, strength = seen_by.finder(mask).links(every, every)
+    props = seen_by.props(every, labels, every, labels)
+    for words, most in ((np.zeros_like(props), 1.0), (props, 0.05)):
+        pairs, strength = seen_by.finder(words).links(every, every)
         torn = (strength > 0) & (pairs[:, 0] // 2 != pairs[:, 1] // 2)
-        assert torn.mean() <= most and (mask.any() or torn.mean() > 0.5)
+        assert torn.mean() <= most and (words.any() or torn.mean() > 0.5)
 
 
 def test_a_picture_is_looked_for_by_its_place_among_all():
