@@ -6,7 +6,8 @@
 
 Ours trains from activations cached at the cut (float16 on the disk, memory-mapped), BatchNorm folded in convolutions;
 where all is trained, from pixels, so that only the folding counts. Both take the same pictures (random pixels), batch,
-head and optimizer, repeat themselves to the bit, and add no augmentation. What caching costs is printed beside it.
+head and optimizer, repeat themselves to the bit, and add no augmentation. What caching costs is printed beside it, and
+how long `fit` waited after its last batch for tf.data's tuning thread (see pipeline/models/feeding.py).
 """
 
 import argparse
@@ -25,6 +26,7 @@ import numpy as np
 from pipeline.models import cuts
 from pipeline.models.bases import Base, parse, preprocessing_of
 from pipeline.models.extractor import build_network, pooled, preprocess
+from pipeline.models.feeding import fed
 from pipeline.regime import Training
 from pipeline.training import device, networks
 from pipeline.training.batches import Batches
@@ -82,11 +84,16 @@ def ours(base: Base, network: Any, cut: str | None, batches: Batches) -> Any:
     return model
 
 
-def timed(action: Callable[[], Any]) -> float:
-    """Seconds that it takes."""
+def timed(action: Callable[[Any], Any]) -> tuple[float, float]:
+    """Seconds that a `fit` takes with the callback that it is given, and how many of them came after its last batch."""
+    import keras
+
+    ended: list[float] = []
+    watch = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(time.perf_counter()))
     started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+    action(watch)
+    now = time.perf_counter()
+    return now - started, now - ended[0]
 
 
 def compare(base: Base, unfreeze: str, count: int, rounds: int, batch: int, place: Path) -> None:
@@ -109,21 +116,26 @@ def compare(base: Base, unfreeze: str, count: int, rounds: int, batch: int, plac
     plain, quick = textbook(base, network), ours(base, network, cut, batches)
     answers = np.eye(CLASSES, dtype=np.float32)[labels]
     sides = {
-        "plain": lambda: plain.fit(pixels, answers, batch_size=batch, verbose=0),
-        "ours": lambda: quick.fit(batches, verbose=0),
+        "plain": lambda watch: plain.fit(pixels, answers, batch_size=batch, verbose=0, callbacks=[watch]),
+        "ours": lambda watch: quick.fit(fed(batches), shuffle=False, verbose=0, callbacks=[watch]),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
+    waits: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
         for name, action in sides.items():
-            taken = timed(action)
+            taken, waited = timed(action)
             if number:
                 seconds[name].append(taken)
+                waits[name].append(waited)
     ratios = [a / b for a, b in zip(seconds["plain"], seconds["ours"], strict=True)]
+    working = [(a - wait) / b for a, wait, b in zip(seconds["plain"], waits["plain"], seconds["ours"], strict=True)]
     print(f"{base} {base.size} px, {count} pictures, trained above {cut or 'nothing: all of it'}, {rounds} rounds")
     for name, values in seconds.items():
         middle = statistics.median(values)
-        print(f"{name:<8} {middle:8.2f} s an epoch   {count / middle:8.1f} pictures/s")
+        waited = statistics.median(waits[name])
+        print(f"{name:<8} {middle:8.2f} s an epoch, {waited:.2f} s of it waiting   {count / middle:8.1f} pictures/s")
     print(f"ratio    {statistics.median(ratios):8.2f}   ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"without the wait {statistics.median(working):.2f}   ({min(working):.2f} to {max(working):.2f})")
     if cut:
         each = rows[0].nbytes
         print(f"cached   {spent:8.2f} s once, {each / 1e6:.2f} MB a picture")

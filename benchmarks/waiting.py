@@ -54,9 +54,9 @@ def main() -> None:
     layers = [keras.layers.Conv2D(64, 3), keras.layers.Conv2D(64, 3), keras.layers.GlobalAveragePooling2D()]
     model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), *layers, keras.layers.Dense(BATCH, activation="softmax")])
     model.compile("adam", "categorical_crossentropy")
-    model.fit(fed(Drawn(2)), verbose=0)
+    model.fit(fed(Drawn(2)), shuffle=False, verbose=0)
     started = time.perf_counter()
-    model.fit(fed(Drawn(8)), verbose=0)
+    model.fit(fed(Drawn(8)), shuffle=False, verbose=0)
     batches = Drawn(max(2, round(8 * flags.seconds / (time.perf_counter() - started))))
     sides = {"keras": lambda: batches, "ours": lambda: fed(batches)}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
@@ -65,7 +65,7 @@ def main() -> None:
         for name, made in sides.items():
             worked = Worked()
             started = time.perf_counter()
-            model.fit(made(), verbose=0, callbacks=[worked])
+            model.fit(made(), shuffle=False, verbose=0, callbacks=[worked])
             ended = time.perf_counter()
             seconds[name].append(ended - started)
             waited[name].append(ended - worked.at)
