@@ -190,8 +190,9 @@ class Scenes:
         if pair not in self._props:
             owned = [held.fold_of == fold for fold in (min(pair), max(pair))]
             first, second = ((rows_of(held.part)[own], held.labels[own]) for own in owned)
-            there, back = self.sought.props(*first, *second), self.sought.props(*second, *first)
-            self._props[pair] = there | back
+            self._props[pair] = self.sought.props(*first, *second)
+            if len(pair) > 1:
+                self._props[pair] |= self.sought.props(*second, *first)
         return self._props[pair]
 
 
