@@ -86,14 +86,13 @@ def ours(base: Base, network: Any, cut: str | None, batches: Batches) -> Any:
 
 def timed(action: Callable[[Any], Any]) -> tuple[float, float]:
     """Seconds that a `fit` takes with the callback that it is given, and how many of them came after its last batch."""
-    import keras
+    from benchmarks.worked import Worked
 
-    ended: list[float] = []
-    watch = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(time.perf_counter()))
+    watch = Worked()
     started = time.perf_counter()
     action(watch)
     now = time.perf_counter()
-    return now - started, now - ended[0]
+    return now - started, now - watch.at
 
 
 def compare(base: Base, unfreeze: str, count: int, rounds: int, batch: int, place: Path) -> None:

@@ -62,9 +62,9 @@ def textbook(model: object, folder: Path, size: int) -> tuple[float, float]:
     """
     import keras
 
-    ended: list[float] = []
-    watch = keras.callbacks.LambdaCallback()
-    watch.on_predict_end = lambda logs=None: ended.append(time.perf_counter())
+    from benchmarks.worked import Worked
+
+    watch = Worked()
     started = time.perf_counter()
     data = keras.utils.image_dataset_from_directory(
         folder, labels=None, image_size=(size, size), batch_size=32, shuffle=False, verbose=False
@@ -72,7 +72,7 @@ def textbook(model: object, folder: Path, size: int) -> tuple[float, float]:
     model.predict(data, verbose=0, callbacks=[watch])
     del data
     now = time.perf_counter()
-    return now - started, now - ended[0]
+    return now - started, now - watch.at
 
 
 def compare(base: Base, files: dict[str, Path], rounds: int, engine: str) -> None:

@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
+from benchmarks.worked import Worked
 from pipeline.models.feeding import fed
 
 BATCH, SIDE = 32, 64
@@ -35,14 +36,6 @@ class Drawn(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self.one
-
-
-class Worked(keras.callbacks.Callback):
-    """Notes when the last batch was done."""
-
-    def on_train_end(self, logs: object = None) -> None:
-        """See keras.callbacks.Callback."""
-        self.at = time.perf_counter()
 
 
 def main() -> None:

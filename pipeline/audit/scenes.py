@@ -66,7 +66,9 @@ def linked(
     keypoints = keypoints.reduced(random)
     pools = decoys(labels, random)
     codes = retrieval.codes(keypoints, random)
-    struck = props(keypoints, codes, features, pools)
+    likeness = Likeness(retrieval.words(codes), features)
+    told = props(keypoints, codes, likeness, [(own, first) for own, first, _ in pools], TO_STRIKE)
+    struck = recurring(codes, told)
     used = keypoints.counts.sum()
     keypoints = keypoints.without(struck)
     codes[struck] = retrieval.NOTHING
@@ -127,36 +129,32 @@ def calibrated(strength: np.ndarray, decoy: np.ndarray, weights: np.ndarray) -> 
 def props(
     keypoints: Keypoints,
     codes: np.ndarray,
-    features: np.ndarray,
-    pools: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    likeness: Likeness,
+    where: Sequence[tuple[np.ndarray, np.ndarray]],
+    most: tuple[int, int],
 ) -> np.ndarray:
-    """The keypoints of what recurs across classes, (pictures, MOST) bool.
+    """The words of what recurs between pictures that cannot show one scene, (words,) bool.
 
     Args:
         keypoints: of all pictures, reduced.
         codes: of the same, from `retrieval.codes`.
-        features: of the same, unit rows.
-        pools: from `decoys`; links to a class's first decoys show what recurs.
+        likeness: of the same.
+        where: pictures, and for each set of them the pictures of other classes to look among.
+        most: candidates of each picture, by words and by features.
     """
-    likeness = Likeness(retrieval.words(codes), features)
-    pairs = searched(likeness, [(own, first) for own, first, _ in pools], TO_STRIKE)
-    return recurring(codes, words_of(codes, pairs, geometry.agreeing(keypoints, pairs)))
+    pairs = searched(likeness, where, most)
+    known = np.zeros(retrieval.TABLES << retrieval.BITS, bool)
+    for (first, second), place in zip(pairs, geometry.agreeing(keypoints, pairs), strict=True):
+        if len(place) >= FEWEST:
+            known[codes[first, place[:, 0]]] = True
+            known[codes[second, place[:, 1]]] = True
+    return known
 
 
 def searched(likeness: Likeness, where: Sequence[tuple[np.ndarray, np.ndarray]], most: tuple[int, int]) -> np.ndarray:
     """Candidates of some pictures in a pool each, (n, 2) int, sorted."""
     found = [likeness.candidates(rows, pool, *most) for rows, pool in where]
     return np.unique(np.concatenate(found), axis=0) if found else np.empty((0, 2), int)
-
-
-def words_of(codes: np.ndarray, pairs: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray:
-    """The words of keypoints that agree in pairs of pictures which cannot show one scene, (words,) bool."""
-    known = np.zeros(retrieval.TABLES << retrieval.BITS, bool)
-    for (first, second), place in zip(pairs, places, strict=True):
-        if len(place) >= FEWEST:
-            known[codes[first, place[:, 0]]] = True
-            known[codes[second, place[:, 1]]] = True
-    return known
 
 
 def recurring(codes: np.ndarray, known: np.ndarray) -> np.ndarray:

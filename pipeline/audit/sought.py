@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.audit import geometry, retrieval, scenes
+from pipeline.audit import retrieval, scenes
 from pipeline.audit.keypoints import Keypoints
 from pipeline.audit.retrieval import Likeness
 
@@ -51,9 +51,9 @@ class Sought:
 
     def __init__(self, keypoints: Keypoints, features: np.ndarray) -> None:
         random = np.random.default_rng(0)
-        self.keypoints, self.features = keypoints.reduced(random), features
+        self.keypoints = keypoints.reduced(random)
         self.codes = retrieval.codes(self.keypoints, random)
-        self.words = retrieval.words(self.codes)
+        self.likeness = Likeness(retrieval.words(self.codes), features)
 
     def props(self, rows: np.ndarray, labels: np.ndarray, pool: np.ndarray, pool_labels: np.ndarray) -> np.ndarray:
         """The words of what recurs between some pictures and pictures of other classes, (words,) bool.
@@ -68,12 +68,10 @@ class Sought:
         for label in np.unique(labels):
             own, others = rows[labels == label], random.permutation(pool[pool_labels != label])
             where.append((own, others[: max(1, len(own) - 1)]))
-        likeness = Likeness(self.words, self.features)
-        pairs = scenes.searched(likeness, where, TO_STRIKE)
-        return scenes.words_of(self.codes, pairs, geometry.agreeing(self.keypoints, pairs))
+        return scenes.props(self.keypoints, self.codes, self.likeness, where, TO_STRIKE)
 
     def finder(self, props: np.ndarray) -> Finder:
         """Finds links by keypoints that are not of these words, (words,) bool."""
         struck = scenes.recurring(self.codes, props)
         codes = np.where(struck[..., None], retrieval.NOTHING, self.codes)
-        return Finder(self.keypoints.without(struck), Likeness(retrieval.words(codes), self.features))
+        return Finder(self.keypoints.without(struck), Likeness(retrieval.words(codes), self.likeness.features))

@@ -86,7 +86,7 @@ def compose(competition: Competition, gathered: Gathered, asked: Asked) -> Made:
             seen, test_seen = finishing.features_for(competition, gathered, asked.bases, asked.engine)
             said.append(f"{len(seen):,} x {seen.shape[1]} for the pair's specialist")
         held, tests = replace(held, part=replace(held.part, features=seen)), replace(tests, features=test_seen)
-    if asked.scenes:
+    if asked.finish and asked.scenes:
         with stage("scenes") as said:
             scenes = finishing.scenes_for(competition, gathered, asked.bases, asked.engine)
             said.append(

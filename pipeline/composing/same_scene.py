@@ -170,12 +170,13 @@ class Scenes:
         strength = np.concatenate([links.strength for _, links in found])
         first, second = held.labels[places(np.concatenate([links.pairs for _, links in found]), rows)].T
         worth = agreeing.worth(strength, first == second)
+        linked = [(own, links.real()) for own, links in found]
         values = held.part.predictions[0].astype(np.float64)
 
         def gain(trusted: Worth) -> float:
             changed = values.copy()
-            for own, links in found:
-                changed[own] = after(values[own], rows[own], links.real(), trusted)
+            for own, links in linked:
+                changed[own] = after(values[own], rows[own], links, trusted)
             return held.gain(changed)
 
         return max((replace(worth, trust=trust) for trust in agreeing.TRUSTS), key=gain)

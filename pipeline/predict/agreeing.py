@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.predict.loglinear import logs, normalised
+
 ROUNDS, DAMPING = 30, 0.5
 TRUSTS = (1.0, 0.7, 0.5, 0.35, 0.25)
 FLOOR = 1e-6
@@ -80,7 +82,7 @@ def with_labelled(probabilities: np.ndarray, rows: np.ndarray, labels: np.ndarra
     """
     strongest = np.ones(probabilities.shape)
     np.maximum.at(strongest, (rows, labels), ratios)
-    return _normalised(_logs(probabilities) + np.log(strongest))
+    return normalised(logs(np.maximum(probabilities, FLOOR)) + np.log(strongest))
 
 
 def beliefs(probabilities: np.ndarray, pairs: np.ndarray, ratios: np.ndarray) -> np.ndarray:
@@ -91,7 +93,7 @@ def beliefs(probabilities: np.ndarray, pairs: np.ndarray, ratios: np.ndarray) ->
         pairs: (links, 2) int, rows of `probabilities`, each pair once.
         ratios: (links,) at least 1.
     """
-    own, links = _logs(probabilities), len(pairs)
+    own, links = logs(np.maximum(probabilities, FLOOR)), len(pairs)
     source, target = np.concatenate([pairs, pairs[:, ::-1]]).T
     back = np.concatenate([np.arange(links) + links, np.arange(links)])
     more = np.concatenate([ratios, ratios])[:, None] - 1
@@ -99,19 +101,8 @@ def beliefs(probabilities: np.ndarray, pairs: np.ndarray, ratios: np.ndarray) ->
     for _ in range(ROUNDS):
         heard = own.copy()
         np.add.at(heard, target, messages)
-        before = _normalised(heard[source] - messages[back])
+        before = normalised(heard[source] - messages[back])
         messages = DAMPING * messages + (1 - DAMPING) * np.log1p(more * before)
     heard = own.copy()
     np.add.at(heard, target, messages)
-    return _normalised(heard)
-
-
-def _logs(probabilities: np.ndarray) -> np.ndarray:
-    """Their logarithms, (pictures, classes) float64."""
-    return np.asarray(np.log(np.maximum(probabilities.astype(np.float64), FLOOR)))
-
-
-def _normalised(values: np.ndarray) -> np.ndarray:
-    """Probabilities of unnormalised logarithms, row by row."""
-    raised = np.exp(values - values.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+    return normalised(heard)

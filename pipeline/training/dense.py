@@ -21,6 +21,7 @@ EPOCHS = 60
 PATIENCE = 6
 BATCH = 64
 HELD = 1024
+"""Pictures set aside that are judged at a time."""
 ASIDE = 10
 """One picture of so many is set aside to choose the epoch."""
 
