@@ -115,8 +115,13 @@ class RowStore:
         write_json(self.folder / f"{name}.json", content)
         self._verified.add(name)
 
-    def read(self, ids: Sequence[str]) -> np.ndarray:
-        """The rows of `ids`, in order, in memory: array (len(ids), ...).
+    def read(self, ids: Sequence[str], *, copied: bool = True) -> np.ndarray:
+        """The rows of `ids`, in order: array (len(ids), ...).
+
+        Args:
+            ids: one a row.
+            copied: into memory. Without it rows that follow each other in one shard are lent, read-only, as they are
+                mapped from disk; others are copied all the same.
 
         Raises:
             DamagedShardError: rows were damaged on disk; their shard is gone and its rows are missing.
@@ -131,10 +136,12 @@ class RowStore:
             numbers.append(number)
         result: np.ndarray | None = None
         for name, (positions, numbers) in places.items():
-            shard = self._open(name)
+            shard = np.asarray(self._open(name))
+            if not copied and len(places) == 1 and (lying := _run(numbers)):
+                return shard[lying]
             if result is None:
                 result = np.empty((len(ids), *shard.shape[1:]), shard.dtype)
-            result[positions] = shard[numbers]
+            result[_run(positions) or positions] = shard[_run(numbers) or numbers]
         if result is None:
             raise KeyError("no ids")
         return result
@@ -189,6 +196,12 @@ class RowStore:
             known.clear()
         self._known.clear()
         self._verified.discard(name)
+
+
+def _run(numbers: list[int]) -> slice | None:
+    """The same numbers as a slice, which copies once where a list copies twice; None where they do not just go up."""
+    first, last = numbers[0], numbers[-1] + 1
+    return slice(first, last) if numbers == list(range(first, last)) else None
 
 
 @contextlib.contextmanager

@@ -26,6 +26,22 @@ def test_rows_come_back_in_the_order_asked_for(tmp_path):
     assert (read == np.stack([second[0], first[0], first[1], first[0]])).all()
 
 
+def test_rows_that_follow_each_other_are_lent_as_they_lie_on_disk_and_cannot_be_written_to(tmp_path):
+    rows = add(store_in(tmp_path), ["a", "b", "c", "d"])
+    lent = store_in(tmp_path).read(["b", "c"], copied=False)
+    assert (lent == rows[1:3]).all()
+    with pytest.raises(ValueError, match="read-only"):
+        lent[0] = 0
+
+
+@pytest.mark.parametrize("ids", [["c", "b"], ["a", "c"], ["b", "b"], ["c", "e"], ["e", "c"]])
+def test_rows_that_do_not_follow_each_other_are_copied_in_order_whatever_was_asked_for(tmp_path, ids):
+    one, other = add(store_in(tmp_path), ["a", "b", "c"]), add(store_in(tmp_path), ["d", "e"], 100)
+    found = store_in(tmp_path).read(ids, copied=False)
+    assert (found == np.concatenate([one, other])[["abcde".index(name) for name in ids]]).all()
+    found[0] = 0
+
+
 def test_a_shard_without_its_sidecar_does_not_count(tmp_path):
     store = store_in(tmp_path)
     add(store, ["a"])

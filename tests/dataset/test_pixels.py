@@ -1,0 +1,46 @@
+"""The pixel store: every picture is decoded into its own row, however many threads and shards there are."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.dataset import images, pixels
+from tests.conftest import drawn
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Fifty pictures, of which two cannot be read."""
+    paths = {}
+    for number in range(50):
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), drawn(number))
+        paths[f"{number:064x}"] = path
+    for number in (17, 40):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    return paths
+
+
+def test_pictures_of_many_shards_lie_in_rows_of_their_own(files, monkeypatch):
+    monkeypatch.setattr(pixels, "shard_rows", lambda row_bytes: 19)
+    store = pixels.pixel_store(32)
+    assert pixels.fill(store, files) == 50
+    assert len(store.shards()) == 3
+    assert sorted(store.unreadable(files)) == [f"{17:064x}", f"{40:064x}"]
+    readable = {identity: path for identity, path in files.items() if identity not in store.unreadable(files)}
+    expected = np.stack([images.decode(path.read_bytes(), 32) for path in readable.values()])
+    assert (store.read(list(readable)) == expected).all()
+    assert pixels.fill(pixels.pixel_store(32), files) == 0
+
+
+def test_chunks_in_a_view_are_the_pictures_in_that_view(files, monkeypatch):
+    del files[f"{17:064x}"], files[f"{40:064x}"]
+    store = pixels.pixel_store(32)
+    pixels.fill(store, files)
+    monkeypatch.setattr(pixels, "shard_rows", lambda row_bytes: 19)
+    digests = list(files)[::-1] + list(files)[:10]
+    plain = store.read(digests)
+    for view, seen in (("plain", plain), ("flip", plain[:, :, ::-1])):
+        parts = list(pixels.chunks(store, digests, files, view))
+        assert [identity for part, _ in parts for identity in part] == digests
+        assert (np.concatenate([shown for _, shown in parts]) == seen).all()
