@@ -14,6 +14,8 @@ import numpy as np
 from pipeline.composing import finishing
 from pipeline.composing.finishing import Climb, judged
 from pipeline.composing.joining import Gathered, by_view
+from pipeline.composing.looking import looking
+from pipeline.composing.same_scene import Scenes
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.predict import ensemble
@@ -79,26 +81,11 @@ def compose(competition: Competition, gathered: Gathered, asked: Asked) -> Made:
     """Tries everything that was asked for. The same members give the same bits; nothing is written."""
     if len(gathered.members) == 1 and gathered.held.metric == "auc":
         gathered = by_view(gathered)
-    held, tests, scenes = gathered.held, Part(gathered.tests), None
-    classes = gathered.data.pictures.classes
-    if asked.finish and finishing.wants_features(held.metric, len(classes)):
-        with stage("features") as said:
-            seen, test_seen = finishing.features_for(competition, gathered, asked.bases, asked.engine)
-            said.append(f"{len(seen):,} x {seen.shape[1]} for the pair's specialist")
-        held, tests = replace(held, part=replace(held.part, features=seen)), replace(tests, features=test_seen)
-    if asked.finish and asked.scenes:
-        with stage("scenes") as said:
-            scenes = finishing.scenes_for(competition, gathered, asked.bases, asked.engine)
-            said.append(
-                f"{scenes.sought.keypoints.counts.sum():,} keypoints in {len(held.part) + len(tests):,} pictures"
-            )
-        rows = np.arange(len(held.part) + len(tests))
-        held = replace(held, part=replace(held.part, rows=rows[: len(held.part)]))
-        tests = replace(tests, rows=rows[len(held.part) :])
+    held, tests, scenes = looked_at(competition, gathered, asked)
     with stage("nest") as said:
         climb, methods = started(held, gathered, asked)
         if asked.finish:
-            finishing.climb_on(climb, classes, scenes, several=len(held.part.predictions) > 1)
+            finishing.climb_on(climb, gathered.data.pictures.classes, scenes, several=len(held.part.predictions) > 1)
         said.append(f"{len(methods)} methods and {len(climb.steps)} steps over {len(held.folds)} folds")
     fitted = climb.current.on(held.folds)
     return Made(
@@ -108,6 +95,30 @@ def compose(competition: Competition, gathered: Gathered, asked: Asked) -> Made:
         steps=climb.steps,
         methods=methods,
     )
+
+
+def looked_at(competition: Competition, gathered: Gathered, asked: Asked) -> tuple[Held, Part, Scenes | None]:
+    """Held-out and test predictions, with what the steps that were asked for see of the pictures."""
+    held, tests, scenes = gathered.held, Part(gathered.tests), None
+    compares = asked.finish and finishing.wants_features(held.metric, len(gathered.data.pictures.classes))
+    links = asked.finish and asked.scenes
+    seen = looking(competition, gathered, asked.bases, asked.engine) if compares or links else None
+    if seen and compares:
+        with stage("features") as said:
+            features, test_features = seen.features()
+            said.append(f"{len(features):,} x {features.shape[1]} for the pair's specialist")
+        held = replace(held, part=replace(held.part, features=features))
+        tests = replace(tests, features=test_features)
+    if seen and links:
+        with stage("scenes") as said:
+            scenes = Scenes(seen.sought())
+            said.append(
+                f"{scenes.sought.keypoints.counts.sum():,} keypoints in {len(held.part) + len(tests):,} pictures"
+            )
+        rows = np.arange(len(held.part) + len(tests))
+        held = replace(held, part=replace(held.part, rows=rows[: len(held.part)]))
+        tests = replace(tests, rows=rows[len(held.part) :])
+    return held, tests, scenes
 
 
 def started(held: Held, gathered: Gathered, asked: Asked) -> tuple[Climb, list[Step]]:

@@ -11,17 +11,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.composing import same_scene
-from pipeline.composing.joining import Gathered
-from pipeline.composing.members import Member
-from pipeline.composing.same_scene import Scenes, sought_in
-from pipeline.config import SYMMETRIES, Competition
-from pipeline.dataset import pixels
-from pipeline.features.extract import Extractor
-from pipeline.models.bases import parse
+from pipeline.composing.same_scene import Scenes
 from pipeline.predict import calibration, ensemble
 from pipeline.predict.held import Held
 from pipeline.predict.intervals import over_folds
-from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.nested import After, Fitted, Plain, Procedure
 from pipeline.predict.pairs import Specialists
 from pipeline.report.steps import Step
@@ -111,56 +104,3 @@ def climb_on(climb: Climb, classes: Sequence[str], scenes: Scenes | None = None,
 def wants_features(metric: str, classes: int) -> bool:
     """Whether a specialist for a pair is worth a try."""
     return metric in ("micro_f1", "accuracy") and classes > 2
-
-
-def features_for(
-    competition: Competition, gathered: Gathered, bases: Sequence[str], engine: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the specialist sees of training and of readable test pictures, (pictures, width) float32, views averaged.
-
-    Args:
-        competition: whose pictures.
-        gathered: its runs; the best of those on features says which bases, size and views are used.
-        bases: use these instead, at the recipe's size.
-        engine: `auto` or an engine's name.
-    """
-    views = [view for view in source(gathered.members, competition.metric)["views"] if view in SYMMETRIES] or ["plain"]
-    extractors, digests = extractors_of(competition, gathered, bases, engine), digests_of(gathered)
-
-    def seen(part: list[str]) -> np.ndarray:
-        columns = [np.mean([one.features(part, view) for view in views], axis=0) for one in extractors]
-        return np.concatenate(columns, axis=1)
-
-    found = seen(digests[0])
-    return found, seen(digests[1]) if digests[1] else found[:0]
-
-
-def extractors_of(competition: Competition, gathered: Gathered, bases: Sequence[str], engine: str) -> list[Extractor]:
-    """Of these bases at the recipe's size, or of those of the best run on features, all pictures decoded for them.
-
-    Arguments as for `features_for`.
-    """
-    recipe = source(gathered.members, competition.metric)
-    chosen = [parse(text, recipe["size"]) for text in bases or recipe["bases"]]
-    for size in {base.size for base in chosen}:
-        pixels.fill(pixels.pixel_store(size), gathered.data.files)
-    return [Extractor(base, gathered.data.files, wanted=engine) for base in chosen]
-
-
-def digests_of(gathered: Gathered) -> tuple[list[str], list[str]]:
-    """SHA-256 of the files of the training and of the readable test pictures."""
-    pictures, readable = gathered.data.pictures, gathered.data.test_readable
-    return list(pictures.train["sha256"]), list(pictures.test[readable]["sha256"])
-
-
-def scenes_for(competition: Competition, gathered: Gathered, bases: Sequence[str], engine: str) -> Scenes:
-    """The step for pictures of one scene, all pictures looked at; arguments as for `features_for`."""
-    extractor = extractors_of(competition, gathered, bases, engine)[0]
-    return Scenes(sought_in(extractor, [digest for part in digests_of(gathered) for digest in part]))
-
-
-def source(members: Sequence[Member], metric: str) -> dict[str, Any]:
-    """The recipe of the best member that is a head on features; of the best one, where there is none."""
-    sign = 1 if higher_is_better(metric) else -1
-    best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))
-    return dict(best.recipe)

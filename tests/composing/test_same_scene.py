@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.audit import keypoints, sought
 from pipeline.audit.retrieval import BITS, TABLES
-from pipeline.composing.same_scene import Scenes, places
+from pipeline.composing.links import places
+from pipeline.composing.same_scene import Scenes
 from pipeline.composing.same_scene import words as words_of
 from pipeline.predict.held import Held, Part
 from tests.audit.conftest import gravel, seen
@@ -86,8 +87,7 @@ def test_a_fold_s_own_classes_tell_no_props_where_its_links_are_weighed(scenes, 
 
     monkeypatch.setattr(scenes.sought, "props", props)
     monkeypatch.setattr(scenes.sought, "finder", lambda words: found.append(np.flatnonzero(words)) or finder(blank))
-    monkeypatch.setattr(scenes, "_props", {})
-    fitted = scenes.agreeing(held)
+    fitted = Scenes(scenes.sought).agreeing(held)
     assert [words.tolist() for words in found] == [[2], [0]]  # fold 0 by fold 1's classes, and the other way about
     assert np.flatnonzero(fitted.seen.props).tolist() == [0, 1, 2]
 
