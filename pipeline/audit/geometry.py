@@ -15,6 +15,8 @@ REACH = 2.5
 ROUNDS = 300
 LEAST = 5
 ZOOM = 4.0
+UNUSED = -2
+"""Less than any product of unit rows."""
 NONE = np.empty((0, 2), int)
 
 
@@ -40,9 +42,8 @@ def agreeing(keypoints: Keypoints, pairs: np.ndarray) -> list[np.ndarray]:
 
 def _with_one(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
     """The agreeing matches of one picture with each of some others."""
-    own, found = _rows(keypoints, first), []
-    for other in others:
-        places = _matches(own, _rows(keypoints, other))
+    found = []
+    for other, places in zip(others, matches(keypoints, first, others), strict=True):
         if len(places) >= LEAST:
             inside = _consensus(keypoints.points[first][places[:, 0]], keypoints.points[other][places[:, 1]])
             places = places[inside]
@@ -50,23 +51,30 @@ def _with_one(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.n
     return found
 
 
-def _rows(keypoints: Keypoints, picture: int) -> np.ndarray:
-    """The descriptors of a picture, (keypoints, width) float32, unit rows."""
-    return keypoints.descriptors[picture, : keypoints.counts[picture]].astype(np.float32)
+def matches(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
+    """The keypoints of one picture and of each of some others that are nearest to each other, and clearly so.
 
+    All others are compared at once: alone, a pair takes half as long again (benchmarks/matching.py).
 
-def _matches(own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Places (k, 2) of descriptors that are nearest to each other, and clearly nearer than the next."""
-    if min(len(own), len(other)) < LEAST:
-        return NONE
-    every = np.arange(len(own))
-    products = own @ other.T
-    best, back = products.argmax(axis=1), products.argmax(axis=0)
-    nearest = products[every, best]
-    products[every, best] = -1
+    Returns:
+        For each of the others (k, 2) int: places of keypoints of the first and of the other one.
+    """
+    own, counts = keypoints.descriptors[first, : keypoints.counts[first]].astype(np.float32), keypoints.counts[others]
+    most, every = int(counts.max()), np.arange(len(own))
+    if min(len(own), most) < LEAST:
+        return [NONE] * len(others)
+    other = keypoints.descriptors[others, :most].astype(np.float32)
+    products = (other.reshape(-1, other.shape[2]) @ own.T).reshape(*other.shape[:2], len(own))
+    products[np.arange(most) >= counts[:, None]] = UNUSED
+    best, back = products.argmax(axis=1), products.argmax(axis=2)
+    nearest = np.take_along_axis(products, best[:, None], axis=1)[:, 0]
+    np.put_along_axis(products, best[:, None], -1, axis=1)
     clear = 1 - nearest < RATIO**2 * (1 - products.max(axis=1))
-    here = np.flatnonzero(clear & (back[best] == every))
-    return np.stack([here, best[here]], axis=1)
+    mutual = np.take_along_axis(back, best, axis=1) == every
+    return [
+        np.stack([here := np.flatnonzero(kept), there[here]], axis=1)
+        for kept, there in zip(clear & mutual, best, strict=True)
+    ]
 
 
 def _consensus(here: np.ndarray, there: np.ndarray) -> np.ndarray:
