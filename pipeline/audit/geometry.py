@@ -43,11 +43,11 @@ def agreeing(keypoints: Keypoints, pairs: np.ndarray) -> list[np.ndarray]:
 def _with_one(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
     """The agreeing matches of one picture with each of some others."""
     found = []
-    for other, places in zip(others, matches(keypoints, first, others), strict=True):
-        if len(places) >= LEAST:
-            inside = _consensus(keypoints.points[first][places[:, 0]], keypoints.points[other][places[:, 1]])
-            places = places[inside]
-        found.append(places if len(places) >= LEAST else NONE)
+    for other, near in zip(others, matches(keypoints, first, others), strict=True):
+        agreed = NONE
+        if len(near) >= LEAST:
+            agreed = near[_consensus(keypoints.points[first][near[:, 0]], keypoints.points[other][near[:, 1]])]
+        found.append(agreed if len(agreed) >= LEAST else NONE)
     return found
 
 
