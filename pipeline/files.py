@@ -1,14 +1,54 @@
 """Writing files so that nothing half-written is ever taken for whole: write beside, flush to disk, rename."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from pipeline.errors import StarshiftError
+
 CHUNK = 1 << 20
+
+
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+
+@contextlib.contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Says so where the disk is full, or where nothing can be written.
+
+    Raises:
+        StarshiftError: instead of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "free space" in str(error):  # the latter is NumPy's own
+            raise full_disk(folder) from error
+        if error.errno in UNWRITABLE:
+            raise StarshiftError(
+                f"Nothing can be written to {folder}.",
+                expected="a folder that may be written to",
+                received=error.strerror or str(error),
+                remedy="set STARSHIFT_HOME to a folder that may be written to",
+            ) from error
+        raise
+
+
+def full_disk(folder: Path, needed: int = 0) -> StarshiftError:
+    """The error for a disk without room."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    return StarshiftError(
+        "The disk is full.",
+        expected=f"room for {needed / 1e9:.2f} GB in {folder}" if needed else f"room in {folder}",
+        received=f"{shutil.disk_usage(place).free / 1e9:.2f} GB free",
+        remedy="free some room, `invoke cache --prune KEY` helps, or set STARSHIFT_HOME to a larger disk",
+    )
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -17,17 +57,29 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Args:
         path: the final name; its folder is made where it is missing.
         write: called once with the open file.
+
+    Raises:
+        StarshiftError: the disk is full, or the folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with room_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with removed_after(partial):
+            with open(partial, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+
+
+@contextlib.contextmanager
+def removed_after(partial: Path) -> Iterator[None]:
+    """Removes a file at the end, where it is still there and can be removed; it hides no error."""
     try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        yield
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -36,14 +88,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: the final name; its folder is made where it is missing.
+
+    Raises:
+        StarshiftError: the disk is full, or the folder cannot be written to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with room_in(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with removed_after(partial):
+            yield partial
+            os.replace(partial, path)
 
 
 def write_text(path: Path, text: str) -> None:

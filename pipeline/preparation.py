@@ -13,10 +13,11 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.dataset import debug, grouping, pixels, splits
+from pipeline.dataset.checks import enough, fetched
 from pipeline.dataset.labels import Pictures, picture_table
+from pipeline.dataset.listing import some
 from pipeline.dataset.sample import Sample, read_sample
 from pipeline.files import write_json
-from pipeline.kaggle.fetch import fetch
 from pipeline.models.bases import Base
 from pipeline.regime import Training
 
@@ -92,7 +93,7 @@ def prepare(competition: Competition, bases: list[Base], options: Options) -> Da
     """Fetches, checks and decodes a competition's pictures, and splits them."""
     folder = paths.competition_folder(competition.name)
     with stage("data") as said:
-        raw = fetch(competition, bundle=options.bundle, force=options.force)
+        raw = fetched(competition, bundle=options.bundle, force=options.force)
         said.append(f"in {paths.shown(raw)}")
     with stage("table") as said:
         sample = read_sample(competition, raw)
@@ -137,6 +138,16 @@ def _decoded(
             train["group"] = grouping.estimated(train, folder, competition.name)
         else:
             train["group"] = splits.groups(train, raw, store)
+            twice = train.groupby("group")["label"].transform("nunique") > 1
+            if twice.any():
+                log.warning(
+                    "  warning: %d pictures stand in two classes with the same pixels: %s",
+                    twice.sum(),
+                    some(train["id"][twice]),
+                )
+        if not options.debug:
+            distinct = train if estimated else train.drop_duplicates("group")
+            enough(competition, distinct, pictures.classes, "readable, distinct pictures")
         if options.debug:
             train["fold"] = splits.assign(train, competition.recipe)
         else:

@@ -121,10 +121,11 @@ def run(
 def download(_: Context, comp: str | None = None, bundle: str | None = None, force: bool = False) -> None:
     """Fetch and unpack a competition's data."""
     with errors_shown():
-        from pipeline.kaggle.fetch import fetch, status
+        from pipeline.dataset.checks import fetched
+        from pipeline.kaggle.fetch import status
 
         competition = competition_with(comp)
-        fetch(competition, bundle=file_of(bundle), force=force)
+        fetched(competition, bundle=file_of(bundle), force=force)
         print(f"{competition.name}: {status(competition)}")
 
 

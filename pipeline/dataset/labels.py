@@ -8,10 +8,10 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.config import Competition, Labels
+from pipeline.dataset.checks import enough, fetched
 from pipeline.dataset.listing import listing, measured, parts, some
 from pipeline.dataset.sample import Sample, locate, read_sample, read_text_table
 from pipeline.errors import StarshiftError
-from pipeline.kaggle.fetch import fetch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def labelled(competition: Competition, bundle: Path | None = None) -> tuple[pd.D
         competition: whose.
         bundle: an archive that was downloaded by hand.
     """
-    raw = fetch(competition, bundle=bundle)
+    raw = fetched(competition, bundle=bundle)
     memory = paths.competition_folder(competition.name) / "table.json"
     return picture_table(competition, raw, read_sample(competition, raw), memory).train, raw
 
@@ -75,7 +75,7 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
     rows += [(name, tests.get(name), None) for name in ordered]
     table = measured(rows, raw, memory)
     train, test = table.iloc[: len(label_of)], table.iloc[len(label_of) :].reset_index(drop=True)
-    _enough(competition, train)
+    enough(competition, train, classes)
     return Pictures(train=train, test=test, classes=classes, warnings=warnings)
 
 
@@ -171,16 +171,3 @@ def _classes(competition: Competition, sample: Sample | None, found: set[str]) -
             f"without a picture: {some(sorted(set(columns) - found)) or 'none'}",
         )
     return columns
-
-
-def _enough(competition: Competition, train: pd.DataFrame) -> None:
-    """Two classes at least, and a picture of each for each fold."""
-    counts = train["label"].value_counts()
-    least = max(2, competition.recipe.folds)
-    if len(counts) < 2 or counts.iloc[-1] < least:
-        raise StarshiftError(
-            "There are too few pictures to learn from.",
-            expected=f"at least 2 classes, with {least} pictures each for {competition.recipe.folds} folds",
-            received=f"{len(counts)} classes; {counts.index[-1]!r} has {counts.iloc[-1]}",
-            remedy="add pictures, or use fewer folds in the recipe",
-        )

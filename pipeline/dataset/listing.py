@@ -54,6 +54,8 @@ def parts(labels: Labels, raw: Path) -> tuple[Path | None, Path | None]:
     if labels.kind == "folders":
         if train is None or not any(path.is_dir() for path in train.iterdir()):
             train = raw
+            if test is not None and test.parts[: len(raw.parts) + 1] != (*raw.parts, test.name):
+                test = None  # of a class: only what lies beside the classes is a part
         if test is not None and train != raw and train in test.parents:
             test = None
     return train, test

@@ -14,8 +14,8 @@ from pipeline.paths import cache_folder
 
 TOGETHER = 16
 """Pictures that a thread decodes before it asks for more: asking takes a tenth of a picture's time."""
-Decoded = tuple[np.ndarray, str] | str
-"""A picture and its digest, or why it cannot be read."""
+Decoded = tuple[np.ndarray, str] | images.Unreadable | OSError
+"""A picture and its digest, or why it cannot be read: by its content, or only now."""
 
 
 def pixel_store(size: int) -> RowStore:
@@ -31,7 +31,8 @@ def fill(store: RowStore, files: Mapping[str, Path]) -> int:
         files: where each picture lies, by the SHA-256 of its bytes.
 
     Returns:
-        How many pictures were looked at; those that cannot be read are listed in `store.unreadable`.
+        How many pictures were looked at; those that cannot be read are listed in `store.unreadable`. What the disk does
+        not give is so for this store alone, what is no picture is remembered.
     """
     size = store.spec["size"]
     missing = store.missing(files)
@@ -67,16 +68,19 @@ def _decode(path: Path, size: int) -> Decoded:
     try:
         pixels = images.decode(path.read_bytes(), size)
     except (images.Unreadable, OSError) as error:
-        return str(error) or type(error).__name__
+        return error
     return pixels, row_digest(pixels)
 
 
 def _append(store: RowStore, ids: Sequence[str], decoded: Sequence[Decoded]) -> None:
     """Writes one shard of decoded pictures."""
-    good = [(identity, *item) for identity, item in zip(ids, decoded, strict=True) if not isinstance(item, str)]
-    bad = {identity: item for identity, item in zip(ids, decoded, strict=True) if isinstance(item, str)}
+    good = [(identity, *item) for identity, item in zip(ids, decoded, strict=True) if isinstance(item, tuple)]
+    bad = {identity: item for identity, item in zip(ids, decoded, strict=True) if not isinstance(item, tuple)}
     rows = np.stack([pixels for _, pixels, _ in good]) if good else np.empty(0, np.uint8)
-    store.append([identity for identity, _, _ in good], rows, [digest for _, _, digest in good], bad)
+    lasting = {identity: str(item) for identity, item in bad.items() if isinstance(item, images.Unreadable)}
+    if good or lasting:
+        store.append([identity for identity, _, _ in good], rows, [digest for _, _, digest in good], lasting)
+    store.overlook({identity: str(item) for identity, item in bad.items() if identity not in lasting})
 
 
 def read(store: RowStore, digests: Sequence[str], files: Mapping[str, Path], *, copied: bool = True) -> np.ndarray:

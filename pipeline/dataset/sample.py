@@ -24,11 +24,18 @@ class Sample:
 
 
 def locate(raw: Path, name: str) -> Path | None:
-    """The file or folder of this relative name in `raw`, or one level or two below."""
-    for pattern in ("", "*/", "*/*/"):
-        if found := sorted(raw.glob(pattern + escape(name))):
-            return found[0]
+    """The file or folder of this relative name in `raw`, or one level or two below; else one that differs in case."""
+    for case_sensitive in (True, False):
+        spelt = escape(name) if case_sensitive else "".join(map(_either_case, name))
+        for pattern in ("", "*/", "*/*/"):
+            if found := sorted(raw.glob(pattern + spelt)):
+                return found[0]
     return None
+
+
+def _either_case(letter: str) -> str:
+    """A pattern for a letter in both cases."""
+    return f"[{letter.lower()}{letter.upper()}]" if letter.isalpha() else escape(letter)
 
 
 def read_text_table(path: Path) -> pd.DataFrame:
@@ -38,12 +45,22 @@ def read_text_table(path: Path) -> pd.DataFrame:
         StarshiftError: empty, not UTF-8, or no table.
     """
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return _without_index(pd.read_csv(path, dtype=str, keep_default_na=False))
     except (ValueError, pd.errors.ParserError) as error:
         raise StarshiftError(
             f"{path.name} cannot be read.", expected="a CSV file with a header, in UTF-8", received=str(error),
             remedy="download again with --force, or save it as UTF-8",
         ) from error  # fmt: skip
+
+
+def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as its header says, where pandas took first columns for an index since rows end in more commas."""
+    if isinstance(frame.index, pd.RangeIndex):
+        return frame
+    rows, columns = frame.reset_index(), list(frame.columns)
+    if (rows.iloc[:, len(columns) :] != "").any(axis=None):
+        raise ValueError(f"rows have more values than the {len(columns)} of the header")
+    return rows.iloc[:, : len(columns)].set_axis(columns, axis=1)
 
 
 def read_sample(competition: Competition, raw: Path) -> Sample | None:

@@ -115,6 +115,10 @@ class RowStore:
         write_json(self.folder / f"{name}.json", content)
         self._verified.add(name)
 
+    def overlook(self, reasons: dict[str, str]) -> None:
+        """Takes ids for unreadable, by id why, without remembering it on disk."""
+        self._unreadable.update(reasons)
+
     def read(self, ids: Sequence[str], *, copied: bool = True) -> np.ndarray:
         """The rows of `ids`, in order: array (len(ids), ...).
 

@@ -1,18 +1,19 @@
 """Archives, zip or 7z, told by their content: checked, unpacked safely, and the archives inside them too."""
 
-import contextlib
-import errno
+import lzma
 import os
 import shutil
 import stat
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
 from pipeline.errors import StarshiftError
+from pipeline.files import full_disk, room_in
 from pipeline.kaggle import seven
 from pipeline.kaggle.seven import Member
 
@@ -57,12 +58,7 @@ def check(archive: Path) -> None:
     except Exception as error:
         damage = f"{type(error).__name__}: {error}"
     if damage:
-        raise StarshiftError(
-            f"{archive.name} is damaged.",
-            expected="a whole zip or 7z archive",
-            received=damage,
-            remedy="download it again",
-        )
+        raise _damaged(archive, damage)
 
 
 def unpack(archive: Path, folder: Path) -> Summary:
@@ -71,7 +67,7 @@ def unpack(archive: Path, folder: Path) -> Summary:
     Raises:
         StarshiftError: unsafe members, an absurd expansion, a full disk, files that would overwrite each other.
     """
-    with _room_in(folder):
+    with room_in(folder):
         members, size = _unpack(archive, folder)
         inside = unpack_inside(folder)
     return Summary(members + inside.members, size + inside.bytes)
@@ -84,35 +80,13 @@ def unpack_inside(folder: Path) -> Summary:
         What that changed: files less the archives, and bytes.
     """
     members = size = 0
-    with _room_in(folder):
+    with room_in(folder):
         for _ in range(DEPTH):
             inner = [path for path in sorted(folder.rglob("*")) if is_inner(path)]
             for path in inner:
                 more, bytes_more = _unpack_inner(path)
                 members, size = members + more - 1, size + bytes_more
     return Summary(members, size)
-
-
-@contextlib.contextmanager
-def _room_in(folder: Path) -> Iterator[None]:
-    """Says so where the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise full_disk(folder) from error
-        raise
-
-
-def full_disk(folder: Path, needed: int = 0) -> StarshiftError:
-    """The error for a disk without room."""
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    return StarshiftError(
-        "The disk is full.",
-        expected=f"room for {needed / 1e9:.2f} GB in {folder}" if needed else f"room in {folder}",
-        received=f"{shutil.disk_usage(place).free / 1e9:.2f} GB free",
-        remedy="free some room, `invoke cache --prune KEY` helps, or set STARSHIFT_HOME to a larger disk",
-    )
 
 
 def is_inner(path: Path) -> bool:
@@ -124,10 +98,10 @@ def _unpack_inner(path: Path) -> tuple[int, int]:
     """Unpacks an archive that lies in the data, beside it, or in a folder of its name if it holds loose files."""
     tops = {PurePosixPath(member.name).parts[0] for member in listing(path)}
     folder = path.parent if len(tops) == 1 else path.with_suffix("")
-    set_aside = path.with_name(f".{path.name}.archive")
-    path.rename(set_aside)
-    result = _unpack(set_aside, folder)
-    set_aside.unlink()
+    aside = path.with_name(f".{path.name}.archive")
+    aside.mkdir()
+    result = _unpack(path.rename(aside / path.name), folder)
+    shutil.rmtree(aside)
     return result
 
 
@@ -140,7 +114,7 @@ def listing(archive: Path) -> list[Member]:
             with zipfile.ZipFile(archive) as opened:
                 found = [_zipped(entry) for entry in opened.infolist() if not entry.is_dir()]
     except zipfile.BadZipFile as error:
-        raise StarshiftError(f"{archive.name} is damaged.", received=str(error), remedy="download it again") from error
+        raise _damaged(archive, str(error)) from error
     if any(member.encrypted for member in found):
         raise _refused(archive, "it is encrypted")
     return [member for member in found if not member.name.startswith(JUNK[0]) and not member.name.endswith(JUNK[1])]
@@ -159,6 +133,15 @@ def leaves(name: str) -> bool:
     """Whether a member of this name would be written outside of the folder that it is unpacked into."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or any(mark in name for mark in "\\:\0")
+
+
+def _damaged(archive: Path, received: str) -> StarshiftError:
+    return StarshiftError(
+        f"{archive.name} is damaged.",
+        expected="a whole zip or 7z archive",
+        received=received,
+        remedy="download it again",
+    )
 
 
 def _refused(archive: Path, reason: str) -> StarshiftError:
@@ -196,13 +179,18 @@ def _unpack(archive: Path, folder: Path) -> tuple[int, int]:
     members = listing(archive)
     _refuse(archive, members, folder)
     names = [member.name for member in members]
-    if kind(archive) == "7z":
-        seven.extract(archive, folder, names)
-    else:
-        with zipfile.ZipFile(archive) as opened:
-            for name in tqdm(names, desc=f"unpack {archive.name}", unit="file", disable=None, leave=False):
-                opened.extract(name, folder)
-    written = sum(os.stat(folder / name).st_size for name in names)
+    try:
+        if kind(archive) == "7z":
+            seven.extract(archive, folder, names)
+        else:
+            with zipfile.ZipFile(archive) as opened:
+                for member in tqdm(names, desc=f"unpack {archive.name}", unit="file", disable=None, leave=False):
+                    opened.extract(member, folder)
+        written = sum(os.stat(folder / member).st_size for member in names)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise _refused(archive, "a file and a folder have one name") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        raise _damaged(archive, f"{type(error).__name__}: {error}") from error
     if written > sum(member.bytes for member in members):
         raise _refused(archive, "it holds more than it says")
     return len(members), written

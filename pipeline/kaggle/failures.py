@@ -7,7 +7,7 @@ from pathlib import Path
 import requests
 
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import archives
+from pipeline.files import full_disk
 from pipeline.kaggle.kinds import UNREADABLE, broken, chain, ordered_wait, status_of, unheard
 from pipeline.kaggle.scrubbing import scrubbed
 
@@ -78,7 +78,7 @@ def explained(error: BaseException, purpose: Purpose, *, repeatable: bool = True
     if isinstance(error, StarshiftError):
         return error
     if any(isinstance(one, OSError) and one.errno == errno.ENOSPC for one in chain(error)):
-        return archives.full_disk(purpose.folder)
+        return full_disk(purpose.folder)
     status, text = status_of(error), f"{error}"[:LONGEST_TEXT]
     message, remedy = _answered(status, text, purpose, ordered_wait(error)) if status else _unanswered(error, purpose)
     uncertain = not repeatable and not unheard(error) and (status is None or status >= 500)

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def fetch(competition: Competition, *, bundle: Path | None = None, force: bool = False) -> Path:
+def fetch(
+    competition: Competition,
+    *,
+    bundle: Path | None = None,
+    force: bool = False,
+    fits: Callable[[Path], None] = lambda raw: None,
+) -> Path:
     """The folder of a competition's raw data; Kaggle is asked only when it is not there yet.
 
     Args:
         competition: its slug, or the folder of one's own pictures.
         bundle: an archive that was downloaded by hand; it stays as it is.
         force: fetch again; the old data stays until the new is whole.
+        fits: raises a StarshiftError where what a bundle holds is not this competition's; the old data stays then, too.
 
     Raises:
         StarshiftError: see client.download and archives.unpack.
@@ -50,10 +57,30 @@ def fetch(competition: Competition, *, bundle: Path | None = None, force: bool =
         return _put(folder, "mounted", digest, lambda place: mounts.gather(mount, place))
     source, archive = _archive(competition, bundle, folder)
     archives.check(archive)
-    _put(folder, source, sha256_of_file(archive), lambda place: archives.unpack(archive, place))
+
+    def unpacked(place: Path) -> "Summary":
+        summary = archives.unpack(archive, place)
+        if bundle is not None:
+            _fitting(competition, bundle, place, fits)
+        return summary
+
+    _put(folder, source, sha256_of_file(archive), unpacked)
     if bundle is None:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return raw
+
+
+def _fitting(competition: Competition, bundle: Path, place: Path, fits: Callable[[Path], None]) -> None:
+    """Raises a StarshiftError where a bundle, unpacked in `place`, is not the competition's."""
+    try:
+        fits(place)
+    except StarshiftError as error:
+        raise StarshiftError(
+            f"{bundle.name} is not {competition.name}'s archive: {error.message}",
+            expected=error.expected,
+            received=error.received.replace(str(place), bundle.name),
+            remedy="give the right --bundle; what was there before is untouched",
+        ) from error
 
 
 def _archive(competition: Competition, bundle: Path | None, folder: Path) -> tuple[str, Path]:

@@ -63,8 +63,11 @@ def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
     """
     package = _package()
     if package is not None:
-        with package.SevenZipFile(archive) as opened:
-            opened.extract(folder, targets=names)
+        try:
+            with package.SevenZipFile(archive) as opened:
+                opened.extract(folder, targets=names)
+        except package.exceptions.ArchiveError as error:
+            raise _damaged(archive, f"{type(error).__name__}: {error}") from error
         return
     wanted = folder / f".{archive.name}.members"
     wanted.write_text("\n".join(names), encoding="utf-8")

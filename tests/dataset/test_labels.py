@@ -150,6 +150,23 @@ def test_a_class_may_be_called_test_or_train(raw, top):
     assert found.classes == classes and len(found.train) == 4 and len(found.test) == 0
 
 
+def test_train_and_test_may_be_written_with_capitals(raw):
+    put(raw, [f"Train/{name}/{n}.jpg" for name in "ab" for n in range(2)] + ["Test/9.jpg"])
+    found = own_pictures(raw)
+    assert found.classes == ["a", "b"] and list(found.test["id"]) == ["9.jpg"]
+
+
+def test_a_folder_of_a_class_called_test_is_no_part(raw):
+    put(raw, [f"{name}/{n}.jpg" for name in "ab" for n in range(2)] + ["a/test/0.jpg"])
+    found = own_pictures(raw)
+    assert len(found.train) == 5 and len(found.test) == 0
+
+
+def test_a_comma_at_the_end_of_each_row_is_no_column_of_ids(dogs):
+    (dogs / "labels.csv").write_text("id,breed\na,pug,\nb,boxer,\nc,pug,\nd,boxer,\n")
+    assert list(table_of(small("dog-breed"), dogs).train["label"]) == ["pug", "boxer", "pug", "boxer"]
+
+
 def test_pictures_outside_the_class_folders_are_counted(raw):
     put(raw, [f"{name}/{n}.jpg" for name in "ab" for n in range(2)] + ["stray.jpg"])
     assert "1 training pictures" in own_pictures(raw).warnings[0] and "stray" in own_pictures(raw).warnings[0]

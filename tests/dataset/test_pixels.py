@@ -33,6 +33,16 @@ def test_pictures_of_many_shards_lie_in_rows_of_their_own(files, monkeypatch):
     assert pixels.fill(pixels.pixel_store(32), files) == 0
 
 
+def test_what_the_disk_does_not_give_is_not_remembered_as_unreadable(files):
+    away = files[f"{3:064x}"].rename(files[f"{3:064x}"].with_suffix(".away"))
+    store = pixels.pixel_store(32)
+    pixels.fill(store, files)
+    assert f"{3:064x}" in store.unreadable(files)
+    away.rename(files[f"{3:064x}"])
+    again = pixels.pixel_store(32)
+    assert pixels.fill(again, files) == 1 and sorted(again.unreadable(files)) == [f"{17:064x}", f"{40:064x}"]
+
+
 def test_chunks_in_a_view_are_the_pictures_in_that_view(files, monkeypatch):
     del files[f"{17:064x}"], files[f"{40:064x}"]
     store = pixels.pixel_store(32)

@@ -54,6 +54,20 @@ def test_what_systems_leave_in_archives_is_skipped(tmp_path):
     assert unpacked(tmp_path, zipped([("__MACOSX/._a", b""), ("a/.DS_Store", b""), ("a/1.jpg", b"x")])) == ["a/1.jpg"]
 
 
+@pytest.mark.parametrize("pack", [zipped, seven_zipped])
+def test_a_damaged_archive_inside_a_whole_one_is_named(tmp_path, pack):
+    inner = bytearray(pack([("train/1.jpg", bytes(range(256)) * 40)]))
+    place = 60 if pack is zipped else 40
+    inner[place] ^= 255
+    with pytest.raises(StarshiftError, match=r"^train\.7z is damaged"):
+        unpacked(tmp_path, zipped([("train.7z", bytes(inner))]))
+
+
+def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path):
+    with pytest.raises(StarshiftError, match="a file and a folder have one name"):
+        unpacked(tmp_path, zipped([("a", b"x"), ("a/1.jpg", b"x")]))
+
+
 @pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:/out.txt", "a\\..\\out.txt"])
 def test_a_member_that_leaves_the_folder_is_refused_before_anything_is_written(tmp_path, name):
     with pytest.raises(StarshiftError, match="leaves the folder"):

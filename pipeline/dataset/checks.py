@@ -1,0 +1,70 @@
+"""What is held against the competition file: an archive given by hand, and whether there are enough pictures."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.config import Competition
+from pipeline.dataset.listing import parts
+from pipeline.dataset.sample import locate, read_sample, read_text_table
+from pipeline.errors import StarshiftError
+from pipeline.kaggle.fetch import fetch
+
+
+def fetched(competition: Competition, *, bundle: Path | None = None, force: bool = False) -> Path:
+    """The folder of a competition's raw data, see `fetch`; another competition's bundle does not take its place."""
+    return fetch(competition, bundle=bundle, force=force, fits=lambda raw: belongs(competition, raw))
+
+
+def belongs(competition: Competition, raw: Path) -> None:
+    """Holds unpacked data against the competition file: sample submission, labels, training pictures.
+
+    Raises:
+        StarshiftError: what is not there.
+    """
+    labels = competition.labels
+    read_sample(competition, raw)
+    if parts(labels, raw)[0] is None:
+        raise StarshiftError("The training pictures are missing.", expected=f"the folder {labels.folder}")
+    if labels.csv is not None:
+        path = locate(raw, labels.csv)
+        columns = list(read_text_table(path).columns) if path else []
+        if not {labels.image, labels.label} <= set(columns):
+            raise StarshiftError(
+                "The labels are missing.",
+                expected=f"{labels.csv} with the columns {labels.image}, {labels.label}",
+                received=", ".join(columns[:5]) if path else "no such file",
+            )
+
+
+def enough(competition: Competition, train: pd.DataFrame, classes: Sequence[str], of: str = "pictures") -> None:
+    """Two classes at least, and a picture of each for each fold, or for both sides of a hold-out.
+
+    Args:
+        competition: how many folds are wanted.
+        train: the pictures that count, with a column label.
+        classes: names.
+        of: what they are called.
+
+    Raises:
+        StarshiftError: there are too few.
+    """
+    recipe, counts = competition.recipe, train["label"].value_counts().reindex(classes, fill_value=0)
+    least, rarest = max(2, recipe.folds), counts.idxmin()
+    if len(classes) < 2 or counts[rarest] < least:
+        raise StarshiftError(
+            f"There are too few {of} to learn from.",
+            expected=f"at least 2 classes, with {least} {of} each for {recipe.folds} folds",
+            received=f"{len(classes)} classes; {rarest!r} has {counts[rarest]}",
+            remedy="add pictures, or use fewer folds in the recipe",
+        )
+    held = math.ceil(recipe.holdout * len(train))
+    if recipe.folds == 1 and min(held, len(train) - held) < len(classes):
+        raise StarshiftError(
+            f"The hold-out has too few {of}.",
+            expected=f"at least {len(classes)} {of} held out and as many to train on, one of each class",
+            received=f"{held} of {len(train)} held out",
+            remedy="change holdout in the recipe, or add pictures",
+        )
