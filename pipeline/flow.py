@@ -12,10 +12,11 @@ from pipeline.config import Competition
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.features.extract import Extractor
+from pipeline.models import choice
 from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
 from pipeline.preparation import Data, Options, prepare, stage
-from pipeline.results import close, finished, measured, run_folder
+from pipeline.results import close, finished, measured, run_folder, with_spread
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
 from pipeline.training.lessons import Lesson
@@ -62,6 +63,7 @@ def run(competition: Competition, options: Options) -> Path:
     folds = options.folds or tuple(range(recipe.folds))
     if not set(folds) <= set(range(recipe.folds)):
         raise StarshiftError("There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=str(folds))
+    choice.known(options.engine)
     if recipe.rung != "features":
         return schooling.run(competition, options, folds, started)
     bases = networks_of(recipe)
@@ -116,7 +118,7 @@ def headed(
             lesson=lesson,
         )
         results = measured(competition, data, trained)
-        said.append(f"{competition.metric} {results['score']:.5f} ± {results['spread']:.5f} over {len(folds)} folds")
+        said.append(f"{competition.metric} {with_spread(results)} over {len(folds)} folds")
     with stage("model") as said:
         difference = hand_over(assembly, folder, extractors, data, trained)
         said.append(f"live and cached predictions differ by at most {difference:.1e}")

@@ -124,16 +124,22 @@ def peak_memory() -> float:
     return round(max(resource.getrusage(who).ru_maxrss for who in kinds) / 1024, 1)
 
 
+def with_spread(results: dict[str, Any]) -> str:
+    """The score and its spread over folds, where there are several."""
+    folds = len(results["folds"])
+    return f"{results['score']:.5f} ± {results['spread']:.5f}" if folds > 1 else f"{results['score']:.5f} (one fold)"
+
+
 def closing(
     competition: Competition, results: dict[str, Any], written: list[Path], standing: Standing | None = None
 ) -> None:
     """The last words: the score and where it would stand, the files, what to try next."""
     name = competition.metric
     log.info("")
-    log.info("%s %.5f ± %.5f (chance %.5f)", name, results["score"], results["spread"], results["chance"])
+    log.info("%s %s (chance %.5f)", name, with_spread(results), results["chance"])
     for line in sentences(standing) if standing else ():
         log.info("  %s", line)
-    log.info("%.1f s, at most %.0f MB of memory", results["seconds"], results["megabytes"])
+    log.info("%.1f s, the largest process took %.0f MB of memory", results["seconds"], results["megabytes"])
     for path in written:
         log.info("wrote %s", paths.shown(path))
     log.info("next: %s", advice(competition.recipe))

@@ -11,7 +11,7 @@ from pipeline.errors import StarshiftError
 from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics
 from pipeline.preparation import Data, Options, prepare, stage
-from pipeline.results import close, keep_model, measured, positive_class, run_folder
+from pipeline.results import close, keep_model, measured, positive_class, run_folder, with_spread
 from pipeline.training import rungs
 from pipeline.training.jobs import Metric
 from pipeline.training.processes import found_rate
@@ -91,8 +91,7 @@ def schooled(competition: Competition, options: Options, data: Data, setting: ru
     with stage("training") as said:
         trained = rungs.train(setting, job)
         results = measured(competition, data, trained)
-        score, count = f"{results['score']:.5f} ± {results['spread']:.5f}", len(setting.folds)
-        said.append(f"{competition.metric} {score} over {count} folds")
+        said.append(f"{competition.metric} {with_spread(results)} over {len(setting.folds)} folds")
     keep_model(setting.folder)
     facts = trained.facts
     results |= {

@@ -48,8 +48,8 @@ def test_ones_own_pictures_have_no_leaderboard_and_neither_has_another_metric():
 def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
     caplog.set_level("INFO")
     competition: Competition = PETS
-    results = {"score": 0.0421, "spread": 0.007, "chance": 0.69, "seconds": 1.0, "megabytes": 1.0}
     data, trained, each = a_run((0, 1))
+    results = {"score": 0.0421, "spread": 0.007, "folds": each, "chance": 0.69, "seconds": 1.0, "megabytes": 1.0}
     closing(competition, results, [], standing_of(competition, data, trained, each, 1))
     assert "of 1,314 on the final leaderboard" in caplog.text and "Kaggle gives 25,000" in caplog.text
     caplog.clear()

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.commands.shared import folds_of
 from pipeline.paths import REPOSITORY
+from pipeline.results import with_spread
 from tests.conftest import drawn, encoded, two_classes
 from tests.kaggle.server import Kaggle, environment
 from tests.kaggle.serving_storage import Storage
@@ -91,11 +93,21 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "dog-breed", "--base", "resnet51"), "There is no base called"),
         (("run", "--comp", "dog-breed", "--seed", "x"), "--seed is a whole number"),
         (("run", "--comp", "dog-breed", "--bundle", "/no/such.zip"), "There is no bundle"),
+        (("run", "--comp", "dog-breed", "--engine", "bogus"), "Unknown engine"),
     ],
 )
 def test_a_mistake_is_explained_without_a_traceback(arguments, words):
     done = invoke(*arguments)
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_fold_that_is_named_twice_is_one_fold():
+    assert folds_of(["1", "0", "1"]) == (0, 1) and folds_of(None) == ()
+
+
+def test_one_fold_alone_has_no_spread():
+    assert with_spread({"folds": [0.9], "score": 0.9, "spread": 0.0}) == "0.90000 (one fold)"
+    assert with_spread({"folds": [0.8, 1.0], "score": 0.9, "spread": 0.1}) == "0.90000 ± 0.10000"
 
 
 def test_the_command_line_downloads_through_the_real_client(home, tmp_path):

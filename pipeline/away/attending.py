@@ -16,6 +16,7 @@ from pipeline.remote import budget, home, kernel, plan, pushed
 from pipeline.remote.bundle import bundle
 from pipeline.remote.follow import ENDED, Screen, follow
 from pipeline.remote.pushed import Pushed
+from pipeline.results import with_spread
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +173,7 @@ def _closing(folder: Path, words: dict[str, Any]) -> Path:
     """The last words of a run that came home."""
     found = read_json(folder / "metrics.json")
     log.info("")
-    log.info("%s %.5f ± %.5f (chance %.5f)", found["metric"], found["score"], found["spread"], found["chance"])
+    log.info("%s %s (chance %.5f)", found["metric"], with_spread(found), found["chance"])
     speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in words["rates"].items())
     log.info("%.0f s on %s%s", words["took"], words["accelerator"], f"; {speeds}" if speeds else "")
     log.info("wrote %s", paths.shown(folder))

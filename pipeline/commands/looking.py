@@ -4,7 +4,7 @@ from typing import Any
 
 from invoke import Context, task
 
-from pipeline.commands.shared import competition_with, errors_shown, number, words
+from pipeline.commands.shared import competition_with, errors_shown, number, side, words
 
 
 @task(positional=[], auto_shortflags=False)
@@ -25,7 +25,10 @@ def comps(_: Context) -> None:
 
 
 @task(
-    positional=[], auto_shortflags=False, iterable=["base"], help=words("comp", "base", "size", head="linear or dense")
+    positional=[],
+    auto_shortflags=False,
+    iterable=["base"],
+    help=words("comp", "base", "size", head="linear, gaussian or dense"),
 )
 def show(
     _: Context, comp: str | None = None, base: Any = None, size: str | None = None, head: str | None = None
@@ -36,7 +39,7 @@ def show(
 
         from pipeline.models.bases import parse
 
-        competition = competition_with(comp, bases=tuple(base or ()), size=number(size, "--size"), head=head)
+        competition = competition_with(comp, bases=tuple(base or ()), size=side(size), head=head)
         for section, values in asdict(competition).items():
             for key, value in values.items() if isinstance(values, dict) else [("", values)]:
                 print(f"{section + ('.' + key if key else ''):<24} {value}")
@@ -53,19 +56,26 @@ def show(
 def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
     """Show the cache; --verify checks it, --prune KEY (or `strays`) removes from it."""
     with errors_shown():
+        from pipeline.errors import StarshiftError
         from pipeline.features import cache as kept
 
         if prune:
             print(f"freed {kept.prune(list(prune)) / 1e6:,.1f} MB")
+        damaged = {entry.store.key: kept.verify(entry) for entry in kept.entries()} if verify else {}
         listed = kept.entries()
         for entry in listed:
-            damaged = kept.verify(entry) if verify else []
-            state = f"  {len(damaged)} damaged shards removed" if damaged else "  whole" if verify else ""
+            gone = damaged.get(entry.store.key)
+            state = f"  {len(gone)} damaged shards removed" if gone else "  whole" if verify else ""
             print(
                 f"{entry.store.key}  {entry.bytes / 1e6:>9,.1f} MB  {entry.rows:>8,} rows  {entry.description}{state}"
             )
         total = kept.summary(listed)
         print(f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB")
+        if any(damaged.values()):
+            raise StarshiftError(
+                f"{sum(map(len, damaged.values()))} shards were damaged and are gone.",
+                remedy="nothing is lost: the next run computes them again",
+            )
 
 
 @task(

@@ -52,6 +52,9 @@ def errors_shown() -> Iterator[None]:
     except StarshiftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # `invoke comps | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
@@ -120,8 +123,8 @@ def side(text: str | None) -> int | None:
 
 
 def folds_of(fold: Any) -> tuple[int, ...]:
-    """The folds that --fold named; empty means every fold."""
-    return tuple(value for text in fold or () if (value := number(text, "--fold")) is not None)
+    """The folds that --fold named, each once; empty means every fold."""
+    return tuple(sorted({value for text in fold or () if (value := number(text, "--fold")) is not None}))
 
 
 def file_of(text: str | None) -> Path | None:

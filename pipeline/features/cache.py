@@ -4,6 +4,7 @@ A row belongs to a picture, not to a competition: runs and competitions share th
 """
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,16 @@ from typing import Any
 from pipeline import paths
 from pipeline.dataset import augment, images
 from pipeline.dataset.shards import RowStore
+from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_json
 from pipeline.models import bases
 from pipeline.models.choice import extractor_spec
 
 KINDS = ("pixels", "features", "answers")
 """Stores of rows in the cache: decoded pictures, what bases see, what learnwares say (learnware/answers.py)."""
+STRAYS = "strays"
+WRITING = 60
+"""Seconds in which a file without its sidecar may still be one that another process is writing."""
 
 
 def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
@@ -72,7 +77,7 @@ def entries() -> list[Entry]:
                 continue
             files = [path for path in folder.iterdir() if path.is_file()]
             store = RowStore(folder.parent, spec)
-            rows = sum(len(read_json(folder / f"{name}.json")["ids"]) for name in store.shards())
+            rows = sum(len((read_json(folder / f"{name}.json") or {"ids": ()})["ids"]) for name in store.shards())
             size = sum(path.stat().st_size for path in files)
             found.append(
                 Entry(store=store, rows=rows, bytes=size, last_used=max(path.stat().st_mtime for path in files))
@@ -89,17 +94,28 @@ def verify(entry: Entry) -> list[str]:
 
 
 def strays() -> list[Path]:
-    """Files that belong to no shard: what an interrupted write left behind."""
+    """Files that belong to no shard: what an interrupted write left behind, and nobody is just writing."""
     left = []
     for kind in KINDS:
         for folder in paths.cache_folder(kind).glob("*"):
             left += list(folder.glob(".*.partial"))
             left += [path for path in folder.glob("*.npy") if not path.with_suffix(".json").exists()]
-    return left
+    return [path for path in left if time.time() - path.stat().st_mtime > WRITING]
 
 
 def prune(keys: Sequence[str]) -> int:
-    """Removes the stores of these keys, and strays. Returns the bytes that are free again."""
+    """Removes the stores of these keys, and strays. Returns the bytes that are free again.
+
+    Raises:
+        StarshiftError: a key that no store has.
+    """
+    known = [entry.store.key for entry in entries()]
+    if unknown := set(keys) - {*known, STRAYS}:
+        raise StarshiftError(
+            "The cache has no such store.",
+            expected=" | ".join((STRAYS, *known)),
+            received=", ".join(sorted(unknown)),
+        )
     freed = 0
     for path in strays():
         freed += path.stat().st_size

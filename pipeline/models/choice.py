@@ -91,6 +91,12 @@ def has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
+def known(wanted: str) -> None:
+    """Raises a StarshiftError where this is neither `auto` nor one of ENGINES."""
+    if wanted not in ("auto", *ENGINES):
+        raise StarshiftError("Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=wanted)
+
+
 def choose(
     base: bases.Base,
     sample: Callable[[], np.ndarray],
@@ -108,8 +114,7 @@ def choose(
     Raises:
         StarshiftError: an engine that does not exist or cannot run here.
     """
-    if wanted not in ("auto", *ENGINES):
-        raise StarshiftError("Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=wanted)
+    known(wanted)
     if wanted != "auto":
         if wanted == "openvino-bf16" and not has_bfloat16():
             raise StarshiftError("This processor has no bfloat16.", remedy="--engine openvino")

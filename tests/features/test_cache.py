@@ -1,9 +1,13 @@
 """The feature cache: golden keys, only what is missing is computed, and what is damaged is computed again."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 
 from pipeline.dataset import pixels
+from pipeline.errors import StarshiftError
 from pipeline.features import cache
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
@@ -79,7 +83,27 @@ def test_the_cache_is_listed_verified_and_pruned(files):
     listed = cache.entries()
     assert {entry.store.spec["kind"] for entry in listed} == {"pixels", "features"}
     assert all(entry.rows == 9 and cache.verify(entry) == [] for entry in listed)
-    stray = listed[0].store.folder / ".x.npy.1.partial"
-    stray.write_bytes(b"half")
+    with pytest.raises(StarshiftError, match="no such store"):
+        cache.prune(["nosuchkey"])
     cache.prune([listed[0].store.key])
-    assert len(cache.entries()) == 1 and not stray.exists()
+    assert len(cache.entries()) == 1
+
+
+def test_what_an_interrupted_write_left_is_pruned_and_what_is_being_written_is_not(files):
+    extractor(files).features(list(files), "plain")
+    folder = cache.entries()[0].store.folder
+    left = [folder / ".x.npy.1.partial", folder / "x.npy"]
+    for path in left:
+        path.write_bytes(b"half")
+    assert cache.prune(["strays"]) == 0 and all(path.exists() for path in left)
+    for path in left:
+        os.utime(path, (time.time() - 3600,) * 2)
+    assert cache.prune(["strays"]) == 8 and not any(path.exists() for path in left)
+
+
+def test_a_damaged_sidecar_is_counted_as_damaged(files):
+    extractor(files).features(list(files), "plain")
+    sidecar = next(path for path in cache.entries()[0].store.folder.glob("*.json") if path.stem != "spec")
+    sidecar.write_text("{")
+    entry = cache.entries()[0]
+    assert entry.rows == 0 and cache.verify(entry) == [sidecar.stem] and not sidecar.exists()
