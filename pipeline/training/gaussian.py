@@ -6,8 +6,9 @@ are divided by their deviation. scikit-learn's LinearDiscriminantAnalysis(solver
 here S is decomposed once, and a shrinkage only divides by other numbers.
 
 What comes out is far too sure: features are no Gaussians, and centres and covariance are estimated from few pictures.
-So the evidence is multiplied by a scale, about 0.05, and the classes' shares are not. Shrinkage and scale are chosen
-together by the mean held-out loss, two numbers for all folds; their score flatters them by a little.
+So the evidence is multiplied by a scale, about 0.05, and the classes' shares are not. Each fold's shrinkage and scale
+are chosen together by the mean held-out loss of the other folds, so that no held-out picture has a say in what predicts
+it; one fold alone has no others, and its score flatters it by a little.
 """
 
 from collections.abc import Sequence
@@ -90,21 +91,27 @@ class Path:
             self.gaussians.append(found)
         self.said = dict(zip(SHRINKAGES, zip(*said, strict=True), strict=True))
 
-    def losses(self, shrinkage: float, scale: float) -> list[float]:
-        """Each fold's held-out cross entropy."""
-        each = zip(self.folds, self.said[shrinkage], self.gaussians, strict=True)
-        return [
-            cross_entropy(softmax(np.float32(scale) * said + found.shares), fold.held_labels)
-            for fold, said, found in each
-        ]
+    def loss(self, shrinkage: float, scale: float, places: Sequence[int]) -> float:
+        """The mean of some folds' held-out cross entropies; `places` of theirs among all."""
+        logits = [np.float32(scale) * self.said[shrinkage][n] + self.gaussians[n].shares for n in places]
+        return float(
+            np.mean(
+                [cross_entropy(softmax(one), self.folds[n].held_labels) for n, one in zip(places, logits, strict=True)]
+            )
+        )
 
-    def scale(self, shrinkage: float) -> float:
-        """The scale of the lowest mean loss; the loss is convex in it, being one of logits linear in it."""
-        return lowest(lambda scale: float(np.mean(self.losses(shrinkage, scale))), SCALES)
+    def scale(self, shrinkage: float, places: Sequence[int]) -> float:
+        """The scale of the lowest loss, which is convex in it, being one of logits linear in it."""
+        return lowest(lambda scale: self.loss(shrinkage, scale, places), SCALES)
+
+    def chosen(self, places: Sequence[int]) -> tuple[float, dict[float, float]]:
+        """The shrinkage of the lowest loss of some folds, and the best scale of each shrinkage."""
+        scales = {one: self.scale(one, places) for one in SHRINKAGES}
+        return min(scales, key=lambda one: self.loss(one, scales[one], places)), scales
 
 
 def fit(folds: Sequence[Fold], classes: int) -> tuple[list[Head], list[dict[str, Any]]]:
-    """One head a fold, all of one shrinkage and one scale.
+    """One head a fold, its shrinkage and scale chosen on the other folds.
 
     Args:
         folds: the pictures of each fold.
@@ -121,12 +128,15 @@ def fit(folds: Sequence[Fold], classes: int) -> tuple[list[Head], list[dict[str,
             "The head gaussian cannot learn from a teacher.", expected="--head linear or dense", received="gaussian"
         )
     path = Path(folds, classes)
-    scales = {shrinkage: path.scale(shrinkage) for shrinkage in SHRINKAGES}
-    losses = {shrinkage: path.losses(shrinkage, scale) for shrinkage, scale in scales.items()}
-    best = min(SHRINKAGES, key=lambda shrinkage: float(np.mean(losses[shrinkage])))
-    history = [
-        {"fold": fold.number, "shrinkage": s, "scale": scales[s], "held_loss": losses[s][n], "chosen": s == best}
-        for n, fold in enumerate(folds)
-        for s in SHRINKAGES
-    ]
-    return [found.head(best, scales[best]) for found in path.gaussians], history
+    every, heads, history = range(len(folds)), list[Head](), list[dict[str, Any]]()
+    for place, (fold, found) in enumerate(zip(folds, path.gaussians, strict=True)):
+        best, scales = path.chosen([other for other in every if other != place] or [place])
+        heads.append(found.head(best, scales[best]))
+        history += [
+            {
+                "fold": fold.number, "shrinkage": one, "scale": scale, "held_loss": path.loss(one, scale, [place]),
+                "chosen": one == best,
+            }
+            for one, scale in scales.items()
+        ]  # fmt: skip
+    return heads, history

@@ -71,19 +71,35 @@ def test_the_scale_takes_back_what_few_pictures_are_too_sure_of_and_leaves_the_s
     np.testing.assert_allclose(shares, np.bincount(labels) / len(labels), atol=1e-5)
 
 
-def test_one_shrinkage_and_one_scale_for_all_folds_have_the_lowest_loss_of_all():
+def test_each_fold_s_shrinkage_and_scale_have_the_lowest_loss_of_the_other_folds():
     features, labels = problem(5, 90, 40, apart=0.6)
     folds = folds_of(features, labels)
     heads, history = gaussian.fit(folds, 5)
     chosen = [record for record in history if record["chosen"]]
-    assert len(chosen) == 3 and len({(record["shrinkage"], record["scale"]) for record in chosen}) == 1
+    assert len(chosen) == 3 and gaussian.SHRINKAGES[0] < min(record["shrinkage"] for record in chosen)
     assert losses(heads, folds) == pytest.approx([record["held_loss"] for record in chosen], abs=1e-4)
-    mine, best = np.mean(losses(heads, folds)), chosen[0]
-    for shrinkage in gaussian.SHRINKAGES:
-        for scale in np.geomspace(*gaussian.SCALES, 40):
-            others = [gaussian.Gaussians(f.features, f.labels, 5).head(shrinkage, scale) for f in folds]
-            assert np.mean(losses(others, folds)) > mine - 1e-4
-    assert gaussian.SHRINKAGES[0] < best["shrinkage"] and mine < 0.8 * np.log(5)
+    found = [gaussian.Gaussians(fold.features, fold.labels, 5) for fold in folds]
+
+    def others(place, shrinkage, scale):
+        """The mean loss of the other folds."""
+        made = [one.head(shrinkage, scale) for one in found]
+        return np.mean(np.delete(losses(made, folds), place))
+
+    for place, record in enumerate(chosen):
+        mine = others(place, record["shrinkage"], record["scale"])
+        scales = record["scale"] * np.geomspace(0.6, 1.7, 12)
+        assert mine < min(others(place, one, scale) for one in gaussian.SHRINKAGES for scale in scales) + 1e-4
+
+
+def test_a_fold_s_own_labels_have_no_say_in_its_scale():
+    features, labels = problem(5, 90, 40, apart=0.6)
+    folds = folds_of(features, labels)
+    turned = [replace(folds[0], held_labels=(folds[0].held_labels + 1) % 5), *folds[1:]]
+    (mine, *rest), (other, *changed) = gaussian.fit(folds, 5)[0], gaussian.fit(turned, 5)[0]
+    np.testing.assert_allclose(mine.layers[0][0], other.layers[0][0], rtol=0.05)
+    assert (
+        max(np.abs(one.layers[0][0] / two.layers[0][0] - 1).max() for one, two in zip(rest, changed, strict=True)) > 0.3
+    )
 
 
 def test_a_class_that_a_fold_does_not_train_on_is_possible_and_unlikely():
