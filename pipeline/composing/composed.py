@@ -65,7 +65,8 @@ def finish(competition: Competition, wanted: str | None, asked: Asked) -> Path |
 def written(competition: Competition, gathered: Gathered, asked: Asked, made: Made, started: float) -> Path | None:
     """Writes a run that says what it is made of; None where nothing was kept but what it started from."""
     if not made.worth_it:
-        log.info("nothing is written")
+        which = f": the run {gathered.members[made.lone].folder.name} is as good" if made.lone is not None else ""
+        log.info("nothing is written%s", which)
         return None
     folder = create(competition, gathered, asked, made)
     data, trained = gathered.data, trained_as(gathered, made)
@@ -97,9 +98,16 @@ def trained_as(gathered: Gathered, made: Made) -> Trained:
 
 def create(competition: Competition, gathered: Gathered, asked: Asked, made: Made) -> Path:
     """The run's folder, its config.json in it; the fingerprint is of what decides the result, not of the result."""
+
+    def shared(key: str) -> Any:
+        """What all members have in common, or None."""
+        found = [member.recipe.get(key) for member in gathered.members]
+        return found[0] if all(value == found[0] for value in found) else None
+
     recipe = {
         **asdict(competition.recipe), "rung": asked.kind, "folds": len(gathered.held.folds),
-        "bases": list(dict.fromkeys(base for member in gathered.members for base in member.bases)),
+        "bases": list(dict.fromkeys(base for member in gathered.members for base in member.recipe.get("bases", ()))),
+        "size": shared("size"), "head": shared("head"),
     }  # fmt: skip
     decides = {
         "competition": {**asdict(competition), "recipe": recipe},

@@ -73,8 +73,15 @@ class Made:
 
     @property
     def worth_it(self) -> bool:
-        """Whether anything but the first step was kept."""
-        return any(step.kept for step in self.steps[1:])
+        """Whether anything but the first step was kept, and more than one of the members as it is."""
+        return any(step.kept for step in self.steps[1:]) and self.lone is None
+
+    @property
+    def lone(self) -> int | None:
+        """The number of the member, among several, that alone is what was kept."""
+        weights = self.fitted.told().get("weights", [])
+        used = np.flatnonzero(weights)
+        return int(used[0]) if len(weights) > 1 and len(used) == 1 and weights[used[0]] == 1 else None
 
 
 def compose(competition: Competition, gathered: Gathered, asked: Asked) -> Made:
@@ -133,14 +140,15 @@ def started(held: Held, gathered: Gathered, asked: Asked) -> tuple[Climb, list[S
     alone = [number for number in every if len(gathered.members[number].bases) == 1]
     together = [number for number in every if number not in alone]
 
-    def best(name: str, numbers: Sequence[int]) -> tuple[Plain, str]:
-        procedure = Plain(held, name, ensemble.best_of(numbers))
-        weights = procedure.on(held.folds).told()["weights"]
-        return procedure, names[int(np.argmax(weights))]
+    def best(numbers: Sequence[int]) -> int:
+        return max(numbers, key=lambda number: held.gain(held.part.predictions[number]))
 
-    climb = Climb(*best("best single base", alone) if alone else best("best run", every))
+    first = best(alone or every)
+    start = Plain(held, "best single base" if alone else "best run", ensemble.only(first))
+    climb = Climb(start, names[first])  # its own score, though it was chosen by it: gains over it are not flattered
     if alone and together:
-        climb.attempt(*best("best combination", together), beyond_noise=False)
+        combination = Plain(held, "best combination", ensemble.best_of(together))
+        climb.attempt(combination, f"{names[best(together)]}; chosen on the other folds", beyond_noise=False)
     tried = [Plain(held, name, ensemble.METHODS[name]) for name in methods_for(held, asked.methods)]
     methods = [judged("method", procedure, climb.current) for procedure in tried]
     among = [procedure for procedure in tried if procedure.name not in ensemble.FOR_COMPARISON] or tried

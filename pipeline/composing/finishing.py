@@ -15,7 +15,7 @@ from pipeline.composing.same_scene import Scenes
 from pipeline.predict import calibration, ensemble
 from pipeline.predict.held import Held
 from pipeline.predict.intervals import over_folds
-from pipeline.predict.nested import After, Fitted, Plain, Procedure
+from pipeline.predict.nested import After, Better, Fitted, Plain, Procedure
 from pipeline.predict.pairs import Specialists
 from pipeline.report.steps import Step
 
@@ -59,10 +59,15 @@ class Climb:
         Args:
             procedure: the step, with all that comes before it.
             told: what there is to say of it.
-            beyond_noise: keep it only if it is better beyond noise; else if it is better at all.
+            beyond_noise: keep it only if it is better beyond noise; else if it is better at all, and then each fold is
+                judged by what the other folds would have kept.
         """
-        step = judged("step", procedure, self.current)
-        kept = step.helps or (step.better and not beyond_noise)
+        step, either = judged("step", procedure, self.current), Better(self.current, procedure)
+        kept = step.helps
+        if not beyond_noise and either.is_later(procedure.held.folds):
+            honest = judged("step", either, self.current)
+            if honest.better:
+                step, procedure, kept = honest, either, True
         self.steps.append(step.taken(kept, told))
         self.current = procedure if kept else self.current
         return kept

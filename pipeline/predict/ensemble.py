@@ -33,6 +33,11 @@ def best_of(numbers: Iterable[int]) -> Callable[[Held], Fitted]:
     return choose
 
 
+def only(number: int) -> Callable[[Held], Fitted]:
+    """The method that takes one member, whatever the others are."""
+    return lambda held: Blend(np.eye(len(held.part.predictions))[number])
+
+
 def single_calibrated(held: Held) -> LogLinear:
     """The member with the least log loss once its own temperature is fitted."""
     values = loglinear.logs(held.part.predictions)

@@ -108,6 +108,26 @@ class Chosen(Procedure):
         return Pick(first.name, first.on(folds))
 
 
+class Better(Procedure):
+    """The later one of two where it scores better out of fold, else the earlier one.
+
+    So the choice is made inside the nest: judged as a whole it does not profit from having been tried on what it is
+    judged on.
+    """
+
+    def __init__(self, earlier: Procedure, later: Procedure) -> None:
+        super().__init__(earlier.held, later.name)
+        self.earlier, self.later = earlier, later
+
+    def is_later(self, folds: Folds) -> bool:
+        """Whether the later one is better on these folds."""
+        held = self.held.take(folds)
+        return held.gain(self.later.out_of(folds)) > held.gain(self.earlier.out_of(folds))
+
+    def fit(self, held: Held, folds: Folds) -> Fitted:
+        return (self.later if self.is_later(folds) else self.earlier).on(folds)
+
+
 @dataclass(frozen=True)
 class Chain:
     """A step on what came before it."""

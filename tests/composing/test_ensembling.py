@@ -16,7 +16,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
 from pipeline.predict import ensemble
 from pipeline.predict.loglinear import normalised
-from pipeline.predict.nested import Plain
+from pipeline.predict.nested import Better, Chosen, Plain
 from pipeline.report import steps
 from pipeline.report.steps import Step
 from tests.conftest import two_classes
@@ -96,7 +96,7 @@ def test_runs_are_joined_by_id_and_the_winner_explains_itself(mine, home, capsys
     ids, classes, probabilities = runs.read_predictions(folder / "oof.npz")
     place = [ids.index(name) for name in truth()[0]]
     mixed = probabilities[place][:, classes.index("red")]
-    assert min(np.corrcoef(mixed, each)[0, 1] for each in held) > 0.7
+    assert min(np.corrcoef(mixed, each)[0, 1] for each in held) > 0.6
     assert np.corrcoef(mixed, 1 / (1 + np.exp(-2 * logits(99)[0])))[0, 1] < 0.2
     truths = np.stack([1 - truth()[1], truth()[1]], axis=1)
     right = probabilities[place][:, [classes.index(name) for name in CLASSES]][truths == 1]
@@ -226,13 +226,54 @@ def test_a_correction_is_kept_beyond_noise_only_and_a_choice_where_it_is_better_
         assert [step.name for step in climb.steps] == ["run as it is", "temperature", "vector scaling", "clipping"]
         assert climb.steps[1].kept == kept and climb.steps[1].told.startswith("temperature ")
         assert climb.current.name == ("temperature" if kept else "run as it is")
-    slightly = normalised(np.log(truth) + 0.02 * np.random.default_rng(2).normal(size=truth.shape))
+    slightly = normalised(np.log(truth) + 0.2 * np.random.default_rng(2).normal(size=truth.shape))
     held = held_of([slightly, truth], labels, "log_loss")
-    first, other = (Plain(held, name, ensemble.best_of([number])) for number, name in enumerate(("first", "other")))
-    climb = Climb(first)
-    better = climb.attempt(other, beyond_noise=False)
-    assert better == (climb.steps[1].gain.estimate > 0)
+    first, other = (Plain(held, name, ensemble.only(number)) for number, name in enumerate(("first", "other")))
+    assert Climb(first).attempt(other, beyond_noise=False) and not Climb(other).attempt(first, beyond_noise=False)
     assert not Climb(other).attempt(other, beyond_noise=False)
+
+
+def test_each_fold_is_judged_by_what_the_other_folds_would_have_kept():
+    truth, labels = drawn(np.random.default_rng(1), 1500, 6)
+    held = held_of([truth, normalised(np.log(truth))], labels, "log_loss")
+    values = held.part.predictions.copy()
+    values[1, held.fold_of == 0] = normalised(20 * np.log(truth[held.fold_of == 0]))  # by this fold it loses
+    values[0, held.fold_of != 0] = normalised(1.3 * np.log(truth[held.fold_of != 0]))
+    held = replace(held, part=replace(held.part, predictions=values))
+    earlier, later = (Plain(held, name, ensemble.only(number)) for number, name in enumerate(("earlier", "later")))
+    either = Better(earlier, later)
+    found = either.out_of(held.folds)
+    for fold in held.folds:
+        taken = 1 if either.is_later(held.folds - {fold}) else 0
+        np.testing.assert_allclose(found[held.fold_of == fold], values[taken][held.fold_of == fold], atol=1e-6)
+    assert either.is_later(held.folds - {0}) and not either.is_later(held.folds)
+
+
+def test_members_that_know_nothing_are_not_said_to_gain_by_being_put_together():
+    gains = []
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        labels, members = random.integers(0, 2, 200), random.uniform(size=(4, 200))
+        held = held_of([np.stack([1 - one, one], axis=1) for one in members], labels, "auc")
+        best = max(range(4), key=lambda number: held.gain(held.part.predictions[number]))
+        climb = Climb(Plain(held, "best run", ensemble.only(best)))
+        among = [Plain(held, name, ensemble.METHODS[name]) for name in ("mean", "rank mean", "best single")]
+        kept = climb.attempt(Chosen(held, "ensemble", among), beyond_noise=False)
+        gains.append(climb.steps[1].gain.estimate if kept else 0.0)
+    assert np.mean(gains) < 0.005
+
+
+def test_one_run_alone_is_not_written_as_an_ensemble(mine, home, caplog):
+    caplog.set_level("INFO")
+    names = [write_run(mine, 99), write_run(mine, 1)]
+    path = home / "data" / "runs" / "mine" / names[1] / "config.json"
+    config = read_json(path)
+    config["competition"]["recipe"]["bases"] = ["mobilenet_025", "xception"]
+    write_json(path, config)
+    assert made(mine, methods=("best single",), finish=False) is None
+    assert not [path for path in (home / "data" / "runs" / "mine").iterdir() if "ensemble" in path.name]
+    assert f"nothing is written: the run {names[1]} is as good" in caplog.text
+    assert "best combination" in caplog.text and "kept" in caplog.text
 
 
 def test_an_auc_is_offered_ranks_and_no_calibration():
