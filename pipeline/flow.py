@@ -103,6 +103,8 @@ def headed(
         train_features |= of_held(extractors, data, only_predicted, np.isin(fold_of, folds))
         test_features = extract(extractors, test_digests, recipe.views, said) if test_digests else None
         computed = sum(extractor.computed for extractor in extractors)
+        if only_predicted:
+            said.append(f"the training ones in {len(only_predicted)} more, to predict them")
         said.append(
             f"{computed:,} computed by {', '.join(e.choose(test_digests).engine for e in extractors)}, the rest cached"
         )

@@ -125,7 +125,7 @@ def _held_out(
         scores[np.ix_(held, fitted.classes_)] = fitted.predict_proba(values[held])
         areas.append(area_under(kinds[held], scores[held]))
     found = over_folds([value - CHANCE for value in areas], 1 / len(sides))
-    return Interval(*(CHANCE + value for value in (found.estimate, found.low, found.high))), scores
+    return Interval(*(min(max(CHANCE + value, 0.0), 1.0) for value in (found.estimate, found.low, found.high))), scores
 
 
 def area_under(kinds: np.ndarray, scores: np.ndarray) -> float:

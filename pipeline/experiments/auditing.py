@@ -60,7 +60,9 @@ def audit(competition: Competition, options: Options) -> list[Path]:
         log.info("wrote %s", paths.shown(path))
     if len(found.groups.sizes):
         log.info(
-            "next: invoke run --comp %s --grouped keeps scenes in one fold; invoke finish --scenes lets them agree",
+            "next: invoke run --comp %s --grouped keeps scenes in one fold; invoke finish --comp %s --scenes lets them "
+            "agree",
+            competition.name,
             competition.name,
         )
     return written

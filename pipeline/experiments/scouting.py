@@ -100,10 +100,16 @@ def with_bases(recipe: Recipe, members: Members) -> Recipe:
 
 
 def confirmed(competition: Competition, data: Data, options: Options, told: scouted.Scouted) -> Members:
-    """Trains the recipe's own head on the best base and on the winner; the latter has to be better, beyond noise."""
+    """Trains the recipe's own head on the best base and on the winner; the latter has to be better, beyond noise.
+
+    Where the quick classifier sees no combination ahead beyond noise, the one that it ranks first is given the chance:
+    the head that counts may see more.
+    """
     trials, winner = told.trials, told.growth.winner
     best = next(members for members in trials.ranked() if len(members) == 1)
     if winner == best:
+        winner = next((members for members in trials.ranked() if len(members) > 1), best)
+    if winner == best or trials.gain(winner, best).estimate <= 0:
         return best
     folds = {}
     for members in (best, winner):

@@ -49,7 +49,9 @@ def unreadable(reasons: Mapping[str, str], pictures: int) -> Finding:
         return Finding("readable", FINE, said)
     lost = sum(name.startswith("test/") for name in reasons)
     advice = "they are left out of training" + (f"; {lost} test pictures get the prior" if lost else "")
-    return Finding("readable", ACT if lost else LOOK, said, f"fetch the data again with --force; else {advice}")
+    return Finding(
+        "readable", ACT if lost else LOOK, said, f"fetch the data again (invoke download --force); else {advice}"
+    )
 
 
 def duplicates(pairs: Sequence[Pair], subject: Subject) -> Finding:
