@@ -107,7 +107,8 @@ def confirmed(competition: Competition, data: Data, options: Options, told: scou
     """
     trials, winner = told.trials, told.growth.winner
     best = next(members for members in trials.ranked() if len(members) == 1)
-    if winner == best:
+    refused = winner == best
+    if refused:
         winner = next((members for members in trials.ranked() if len(members) > 1), best)
     if winner == best or trials.gain(winner, best).estimate <= 0:
         return best
@@ -120,7 +121,7 @@ def confirmed(competition: Competition, data: Data, options: Options, told: scou
             score = f"{competition.metric} {results['score']:.5f} ± {results['spread']:.5f}"
             said.append(f"{told.joined(members)}: {score}, accuracy {results['accuracy']:.1%}")
     gain = Trials(folds, trials.held, trials.higher).gain(winner, best)
-    log.info("%s", scouted.verdict(gain, competition.recipe.head))
+    log.info("%s", scouted.verdict(gain, competition.recipe.head, refused=refused))
     return winner if gain.low > 0 else best
 
 

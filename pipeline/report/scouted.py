@@ -123,9 +123,21 @@ def line_of(recipe: Recipe) -> str:
     return f"Recipe({', '.join(words)})"
 
 
-def verdict(gain: Interval, head: str) -> str:
-    """Whether the recipe's own head agrees that the winner is better than the best base alone."""
-    words = "confirms it" if gain.low > 0 else "sees a loss" if gain.high < 0 else "sees no gain beyond noise"
+def verdict(gain: Interval, head: str, *, refused: bool = False) -> str:
+    """Whether the recipe's own head finds a combination better than the best base alone.
+
+    Args:
+        gain: over that base.
+        head: its name.
+        refused: the quick classifier had not taken the combination.
+    """
+    words = (
+        ("sees more in the combination than the ranking" if refused else "confirms it")
+        if gain.low > 0
+        else "sees a loss"
+        if gain.high < 0
+        else "sees no gain beyond noise"
+    )
     than = "" if gain.low > 0 else ", which is kept"
     return f"the {head} head {words}: {noise(gain)} over the best base alone{than}"
 

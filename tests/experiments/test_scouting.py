@@ -1,10 +1,13 @@
 """Scouting: planted sets are told apart, one that hurts is refused, and the command writes what it says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
+import pytest
 
-from pipeline.config import Recipe
-from pipeline.experiments import combinations
+from pipeline.config import Competition, Recipe
+from pipeline.experiments import combinations, scouting
 from pipeline.predict.growth import Trials, grow
 from pipeline.predict.sharpness import Judge
 from pipeline.report.scouted import line_of
@@ -83,3 +86,33 @@ def test_the_command_ranks_combinations_refuses_and_writes_the_table_and_the_fig
     many = [word for seed in range(9) for word in ("--base", f"mobilenet_025=none:{seed}")]
     wrong = invoke(*flags, *many)
     assert wrong.returncode == 1 and "at most 8" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("alone", "together", "heads", "taken", "words"),
+    [
+        ([0.7, 0.8, 0.75, 0.7], [0.78, 0.78, 0.78, 0.78], [0.9, 0.91, 0.9, 0.92], {0, 1}, "sees more"),
+        ([0.7, 0.8, 0.75, 0.7], [0.78, 0.78, 0.78, 0.78], [0.7, 0.9, 0.7, 0.8], {0}, "no gain beyond noise"),
+        ([0.7, 0.8, 0.75, 0.7], [0.7, 0.7, 0.7, 0.7], [0.9, 0.91, 0.9, 0.92], {0}, ""),
+    ],
+)
+def test_the_head_that_counts_has_a_say_on_a_combination_that_the_ranking_has_ahead(
+    monkeypatch, caplog, alone, together, heads, taken, words
+):
+    one, two, both = (frozenset(members) for members in ({0}, {1}, {0, 1}))
+    trials = Trials({one: alone, two: [0.5] * 4, both: together}, 0.25, True)
+    told = SimpleNamespace(trials=trials, growth=SimpleNamespace(winner=one), joined=lambda members: "joined")
+    asked = []
+
+    def head(competition, data, options):
+        asked.append(competition.recipe.bases)
+        folds = heads if len(competition.recipe.bases) == 2 else [0.75, 0.76, 0.74, 0.75]
+        return {"folds": folds, "score": 0.0, "spread": 0.0, "accuracy": 0.0}
+
+    monkeypatch.setattr(scouting, "head", head)
+    caplog.set_level("INFO")
+    competition = Competition(
+        name="mine", data="pictures", metric="accuracy", recipe=Recipe(bases=("mobilenet_v2", "xception"))
+    )
+    assert scouting.confirmed(competition, None, None, told) == taken
+    assert len(asked) == (2 if words else 0) and words in caplog.text
