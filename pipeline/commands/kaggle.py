@@ -4,7 +4,7 @@ from typing import Any
 
 from invoke import Context, task
 
-from pipeline.commands.shared import competition_with, errors_shown, number, words
+from pipeline.commands.shared import competition_with, errors_shown, side, words
 
 
 @task(
@@ -51,7 +51,7 @@ def weights(
 ) -> None:
     """Show the weights that a recipe needs, and put them where kernels without internet find them."""
     with errors_shown():
-        competition = competition_with(comp, bases=tuple(base or ()), rung=rung, size=number(size, "--size"))
+        competition = competition_with(comp, bases=tuple(base or ()), rung=rung, size=side(size))
         from pipeline.away import weighing
 
         found = weighing.show(competition)

@@ -28,19 +28,32 @@ def comps(_: Context) -> None:
     positional=[],
     auto_shortflags=False,
     iterable=["base"],
-    help=words("comp", "base", "size", head="linear, gaussian or dense"),
+    help=words(
+        *("comp", "base", "size"),
+        head="linear, gaussian or dense",
+        rung="scratch, augmented, features, frozen or finetune",
+    ),
 )
 def show(
-    _: Context, comp: str | None = None, base: Any = None, size: str | None = None, head: str | None = None
+    _: Context,
+    comp: str | None = None,
+    base: Any = None,
+    size: str | None = None,
+    head: str | None = None,
+    rung: str | None = None,
 ) -> None:
-    """Print a competition's resolved recipe."""
+    """Print a competition's resolved recipe; how its rung trains a network, with every default in its place."""
     with errors_shown():
         from dataclasses import asdict
 
         from pipeline.models.bases import parse
 
-        competition = competition_with(comp, bases=tuple(base or ()), size=side(size), head=head)
-        for section, values in asdict(competition).items():
+        competition = competition_with(comp, bases=tuple(base or ()), size=side(size), head=head, rung=rung)
+        shown = asdict(competition)
+        recipe, trains = competition.recipe, competition.recipe.rung != "features"
+        del shown["recipe"]["training"]
+        shown["training"] = asdict(recipe.training.resolved(recipe.rung)) if trains else "none, by a head on features"
+        for section, values in shown.items():
             for key, value in values.items() if isinstance(values, dict) else [("", values)]:
                 print(f"{section + ('.' + key if key else ''):<24} {value}")
         for text in competition.recipe.bases:
