@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
+from pipeline.naming import given
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -27,7 +28,9 @@ def find(name: str | None) -> Competition:
     if name in names():
         return load(FOLDER / f"{str(name).replace('-', '_')}.py")
     if name and (name.endswith(".py") or "/" in name):
-        return load(Path(name).expanduser())
+        found = load(Path(name).expanduser())
+        given(found.name, name)
+        return found
     raise StarshiftError(
         "No competition was named." if not name else f"There is no competition called {name!r}.",
         expected=", ".join(names()) + ", or the path of a competition file",

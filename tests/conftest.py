@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import naming
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -16,6 +18,7 @@ def home(tmp_path, monkeypatch) -> Path:
     """data/ and submissions/ in a folder of the test."""
     monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(naming, "_FILES", {})
     return tmp_path / "home"
 
 

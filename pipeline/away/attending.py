@@ -11,6 +11,7 @@ from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
 from pipeline.kaggle import client
+from pipeline.naming import called
 from pipeline.preparation import Options
 from pipeline.remote import budget, home, kernel, plan, pushed
 from pipeline.remote.bundle import bundle
@@ -148,7 +149,7 @@ def pick_up(competition: Competition, *, wait: bool = True) -> Path | None:
         raise StarshiftError(
             f"Nothing was pushed for {competition.name}.",
             received=f"no file in {paths.shown(paths.kernels_folder(competition.name))}",
-            remedy=f"invoke run --comp {competition.name} --on kaggle",
+            remedy=f"invoke run --comp {called(competition.name)} --on kaggle",
         )
     for one in known:
         log.info(

@@ -15,6 +15,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_file
 from pipeline.kaggle import archives, submissions
 from pipeline.ledger import listing
+from pipeline.naming import called
 from pipeline.predict.submission import validate
 from pipeline.report.listed import ordered
 
@@ -79,7 +80,7 @@ def best(competition: Competition) -> Path:
         raise StarshiftError(
             f"There is no run of {competition.name} to submit.",
             expected=f"a finished run with a submission.csv in {paths.shown(place)}",
-            remedy=f"invoke run --comp {competition.name}",
+            remedy=f"invoke run --comp {called(competition.name)}",
         )
     return place / ordered(whole, competition.metric)[0].run
 
@@ -112,7 +113,7 @@ def checked(competition: Competition, folder: Path, sample: Sample | None, messa
             f"The run {folder.name} cannot be submitted.",
             expected="a finished run with a submission.csv",
             received=lacks or "unfinished",
-            remedy=f"invoke run --comp {competition.name}; invoke runs --comp {competition.name} lists them",
+            remedy=f"invoke run --comp {called(competition.name)}; invoke runs lists them",
         )
     table = read_text_table(path)
     if competition.submission and competition.submission.layout != "class name":

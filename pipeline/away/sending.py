@@ -11,6 +11,7 @@ from pipeline.config import Competition
 from pipeline.errors import require
 from pipeline.kaggle import client
 from pipeline.kaggle.public import holder
+from pipeline.naming import called
 from pipeline.remote import budget, kernel, plan, pushed
 from pipeline.remote.bundle import LARGEST, Bundle
 from pipeline.remote.pushed import Pushed
@@ -59,7 +60,7 @@ def with_weights(api: Any, competition: Competition, request: Request) -> Reques
         "The session would look for weights in vain.",
         expected="every weights file in a dataset, or the internet on",
         received=f"nowhere: {', '.join(lacking)}",
-        remedy=f"invoke weights --comp {competition.name} --upload, --attach a dataset, or --internet",
+        remedy=f"invoke weights --comp {called(competition.name)} --upload, --attach a dataset, or --internet",
     )
     return replace(request, attach=tuple(attach))
 

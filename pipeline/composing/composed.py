@@ -19,6 +19,7 @@ from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
 from pipeline.kaggle.standing import sentences
 from pipeline.leaderboard import standing_of
 from pipeline.ledger import reading
+from pipeline.naming import called
 from pipeline.predict.metrics import higher_is_better
 from pipeline.preparation import stage
 from pipeline.report.steps import steps_chart
@@ -46,7 +47,7 @@ def ensemble(competition: Competition, wanted: Sequence[str], asked: Asked) -> P
             "An ensemble needs two runs.",
             expected="runs of several bases, heads or seeds on the same folds",
             received=gathered.members[0].folder.name,
-            remedy=f"invoke run --comp {competition.name} --base ... --seed 1; one run alone: invoke finish",
+            remedy=f"invoke run --comp {called(competition.name)} --base ... --seed 1; one run alone: invoke finish",
         )
     made = compose(competition, gathered, asked)
     tell(gathered, made)

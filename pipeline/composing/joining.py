@@ -14,6 +14,7 @@ from pipeline.dataset.sample import read_sample
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.fetch import fetch
 from pipeline.ledger import reading
+from pipeline.naming import called
 from pipeline.predict.held import Held, Part
 from pipeline.preparation import Data
 
@@ -61,7 +62,7 @@ def gather(competition: Competition, wanted: Sequence[str] = ()) -> Gathered:
             "These runs cannot be made into one." if wanted else f"{competition.name} has no run to start from.",
             expected=f"finished runs of all folds (at least {LEAST_FOLDS}) that share pictures, folds and classes",
             received="; ".join(f"{name}: {reason}" for name, reason in left_out) or "none",
-            remedy=f"invoke run --comp {competition.name}; invoke runs --comp {competition.name} lists what there is",
+            remedy=f"invoke run --comp {called(competition.name)}; invoke runs lists what there is",
         )
     return _joined(competition, members, left_out)
 
@@ -113,7 +114,7 @@ def _data(competition: Competition, members: list[Member]) -> Data:
             "The pictures have changed since these runs.",
             expected=f"{len(known):,} training pictures and {members[0].held.shape[1]} classes",
             received=f"{len(train):,} of them, and {len(pictures.classes)} classes",
-            remedy=f"invoke run --comp {competition.name} makes new runs",
+            remedy=f"invoke run --comp {called(competition.name)} makes new runs",
         )
     for column in ("label", "fold", "group"):
         train[column] = train["id"].map(known[column])

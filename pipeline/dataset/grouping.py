@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
+from pipeline.naming import called
 
 FILE = "groups.json"
 
@@ -44,6 +45,6 @@ def estimated(train: pd.DataFrame, folder: Path, name: str) -> list[str]:
             "The groups of pictures of one scene are not known." if stored is None else "The groups are out of date.",
             expected=f"a group for each of the {len(train)} training pictures in {FILE}",
             received="no such file" if stored is None else f"{lacking} pictures without one",
-            remedy=f"invoke audit --comp {name}",
+            remedy=f"invoke audit --comp {called(name)}",
         )
     return [known[digest] for digest in train["sha256"]]

@@ -25,6 +25,7 @@ from pipeline.dataset import grouping, pixels
 from pipeline.features.extract import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.bases import parse
+from pipeline.naming import called
 from pipeline.predict.metrics import higher_is_better
 from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.report import audited, audited_record
@@ -62,8 +63,7 @@ def audit(competition: Competition, options: Options) -> list[Path]:
         log.info(
             "next: invoke run --comp %s --grouped keeps scenes in one fold; invoke finish --comp %s --scenes lets them "
             "agree",
-            competition.name,
-            competition.name,
+            *[called(competition.name)] * 2,
         )
     return written
 

@@ -14,6 +14,7 @@ from pipeline.composing.finishing import judged
 from pipeline.errors import StarshiftError
 from pipeline.files import write_text
 from pipeline.ledger import reading
+from pipeline.naming import called
 from pipeline.predict import views
 from pipeline.predict.blends import Blend
 from pipeline.predict.held import Held, Part
@@ -66,7 +67,7 @@ def newest(comp: str) -> Path:
     raise StarshiftError(
         f"{comp} has no run that was predicted in several views and folds.",
         expected='views=("plain", "flip") in its recipe, or more',
-        remedy=f"invoke run --comp {comp}",
+        remedy=f"invoke run --comp {called(comp)}",
     )
 
 

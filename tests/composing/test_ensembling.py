@@ -272,6 +272,12 @@ def test_a_run_made_of_others_names_its_bases_as_their_recipes_do(mine, home):
     assert read_json(made(mine) / "config.json")["competition"]["recipe"]["bases"][1] == "xception"
 
 
+def test_a_competition_that_was_given_as_a_file_is_called_by_it_in_what_to_type_next(mine, home):
+    write_run(mine, 1)
+    with pytest.raises(StarshiftError, match=f"invoke run --comp {mine} "):
+        made(mine)
+
+
 def test_one_run_alone_is_not_written_as_an_ensemble(mine, home, caplog):
     caplog.set_level("INFO")
     names = [write_run(mine, 99), write_run(mine, 1)]

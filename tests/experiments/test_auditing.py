@@ -38,7 +38,7 @@ def mine(tmp_path):
 
 def test_what_was_planted_is_found_and_grouped_folds_keep_it_together(mine, home):
     early = invoke("run", "--comp", mine, "--engine", "keras", "--grouped")
-    assert early.returncode == 1 and "invoke audit --comp mine" in early.stderr and "Traceback" not in early.stderr
+    assert early.returncode == 1 and f"invoke audit --comp {mine}" in early.stderr and "Traceback" not in early.stderr
     done = invoke("audit", "--comp", mine, "--engine", "keras")
     assert done.returncode == 0, done.stderr
     record = json.loads((home / "data" / "reports" / "mine" / "audit.json").read_text())
