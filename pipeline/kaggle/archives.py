@@ -157,7 +157,8 @@ def _refuse(archive: Path, members: Sequence[Member], folder: Path) -> None:
     """Refuses an archive with unsafe members before anything is written."""
     for member in members:
         if leaves(member.name):
-            raise _refused(archive, f"the member {member.name!r} leaves the folder")
+            where = ", where a colon or a backslash is part of a path" if set(member.name) & set(":\\") else ""
+            raise _refused(archive, f"the member {member.name!r} leaves the folder{where}")
         if not member.plain:
             raise _refused(archive, f"the member {member.name!r} is a link or a device")
         if (folder / PurePosixPath(member.name)).exists():

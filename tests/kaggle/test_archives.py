@@ -75,6 +75,11 @@ def test_a_member_that_leaves_the_folder_is_refused_before_anything_is_written(t
     assert not (tmp_path / "out").exists()
 
 
+def test_a_colon_in_a_name_is_said_to_be_the_reason(tmp_path):
+    with pytest.raises(StarshiftError, match="leaves the folder, where a colon"):
+        unpacked(tmp_path, zipped([("train/12:30.jpg", b"x")]))
+
+
 def test_a_link_is_refused(tmp_path):
     link = zipfile.ZipInfo("link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
