@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from benchmarks.features import files_of
 from pipeline.audit import geometry
 from pipeline.audit.keypoints import Keypoints, describe
 from pipeline.dataset import images
@@ -21,8 +22,8 @@ OTHERS, SIDE = 30, 224
 
 
 def keypoints_of(folder: Path, count: int) -> Keypoints:
-    """Of the first pictures of a folder by path."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".png"))[:count]
+    """Of the first different pictures of a folder by path."""
+    paths = files_of(folder, count).values()
     found = describe(np.stack([images.decode(path.read_bytes(), SIDE) for path in paths]))
     return found.reduced(np.random.default_rng(0))
 

@@ -145,12 +145,11 @@ def _decoded(
                     twice.sum(),
                     some(train["id"][twice]),
                 )
-        if not options.debug:
-            distinct = train if estimated else train.drop_duplicates("group")
-            enough(competition, distinct, pictures.classes, "readable, distinct pictures")
         if options.debug:
             train["fold"] = splits.assign(train, competition.recipe)
         else:
+            distinct = train if estimated else train.drop_duplicates("group")
+            enough(competition, distinct, pictures.classes, "readable, distinct pictures")
             train["fold"] = splits.load_or_make(train, competition.recipe, folder, again=options.resplit)
         together = len(train) - train["group"].nunique()
         kind = "pictures of scenes already seen" if estimated else "exact duplicates"

@@ -32,8 +32,7 @@ def submit(
     auto_shortflags=False,
     iterable=["base"],
     help=words(
-        *("comp", "base", "size"),
-        rung="scratch, augmented, features, frozen or finetune",
+        *("comp", "base", "size", "rung"),
         upload="put them into a private dataset, which kernels without internet then find",
         dataset="its name, owner/slug or slug; starshift-weights where not given",
         dry_run="with --upload: show what would be sent, send nothing",

@@ -24,16 +24,7 @@ def comps(_: Context) -> None:
             print(f"{name:<18} {found.metric:<16} {shown[0]:>7} {shown[1]:>7} {shown[2]:>7}  {status(found)}")
 
 
-@task(
-    positional=[],
-    auto_shortflags=False,
-    iterable=["base"],
-    help=words(
-        *("comp", "base", "size"),
-        head="linear, gaussian or dense",
-        rung="scratch, augmented, features, frozen or finetune",
-    ),
-)
+@task(positional=[], auto_shortflags=False, iterable=["base"], help=words("comp", "base", "size", "head", "rung"))
 def show(
     _: Context,
     comp: str | None = None,

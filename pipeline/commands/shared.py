@@ -22,6 +22,8 @@ HELP = {
     "rate": "the highest learning rate",
     "cached-views": "cached augmented views that frozen and finetune draw from",
     "size": "side of the pictures in pixels",
+    "rung": "scratch, augmented, features, frozen or finetune",
+    "head": "linear, gaussian or dense",
     "seed": "of training and augmentation",
     "engine": "auto, keras, openvino or openvino-bf16",
     "bundle": "an archive that was downloaded by hand",

@@ -140,15 +140,14 @@ def started(held: Held, gathered: Gathered, asked: Asked) -> tuple[Climb, list[S
     alone = [number for number in every if len(gathered.members[number].bases) == 1]
     together = [number for number in every if number not in alone]
 
-    def best(numbers: Sequence[int]) -> int:
-        return max(numbers, key=lambda number: held.gain(held.part.predictions[number]))
-
-    first = best(alone or every)
+    first = ensemble.best(held, alone or every)
     start = Plain(held, "best single base" if alone else "best run", ensemble.only(first))
     climb = Climb(start, names[first])  # its own score, though it was chosen by it: gains over it are not flattered
     if alone and together:
         combination = Plain(held, "best combination", ensemble.best_of(together))
-        climb.attempt(combination, f"{names[best(together)]}; chosen on the other folds", beyond_noise=False)
+        climb.attempt(
+            combination, f"{names[ensemble.best(held, together)]}; chosen on the other folds", beyond_noise=False
+        )
     tried = [Plain(held, name, ensemble.METHODS[name]) for name in methods_for(held, asked.methods)]
     methods = [judged("method", procedure, climb.current) for procedure in tried]
     among = [procedure for procedure in tried if procedure.name not in ensemble.FOR_COMPARISON] or tried

@@ -60,10 +60,12 @@ def audit(competition: Competition, options: Options) -> list[Path]:
     for path in written:
         log.info("wrote %s", paths.shown(path))
     if len(found.groups.sizes):
+        name = called(competition.name)
         log.info(
             "next: invoke run --comp %s --grouped keeps scenes in one fold; invoke finish --comp %s --scenes lets them "
             "agree",
-            *[called(competition.name)] * 2,
+            name,
+            name,
         )
     return written
 

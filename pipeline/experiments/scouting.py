@@ -22,7 +22,7 @@ from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.sharpness import Judge
 from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.report import scouted
-from pipeline.results import measured, positive_class
+from pipeline.results import measured, positive_class, with_spread
 from pipeline.training import features, ridge
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def confirmed(competition: Competition, data: Data, options: Options, told: scou
         with stage("head") as said:
             results = head(replace(competition, recipe=recipe), data, options)
             folds[members] = results["folds"]
-            score = f"{competition.metric} {results['score']:.5f} ± {results['spread']:.5f}"
+            score = f"{competition.metric} {with_spread(results)}"
             said.append(f"{told.joined(members)}: {score}, accuracy {results['accuracy']:.1%}")
     gain = Trials(folds, trials.held, trials.higher).gain(winner, best)
     log.info("%s", scouted.verdict(gain, competition.recipe.head, refused=refused))

@@ -109,7 +109,8 @@ def prune(keys: Sequence[str]) -> int:
     Raises:
         StarshiftError: a key that no store has.
     """
-    known = [entry.store.key for entry in entries()]
+    listed = entries()
+    known = [entry.store.key for entry in listed]
     if unknown := set(keys) - {*known, STRAYS}:
         raise StarshiftError(
             "The cache has no such store.",
@@ -120,9 +121,9 @@ def prune(keys: Sequence[str]) -> int:
     for path in strays():
         freed += path.stat().st_size
         path.unlink(missing_ok=True)
-    for entry in entries():
+    for entry in listed:
         if entry.store.key in keys:
-            freed += entry.bytes
+            freed += sum(path.stat().st_size for path in entry.store.folder.iterdir())
             shutil.rmtree(entry.store.folder)
     return freed
 

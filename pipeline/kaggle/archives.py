@@ -58,7 +58,7 @@ def check(archive: Path) -> None:
     except Exception as error:
         damage = f"{type(error).__name__}: {error}"
     if damage:
-        raise _damaged(archive, damage)
+        raise seven.damaged(archive, damage)
 
 
 def unpack(archive: Path, folder: Path) -> Summary:
@@ -114,7 +114,7 @@ def listing(archive: Path) -> list[Member]:
             with zipfile.ZipFile(archive) as opened:
                 found = [_zipped(entry) for entry in opened.infolist() if not entry.is_dir()]
     except zipfile.BadZipFile as error:
-        raise _damaged(archive, str(error)) from error
+        raise seven.damaged(archive, str(error)) from error
     if any(member.encrypted for member in found):
         raise _refused(archive, "it is encrypted")
     return [member for member in found if not member.name.startswith(JUNK[0]) and not member.name.endswith(JUNK[1])]
@@ -133,15 +133,6 @@ def leaves(name: str) -> bool:
     """Whether a member of this name would be written outside of the folder that it is unpacked into."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts or any(mark in name for mark in "\\:\0")
-
-
-def _damaged(archive: Path, received: str) -> StarshiftError:
-    return StarshiftError(
-        f"{archive.name} is damaged.",
-        expected="a whole zip or 7z archive",
-        received=received,
-        remedy="download it again",
-    )
 
 
 def _refused(archive: Path, reason: str) -> StarshiftError:
@@ -191,7 +182,7 @@ def _unpack(archive: Path, folder: Path) -> tuple[int, int]:
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise _refused(archive, "a file and a folder have one name") from error
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
-        raise _damaged(archive, f"{type(error).__name__}: {error}") from error
+        raise seven.damaged(archive, f"{type(error).__name__}: {error}") from error
     if written > sum(member.bytes for member in members):
         raise _refused(archive, "it holds more than it says")
     return len(members), written

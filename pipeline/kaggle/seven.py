@@ -42,14 +42,14 @@ def members(archive: Path) -> list[Member]:
     if package is None:
         done = _program("l", archive, "-slt", "-ba")
         if done.returncode:
-            raise _damaged(archive, _last(done))
+            raise damaged(archive, _last(done))
         return [member for block in done.stdout.split("\n\n") if (member := _member(block))]
     try:
         with package.SevenZipFile(archive) as opened:
             locked = opened.needs_password()
             listed = [] if locked else [entry for entry in opened.list() if not entry.is_directory]
     except package.exceptions.ArchiveError as error:
-        raise _damaged(archive, str(error)) from error
+        raise damaged(archive, str(error)) from error
     if locked:
         return [Member(archive.name, 0, True, True)]
     return [Member(e.filename, e.uncompressed, not getattr(e, "is_symlink", False)) for e in listed]
@@ -67,7 +67,7 @@ def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
             with package.SevenZipFile(archive) as opened:
                 opened.extract(folder, targets=names)
         except package.exceptions.ArchiveError as error:
-            raise _damaged(archive, f"{type(error).__name__}: {error}") from error
+            raise damaged(archive, f"{type(error).__name__}: {error}") from error
         return
     wanted = folder / f".{archive.name}.members"
     wanted.write_text("\n".join(names), encoding="utf-8")
@@ -76,7 +76,7 @@ def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
     finally:
         wanted.unlink()
     if done.returncode:
-        raise _damaged(archive, _last(done))
+        raise damaged(archive, _last(done))
 
 
 def _package() -> Any:
@@ -118,5 +118,11 @@ def _last(done: subprocess.CompletedProcess[str]) -> str:
     ]
 
 
-def _damaged(archive: Path, received: str) -> StarshiftError:
-    return StarshiftError(f"{archive.name} is damaged.", received=received, remedy="download it again")
+def damaged(archive: Path, received: str) -> StarshiftError:
+    """The error for an archive, zip or 7z, that is not whole."""
+    return StarshiftError(
+        f"{archive.name} is damaged.",
+        expected="a whole zip or 7z archive",
+        received=received,
+        remedy="download it again",
+    )

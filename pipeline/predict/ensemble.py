@@ -25,12 +25,12 @@ def single(held: Held) -> Fitted:
 def best_of(numbers: Iterable[int]) -> Callable[[Held], Fitted]:
     """The method that takes the member with the best score among some."""
     among = list(numbers)
+    return lambda held: only(best(held, among))(held)
 
-    def choose(held: Held) -> Fitted:
-        gains = [held.gain(held.part.predictions[number]) for number in among]
-        return Blend(np.eye(len(held.part.predictions))[among[int(np.argmax(gains))]])
 
-    return choose
+def best(held: Held, numbers: Iterable[int]) -> int:
+    """The member with the best score among some."""
+    return max(numbers, key=lambda number: held.gain(held.part.predictions[number]))
 
 
 def only(number: int) -> Callable[[Held], Fitted]:
