@@ -18,7 +18,7 @@ from pipeline.dataset.labels import Pictures, picture_table
 from pipeline.dataset.listing import some
 from pipeline.dataset.sample import Sample, read_sample
 from pipeline.files import write_json
-from pipeline.models.bases import Base
+from pipeline.models.bases import Base, fetch_weights, weights_path
 from pipeline.regime import Training
 
 log = logging.getLogger(__name__)
@@ -90,8 +90,15 @@ class Data:
 
 
 def prepare(competition: Competition, bases: list[Base], options: Options) -> Data:
-    """Fetches, checks and decodes a competition's pictures, and splits them."""
+    """Fetches, checks and decodes a competition's pictures, and splits them.
+
+    Weights that are not here are fetched first, so that what cannot be had is said before any picture is touched.
+
+    Raises:
+        StarshiftError: weights that do not come, or data that cannot be used.
+    """
     folder = paths.competition_folder(competition.name)
+    _fetch_weights(bases)
     with stage("data") as said:
         raw = fetched(competition, bundle=options.bundle, force=options.force)
         said.append(f"in {paths.shown(raw)}")
@@ -107,6 +114,16 @@ def prepare(competition: Competition, bases: list[Base], options: Options) -> Da
     for warning in pictures.warnings:
         log.warning("  warning: %s", warning)
     return _decoded(competition, raw, pictures, sample, bases, options)
+
+
+def _fetch_weights(bases: list[Base]) -> None:
+    places = {base: place for base in bases if (place := weights_path(base)) is not None and not place.exists()}
+    if places:
+        with stage("weights") as said:
+            for base, place in places.items():
+                log.info("  fetching %s by keras.applications", place.name)
+                fetch_weights(base, place)
+                said.append(f"{place.name} fetched")
 
 
 def _decoded(

@@ -99,7 +99,7 @@ def keep_model(folder: Path) -> None:
 def finish(
     competition: Competition, data: Data, folder: Path, trained: Trained, test: np.ndarray, *, submit: bool
 ) -> list[Path]:
-    """Writes folds, history, predictions and the validated submission. Returns the submissions' paths."""
+    """Writes folds, history, predictions and, if asked to, the submission. Returns the submissions' paths."""
     train, classes = data.pictures.train, data.pictures.classes
     runs.write_table(folder / "folds.csv", train[["id", "label", "fold", "group"]].to_dict("records"))
     runs.write_table(folder / "history.csv", trained.history)
@@ -107,7 +107,13 @@ def finish(
     ids = list(data.pictures.test["id"])
     views = {view: test_predictions(data, values) for view, values in trained.test_views.items()}
     runs.write_predictions(folder / "test.npz", ids, classes, test, **views)
-    if not ids or not submit:
+    return submitted(competition, data, folder, test) if submit else []
+
+
+def submitted(competition: Competition, data: Data, folder: Path, test: np.ndarray) -> list[Path]:
+    """Writes the validated submission into the run's folder and beside `latest.csv`. Returns the latter two's paths."""
+    ids, classes = list(data.pictures.test["id"]), data.pictures.classes
+    if not ids:
         return []
     table = submission.frame(competition, data.sample, ids, test, classes)
     submission.validate(table, competition, data.sample, classes)

@@ -64,11 +64,17 @@ def finish(competition: Competition, wanted: str | None, asked: Asked) -> Path |
 
 
 def written(competition: Competition, gathered: Gathered, asked: Asked, made: Made, started: float) -> Path | None:
-    """Writes a run that says what it is made of; None where nothing was kept but what it started from."""
+    """Writes a run that says what it is made of, or finds it; None where nothing was kept but what it started from."""
     if not made.worth_it:
         which = f": the run {gathered.members[made.lone].folder.name} is as good" if made.lone is not None else ""
         log.info("nothing is written%s", which)
         return None
+    if (before := same_as(competition, gathered, asked, made)) is not None:
+        log.info("the same to the bit as %s, so no other run is written", before.name)
+        test = results.test_predictions(gathered.data, made.test)
+        for path in results.submitted(competition, gathered.data, before, test):
+            log.info("wrote %s", paths.shown(path))
+        return before
     folder = create(competition, gathered, asked, made)
     data, trained = gathered.data, trained_as(gathered, made)
     found = results.measured(competition, data, trained)
@@ -97,8 +103,29 @@ def trained_as(gathered: Gathered, made: Made) -> Trained:
     return Trained(folds=folds, history=history, oof=made.oof, oof_views={}, test=made.test, test_views={})
 
 
-def create(competition: Competition, gathered: Gathered, asked: Asked, made: Made) -> Path:
-    """The run's folder, its config.json in it; the fingerprint is of what decides the result, not of the result."""
+def same_as(competition: Competition, gathered: Gathered, asked: Asked, made: Made) -> Path | None:
+    """The run that was made of the same members before, if its predictions are these, too."""
+    before = runs.found(competition.name, sha256_of_json(decides(competition, gathered, asked)))
+    return before if before and not apart(before, gathered, made) else None
+
+
+def apart(folder: Path, gathered: Gathered, made: Made) -> dict[str, float]:
+    """How far predictions lie from those in a run's folder at most, by `oof` and `test`; nothing where to the bit."""
+    known, data = opened(folder), gathered.data
+    parts = {
+        "oof": (known.held, data.pictures.train["id"], made.oof),
+        "test": (known.test, data.pictures.test["id"], results.test_predictions(data, made.test)),
+    }
+    found = {}
+    for part, (before, ids, values) in parts.items():
+        stored = before.loc[list(ids), data.pictures.classes].to_numpy()
+        if not np.array_equal(values, stored):
+            found[part] = float(np.abs(values - stored).max())
+    return found
+
+
+def decides(competition: Competition, gathered: Gathered, asked: Asked) -> dict[str, Any]:
+    """Everything that decides the result of a run made of others."""
 
     def shared(key: str) -> Any:
         """What all members have in common, or None."""
@@ -110,7 +137,7 @@ def create(competition: Competition, gathered: Gathered, asked: Asked, made: Mad
         "bases": list(dict.fromkeys(base for member in gathered.members for base in member.recipe.get("bases", ()))),
         "size": shared("size"), "head": shared("head"),
     }  # fmt: skip
-    decides = {
+    return {
         "competition": {**asdict(competition), "recipe": recipe},
         "folds": sorted(gathered.held.folds),
         "debug": False,
@@ -120,9 +147,14 @@ def create(competition: Competition, gathered: Gathered, asked: Asked, made: Mad
             for m in gathered.members
         ],
     }
+
+
+def create(competition: Competition, gathered: Gathered, asked: Asked, made: Made) -> Path:
+    """The run's folder, its config.json in it; the fingerprint is of what decides the result, not of the result."""
+    decided = decides(competition, gathered, asked)
     kept = [step.name for step in made.steps if step.kept]
-    config = {**decides, "steps": kept, "fitted": made.fitted.told()}
-    return runs.create(competition.name, asked.kind, config, sha256_of_json(decides))
+    config = {**decided, "steps": kept, "fitted": made.fitted.told()}
+    return runs.create(competition.name, asked.kind, config, sha256_of_json(decided))
 
 
 def rebuild(competition: Competition, text: str) -> Path:
@@ -141,18 +173,13 @@ def rebuild(competition: Competition, text: str) -> Path:
     asked = Asked.read(config["asked"])
     gathered = gather(competition, [each["run"] for each in config["made_of"]])
     made = compose(competition, gathered, asked)
-    known = opened(folder)
-    test = results.test_predictions(gathered.data, made.test)
-    data = gathered.data.pictures
-    again = {"oof": (data.train["id"], made.oof, known.held), "test": (data.test["id"], test, known.test)}
-    for part, (ids, values, before) in again.items():
-        if not np.array_equal(values, before.loc[list(ids), data.classes].to_numpy()):
-            raise StarshiftError(
-                f"{folder.name} comes out differently.",
-                expected=f"the same {part} predictions to the bit",
-                received=f"at most {np.abs(values - before.loc[list(ids), data.classes].to_numpy()).max():.1e} apart",
-                remedy="environment.json says which versions it was made with",
-            )
+    for part, difference in apart(folder, gathered, made).items():
+        raise StarshiftError(
+            f"{folder.name} comes out differently.",
+            expected=f"the same {part} predictions to the bit",
+            received=f"at most {difference:.1e} apart",
+            remedy="environment.json says which versions it was made with",
+        )
     log.info("%s is the same to the bit", folder.name)
     return folder
 

@@ -120,9 +120,13 @@ def weights_path(base: Base) -> Path | None:
         return Path(base.weights).resolve()
     if base.entry.ours:
         return OURS / base.entry.weights
-    name = base.entry.weights.format(size=trained_size(base))
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    return home / "models" / name
+    return home / "models" / _named(base, trained_size(base))
+
+
+def _named(base: Base, size: int) -> str:
+    """Keras's name for the file of the ImageNet weights of one size."""
+    return base.entry.weights.format(size=size)
 
 
 def weights_digest(base: Base) -> str:
@@ -155,10 +159,12 @@ def fetch_weights(base: Base, path: Path) -> None:
     done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
     if not path.exists():
         lines = done.stderr.strip().splitlines()
+        here = next((size for size in base.entry.trained_sizes if (path.parent / _named(base, size)).exists()), None)
         raise StarshiftError(
             f"The ImageNet weights of {base.name} are not here and could not be downloaded.",
             expected=str(path),
             received=lines[-1][-300:] if lines else "nothing",
             remedy=f"put {path.name} into {path.parent} (or set KERAS_HOME to a folder whose models/ has it), "
-            f"or use random weights: {base.name}=none",
+            + (f"or use those of {here} px, which are here: {base.name}=imagenet:{here}, " if here else "")
+            + f"or use random weights: {base.name}=none",
         )

@@ -5,10 +5,13 @@ import importlib
 import numpy as np
 import pytest
 
+from pipeline import preparation
+from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.models import bases
 from pipeline.models.bases import Base, parse
 from pipeline.models.table import BASES
+from pipeline.preparation import Options
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MODULES = {"tf": "mobilenet_v2", "torch": "densenet", "caffe": "resnet50", "none": "efficientnet_v2"}
@@ -59,11 +62,30 @@ def test_weights_of_another_size_than_the_pictures_can_be_asked_for(tmp_path):
 def test_weights_that_cannot_be_had_are_named_with_their_folder(tmp_path, monkeypatch):
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    folder = tmp_path / "keras" / "models"
+    folder.mkdir(parents=True)
+    (folder / "mobilenet_2_5_192_tf_no_top.h5").write_bytes(b"of other pictures")
     with pytest.raises(StarshiftError) as error:
         bases.weights_digest(parse("mobilenet_025", 128))
-    assert "mobilenet_2_5_128_tf_no_top.h5" in str(error.value) and str(tmp_path / "keras" / "models") in str(
-        error.value
-    )
+    said = str(error.value)
+    assert "mobilenet_2_5_128_tf_no_top.h5" in said and str(folder) in said
+    assert "those of 192 px, which are here: mobilenet_025=imagenet:192" in said
+
+
+def test_weights_that_cannot_be_had_are_said_before_any_picture_is_touched(monkeypatch):
+    asked = []
+
+    def away(base, place):
+        asked.append(place.name)
+        raise StarshiftError("They do not come.")
+
+    monkeypatch.setattr(preparation, "fetch_weights", away)
+    monkeypatch.setattr(preparation, "fetched", lambda *_, **__: pytest.fail("the data were asked for first"))
+    with pytest.raises(StarshiftError, match="do not come"):
+        preparation.prepare(
+            Competition(name="pets", slug="pets"), [parse("resnet50=none"), parse("xception")], Options()
+        )
+    assert asked == ["xception_weights_tf_dim_ordering_tf_kernels_notop.h5"]
 
 
 def test_a_weights_digest_moves_with_the_files_bytes(tmp_path):
