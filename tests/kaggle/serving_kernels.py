@@ -19,6 +19,8 @@ from tests.kaggle.server import USER, Handler, Kaggle, Reply
 from tests.kaggle.serving_datasets import Datasets
 from tests.kaggle.serving_storage import Storage
 
+ARITHMETIC = ("OMP_", "OPENBLAS_", "MKL_")
+"""What variables begin with that decide in which order sums are taken: the machine's, which a test shares."""
 LACKING = ("openvino", "simplejpeg", "py7zr", "invoke", "tenacity", "imagehash", "jinja2", "kaggle", "kagglesdk")
 """Packages that a script must do without: Kaggle's image lacks them, or promises nothing."""
 
@@ -81,7 +83,7 @@ class Session:
             "STARSHIFT_KAGGLE_ROOT": str(self.root),
             "KAGGLE_KERNEL_RUN_TYPE": "Batch",
             "HTTPS_PROXY": "http://127.0.0.1:9",
-            **{name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ},
+            **{name: value for name, value in os.environ.items() if name.startswith(ARITHMETIC)},
         }
         command = [*without_network(), python, str(script)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
