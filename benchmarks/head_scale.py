@@ -3,8 +3,8 @@
     python -m benchmarks.head_scale --comp dog-breed --base mobilenet_v2 --size 224
 
 For every strength of the L2: the mean held-out log loss of heads as they are, and with the scale that the other folds'
-held-out pictures ask for; accuracy is the same for both, in the plain view. Then what a run comes to in all views of the
-recipe: with the strength chosen without a scale, and with the two chosen together. Features come from the cache.
+held-out pictures ask for; accuracy is the same for both, in the plain view. Then what a run comes to in all views of
+the recipe: with the strength chosen without a scale, and with the two chosen together. Features come from the cache.
 """
 
 import argparse

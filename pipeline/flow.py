@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import schooling
+from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
@@ -16,7 +17,7 @@ from pipeline.models import choice
 from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
 from pipeline.preparation import Data, Options, prepare, stage
-from pipeline.results import close, finished, measured, run_folder, with_spread
+from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
 from pipeline.training.lessons import Lesson

@@ -92,16 +92,16 @@ class Data:
 def prepare(competition: Competition, bases: list[Base], options: Options) -> Data:
     """Fetches, checks and decodes a competition's pictures, and splits them.
 
-    Weights that are not here are fetched first, so that what cannot be had is said before any picture is touched.
+    Weights that are not here are fetched before any picture is looked at, so that what cannot be had is said at once.
 
     Raises:
         StarshiftError: weights that do not come, or data that cannot be used.
     """
     folder = paths.competition_folder(competition.name)
-    _fetch_weights(bases)
     with stage("data") as said:
         raw = fetched(competition, bundle=options.bundle, force=options.force)
         said.append(f"in {paths.shown(raw)}")
+    _fetch_weights(bases)
     with stage("table") as said:
         sample = read_sample(competition, raw)
         pictures = picture_table(competition, raw, sample, folder / "table.json")

@@ -1,6 +1,5 @@
 """The last stages: what a run came to, measured, and written into its folder."""
 
-import logging
 import os
 import resource
 import shutil
@@ -11,17 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import paths, runs
-from pipeline.config import Competition, Recipe
+from pipeline import closing, paths, runs
+from pipeline.config import Competition
 from pipeline.files import sha256_of_json, write_json
-from pipeline.kaggle.standing import Standing, sentences
 from pipeline.leaderboard import standing_of
 from pipeline.predict import metrics, submission
 from pipeline.preparation import Data, Options
-from pipeline.recipe import FROM_NOTHING
 from pipeline.training.features import Trained
 
-log = logging.getLogger(__name__)
 SCALED = 1
 """Version of what the linear heads of several folds come to; raised when they give other numbers, so that old runs are
 not taken for new ones."""
@@ -130,44 +126,6 @@ def peak_memory() -> float:
     return round(max(resource.getrusage(who).ru_maxrss for who in kinds) / 1024, 1)
 
 
-def with_spread(results: dict[str, Any]) -> str:
-    """The score and its spread over folds, where there are several."""
-    folds = len(results["folds"])
-    return f"{results['score']:.5f} ± {results['spread']:.5f}" if folds > 1 else f"{results['score']:.5f} (one fold)"
-
-
-def closing(
-    competition: Competition, results: dict[str, Any], written: list[Path], standing: Standing | None = None
-) -> None:
-    """The last words: the score and where it would stand, the files, what to try next."""
-    name = competition.metric
-    log.info("")
-    log.info("%s %s (chance %.5f)", name, with_spread(results), results["chance"])
-    for line in sentences(standing) if standing else ():
-        log.info("  %s", line)
-    log.info("%.1f s, the largest process took %.0f MB of memory", results["seconds"], results["megabytes"])
-    for path in written:
-        log.info("wrote %s", paths.shown(path))
-    log.info("next: %s", advice(competition.recipe))
-
-
-def advice(recipe: Recipe) -> str:
-    """What usually helps next, given what this recipe lacks."""
-    if recipe.rung in FROM_NOTHING:
-        return "--rung features: what a pretrained base knows already"
-    if recipe.rung == "frozen":
-        return "--rung finetune: the top of the base learns too"
-    if recipe.rung == "finetune":
-        return "--unfreeze all, or a lower block; another --seed to see what is noise"
-    if len(recipe.bases) == 1:
-        return f"a second base: --base {recipe.bases[0]} --base xception; or --rung finetune"
-    if "flip" not in recipe.views:
-        return 'views=("plain", "flip") in the recipe'
-    if recipe.augmented_views == 0:
-        return "augmented_views=2 in the recipe: the head trains on augmented views too"
-    return "--rung finetune, and another --seed to see what is noise"
-
-
 def close(
     competition: Competition,
     options: Options,
@@ -188,5 +146,6 @@ def close(
         standing = standing_of(competition, data, trained, results["folds"], positive_class(competition, data))
     results["standing"] = asdict(standing) if standing else None
     write_json(folder / "metrics.json", results)
-    closing(competition, results, [*written, folder], standing)
+    before = None if options.debug else closing.ahead(folder, results, trained.folds)
+    closing.tell(competition, results, [*written, folder], standing, before)
     return folder

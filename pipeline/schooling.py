@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import paths
+from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics
 from pipeline.preparation import Data, Options, prepare, stage
-from pipeline.results import close, keep_model, measured, positive_class, run_folder, with_spread
+from pipeline.results import close, keep_model, measured, positive_class, run_folder
 from pipeline.training import rungs
 from pipeline.training.jobs import Metric
 from pipeline.training.processes import found_rate

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import closing
 from pipeline.config import Competition
 from pipeline.leaderboard import standing_of
-from pipeline.results import closing
 from tests.written import MINE, probabilities
 
 PETS = replace(MINE, data=None, slug="dogs-vs-cats-redux-kernels-edition", metric="binary_log_loss")
@@ -50,8 +50,8 @@ def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
     competition: Competition = PETS
     data, trained, each = a_run((0, 1))
     results = {"score": 0.0421, "spread": 0.007, "folds": each, "chance": 0.69, "seconds": 1.0, "megabytes": 1.0}
-    closing(competition, results, [], standing_of(competition, data, trained, each, 1))
+    closing.tell(competition, results, [], standing_of(competition, data, trained, each, 1))
     assert "of 1,314 on the final leaderboard" in caplog.text and "Kaggle gives 25,000" in caplog.text
     caplog.clear()
-    closing(MINE, results, [])
+    closing.tell(MINE, results, [])
     assert "leaderboard" not in caplog.text

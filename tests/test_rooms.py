@@ -9,7 +9,7 @@ ORDER = [
     *("drawn", "kaggle", "dataset", "models", "features", "training"),
     *("predict", "learnware", "audit", "report", "remote"),
 ]
-STAGES = {"preparation", "leaderboard", "results", "schooling", "flow"}
+STAGES = {"preparation", "leaderboard", "closing", "results", "schooling", "flow"}
 AFTER = ["ledger", "composing", "experiments", "reuse", "away"]
 """What stands above the stages of a run, and calls them."""
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.closing import with_spread
 from pipeline.commands.shared import folds_of
 from pipeline.paths import REPOSITORY
-from pipeline.results import with_spread
 from tests.conftest import drawn, encoded, two_classes
 from tests.kaggle.server import Kaggle, environment
 from tests.kaggle.serving_storage import Storage
@@ -59,8 +59,10 @@ def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mi
     assert results["score"] > 0.9 and len(results["folds"]) == 3 and set(results["views"]) == {"plain", "flip"}
     with np.load(run / "oof.npz") as oof:
         assert oof["probabilities"].dtype == np.float32 and np.allclose(oof["probabilities"].sum(axis=1), 1, atol=1e-5)
+    (run / "metrics.json").write_text(json.dumps({**results, "folds": [2.0, 2.0, 2.0]}))
     second = invoke("run", "--comp", mine, "--engine", "keras", "--fold", "1")
     assert second.returncode == 0 and "0 computed" in second.stdout and "over 1 folds" in second.stdout
+    assert f"the best on these folds is still {run.name}, with 2.0" in second.stdout
 
 
 def test_fine_tuning_goes_the_whole_way_and_a_wrong_block_is_explained(mine, home):

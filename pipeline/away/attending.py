@@ -7,6 +7,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.away.ordering import ordered
 from pipeline.away.sending import Request, begun, push, show, sources, with_weights
+from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
@@ -17,7 +18,6 @@ from pipeline.remote import budget, home, kernel, plan, pushed
 from pipeline.remote.bundle import bundle
 from pipeline.remote.follow import ENDED, Screen, follow
 from pipeline.remote.pushed import Pushed
-from pipeline.results import with_spread
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
+from pipeline.closing import with_spread
 from pipeline.config import Competition, Recipe
 from pipeline.errors import require
 from pipeline.experiments import combinations
@@ -22,7 +23,7 @@ from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.sharpness import Judge
 from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.report import scouted
-from pipeline.results import measured, positive_class, with_spread
+from pipeline.results import measured, positive_class
 from pipeline.training import features, ridge
 
 log = logging.getLogger(__name__)

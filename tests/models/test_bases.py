@@ -1,6 +1,7 @@
 """Bases: names are parsed, preprocessing is that of keras.applications, and cuts and weights are what they say."""
 
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_weights_that_cannot_be_had_are_named_with_their_folder(tmp_path, monkey
     assert "those of 192 px, which are here: mobilenet_025=imagenet:192" in said
 
 
-def test_weights_that_cannot_be_had_are_said_before_any_picture_is_touched(monkeypatch):
+def test_weights_that_cannot_be_had_are_said_before_any_picture_is_looked_at(monkeypatch):
     asked = []
 
     def away(base, place):
@@ -80,11 +81,14 @@ def test_weights_that_cannot_be_had_are_said_before_any_picture_is_touched(monke
         raise StarshiftError("They do not come.")
 
     monkeypatch.setattr(preparation, "fetch_weights", away)
-    monkeypatch.setattr(preparation, "fetched", lambda *_, **__: pytest.fail("the data were asked for first"))
+    monkeypatch.setattr(preparation, "fetched", lambda *_, **__: Path("raw"))
+    monkeypatch.setattr(preparation, "read_sample", lambda *_: pytest.fail("the pictures were looked at first"))
+    here = bases.weights_path(parse("vgg16"))
+    here.parent.mkdir(parents=True)
+    here.write_bytes(b"weights")
+    wanted = [parse("resnet50=none"), parse("vgg16"), parse("xception")]
     with pytest.raises(StarshiftError, match="do not come"):
-        preparation.prepare(
-            Competition(name="pets", slug="pets"), [parse("resnet50=none"), parse("xception")], Options()
-        )
+        preparation.prepare(Competition(name="pets", slug="pets"), wanted, Options())
     assert asked == ["xception_weights_tf_dim_ordering_tf_kernels_notop.h5"]
 
 
