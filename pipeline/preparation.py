@@ -16,7 +16,7 @@ from pipeline.dataset import debug, grouping, pixels, splits
 from pipeline.dataset.checks import enough, fetched
 from pipeline.dataset.labels import Pictures, picture_table
 from pipeline.dataset.listing import some
-from pipeline.dataset.sample import Sample, read_sample
+from pipeline.dataset.tables import Sample, read_sample
 from pipeline.files import write_json
 from pipeline.models.bases import Base, fetch_weights, weights_path
 from pipeline.regime import Training

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline import paths, runs
 from pipeline.config import Competition
-from pipeline.dataset.sample import Sample, read_sample, read_text_table
+from pipeline.dataset.tables import Sample, read_sample, read_text_table
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_file
 from pipeline.kaggle import archives, submissions

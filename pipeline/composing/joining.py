@@ -10,7 +10,7 @@ from pipeline import paths
 from pipeline.composing.members import LEAST_FOLDS, Member, alike, distinct, opened, unfit
 from pipeline.config import Competition
 from pipeline.dataset.labels import picture_table
-from pipeline.dataset.sample import read_sample
+from pipeline.dataset.tables import read_sample
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.fetch import fetch
 from pipeline.ledger import reading

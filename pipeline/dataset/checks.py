@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.config import Competition
 from pipeline.dataset.listing import parts
-from pipeline.dataset.sample import locate, read_sample, read_text_table
+from pipeline.dataset.tables import label_rows, read_sample
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.fetch import fetch
 
@@ -29,14 +29,7 @@ def belongs(competition: Competition, raw: Path) -> None:
     if parts(labels, raw)[0] is None:
         raise StarshiftError("The training pictures are missing.", expected=f"the folder {labels.folder}")
     if labels.csv is not None:
-        path = locate(raw, labels.csv)
-        columns = list(read_text_table(path).columns) if path else []
-        if not {labels.image, labels.label} <= set(columns):
-            raise StarshiftError(
-                "The labels are missing.",
-                expected=f"{labels.csv} with the columns {labels.image}, {labels.label}",
-                received=", ".join(columns[:5]) if path else "no such file",
-            )
+        label_rows(labels, raw)
 
 
 def enough(competition: Competition, train: pd.DataFrame, classes: Sequence[str], of: str = "pictures") -> None:

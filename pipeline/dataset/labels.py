@@ -10,7 +10,7 @@ from pipeline import paths
 from pipeline.config import Competition, Labels
 from pipeline.dataset.checks import enough, fetched
 from pipeline.dataset.listing import listing, measured, parts, some
-from pipeline.dataset.sample import Sample, locate, read_sample, read_text_table
+from pipeline.dataset.tables import Sample, label_rows, read_sample
 from pipeline.errors import StarshiftError
 
 
@@ -95,16 +95,7 @@ def _labels(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[st
 
 def _labels_of_rows(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[str]) -> dict[str, str]:
     """The labels in the CSV file, of the pictures that are there."""
-    path = locate(raw, str(labels.csv))
-    if path is None:
-        raise StarshiftError("The labels are missing.", expected=str(labels.csv), received=f"no such file in {raw}")
-    frame = read_text_table(path)
-    if not {labels.image, labels.label} <= set(frame.columns):
-        raise StarshiftError(
-            f"{path.name} has other columns.",
-            expected=f"{labels.image}, {labels.label}",
-            received=", ".join(frame.columns),
-        )
+    path, frame = label_rows(labels, raw)
     frame[labels.label] = frame[labels.label].str.strip()
     _one_label_each(frame, labels, path.name)
     label_of = dict(zip(frame[labels.image], frame[labels.label], strict=True))

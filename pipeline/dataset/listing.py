@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.config import Labels
 from pipeline.dataset import images
-from pipeline.dataset.sample import locate
+from pipeline.dataset.tables import locate
 from pipeline.files import read_json, sha256_of_file, write_json
 
 COLUMNS = ["id", "path", "label", "fold", "group", "width", "height", "sha256"]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import Competition
-from pipeline.dataset.sample import Sample
+from pipeline.dataset.tables import Sample
 from pipeline.errors import StarshiftError
 from pipeline.files import write_text
 

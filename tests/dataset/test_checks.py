@@ -36,7 +36,7 @@ def bundle_of(folder, name, members):
         ({"sample_submission.csv": "name,invasive\n"}, "sample_submission.csv has other columns"),
         ({"sample_submission.csv": None}, "sample submission is missing"),
         ({"labels.csv": None}, "labels are missing"),
-        ({"labels.csv": "name,kind\n"}, "labels are missing"),
+        ({"labels.csv": "name,kind\n"}, "labels.csv has other columns"),
         ({"train/1.jpg": None}, "training pictures are missing"),
     ],
 )

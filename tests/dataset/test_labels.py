@@ -8,7 +8,7 @@ import competitions
 from pipeline.config import Competition, Labels, Recipe
 from pipeline.dataset.labels import picture_table
 from pipeline.dataset.listing import natural
-from pipeline.dataset.sample import read_sample
+from pipeline.dataset.tables import read_sample
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded, two_classes
 

@@ -6,7 +6,7 @@ import zipfile
 
 import competitions
 from pipeline.dataset.labels import picture_table
-from pipeline.dataset.sample import read_sample
+from pipeline.dataset.tables import read_sample
 from pipeline.drawn import bundle, sprouts
 from pipeline.kaggle import fetch
 

@@ -10,7 +10,7 @@ from pipeline import paths, runs
 from pipeline.away import submitting
 from pipeline.commands.kaggle import submit as submit_task
 from pipeline.config import Competition, Labels, Recipe, Submission
-from pipeline.dataset.sample import Sample
+from pipeline.dataset.tables import Sample
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_file, write_json, write_text
 from pipeline.kaggle import scores, submissions

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import competitions
 from pipeline.config import Competition
-from pipeline.dataset.sample import Sample
+from pipeline.dataset.tables import Sample
 from pipeline.errors import StarshiftError
 from pipeline.predict import metrics, submission
 

@@ -1,4 +1,4 @@
-"""The sample submission: the ids that Kaggle asks for, in Kaggle's order, and the columns."""
+"""The tables of a competition: the sample submission (ids in Kaggle's order, and columns) and the labels' rows."""
 
 from dataclasses import dataclass
 from glob import escape
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.config import Competition
+from pipeline.config import Competition, Labels
 from pipeline.errors import StarshiftError
 
 
@@ -91,3 +91,20 @@ def read_sample(competition: Competition, raw: Path) -> Sample | None:
     if doubled := sorted(frame.loc[frame[wanted.image].duplicated(), wanted.image]):
         raise StarshiftError(f"{path.name} names {len(doubled)} ids twice.", received=", ".join(doubled[:5]))
     return Sample(ids=ids, columns=columns)
+
+
+def label_rows(labels: Labels, raw: Path) -> tuple[Path, pd.DataFrame]:
+    """The file of labels, and its rows as text.
+
+    Raises:
+        StarshiftError: it is not there, or lacks a column.
+    """
+    path = locate(raw, str(labels.csv))
+    frame = pd.DataFrame() if path is None else read_text_table(path)
+    if path is None or not {labels.image, labels.label} <= set(frame.columns):
+        raise StarshiftError(
+            "The labels are missing." if path is None else f"{path.name} has other columns.",
+            expected=f"{labels.csv} with the columns {labels.image}, {labels.label}",
+            received=", ".join(frame.columns[:5]) if path else f"no such file in {raw}",
+        )
+    return path, frame
