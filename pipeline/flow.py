@@ -26,6 +26,8 @@ __all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "p
 log = logging.getLogger(__name__)
 DEBUG_FOLDS = 2
 HAND_OVER_PICTURES = 16
+CHOSEN_ON_FOLDS = {"linear": "strength", "gaussian": "shrinkage and scale"}
+"""What a head asks of the other folds, where there are any."""
 
 
 def extract(
@@ -122,6 +124,8 @@ def headed(
         )
         results = measured(competition, data, trained)
         said.append(f"{competition.metric} {with_spread(results)} over {len(folds)} folds")
+        if len(folds) == 1 and recipe.strength is None and (what := CHOSEN_ON_FOLDS.get(recipe.head)):
+            said.append(f"one fold alone chooses its {what} on the pictures that score it")
     with stage("model") as said:
         difference = hand_over(assembly, folder, extractors, data, trained)
         said.append(f"live and cached predictions differ by at most {difference:.1e}")

@@ -62,6 +62,8 @@ def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mi
     (run / "metrics.json").write_text(json.dumps({**results, "folds": [2.0, 2.0, 2.0]}))
     second = invoke("run", "--comp", mine, "--engine", "keras", "--fold", "1")
     assert second.returncode == 0 and "0 computed" in second.stdout and "over 1 folds" in second.stdout
+    assert "one fold alone chooses its strength on the pictures that score it" in second.stdout
+    assert "one fold alone" not in first.stdout
     assert f"the best on these folds is still {run.name}, with 2.0" in second.stdout
 
 

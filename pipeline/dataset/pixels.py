@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import augment, images
-from pipeline.dataset.shards import DamagedShardError, RowStore, behind, row_digest, shard_rows
+from pipeline.dataset.behind import behind
+from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
 from pipeline.paths import cache_folder
 
 TOGETHER = 16

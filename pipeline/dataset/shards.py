@@ -5,10 +5,8 @@ array is renamed into place first and the sidecar last, so a shard either has a 
 count. There is no shared manifest, so nothing to lock: processes that fill one store together write the same files.
 """
 
-import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -206,25 +204,6 @@ def _run(numbers: list[int]) -> slice | None:
     """The same numbers as a slice, which copies once where a list copies twice; None where they do not just go up."""
     first, last = numbers[0], numbers[-1] + 1
     return slice(first, last) if numbers == list(range(first, last)) else None
-
-
-@contextlib.contextmanager
-def behind() -> Iterator[Callable[..., None]]:
-    """Gives a function that calls another one in a thread: a shard is written while the next one is computed.
-
-    A call waits for the one before it, and the end for the last one; what a call raises is raised there.
-    """
-    last = list[Future[None]]()
-
-    def call(function: Callable[..., None], *given: Any) -> None:
-        if last:
-            last.pop().result()
-        last.append(writer.submit(function, *given))
-
-    with ThreadPoolExecutor(1) as writer:
-        yield call
-        if last:
-            last.pop().result()
 
 
 def shard_rows(row_bytes: int) -> int:

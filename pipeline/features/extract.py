@@ -10,7 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import pixels
-from pipeline.dataset.shards import DamagedShardError, RowStore, behind, shard_rows
+from pipeline.dataset.behind import behind
+from pipeline.dataset.shards import DamagedShardError, RowStore, shard_rows
 from pipeline.features.cache import feature_store
 from pipeline.models import choice, cuts
 from pipeline.models.bases import Base

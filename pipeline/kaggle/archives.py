@@ -52,7 +52,7 @@ def check(archive: Path) -> None:
     try:
         if found == "zip":
             with zipfile.ZipFile(archive) as opened:
-                damage = opened.testzip() or ""
+                damage = seven.without_checksum(opened.testzip())
         elif found == "7z":
             damage = seven.damage(archive)
     except Exception as error:

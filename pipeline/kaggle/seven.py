@@ -29,7 +29,7 @@ def damage(archive: Path) -> str:
         done = _program("t", archive)
         return "" if done.returncode == 0 else _last(done)
     with package.SevenZipFile(archive) as opened:
-        return opened.testzip() or ""
+        return without_checksum(opened.testzip())
 
 
 def members(archive: Path) -> list[Member]:
@@ -116,6 +116,11 @@ def _last(done: subprocess.CompletedProcess[str]) -> str:
     return next((line for line in lines if "rror" in line), lines[-1] if lines else f"exit code {done.returncode}")[
         :300
     ]
+
+
+def without_checksum(member: str | None) -> str:
+    """Says of the first member that does not have its checksum, if there is one, what is wrong with it."""
+    return f"{member} in it, which is not what its checksum says" if member else ""
 
 
 def damaged(archive: Path, received: str) -> StarshiftError:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset.shards import DamagedShardError, RowStore, behind, row_digest, shard_rows
+from pipeline.dataset.behind import behind
+from pipeline.dataset.shards import DamagedShardError, RowStore, row_digest, shard_rows
 
 
 def store_in(folder) -> RowStore:

@@ -54,6 +54,15 @@ def test_what_systems_leave_in_archives_is_skipped(tmp_path):
     assert unpacked(tmp_path, zipped([("__MACOSX/._a", b""), ("a/.DS_Store", b""), ("a/1.jpg", b"x")])) == ["a/1.jpg"]
 
 
+def test_a_member_that_is_not_what_its_checksum_says_is_named(tmp_path):
+    path = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train/1.jpg", b"as it was")
+    path.write_bytes(path.read_bytes().replace(b"as it was", b"as it is."))
+    with pytest.raises(StarshiftError, match=r"train/1\.jpg in it, which is not what its checksum says"):
+        archives.check(path)
+
+
 @pytest.mark.parametrize("pack", [zipped, seven_zipped])
 def test_a_damaged_archive_inside_a_whole_one_is_named(tmp_path, pack):
     inner = bytearray(pack([("train/1.jpg", bytes(range(256)) * 40)]))
