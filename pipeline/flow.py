@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import schooling
+from pipeline import runs, schooling
 from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.dataset import pixels
@@ -73,8 +73,8 @@ def run(competition: Competition, options: Options) -> Path:
     assembly = assemble.Assembly(bases)
     try:
         data = prepare(competition, bases, options)
-        folder = run_folder(competition, options, folds)
-        return headed(competition, options, data, folder, folds, assembly, started)
+        with runs.begun(run_folder(competition, options, folds)) as folder:
+            return headed(competition, options, data, folder, folds, assembly, started)
     finally:
         assembly.stop()
 

@@ -1,11 +1,13 @@
 """Run folders: one a run, explaining itself; an interrupted run is found again and finished in the same folder."""
 
+import contextlib
 import csv
 import io
 import os
 import platform
+import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
+from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_atomic, write_json, write_text
 
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
@@ -51,6 +54,17 @@ def found(competition: str, fingerprint: str) -> Path | None:
         if stored and stored.get("fingerprint") == fingerprint:
             return folder
     return None
+
+
+@contextlib.contextmanager
+def begun(folder: Path) -> Iterator[Path]:
+    """A run's folder; where a user's mistake ends the run before anything else is in it, it goes, too."""
+    try:
+        yield folder
+    except StarshiftError:
+        if [path.name for path in folder.glob("*")] == ["config.json"]:
+            shutil.rmtree(folder)
+        raise
 
 
 def finished(folder: Path) -> bool:

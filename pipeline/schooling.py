@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import paths
+from pipeline import paths, runs
 from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
@@ -82,7 +82,8 @@ def find_rate(competition: Competition, options: Options) -> float:
 def run(competition: Competition, options: Options, folds: tuple[int, ...], started: float) -> Path:
     """The stages of the rungs that train a network."""
     data, setting = setting_of(competition, options, folds)
-    return schooled(competition, options, data, setting, started)
+    with runs.begun(setting.folder):
+        return schooled(competition, options, data, setting, started)
 
 
 def schooled(competition: Competition, options: Options, data: Data, setting: rungs.Setting, started: float) -> Path:

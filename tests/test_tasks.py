@@ -144,3 +144,11 @@ def test_comps_and_show_speak_of_every_competition():
     trained = invoke("show", "--comp", "plant-seedlings", "--size", "own", "--rung", "finetune").stdout
     lines = {line.split()[0]: line.split()[-1] for line in trained.splitlines()}
     assert lines["training.rate"] == "0.0007" and lines["training.schedule"] == "cosine"
+
+
+def test_weights_of_another_network_are_explained_in_a_few_words_and_leave_no_run(mine, home, tmp_path):
+    (tmp_path / "wrong.h5").write_bytes(b"no weights")
+    done = invoke("run", "--comp", mine, "--base", f"mobilenet_025={tmp_path / 'wrong.h5'}")
+    assert done.returncode == 1 and "wrong.h5 does not fit mobilenet_025" in done.stderr
+    assert "file signature not found" in done.stderr and "WARNING" not in done.stderr
+    assert not list((home / "data" / "runs" / "mine").iterdir())

@@ -57,13 +57,13 @@ def measured(model: Any, folder: Path) -> float:
 
 
 def main() -> int:
-    """Runs as a command: prints a user's error on stderr and exits with 1."""
+    """Runs as a command: prints a user's error as JSON in the last line and exits with 1."""
     try:
         base, keeping = (Base(**values) if values else None for values in json.loads(sys.argv[1]))
         assert base is not None
         export(base, Path(sys.argv[2]), keeping)
     except StarshiftError as error:
-        print(error, file=sys.stderr)
+        print(json.dumps([error.message, error.expected, error.received, error.remedy]), flush=True)
         return 1
     return 0
 

@@ -122,14 +122,21 @@ def _load(cut: Any, whole: Any, base: Base) -> None:
             raise StarshiftError(
                 f"{base.weights} does not fit {base.name}.",
                 expected="weights of that network",
-                received=str(error)[:500],
+                received=_first_line(error),
             ) from error
         try:
             whole.load_weights(file)
         except (ValueError, OSError, KeyError) as second:
             raise StarshiftError(
-                f"{base.weights} fits neither {base.name} nor {base.name} up to {base.cut}.", received=str(second)[:500]
+                f"{base.weights} fits neither {base.name} nor {base.name} up to {base.cut}.",
+                expected="weights of that network",
+                received=_first_line(second),
             ) from second
+
+
+def _first_line(error: Exception) -> str:
+    """What Keras says first; whole lists of layers come after it."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 if __name__ == "__main__":
