@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import paths, runs
 from pipeline.config import Competition, Recipe
-from pipeline.files import read_json, sha256_of_file
+from pipeline.files import read_json
 from pipeline.kaggle.standing import Standing, sentences
 from pipeline.predict import metrics
 from pipeline.recipe import FROM_NOTHING
@@ -53,13 +53,13 @@ def ahead(folder: Path, results: dict[str, Any], folds: Sequence[int]) -> tuple[
         folds: that it was trained on; others are compared on these alone.
     """
     sign = 1 if metrics.higher_is_better(results["metric"]) else -1
-    split, best = sha256_of_file(folder / "folds.csv"), None
+    split, best = runs.split_of(folder), None
     for other, told in runs.listed(folder.parent.name):
         config = read_json(other / "config.json") or {}
         each = dict(zip(config.get("folds", ()), told["folds"], strict=False))
         if config.get("debug") or told["metric"] != results["metric"] or not set(folds) <= set(each):
             continue
-        if (other / "folds.csv").is_file() and sha256_of_file(other / "folds.csv") == split:
+        if runs.split_of(other) == split:
             score = float(np.mean([each[fold] for fold in folds]))
             if sign * score > sign * (best[1] if best else results["score"]):
                 best = other, score

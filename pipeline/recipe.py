@@ -64,6 +64,14 @@ class Recipe:
     def __post_init__(self) -> None:
         require(self.rung in RUNGS, "Unknown rung.", expected=" | ".join(RUNGS), received=self.rung)
         require(self.head in HEADS, "Unknown head.", expected=" | ".join(HEADS), received=self.head)
+        for name in ("bases", "views", "train_views"):
+            value = getattr(self, name)
+            require(
+                not isinstance(value, str),
+                f"{name} is a tuple.",
+                expected=f'{name}=("{value}",), with the comma',
+                received=value,
+            )
         require(self.bases, "A recipe needs a base.", expected="at least one name", received=self.bases)
         require(
             len(set(self.bases)) == len(self.bases),

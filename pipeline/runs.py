@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import os
 import platform
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -126,15 +128,35 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """Ids, class names and probabilities (pictures, classes) float32, as `write_predictions` wrote them."""
-    with np.load(path) as stored:
-        return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
+    """Ids, class names and probabilities (pictures, classes) float32, as `write_predictions` wrote them.
+
+    Raises:
+        StarshiftError: the file is damaged.
+    """
+    try:
+        with np.load(path) as stored:
+            return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+        raise StarshiftError(
+            f"{path.parent.name}/{path.name} is damaged.",
+            expected="predictions as a run writes them",
+            received=f"{path.stat().st_size:,} bytes of something else",
+            remedy="make the run again, or remove its folder",
+        ) from error
 
 
 def read_views(path: Path) -> dict[str, np.ndarray]:
     """The probabilities (pictures, classes) float32 of each view, in the order of the ids in the same file."""
     with np.load(path) as stored:
         return {name.partition(":")[2]: stored[name] for name in stored.files if name.startswith("view:")}
+
+
+def split_of(folder: Path) -> str:
+    """SHA-256 of which picture lies in which fold, whatever their order; empty where a run does not keep it."""
+    path = folder / "folds.csv"
+    return (
+        hashlib.sha256("\n".join(sorted(path.read_text().splitlines())).encode()).hexdigest() if path.is_file() else ""
+    )
 
 
 def predicted(path: Path) -> dict[str, str]:

@@ -23,6 +23,12 @@ def test_a_recipe_refuses_what_cannot_be_trained(wrong):
         Recipe(**wrong)
 
 
+@pytest.mark.parametrize("name", ["bases", "views"])
+def test_a_comma_that_was_forgotten_is_said_to_be(name):
+    with pytest.raises(StarshiftError, match=rf'{name}=\("plain",\), with the comma'):
+        Recipe(**{name: "plain"})
+
+
 def test_a_competition_has_either_a_slug_or_a_folder():
     with pytest.raises(StarshiftError, match="one place"):
         Competition(name="both", slug="a", data="b")

@@ -54,8 +54,11 @@ def gather(competition: Competition, wanted: Sequence[str] = ()) -> Gathered:
     for folder in sorted(folders or list(paths.runs_folder(competition.name).glob("*/"))):
         if reason := unfit(folder, named=bool(wanted)):
             left_out.append((folder.name, reason))
-        else:
+            continue
+        try:
             members.append(opened(folder))
+        except StarshiftError as error:
+            left_out.append((folder.name, error.message))
     members = alike(distinct(members, left_out), left_out)
     if not members or (wanted and left_out):
         raise StarshiftError(

@@ -109,7 +109,15 @@ def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bo
         pd.DataFrame({"id": train["id"], "fold": folds}).to_csv(text, index=False, lineterminator="\n")
         write_text(path, text.getvalue())
         return folds
-    known = pd.read_csv(path, dtype={"id": str, "fold": int}).set_index("id")["fold"]
+    try:
+        known = pd.read_csv(path, dtype={"id": str, "fold": int}).set_index("id")["fold"]
+    except (ValueError, KeyError) as error:
+        raise StarshiftError(
+            f"{path.name} is damaged.",
+            expected=f"the columns id and fold in {path}",
+            received=str(error).splitlines()[0],
+            remedy="--resplit makes new folds; scores from before cannot be compared with those after",
+        ) from error
     absent = train.loc[~train["id"].isin(known.index), "id"]
     torn = train.assign(fold=train["id"].map(known)).groupby("group")["fold"].nunique().max() > 1
     if len(absent) or torn:

@@ -52,8 +52,10 @@ def teach(competition: Competition, folder: Path, options: flow.Options) -> None
     truth = answers(competition)
     told = wilson(int(runs.correct(folder / "test.npz", truth).sum()), len(truth))
     log.info("")
-    log.info("cross-validated %.1f %%; on the %d test pictures, whose answers were kept apart, %s",
-             100 * read_json(folder / "metrics.json")["accuracy"], len(truth), shown(told))  # fmt: skip
+    results = read_json(folder / "metrics.json")
+    way = "cross-validated" if len(results["folds"]) > 1 else "held out, one fold,"
+    log.info("%s %.1f %%; on the %d test pictures, whose answers were kept apart, %s",
+             way, 100 * results["accuracy"], len(truth), shown(told))  # fmt: skip
     log.info("the same pictures from three starting points, one fold each; the small network takes a minute or two")
     fold = flow.Options(engine=options.engine, folds=(0,), practice=True, recompute=True)
     lines = []

@@ -69,6 +69,7 @@ def read(folder: Path, handle: str) -> Listed:
         recipe=runs.flat(recipe),
         answer=answer_to(folder),
         top=top_of(board, results["score"]) if board else None,
+        split=runs.split_of(folder),
     )
 
 

@@ -57,6 +57,7 @@ class Comparison:
         best: the number of the best one.
         enough: the number of the first one from which on, up to the best, none is worse than the best beyond noise.
         over_whole: the best one's metric less the whole base's.
+        over_enough: the best one's metric less that of the one that is enough.
         higher: whether a larger metric is a better one.
     """
 
@@ -64,6 +65,7 @@ class Comparison:
     best: int
     enough: int
     over_whole: intervals.Interval
+    over_enough: intervals.Interval
     higher: bool
 
 
@@ -100,7 +102,14 @@ def compared(
     enough = best
     while enough > 0 and best_over(enough - 1).holds_zero:
         enough -= 1
-    return Comparison(blocks=blocks, best=best, enough=enough, over_whole=best_over(len(blocks) - 1), higher=higher)
+    return Comparison(
+        blocks=blocks,
+        best=best,
+        enough=enough,
+        over_whole=best_over(len(blocks) - 1),
+        over_enough=best_over(enough),
+        higher=higher,
+    )
 
 
 def conclusions(found: Comparison, metric: str) -> list[str]:
@@ -116,8 +125,10 @@ def conclusions(found: Comparison, metric: str) -> list[str]:
     if enough is not best:
         times = enough.pictures_per_second / whole.pictures_per_second
         faster = f", pictures {times:.1f} times as fast" if times >= 1.1 else ""
+        loss = found.over_enough.high if found.higher else -found.over_enough.low
         said.append(
-            f"from {enough.block} on, more depth gains nothing beyond noise: {enough.width} features instead of"
+            f"from {enough.block} on, no gain by more depth is beyond noise ({enough.score:.4f}; with these pictures it"
+            f" may still be {max(loss, 0):.4f} worse than the best): {enough.width} features instead of"
             f" {whole.width}{faster}: --base {enough.recipe}"
         )
     said.append(f'recipe: bases=("{best.recipe}",), or on the command line: --base {best.recipe}')

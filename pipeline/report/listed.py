@@ -41,6 +41,7 @@ class Listed:
         recipe: flat, by dotted name.
         answer: Kaggle's, where the run was submitted.
         top: percent of the final leaderboard's teams that its score would be among.
+        split: SHA-256 of which picture lies in which fold; empty where that is not kept.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Listed:
     recipe: dict[str, Any] = field(default_factory=dict)
     answer: Answer | None = None
     top: float | None = None
+    split: str = ""
 
 
 def ordered(found: Sequence[Listed], metric: str) -> list[Listed]:
@@ -164,7 +166,7 @@ def conclusions(found: Sequence[Listed]) -> list[str]:
     said = []
     finished = [one for one in found if one.state == "finished"]
     distinct = list({one.fingerprint: one for one in reversed(finished)}.values())[::-1]
-    if len({(one.folds, one.of_folds) for one in finished}) > 1:
+    if len({(one.folds, one.of_folds, one.split) for one in finished}) > 1:
         said.append("not all were scored on the same folds: small differences between those mean nothing")
     pairs = [(one.score, one.answer.final) for one in distinct if one.answer and one.answer.final is not None]
     if len(pairs) > 1:

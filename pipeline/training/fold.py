@@ -87,11 +87,12 @@ def _tell(job: Job, outcome: Outcome) -> None:
     """One line with what the fold came to."""
     for stage in outcome.stages:
         log.info(
-            "          fold %d: %d epochs of %.1f s, the best was %d: %s %.5f",
+            "          fold %d: %d epochs of %.1f s, the best %s: %s %.5f in the view %s",
             job.fold,
             stage.epoch,
             float(np.median(stage.seconds)) if stage.seconds else 0.0,
-            stage.best_epoch,
+            f"was {stage.best_epoch}" if stage.best_epoch >= 0 else "is what they began with",
             job.metric.name,
             stage.best_score,
+            job.views[0],
         )

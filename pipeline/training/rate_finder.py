@@ -24,6 +24,8 @@ LOWEST, HIGHEST = 1e-7, 1.0
 STEPS = 120
 MEMORY = 0.9
 """Of the smoothed loss, an exponential average without bias (Kingma and Ba 2015)."""
+WARM = 10
+"""Steps, 1 / (1 - MEMORY), before the average smooths: what falls among them is noise."""
 DIVERGED = 4.0
 """The test ends where the smoothed loss is so many times its lowest value."""
 
@@ -105,20 +107,23 @@ def _pass_over(model: Any, batches: Batches, watch: _Watch, steps: int) -> None:
 def suggestion(rates: np.ndarray, losses: list[float]) -> float:
     """A rate to train with.
 
-    Where the loss falls: a tenth of the rate at which it is lowest, or that of the steepest fall where this is smaller.
-    Where it does not (a head that is fitted already leaves little to fall): a third of the rate from which on it rises.
+    Where the loss falls: a tenth of the rate at which it is lowest, or that of the steepest fall where this is
+    smaller; a fall counts from where the loss is last at its level of before. Where it does not (a head that is
+    fitted already leaves little to fall): a third of the rate from which on it rises.
 
     Args:
         rates: growing.
         losses: smoothed.
     """
     values = np.array(losses)
-    early = values[: max(3, len(values) // 3)]
+    before = max(WARM + 3, len(values) // 3)
+    early = values[WARM if len(values) > before else 0 : before]
     level, noise = float(np.median(early)), 2 * float(early.std())
     lowest = int(np.argmin(values))
-    if values[lowest] < level - noise and lowest >= len(early):
-        steepest = int(np.argmin(np.gradient(values[: lowest + 1], np.log(rates[: lowest + 1]))))
-        return float(min(rates[lowest] / 10, rates[steepest]))
+    if values[lowest] < level - noise and lowest >= before:
+        begun = int(np.flatnonzero(values[:lowest] >= level - noise)[-1])
+        slopes = np.gradient(values[: lowest + 1], np.log(rates[: lowest + 1]))
+        return float(min(rates[lowest] / 10, rates[begun + int(np.argmin(slopes[begun:]))]))
     calm = np.flatnonzero(values <= level + noise)
     return float(rates[int(calm[-1])] / 3)
 

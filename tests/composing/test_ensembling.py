@@ -135,6 +135,17 @@ def test_a_run_made_of_others_is_rebuilt_to_the_bit_and_a_changed_member_is_noti
         composed.rebuild(competitions.find(mine), names[1])
 
 
+@pytest.mark.parametrize("damage", [b"", b"words", b"PK"])
+def test_a_run_whose_predictions_are_damaged_is_left_out_and_said_to_be(mine, home, damage):
+    names = [write_run(mine, seed) for seed in (1, 2, 3)]
+    (home / "data" / "runs" / "mine" / names[1] / "test.npz").write_bytes(damage)
+    gathered = joining.gather(competitions.find(mine))
+    assert [member.folder.name for member in gathered.members] == [names[0], names[2]]
+    assert gathered.left_out == [(names[1], f"{names[1]}/test.npz is damaged.")]
+    with pytest.raises(StarshiftError, match="is damaged"):
+        joining.gather(competitions.find(mine), names)
+
+
 def test_the_same_ensemble_is_one_run_and_its_submission_the_latest(mine, home, caplog):
     caplog.set_level("INFO")
     names = [write_run(mine, 1), write_run(mine, 2)]

@@ -66,6 +66,13 @@ def test_pictures_that_the_file_does_not_know_are_an_error_that_names_the_remedy
         splits.load_or_make(table(40), Recipe(folds=2), tmp_path)
 
 
+def test_a_damaged_file_of_folds_is_an_error_that_names_the_remedy(tmp_path):
+    for text in ("x\n", "id,fold\n1,one\n"):
+        (tmp_path / splits.file_name(Recipe(folds=2))).write_text(text)
+        with pytest.raises(StarshiftError, match=r"is damaged(.|\n)*--resplit"):
+            splits.load_or_make(table(20), Recipe(folds=2), tmp_path)
+
+
 def test_another_seed_is_another_split():
     assert (splits.assign(table(), Recipe(split_seed=0)) != splits.assign(table(), Recipe(split_seed=1))).any()
     assert np.array_equal(splits.assign(table(), Recipe(seed=0)), splits.assign(table(), Recipe(seed=1)))

@@ -39,7 +39,7 @@ def run_with(truth, folder, right):
         number = CLASSES.index(truth[name])
         probabilities[row, number if row < right else (number + 1) % 12] = 1
     runs.write_predictions(folder / "test.npz", names, CLASSES, probabilities)
-    write_json(folder / "metrics.json", {"accuracy": 0.5, "seconds": 7.0})
+    write_json(folder / "metrics.json", {"accuracy": 0.5, "folds": [0.4, 0.6], "seconds": 7.0})
     return folder
 
 

@@ -86,6 +86,17 @@ def test_a_score_on_a_kaggle_competition_has_its_place_beside_it():
     assert 0 < one.top < 100 and "top %" in table([one])[0]
 
 
+def test_runs_on_other_folds_are_said_to_be_no_matter_in_which_order_their_pictures_are(caplog):
+    caplog.set_level("INFO")
+    written(1.0)
+    written(2.0, shuffle=True)
+    listing.show("mine")
+    assert "not all were scored on the same folds" not in caplog.text
+    written(3.0, split=1)
+    listing.show("mine")
+    assert "not all were scored on the same folds" in caplog.text
+
+
 def test_without_runs_the_command_to_make_one_is_named():
     with pytest.raises(StarshiftError, match="invoke run --comp sprouts"):
         listing.show("sprouts")

@@ -41,7 +41,10 @@ def test_the_best_cut_is_found_and_where_depth_stops_paying():
     assert (found.best, found.enough) == (2, 1) and found.over_whole.estimate == pytest.approx(0.098)
     said = "\n".join(conclusions(found, "accuracy"))
     assert "high is better than the whole base, beyond noise" in said and "200.0 times" not in said
-    assert "from middle on, more depth gains nothing" in said and "2.0 times as fast: --base base@middle" in said
+    assert (
+        "from middle on, no gain by more depth is beyond noise" in said
+        and "2.0 times as fast: --base base@middle" in said
+    )
     assert 'recipe: bases=("base@high",)' in said and title(found) == "high beats the whole base"
 
 

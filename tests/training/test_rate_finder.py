@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from pipeline.models.scratch import build_scratch
 from pipeline.training import fold, rate_finder
@@ -42,3 +43,16 @@ def test_where_nothing_falls_the_suggestion_lies_below_the_rise():
     losses = list(0.2 + noise + np.where(rates > 1e-3, 500 * (rates - 1e-3), 0))
     losses[0] = 0.1
     assert 1e-4 < rate_finder.suggestion(rates, losses) < 1e-3
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.06, 0.15])
+def test_noise_of_the_first_steps_is_not_taken_for_the_fall(noise):
+    rates = np.geomspace(1e-7, 1, 120)
+    course = 1 - 0.7 / (1 + np.exp(-3 * (np.log10(rates) + 3))) + np.where(rates > 0.05, 20 * (rates - 0.05), 0)
+    memory = rate_finder.MEMORY
+    for seed in range(40):
+        average, losses = 0.0, []
+        for step, loss in enumerate(course + np.random.default_rng(seed).normal(0, noise, 120)):
+            average = memory * average + (1 - memory) * loss
+            losses.append(average / (1 - memory ** (step + 1)))
+        assert 1e-4 < rate_finder.suggestion(rates, losses) < 1e-2, seed
