@@ -55,7 +55,12 @@ def show(
 
 
 @task(
-    positional=[], auto_shortflags=False, iterable=["prune"], help=words(verify="hold every row against its checksum")
+    positional=[],
+    auto_shortflags=False,
+    iterable=["prune"],
+    help=words(
+        verify="hold every row against its checksum", prune="remove this store, by its key, or strays; repeatable"
+    ),
 )
 def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
     """Show the cache; --verify checks it, --prune KEY (or `strays`) removes from it."""

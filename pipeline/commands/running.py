@@ -127,7 +127,17 @@ def download(_: Context, comp: str | None = None, bundle: str | None = None, for
         print(f"{competition.name}: {status(competition)}")
 
 
-@task(positional=[], auto_shortflags=False, iterable=["base", "view"], help=words("comp", "base", "engine", size=SIDES))
+@task(
+    positional=[],
+    auto_shortflags=False,
+    iterable=["base", "view"],
+    help=words(
+        "comp", "base", "engine",
+        size=SIDES,
+        view="a view such as plain or flip, repeatable; without it the recipe's",
+        force="compute again what the cache has",
+    ),
+)  # fmt: skip
 def features(
     _: Context,
     comp: str | None = None,

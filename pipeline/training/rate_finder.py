@@ -24,8 +24,6 @@ LOWEST, HIGHEST = 1e-7, 1.0
 STEPS = 120
 MEMORY = 0.9
 """Of the smoothed loss, an exponential average without bias (Kingma and Ba 2015)."""
-WARM = 10
-"""Steps, 1 / (1 - MEMORY), before the average smooths: what falls among them is noise."""
 DIVERGED = 4.0
 """The test ends where the smoothed loss is so many times its lowest value."""
 
@@ -116,11 +114,10 @@ def suggestion(rates: np.ndarray, losses: list[float]) -> float:
         losses: smoothed.
     """
     values = np.array(losses)
-    before = max(WARM + 3, len(values) // 3)
-    early = values[WARM if len(values) > before else 0 : before]
+    early = values[: max(3, len(values) // 3)]
     level, noise = float(np.median(early)), 2 * float(early.std())
     lowest = int(np.argmin(values))
-    if values[lowest] < level - noise and lowest >= before:
+    if values[lowest] < level - noise and lowest >= len(early):
         begun = int(np.flatnonzero(values[:lowest] >= level - noise)[-1])
         slopes = np.gradient(values[: lowest + 1], np.log(rates[: lowest + 1]))
         return float(min(rates[lowest] / 10, rates[begun + int(np.argmin(slopes[begun:]))]))
