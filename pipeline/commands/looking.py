@@ -58,9 +58,7 @@ def show(
     positional=[],
     auto_shortflags=False,
     iterable=["prune"],
-    help=words(
-        verify="hold every row against its checksum", prune="remove this store, by its key, or strays; repeatable"
-    ),
+    help=words(verify="hold every row against its checksum", prune="remove a store, by its key, or strays"),
 )
 def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
     """Show the cache; --verify checks it, --prune KEY (or `strays`) removes from it."""
