@@ -98,6 +98,9 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "dog-breed", "--seed", "x"), "--seed is a whole number"),
         (("run", "--comp", "dog-breed", "--bundle", "/no/such.zip"), "There is no bundle"),
         (("run", "--comp", "dog-breed", "--engine", "bogus"), "Unknown engine"),
+        (("run", "--comp", "dog-breed", "--unfreeze", "block13"), "--unfreeze would do nothing here"),
+        (("run", "--comp", "dog-breed", "--epochs", "3"), "--epochs would do nothing here"),
+        (("run", "--comp", "dog-breed", "--head", "dense", "--strength", "1"), "--strength would do nothing here"),
     ],
 )
 def test_a_mistake_is_explained_without_a_traceback(arguments, words):

@@ -10,6 +10,7 @@ from pipeline.commands.shared import (
     errors_shown,
     file_of,
     folds_of,
+    hold_against,
     number,
     share,
     side,
@@ -88,6 +89,7 @@ def run(
             unfreeze=unfreeze,
             sizes=sides(sizes, "--sizes"),
         )
+        hold_against(competition.recipe, unfreeze=unfreeze, epochs=epochs, sizes=sizes, strength=strength)
         folds = folds_of(fold)
         from pipeline import flow
 

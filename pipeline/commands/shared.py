@@ -81,6 +81,28 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
     return replace(found, recipe=recipe)
 
 
+def hold_against(recipe: Any, **flags: str | None) -> None:
+    """Holds flags that were given against what the rung and the head use.
+
+    Raises:
+        StarshiftError: one of them would do nothing.
+    """
+    from pipeline.errors import StarshiftError
+
+    wanted = {"strength": "--rung features --head linear", "unfreeze": "--rung finetune"}
+    useful = {
+        "strength": recipe.rung == "features" and recipe.head == "linear",
+        "unfreeze": recipe.rung == "finetune",
+    }
+    for name, value in flags.items():
+        if value is not None and not useful.get(name, recipe.rung != "features"):
+            raise StarshiftError(
+                f"--{name} would do nothing here.",
+                expected=wanted.get(name, "--rung with one that trains a network"),
+                received=f"--rung {recipe.rung} --head {recipe.head}",
+            )
+
+
 def training(
     *, epochs: str | None, patience: str | None, rate: str | None, cached_views: str | None, unfreeze: str | None
 ) -> dict[str, Any]:
