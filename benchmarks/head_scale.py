@@ -39,7 +39,7 @@ def main() -> None:
     (base,) = networks_of(competition.recipe)
     data = prepare(competition, [base], Options(bundle=flags.bundle))
     extractor, digests = Extractor(base, data.files), list(data.pictures.train["sha256"])
-    views = {view: extractor.features(digests, view) for view in ("plain", *competition.recipe.views)}
+    views = {view: extractor.features(digests, view) for view in {"plain", *competition.recipe.views}}
     seen = views["plain"]
     fold_of, classes = data.pictures.train["fold"].to_numpy(), len(data.pictures.classes)
     folds = [

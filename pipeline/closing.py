@@ -59,10 +59,9 @@ def ahead(folder: Path, results: dict[str, Any], folds: Sequence[int]) -> tuple[
         each = dict(zip(config.get("folds", ()), told["folds"], strict=False))
         if config.get("debug") or told["metric"] != results["metric"] or not set(folds) <= set(each):
             continue
-        if runs.split_of(other) == split:
-            score = float(np.mean([each[fold] for fold in folds]))
-            if sign * score > sign * (best[1] if best else results["score"]):
-                best = other, score
+        score = float(np.mean([each[fold] for fold in folds]))
+        if sign * score > sign * (best[1] if best else results["score"]) and runs.split_of(other) == split:
+            best = other, score
     return best
 
 

@@ -3,6 +3,8 @@
 The command line prints it without a traceback and exits with code 1. Everything else that is raised is a bug of ours.
 """
 
+from collections.abc import Sequence
+
 
 class StarshiftError(Exception):
     """Something the user can put right.
@@ -22,6 +24,17 @@ class StarshiftError(Exception):
         parts = [("expected", expected), ("received", received), ("remedy", remedy)]
         lines = [message] + [f"  {name}: {text}" for name, text in parts if text]
         super().__init__("\n".join(lines))
+
+    @property
+    def words(self) -> list[str]:
+        """What `said` takes in another process: plain JSON values."""
+        return [self.message, self.expected, self.received, self.remedy]
+
+    @classmethod
+    def said(cls, words: Sequence[str]) -> "StarshiftError":
+        """The error whose `words` another process left."""
+        message, expected, received, remedy = words
+        return cls(message, expected=expected, received=received, remedy=remedy)
 
 
 def require(condition: object, message: str, *, expected: str, received: object, remedy: str = "") -> None:

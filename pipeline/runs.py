@@ -133,9 +133,26 @@ def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     Raises:
         StarshiftError: the file is damaged.
     """
+    with _stored(path) as stored:
+        return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
+
+
+def read_views(path: Path) -> dict[str, np.ndarray]:
+    """The probabilities (pictures, classes) float32 of each view, in the order of the ids in the same file.
+
+    Raises:
+        StarshiftError: the file is damaged.
+    """
+    with _stored(path) as stored:
+        return {name.partition(":")[2]: stored[name] for name in stored.files if name.startswith("view:")}
+
+
+@contextlib.contextmanager
+def _stored(path: Path) -> Iterator[Any]:
+    """The arrays that `write_predictions` wrote; what the file lacks or spoils is the user's to know."""
     try:
         with np.load(path) as stored:
-            return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
+            yield stored
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
         raise StarshiftError(
             f"{path.parent.name}/{path.name} is damaged.",
@@ -145,18 +162,12 @@ def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
         ) from error
 
 
-def read_views(path: Path) -> dict[str, np.ndarray]:
-    """The probabilities (pictures, classes) float32 of each view, in the order of the ids in the same file."""
-    with np.load(path) as stored:
-        return {name.partition(":")[2]: stored[name] for name in stored.files if name.startswith("view:")}
-
-
 def split_of(folder: Path) -> str:
     """SHA-256 of which picture lies in which fold, whatever their order; empty where a run does not keep it."""
     path = folder / "folds.csv"
-    return (
-        hashlib.sha256("\n".join(sorted(path.read_text().splitlines())).encode()).hexdigest() if path.is_file() else ""
-    )
+    if not path.is_file():
+        return ""
+    return hashlib.sha256("\n".join(sorted(path.read_text().splitlines())).encode()).hexdigest()
 
 
 def predicted(path: Path) -> dict[str, str]:

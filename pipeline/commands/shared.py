@@ -89,16 +89,17 @@ def hold_against(recipe: Any, **flags: str | None) -> None:
     """
     from pipeline.errors import StarshiftError
 
-    wanted = {"strength": "--rung features --head linear", "unfreeze": "--rung finetune"}
-    useful = {
-        "strength": recipe.rung == "features" and recipe.head == "linear",
-        "unfreeze": recipe.rung == "finetune",
+    trained = (recipe.rung != "features", "--rung with one that trains a network")
+    uses = {
+        "strength": (recipe.rung == "features" and recipe.head == "linear", "--rung features --head linear"),
+        "unfreeze": (recipe.rung == "finetune", "--rung finetune"),
     }
     for name, value in flags.items():
-        if value is not None and not useful.get(name, recipe.rung != "features"):
+        used, wanted = uses.get(name, trained)
+        if value is not None and not used:
             raise StarshiftError(
                 f"--{name} would do nothing here.",
-                expected=wanted.get(name, "--rung with one that trains a network"),
+                expected=wanted,
                 received=f"--rung {recipe.rung} --head {recipe.head}",
             )
 

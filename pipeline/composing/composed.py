@@ -69,18 +69,17 @@ def written(competition: Competition, gathered: Gathered, asked: Asked, made: Ma
         which = f": the run {gathered.members[made.lone].folder.name} is as good" if made.lone is not None else ""
         log.info("nothing is written%s", which)
         return None
+    data, trained = gathered.data, trained_as(gathered, made)
+    test = results.test_predictions(data, made.test)
     if (before := same_as(competition, gathered, asked, made)) is not None:
         log.info("the same to the bit as %s, so no other run is written", before.name)
-        test = results.test_predictions(gathered.data, made.test)
-        for path in results.submitted(competition, gathered.data, before, test):
+        for path in results.submitted(competition, data, before, test):
             log.info("wrote %s", paths.shown(path))
         return before
     folder = create(competition, gathered, asked, made)
-    data, trained = gathered.data, trained_as(gathered, made)
     found = results.measured(competition, data, trained)
     found |= {"made_of": [member.folder.name for member in gathered.members]}
     found |= {"before": made.steps[0].score, "steps": [step.record() for step in made.steps]}
-    test = results.test_predictions(data, made.test)
     write_json(folder / "environment.json", runs.environment(competition.recipe.seed, "none"))
     files = results.finish(competition, data, folder, trained, test, submit=True)
     chart = steps_chart(made.steps, competition.metric)

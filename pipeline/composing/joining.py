@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from pipeline import paths
+from pipeline import paths, runs
 from pipeline.composing.members import LEAST_FOLDS, Member, alike, distinct, opened, unfit
 from pipeline.config import Competition
 from pipeline.dataset.labels import picture_table
@@ -92,12 +92,11 @@ def by_view(gathered: Gathered) -> Gathered:
     (member,) = gathered.members
     data, parts = gathered.data, []
     for part, table in (("oof", data.pictures.train), ("test", data.pictures.test[data.test_readable])):
-        with np.load(member.folder / f"{part}.npz") as stored:
-            place = {name: row for row, name in enumerate(map(str, stored["ids"]))}
-            column = {name: row for row, name in enumerate(map(str, stored["classes"]))}
-            rows, columns = [place[name] for name in table["id"]], [column[name] for name in data.pictures.classes]
-            found = {name: stored[name][rows][:, columns] for name in stored.files if name.startswith("view:")}
-        parts.append(found)
+        path = member.folder / f"{part}.npz"
+        ids, classes, _ = runs.read_predictions(path)
+        place, column = ({name: row for row, name in enumerate(names)} for names in (ids, classes))
+        rows, columns = [place[name] for name in table["id"]], [column[name] for name in data.pictures.classes]
+        parts.append({view: values[rows][:, columns] for view, values in runs.read_views(path).items()})
     views = [name for name in parts[0] if name in parts[1]]
     if len(views) < 2:
         return gathered

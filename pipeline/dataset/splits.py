@@ -17,6 +17,7 @@ from pipeline.files import write_text
 
 log = logging.getLogger(__name__)
 ALWAYS_TRAINED = -1
+RESPLIT = "--resplit makes new folds; scores from before cannot be compared with those after"
 
 
 def groups(train: pd.DataFrame, raw: Path, store: RowStore) -> list[str]:
@@ -116,7 +117,7 @@ def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bo
             f"{path.name} is damaged.",
             expected=f"the columns id and fold in {path}",
             received=str(error).splitlines()[0],
-            remedy="--resplit makes new folds; scores from before cannot be compared with those after",
+            remedy=RESPLIT,
         ) from error
     absent = train.loc[~train["id"].isin(known.index), "id"]
     torn = train.assign(fold=train["id"].map(known)).groupby("group")["fold"].nunique().max() > 1
@@ -130,7 +131,7 @@ def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bo
             "The folds do not fit the pictures any more.",
             expected=f"a fold for each of the {len(train)} training pictures in {path.name}",
             received=reason,
-            remedy="--resplit makes new folds; scores from before cannot be compared with those after",
+            remedy=RESPLIT,
         )
     if len(known) > len(train):
         log.warning("folds     %d pictures of %s are not there any more", len(known) - len(train), path.name)

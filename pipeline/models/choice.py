@@ -187,8 +187,7 @@ def _export(base: bases.Base, keeping: bases.Base | None = None) -> None:
     command = [sys.executable, "-m", "pipeline.models.export", json.dumps(pair), str(folder)]
     done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
     if done.returncode == 1 and (said := done.stdout.strip().splitlines()) and said[-1].startswith("["):
-        message, expected, received, remedy = json.loads(said[-1])
-        raise StarshiftError(message, expected=expected, received=received, remedy=remedy)
+        raise StarshiftError.said(json.loads(said[-1]))
     if done.returncode:
         raise StarshiftError(
             f"{base} could not be prepared.",

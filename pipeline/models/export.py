@@ -63,7 +63,7 @@ def main() -> int:
         assert base is not None
         export(base, Path(sys.argv[2]), keeping)
     except StarshiftError as error:
-        print(json.dumps([error.message, error.expected, error.received, error.remedy]), flush=True)
+        print(json.dumps(error.words), flush=True)
         return 1
     return 0
 

@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,7 @@ def compared(
     higher = metrics.higher_is_better(metric)
     best = max(range(len(blocks)), key=lambda number: (blocks[number].score * (1 if higher else -1), -number))
 
+    @cache
     def best_over(number: int) -> intervals.Interval:
         before, after = blocks[number], blocks[best]
         if len(after.folds) > 1:

@@ -90,8 +90,7 @@ def weights_file(learnware: Learnware, part: Part) -> Path:
     lines = done.stdout.splitlines()
     answer: Any = json.loads(lines[-1]) if lines else [done.stderr.strip()[-1000:], "", "", ""]
     if answer:
-        message, expected, received, remedy = answer
-        raise StarshiftError(message, expected=expected, received=received, remedy=remedy)
+        raise StarshiftError.said(answer)
     return path
 
 
@@ -155,7 +154,7 @@ def main() -> None:
     try:
         extract(archive.opened(Path(sys.argv[1])), Path(sys.argv[2]))
     except StarshiftError as error:
-        answer = [error.message, error.expected, error.received, error.remedy]
+        answer = error.words
     print(json.dumps(answer))
 
 

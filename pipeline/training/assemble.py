@@ -67,8 +67,7 @@ class Assembly:
         lines = output.splitlines()
         answer: Any = json.loads(lines[-1]) if lines else {"error": [errors.strip()[-2000:], "", "", ""]}
         if "error" in answer:
-            message, wanted, received, remedy = answer["error"]
-            raise StarshiftError(message, expected=wanted, received=received, remedy=remedy)
+            raise StarshiftError.said(answer["error"])
         return float(answer["difference"])
 
     def stop(self) -> None:
@@ -153,7 +152,7 @@ def main() -> None:
         save(model, folder / "model.keras")
         answer: dict[str, Any] = {"difference": difference}
     except StarshiftError as error:
-        answer = {"error": [error.message, error.expected, error.received, error.remedy]}
+        answer = {"error": error.words}
     print(json.dumps(answer))
 
 

@@ -64,5 +64,6 @@ def _process(job: Job) -> int:
 def _failure(job: Job, code: int) -> StarshiftError:
     """What the job's process said when it failed."""
     words = read_json(job.stem.with_suffix(".error.json"))
-    words = words or [f"Training of fold {job.fold} ended before it was done.", "", f"exit code {code}", ""]
-    return StarshiftError(words[0], expected=words[1], received=words[2], remedy=words[3])
+    return StarshiftError.said(
+        words or [f"Training of fold {job.fold} ended before it was done.", "", f"exit code {code}", ""]
+    )

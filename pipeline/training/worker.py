@@ -46,8 +46,7 @@ def main() -> int:
     try:
         fold.work(job, words)
     except StarshiftError as error:
-        words_of = [error.message, error.expected, error.received, error.remedy]
-        write_json(job.stem.with_suffix(".error.json"), words_of)
+        write_json(job.stem.with_suffix(".error.json"), error.words)
         return 1
     return 0
 
