@@ -16,13 +16,13 @@ from pipeline.features.extract import Extractor
 from pipeline.models import choice
 from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, Options, directed, prepare, stage
 from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
 from pipeline.training.lessons import Lesson
 
-__all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
+__all__ = ["Data", "Options", "directed", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
 log = logging.getLogger(__name__)
 DEBUG_FOLDS = 2
 HAND_OVER_PICTURES = 16
@@ -69,10 +69,10 @@ def run(competition: Competition, options: Options) -> Path:
     choice.known(options.engine)
     if recipe.rung != "features":
         return schooling.run(competition, options, folds, started)
-    bases = networks_of(recipe)
-    assembly = assemble.Assembly(bases)
+    assembly = assemble.Assembly()
     try:
-        data = prepare(competition, bases, options)
+        data = prepare(competition, networks_of(recipe), options)
+        competition = directed(competition, data)
         with runs.begun(run_folder(competition, options, folds)) as folder:
             return headed(competition, options, data, folder, folds, assembly, started)
     finally:
@@ -92,6 +92,7 @@ def headed(
     """Heads on cached features, and their run closed; `lesson` is what teachers say of the training pictures."""
     recipe, force = competition.recipe, options.force or options.recompute
     bases, fold_of = networks_of(recipe), data.pictures.train["fold"].to_numpy()
+    assembly.begin(bases)
     extractors = [Extractor(base, data.files, wanted=options.engine, force=force) for base in bases]
     train_digests = list(data.pictures.train["sha256"])
     test_digests = list(data.pictures.test["sha256"][data.test_readable])
@@ -108,9 +109,8 @@ def headed(
         computed = sum(extractor.computed for extractor in extractors)
         if only_predicted:
             said.append(f"the training ones in {len(only_predicted)} more, to predict them")
-        said.append(
-            f"{computed:,} computed by {', '.join(e.choose(test_digests).engine for e in extractors)}, the rest cached"
-        )
+        engines = dict.fromkeys(extractor.choose(test_digests).engine for extractor in extractors)
+        said.append(f"{computed:,} computed by {', '.join(engines)}, the rest cached")
     with stage("heads") as said:
         trained = features.train(
             recipe,

@@ -18,7 +18,8 @@ from pipeline.dataset.labels import Pictures, picture_table
 from pipeline.dataset.listing import some
 from pipeline.dataset.tables import Sample, read_sample
 from pipeline.files import write_json
-from pipeline.models.bases import Base, fetch_weights, weights_path
+from pipeline.models import directions
+from pipeline.models.bases import SECOND, Base, fetch_weights, parse, weights_path
 from pipeline.regime import Training
 
 log = logging.getLogger(__name__)
@@ -124,6 +125,25 @@ def _fetch_weights(bases: list[Base]) -> None:
                 log.info("  fetching %s by keras.applications", place.name)
                 fetch_weights(base, place)
                 said.append(f"{place.name} fetched")
+
+
+def directed(competition: Competition, data: Data) -> Competition:
+    """The competition whose recipe names the directions of its bases' second moments; learns those that are not here.
+
+    They are learned from the first of the readable pictures in the order of their digests, without labels.
+    """
+    recipe, found = competition.recipe, list[str]()
+    for text in recipe.bases:
+        base = parse(text, recipe.size)
+        if base.pooling == SECOND:
+            pictures = sorted(data.files)[: directions.PICTURES]
+            base = directions.named(base, pictures)
+            if not directions.place_of(base).exists():
+                with stage("directions") as said:
+                    directions.learn(base, pixels.read(pixels.pixel_store(base.size), pictures, data.files))
+                    said.append(f"{base} learned from {len(pictures)} pictures, without labels")
+        found.append(text if str(base) == text else str(base))
+    return replace(competition, recipe=replace(recipe, bases=tuple(found)))
 
 
 def _decoded(

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline import paths, runs
 from pipeline.closing import with_spread
 from pipeline.config import Competition
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics
 from pipeline.preparation import Data, Options, prepare, stage
@@ -33,6 +33,13 @@ def setting_of(
     """
     recipe = competition.recipe
     base = networks_of(recipe)[0]
+    require(
+        not base.by_moments,
+        f"The rung {recipe.rung} trains a base whose maps are averaged.",
+        expected="pooling avg, max or both",
+        received=str(base),
+        remedy="--rung features takes second moments",
+    )
     if recipe.used_bases and len(recipe.bases) > 1:
         log.info("rung      %s trains one base: %s, the recipe's first", recipe.rung, base)
     data = prepare(competition, [base], options)

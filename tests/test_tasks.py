@@ -96,6 +96,7 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "cats"), "There is no competition called 'cats'"),
         (("run", "--comp", "dog-breed", "--base", "resnet51"), "There is no base called"),
         (("run", "--comp", "dog-breed", "--seed", "x"), "--seed is a whole number"),
+        (("run", "--comp", "dog-breed", "--size", "big"), "e.g. 160, or own"),
         (("run", "--comp", "dog-breed", "--bundle", "/no/such.zip"), "There is no bundle"),
         (("run", "--comp", "dog-breed", "--engine", "bogus"), "Unknown engine"),
         (("run", "--comp", "dog-breed", "--unfreeze", "block13"), "--unfreeze would do nothing here"),

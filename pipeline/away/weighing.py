@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,22 @@ class Weights:
 
 
 def bases_of(competition: Competition) -> list[bases.Base]:
-    """The bases whose weights a recipe needs."""
+    """The bases whose weights a recipe needs.
+
+    Raises:
+        StarshiftError: second moments in directions that have a name, which are here alone.
+    """
     recipe = competition.recipe
-    return [bases.parse(text, recipe.size) for text in recipe.used_bases]
+    found = [bases.parse(text, recipe.size) for text in recipe.used_bases]
+    for base in found:
+        require(
+            not base.by_moments or base.pooling == bases.SECOND,
+            "Directions that were learned here are not on Kaggle.",
+            expected=str(replace(base, pooling=bases.SECOND)),
+            received=str(base),
+            remedy="without their name they are learned there, from the same pictures",
+        )
+    return found
 
 
 def needed(chosen: Sequence[bases.Base]) -> list[Weights]:

@@ -158,8 +158,9 @@ def features(
 
         bases = [parse(text, competition.recipe.size) for text in competition.recipe.bases]
         data = flow.prepare(competition, bases, flow.Options(engine=engine))
-        for one in bases:
-            for name in competition.recipe.views:
+        recipe = flow.directed(competition, data).recipe
+        for one in (parse(text, recipe.size) for text in recipe.bases):
+            for name in recipe.views:
                 with flow.stage("features") as said:
                     extractor = Extractor(one, data.files, wanted=engine, force=force)
                     values = extractor.features(sorted(data.files), name)

@@ -117,14 +117,14 @@ def training(
     }
 
 
-def number(text: Any, flag: str) -> int | None:
-    """The whole number that a flag was given, or None."""
+def number(text: Any, flag: str, example: str = "0") -> int | None:
+    """The whole number that a flag was given, such as the example, or None."""
     from pipeline.errors import StarshiftError
 
     try:
         return None if text is None else int(text)
     except ValueError as error:
-        raise StarshiftError(f"{flag} is a whole number.", expected="e.g. 0", received=repr(text)) from error
+        raise StarshiftError(f"{flag} is a whole number.", expected=f"e.g. {example}", received=repr(text)) from error
 
 
 def sides(text: str | None, flag: str) -> tuple[int, ...]:
@@ -144,7 +144,7 @@ def share(text: str | None, flag: str) -> float | None:
 
 def side(text: str | None) -> int | None:
     """The size in pixels that --size was given, OWN for `own` (each base's own), or None."""
-    return OWN if text == "own" else number(text, "--size")
+    return OWN if text == "own" else number(text, "--size", "160, or own: each base's")
 
 
 def folds_of(fold: Any) -> tuple[int, ...]:

@@ -186,7 +186,14 @@ def rebuild(competition: Competition, text: str) -> Path:
 def unchanged(competition: Competition, made_of: Sequence[dict[str, Any]]) -> None:
     """Holds members against the digests that a run remembers of them."""
     for each in made_of:
-        member = opened(reading.found(each["run"], competition.name))
+        try:
+            member = opened(reading.found(each["run"], competition.name))
+        except StarshiftError as error:
+            raise StarshiftError(
+                f"The member {each['run']} cannot be read, and the run cannot be made without it.",
+                expected=f"its folder, as it was, in {paths.shown(paths.runs_folder(competition.name))}",
+                received=error.message,
+            ) from error
         for part, digest in member.digests.items():
             if digest != each[part]:
                 raise StarshiftError(

@@ -41,10 +41,11 @@ def estimated(train: pd.DataFrame, folder: Path, name: str) -> list[str]:
     known = stored["groups"] if stored else {}
     lacking = int((~train["sha256"].isin(known)).sum())
     if lacking:
+        unread = "a file that is not JSON" if (folder / FILE).exists() else "no such file"
         raise StarshiftError(
             "The groups of pictures of one scene are not known." if stored is None else "The groups are out of date.",
             expected=f"a group for each of the {len(train)} training pictures in {FILE}",
-            received="no such file" if stored is None else f"{lacking} pictures without one",
+            received=unread if stored is None else f"{lacking} pictures without one",
             remedy=f"invoke audit --comp {called(name)}",
         )
     return [known[digest] for digest in train["sha256"]]

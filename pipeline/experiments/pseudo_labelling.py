@@ -12,11 +12,11 @@ from pipeline.config import Competition, Recipe
 from pipeline.errors import require
 from pipeline.features.extract import Extractor
 from pipeline.files import sha256_of_json
-from pipeline.models.bases import parse
 from pipeline.models.heads import Head
+from pipeline.models.scratch import networks_of
 from pipeline.predict.held import Held, Part
 from pipeline.predict.intervals import over_folds
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, Options, directed, prepare, stage
 from pipeline.report.steps import Step, table, total
 from pipeline.training import assemble, features
 from pipeline.training.pseudo import Material, Rule, Taught, Teacher
@@ -53,10 +53,13 @@ def pseudo(competition: Competition, rule: Rule, options: Options) -> Path | Non
     for name, value, wanted in (("rung", recipe.rung, "features"), ("head", recipe.head, "linear")):
         require(value == wanted, f"Pseudo-labels need the {name} {wanted}.", expected=wanted, received=value)
     require(recipe.folds > 2, "Pseudo-labels need three folds.", expected="folds=3 or more", received=recipe.folds)
-    bases = [parse(text, recipe.size) for text in recipe.bases]
-    assembly = assemble.Assembly(bases)
+    assembly = assemble.Assembly()
     try:
-        data = prepare(competition, bases, options)
+        data = prepare(competition, networks_of(recipe), options)
+        competition = directed(competition, data)
+        recipe = competition.recipe
+        bases = networks_of(recipe)
+        assembly.begin(bases)
         require(data.test_readable.any(), "There are no test pictures to learn from.", expected="some", received=0)
         extractors = [Extractor(base, data.files, wanted=options.engine) for base in bases]
         with stage("features") as said:

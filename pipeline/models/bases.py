@@ -2,6 +2,7 @@
 
 mobilenet_v2                          whole, average pooling, ImageNet weights
 inception_v3@mixed8+both=file.h5      up to mixed8, average and maximum, weights from a file
+inception_v3@mixed7+second            up to mixed7, average and second moments (models/moments.py)
 mobilenet_v2=imagenet:224             the ImageNet weights of 224 px, whatever the pictures' size
 resnet50=none                         random weights
 """
@@ -21,7 +22,10 @@ from pipeline.kaggle import mounts
 from pipeline.models.table import BASES, Entry
 
 OURS = Path(__file__).resolve().parent / "weights"
-POOLINGS = ("avg", "max", "both")
+SECOND = "second"
+POOLINGS = ("avg", "max", "both", SECOND)
+NAMED = re.compile(rf"{SECOND}:[0-9a-f]{{16}}")
+"""Second moments in directions that have a name, see models/directions.py."""
 PUBLISHED = r"imagenet(:\d+)?|none(:\d+)?"
 SYNTAX = re.compile(r"(?P<name>[^@+=]+)(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?")
 
@@ -33,7 +37,9 @@ class Base:
     Args:
         name: in the table.
         cut: the layer it is used up to; None is the whole base.
-        pooling: `avg`, `max`, `both` (average and maximum, concatenated) or, where a base is cut in two, `none` (maps).
+        pooling: `avg`, `max`, `both` (average and maximum, concatenated), `second` (average and second moments in
+            directions that are yet to be learned), `second:NAME` (in directions of that name) or, where a base is cut
+            in two, `none` (maps).
         weights: `imagenet` (for our own base, the drawn world; of the pictures' size, where it has such), or those of
             another size as `imagenet:SIZE`, `none` (random, seed 0), `none:SEED`, or the path of a weights file.
         size: side of the square pictures in pixels.
@@ -54,6 +60,11 @@ class Base:
     def published(self) -> bool:
         """Whether the weights are those that anyone can have by their name: ImageNet's, or random ones of a seed."""
         return re.fullmatch(PUBLISHED, self.weights) is not None
+
+    @property
+    def by_moments(self) -> bool:
+        """Whether second moments are among what is pooled."""
+        return self.pooling.partition(":")[0] == SECOND
 
     def __str__(self) -> str:
         cut = f"@{self.cut}" if self.cut else ""
@@ -80,8 +91,9 @@ def parse(text: str, size: int | None = None) -> Base:
     if match["cut"] and match["cut"] not in entry.blocks:
         raise StarshiftError(f"{name} has no block {match['cut']!r}.", expected=", ".join(entry.blocks), received=text)
     pooling = match["pooling"] or "avg"
-    if pooling not in POOLINGS:
-        raise StarshiftError("Unknown pooling.", expected=" | ".join(POOLINGS), received=pooling)
+    if pooling not in POOLINGS and not NAMED.fullmatch(pooling):
+        known = " | ".join((*POOLINGS, f"{SECOND}:NAME of 16 hex digits"))
+        raise StarshiftError("Unknown pooling.", expected=known, received=pooling)
     weights = match["weights"] or "imagenet"
     if not re.fullmatch(PUBLISHED, weights) and not Path(weights).is_file():
         raise StarshiftError(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,18 @@ class Choice:
 
 
 def extractor_spec(base: bases.Base) -> dict[str, Any]:
-    """Everything that an extractor's values depend on; plain JSON values."""
+    """Everything that an extractor's values depend on; plain JSON values.
+
+    Raises:
+        StarshiftError: second moments in directions that are yet to be learned.
+    """
+    if base.pooling == bases.SECOND:
+        raise StarshiftError(
+            f"Directions for the second moments of {base} are yet to be learned.",
+            expected=f"{replace(base, pooling='second:NAME')}",
+            received=str(base),
+            remedy=f"invoke features --comp COMP --base {base} learns them and prints the name",
+        )
     return {
         "base": base.name,
         "cut": base.cut,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import StarshiftError
-from pipeline.models import cuts, petite
+from pipeline.models import cuts, directions, moments, petite
 from pipeline.models.bases import Base, parse, preprocessing_of, seed_of, weights_digest, weights_path
 from pipeline.models.table import Entry
 
@@ -47,10 +47,12 @@ def pooled(outputs: Any, base: Base) -> Any:
     if base.pooling == "none":
         return keras.layers.Activation("linear", dtype="float32", name=f"{base.name}_maps")(outputs)
     found = []
-    if base.pooling in ("avg", "both"):
+    if base.pooling in ("avg", "both") or base.by_moments:
         found.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
     if base.pooling in ("max", "both"):
         found.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
+    if base.by_moments:
+        found.append(moments.pooled(outputs, directions.read(base), base.name))
     return keras.layers.Concatenate(name=f"{base.name}_both")(found) if len(found) > 1 else found[0]
 
 

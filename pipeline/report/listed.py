@@ -18,6 +18,8 @@ HEADER = ("", "run", "score", "accuracy", "rung", "bases", "folds", "seconds", "
           "recipe")  # fmt: skip
 ALWAYS = 8
 RIGHT = ("", "accuracy", "folds", "seconds", "top %", "public", "private")
+MADE = ("ensemble", "finish")
+"""Rungs of runs that were made of others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,12 @@ def usual(found: Sequence[Listed]) -> dict[str, str]:
 
 
 def settings(one: Listed, most: Mapping[str, str]) -> str:
-    """The fields of a recipe that are not as in most runs; of a list of more than two its length."""
+    """The fields of a recipe that are not as in most runs; of a list of more than two its length.
+
+    Nothing of a run that was made of others: they have their own.
+    """
+    if one.rung in MADE:
+        return ""
     said = []
     for name, common in most.items():
         if name not in one.recipe or repr(one.recipe[name]) == common:

@@ -112,6 +112,18 @@ def contract_of(source: Source, name: str) -> Contract:
 
 
 def part_of(base: bases.Base) -> Part:
+    """A base as a contract names it.
+
+    Raises:
+        StarshiftError: second moments, whose directions no other machine has.
+    """
+    require(
+        not base.by_moments,
+        "A learnware's bases pool by average or maximum.",
+        expected="avg | max | both",
+        received=str(base),
+        remedy="a run without second moments",
+    )
     weights = base.weights if base.published else "own"
     return Part(name=base.name, cut=base.cut, pooling=base.pooling, weights=weights, size=base.size)
 

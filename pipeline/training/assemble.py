@@ -1,5 +1,6 @@
 """The whole model: live bases, the heads of all folds, their mean. Handed over only when it predicts the same."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -24,25 +25,24 @@ class Assembly:
     """The live model, built in a process of its own while the heads are still being trained.
 
     TensorFlow takes seconds to import and a gigabyte; so it takes them beside the training, and not here.
-
-    Args:
-        bases: in the order in which their features are concatenated.
     """
 
-    def __init__(self, bases: Sequence[Base]) -> None:
+    def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "pipeline.training.assemble",
-                json.dumps([asdict(base) for base in bases]),
-            ],
+            [sys.executable, "-m", "pipeline.training.assemble"],
             env=paths.child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def begin(self, bases: Sequence[Base]) -> None:
+        """Says which bases are to be built, in the order in which their features are concatenated."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # what the process died of is told by `finish`
+            self.process.stdin.write(json.dumps([asdict(base) for base in bases]) + "\n")
+            self.process.stdin.flush()
 
     def finish(
         self,
@@ -135,9 +135,11 @@ def save(model: Any, path: Path) -> None:
 
 
 def main() -> None:
-    """The process of Assembly: builds the bases, waits for the heads, answers in JSON."""
-    bases = [Base(**values) for values in json.loads(sys.argv[1])]
+    """The process of Assembly: imports Keras, builds the bases, waits for the heads, answers in JSON."""
+    import keras  # noqa: F401
+
     try:
+        bases = [Base(**values) for values in json.loads(sys.stdin.readline() or "[]")]
         extractors = build(bases)
         order = sys.stdin.readline()
         if not order:  # the run has ended without heads

@@ -1,6 +1,7 @@
 """Runs made of runs: which go together, joined by id, written so that they explain themselves, rebuilt to the bit."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -133,6 +134,9 @@ def test_a_run_made_of_others_is_rebuilt_to_the_bit_and_a_changed_member_is_noti
         composed.rebuild(competitions.find(mine), folder.name)
     with pytest.raises(StarshiftError, match="not made of others"):
         composed.rebuild(competitions.find(mine), names[1])
+    shutil.rmtree(member.parent)
+    with pytest.raises(StarshiftError, match=f"The member {names[0]} cannot be read"):
+        composed.rebuild(competitions.find(mine), folder.name)
 
 
 @pytest.mark.parametrize("damage", [b"", b"words", b"PK"])

@@ -39,3 +39,9 @@ def test_pictures_that_came_later_want_a_new_audit(tmp_path):
     grouping.keep(tmp_path, ["d0", "d1"], ["0", "0"], {})
     with pytest.raises(StarshiftError, match="58 pictures without one"):
         grouping.estimated(table(), tmp_path, "mine")
+
+
+def test_a_broken_file_of_groups_is_not_taken_for_none(tmp_path):
+    (tmp_path / grouping.FILE).write_text("{")
+    with pytest.raises(StarshiftError, match="not JSON"):
+        grouping.estimated(table(), tmp_path, "mine")

@@ -238,6 +238,12 @@ def test_two_files_of_one_name_are_refused(world, tmp_path):
         weighing.needed([bases.parse("mobilenet_025"), bases.parse(f"mobilenet_025={other}")])
 
 
+def test_directions_of_second_moments_are_learned_there_and_not_named_from_here():
+    assert len(weighing.bases_of(competition("mobilenet_025+second"))) == 1
+    with pytest.raises(StarshiftError, match=r"mobilenet_025\+second\n"):
+        weighing.bases_of(competition("mobilenet_025+second:0123456789abcdef"))
+
+
 def test_the_preflight_names_the_weights_that_would_be_missing(world):
     weighing.upload(competition())
     both = weighing.bases_of(competition("mobilenet_025", "mobilenet_v2"))

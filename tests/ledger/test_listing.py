@@ -40,6 +40,7 @@ def test_only_what_sets_a_run_apart_is_shown():
     found = ordered(listing.every("mine"), "log_loss")
     most = usual(found)
     assert settings(found[0], most) == "head=dense size=96 epochs=7" and settings(found[1], most) == ""
+    assert settings(replace(found[0], rung="ensemble"), most) == "", "its members have their own"
 
 
 def test_columns_are_aligned_and_kaggles_scores_are_there_only_when_there_are_any():

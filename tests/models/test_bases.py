@@ -20,7 +20,15 @@ MODULES = {"tf": "mobilenet_v2", "torch": "densenet", "caffe": "resnet50", "none
 
 @pytest.mark.parametrize(
     "text",
-    ["xception", "inception_v3@mixed8+max", "resnet50=none", "vgg16@block4_pool+both=none:7", "mobilenet_025+max"],
+    [
+        "xception",
+        "inception_v3@mixed8+max",
+        "vgg16+second:0123456789abcdef",
+        "resnet50+second=none",
+        "resnet50=none",
+        "vgg16@block4_pool+both=none:7",
+        "mobilenet_025+max",
+    ],
 )
 def test_a_base_is_written_as_it_is_read(text):
     assert str(parse(text, 64)) == text

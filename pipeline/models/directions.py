@@ -1,0 +1,129 @@
+"""The directions that pooling by second moments turns maps into: learned once, from pictures without their labels.
+
+They are kept under a name that says which base they are for and which pictures they were learned from. A run writes the
+name into its recipe, `inception_v3@mixed7+second:NAME`, so that features depend on a picture and on what the recipe
+says, and on nothing else: new pictures are only added where the recipe keeps the name.
+
+    python -m pipeline.models.directions BASE SAMPLE      in a process of its own, which imports TensorFlow
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.errors import StarshiftError
+from pipeline.files import sha256_of_json, write_atomic
+from pipeline.models.bases import SECOND, Base
+from pipeline.models.choice import extractor_spec
+
+MOST = 64
+"""Directions, of which 2,080 moments come."""
+PICTURES = 256
+"""Directions are learned from at most so many."""
+BATCH = 16
+
+
+def named(base: Base, pictures: Sequence[str]) -> Base:
+    """The base with the name of the directions that these pictures give, learned or not.
+
+    Args:
+        base: its pooling is `second`.
+        pictures: SHA-256 of each one's bytes, in the order in which they are looked at.
+    """
+    of = {**extractor_spec(replace(base, pooling="avg")), "pictures": list(pictures), "directions": MOST}
+    return replace(base, pooling=f"{SECOND}:{sha256_of_json(of)[:16]}")
+
+
+def place_of(base: Base) -> Path:
+    """The file of a base's directions, there or not."""
+    return paths.cache_folder("directions") / f"{base.pooling.partition(':')[2]}.npy"
+
+
+def read(base: Base) -> np.ndarray:
+    """What maps are turned into, (channels, directions) float32.
+
+    Raises:
+        StarshiftError: they are not here.
+    """
+    place = place_of(base)
+    if not place.exists():
+        raise StarshiftError(
+            f"The directions of {base} are not here.",
+            expected=paths.shown(place),
+            received="no such file",
+            remedy=f"name {replace(base, pooling=SECOND)}, and they are learned from the pictures at hand",
+        )
+    return np.asarray(np.load(place))
+
+
+def learn(base: Base, pixels: np.ndarray) -> None:
+    """Writes the file of a base's directions, in a process of its own.
+
+    Args:
+        base: from `named`.
+        pixels: (n, size, size, 3) uint8, the pictures that the name says.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        sample = Path(folder) / "sample.npy"
+        np.save(sample, pixels)
+        command = [sys.executable, "-m", "pipeline.models.directions", json.dumps(asdict(base)), str(sample)]
+        done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
+    said = done.stdout.strip().splitlines()
+    if done.returncode == 1 and said and said[-1].startswith("["):
+        raise StarshiftError.said(json.loads(said[-1]))
+    if done.returncode:
+        raise StarshiftError(f"The directions of {base} could not be learned.", received=done.stderr.strip()[-2000:])
+
+
+def of_maps(base: Base, pixels: np.ndarray) -> np.ndarray:
+    """The principal directions of a base's maps, each position of each picture a row.
+
+    Args:
+        base: up to its cut.
+        pixels: (n, size, size, 3) uint8.
+
+    Returns:
+        (channels, at most MOST) float32, the one of the most variance first; each one's largest part is positive.
+    """
+    import keras
+
+    from pipeline.models.bases import preprocessing_of
+    from pipeline.models.extractor import build_network, preprocess
+
+    network = build_network(base)
+    shown = keras.Input((base.size, base.size, 3), dtype="uint8", name="pixels")
+    model = keras.Model(shown, network(preprocess(shown, preprocessing_of(base), base.name), training=False))
+    channels = model.output_shape[-1]
+    count, total, products = 0, np.zeros(channels), np.zeros((channels, channels))
+    for start in range(0, len(pixels), BATCH):
+        maps = np.asarray(model.predict_on_batch(pixels[start : start + BATCH]))
+        rows = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
+        count, total, products = count + len(rows), total + rows.sum(axis=0), products + rows.T @ rows
+    mean = total / count
+    _, axes = np.linalg.eigh(products / count - np.outer(mean, mean))
+    chosen = axes[:, ::-1][:, :MOST]
+    largest = chosen[np.abs(chosen).argmax(axis=0), np.arange(chosen.shape[1])]
+    return np.asarray(chosen * np.sign(largest), np.float32)
+
+
+def main() -> int:
+    """Runs as a command: prints a user's error as JSON in the last line and exits with 1."""
+    base = Base(**json.loads(sys.argv[1]))
+    try:
+        found = of_maps(base, np.load(sys.argv[2]))
+        write_atomic(place_of(base), lambda file: np.save(file, found))
+    except StarshiftError as error:
+        print(json.dumps(error.words), flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Second moments: their root is a root, directions are learned once and have a name, and a run goes the whole way."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from pipeline.dataset import pixels
+from pipeline.errors import StarshiftError
+from pipeline.files import write_atomic
+from pipeline.models import choice, directions, moments
+from pipeline.models.bases import parse
+from tests.conftest import drawn
+from tests.features.conftest import pictures
+from tests.test_tasks import invoke, mine  # noqa: F401
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+BASE = parse("mobilenet_025@conv_pw_3_relu+second=none", 32)
+PLAIN = replace(BASE, pooling="avg")
+SHOWN = np.stack([drawn(number, 32, 32) for number in range(6)])
+
+
+def kept(base, values):
+    write_atomic(directions.place_of(base), lambda file: np.save(file, values))
+
+
+def test_the_root_is_the_matrix_root_up_to_a_factor():
+    rows = np.random.default_rng(0).normal(size=(3, 40, 8)).astype(np.float32) * [1, 1, 1, 1, 0.3, 0.3, 0.2, 0.2]
+    values = rows.transpose(0, 2, 1) @ rows
+    found = np.asarray(moments.root(values, 8))
+    for one, value in zip(found, values, strict=True):
+        wanted = np.real(sqrtm(value))
+        assert np.abs(one / np.linalg.norm(one) - wanted / np.linalg.norm(wanted)).max() < 2e-3
+        straight = value / np.linalg.norm(value)
+        assert np.abs(straight - wanted / np.linalg.norm(wanted)).max() > 0.05, "no root at all would be far away"
+
+
+def test_features_are_the_average_and_after_it_the_root_of_the_moments_of_the_turned_maps():
+    from pipeline.models.extractor import build_extractor
+
+    base = directions.named(BASE, ["a"])
+    turned = directions.of_maps(PLAIN, SHOWN)[:, :5]
+    kept(base, turned)
+    found = build_extractor(base).predict_on_batch(SHOWN)
+    maps = build_extractor(replace(BASE, pooling="none")).predict_on_batch(SHOWN)
+    channels = maps.shape[-1]
+    assert found.shape == (6, channels + 15)
+    np.testing.assert_allclose(found[:, :channels], maps.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    for row, picture in zip(found[:, channels:], maps.reshape(6, -1, channels) @ turned, strict=True):
+        wanted = np.real(sqrtm((picture.T @ picture).astype(np.float64)))[np.triu_indices(5)]
+        np.testing.assert_allclose(row, wanted / np.linalg.norm(wanted), atol=5e-3)
+
+
+def test_directions_are_those_of_the_most_variance_and_the_same_every_time():
+    from pipeline.models.extractor import build_extractor
+
+    found = directions.of_maps(PLAIN, SHOWN)
+    maps = build_extractor(replace(BASE, pooling="none")).predict_on_batch(SHOWN)
+    rows = maps.reshape(-1, maps.shape[-1])
+    assert found.shape == (maps.shape[-1], min(directions.MOST, maps.shape[-1]))
+    np.testing.assert_allclose(found.T @ found, np.eye(found.shape[1]), atol=1e-5)
+    spread = (rows @ found).var(axis=0)
+    assert (np.diff(spread) <= 1e-6).all() and spread[0] > 2 * rows.var(axis=0).mean()
+    np.testing.assert_array_equal(found, directions.of_maps(PLAIN, SHOWN))
+    assert (found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])] > 0).all()
+
+
+def test_a_name_says_what_directions_were_learned_from():
+    one = directions.named(BASE, ["a", "b"])
+    assert one == directions.named(BASE, ["a", "b"]) and parse(str(one), 32) == one
+    others = [
+        directions.named(BASE, ["a", "c"]),
+        directions.named(replace(BASE, cut="conv_pw_4_relu"), ["a", "b"]),
+        directions.named(replace(BASE, weights="none:1"), ["a", "b"]),
+        directions.named(replace(BASE, size=48), ["a", "b"]),
+    ]
+    assert len({one.pooling, *(other.pooling for other in others)}) == 5
+
+
+def test_directions_that_are_not_learned_or_not_here_are_asked_for():
+    with pytest.raises(
+        StarshiftError, match=r"invoke features --comp COMP --base mobilenet_025@conv_pw_3_relu\+second=none"
+    ):
+        choice.extractor_spec(BASE)
+    with pytest.raises(StarshiftError, match=r"name mobilenet_025@conv_pw_3_relu\+second=none"):
+        directions.read(directions.named(BASE, ["a"]))
+    with pytest.raises(StarshiftError, match="16 hex digits"):
+        parse("mobilenet_025+second:mine")
+
+
+def test_what_cannot_be_learned_from_is_explained(tmp_path):
+    other = tmp_path / "other.weights.h5"
+    other.write_bytes(b"no weights")
+    files = pictures(tmp_path, 3)
+    store = pixels.pixel_store(32)
+    pixels.fill(store, files)
+    base = directions.named(parse(f"mobilenet_025+second={other}", 32), list(files))
+    with pytest.raises(StarshiftError, match=r"does not fit mobilenet_025"):
+        directions.learn(base, pixels.read(store, list(files), files))
+    assert not directions.place_of(base).exists()
+
+
+def test_a_run_learns_its_directions_once_and_says_their_name(mine, home):  # noqa: F811
+    flags = ("--comp", mine, "--engine", "keras", "--base", str(BASE))
+    first, second = invoke("run", *flags), invoke("run", *flags)
+    assert first.returncode == 0, first.stderr
+    assert "learned from 30 pictures, without labels" in first.stdout
+    (file,) = (home / "data" / "cache" / "directions").glob("*.npy")
+    run = next((home / "data" / "runs" / "mine").iterdir())
+    (text,) = json.loads((run / "config.json").read_text())["competition"]["recipe"]["bases"]
+    assert text == f"mobilenet_025@conv_pw_3_relu+second:{file.stem}=none"
+    assert json.loads((run / "metrics.json").read_text())["score"] > 0.9
+    assert second.returncode == 0 and "learned from" not in second.stdout and " 0 computed" in second.stdout
+    refused = invoke("run", *flags, "--rung", "finetune")
+    assert refused.returncode == 1 and "--rung features takes second moments" in refused.stderr
