@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
-from pipeline.models import bases, cuts
+from pipeline.models import bases, cuts, directions
 from pipeline.models.engines import (
     ENGINES,
     Engine,
@@ -56,16 +56,9 @@ def extractor_spec(base: bases.Base) -> dict[str, Any]:
     """Everything that an extractor's values depend on; plain JSON values.
 
     Raises:
-        StarshiftError: second moments in directions that are yet to be learned.
+        StarshiftError: second moments in directions that are not here.
     """
-    if base.pooling == bases.SECOND:
-        raise StarshiftError(
-            f"Directions for the second moments of {base} are yet to be learned.",
-            expected=f"{replace(base, pooling='second:NAME')}",
-            received=str(base),
-            remedy=f"invoke features --comp COMP --base {base} learns them and prints the name",
-        )
-    return {
+    found = {
         "base": base.name,
         "cut": base.cut,
         "pooling": base.pooling,
@@ -73,6 +66,7 @@ def extractor_spec(base: bases.Base) -> dict[str, Any]:
         "size": base.size,
         "preprocessing": bases.preprocessing_of(base),
     }
+    return found | {"directions": directions.digest(base)} if base.by_moments else found
 
 
 def folder_of(base: bases.Base, keeping: bases.Base | None = None) -> Path:

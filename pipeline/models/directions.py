@@ -19,9 +19,8 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import sha256_of_json, write_atomic
-from pipeline.models.bases import SECOND, Base
-from pipeline.models.choice import extractor_spec
+from pipeline.files import sha256_of_file, sha256_of_json, write_atomic
+from pipeline.models.bases import SECOND, Base, preprocessing_of, weights_digest
 
 MOST = 64
 """Directions, of which 2,080 moments come."""
@@ -37,7 +36,8 @@ def named(base: Base, pictures: Sequence[str]) -> Base:
         base: its pooling is `second`.
         pictures: SHA-256 of each one's bytes, in the order in which they are looked at.
     """
-    of = {**extractor_spec(replace(base, pooling="avg")), "pictures": list(pictures), "directions": MOST}
+    network = {"base": base.name, "cut": base.cut, "weights": weights_digest(base), "size": base.size}
+    of = {**network, "pictures": list(pictures), "directions": MOST}
     return replace(base, pooling=f"{SECOND}:{sha256_of_json(of)[:16]}")
 
 
@@ -46,13 +46,33 @@ def place_of(base: Base) -> Path:
     return paths.cache_folder("directions") / f"{base.pooling.partition(':')[2]}.npy"
 
 
+def digest(base: Base) -> str:
+    """SHA-256 of the file: two machines that learn from the same pictures may differ in the last digits.
+
+    Raises:
+        StarshiftError: it is not here.
+    """
+    return sha256_of_file(_there(base))
+
+
 def read(base: Base) -> np.ndarray:
     """What maps are turned into, (channels, directions) float32.
 
     Raises:
         StarshiftError: they are not here.
     """
+    return np.asarray(np.load(_there(base)))
+
+
+def _there(base: Base) -> Path:
     place = place_of(base)
+    if base.pooling == SECOND:
+        raise StarshiftError(
+            f"Directions for the second moments of {base} are yet to be learned.",
+            expected=f"{replace(base, pooling='second:NAME')}",
+            received=str(base),
+            remedy=f"invoke features --comp COMP --base {base} learns them and prints the name",
+        )
     if not place.exists():
         raise StarshiftError(
             f"The directions of {base} are not here.",
@@ -60,7 +80,7 @@ def read(base: Base) -> np.ndarray:
             received="no such file",
             remedy=f"name {replace(base, pooling=SECOND)}, and they are learned from the pictures at hand",
         )
-    return np.asarray(np.load(place))
+    return place
 
 
 def learn(base: Base, pixels: np.ndarray) -> None:
@@ -94,7 +114,6 @@ def of_maps(base: Base, pixels: np.ndarray) -> np.ndarray:
     """
     import keras
 
-    from pipeline.models.bases import preprocessing_of
     from pipeline.models.extractor import build_network, preprocess
 
     network = build_network(base)

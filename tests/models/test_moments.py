@@ -79,6 +79,14 @@ def test_a_name_says_what_directions_were_learned_from():
     assert len({one.pooling, *(other.pooling for other in others)}) == 5
 
 
+def test_features_in_other_directions_of_the_same_name_are_other_features():
+    base = directions.named(BASE, ["a"])
+    kept(base, np.eye(64, 5, dtype=np.float32))
+    one = choice.extractor_spec(base)
+    kept(base, np.eye(64, 6, dtype=np.float32))
+    assert choice.extractor_spec(base) != one and "directions" not in choice.extractor_spec(PLAIN)
+
+
 def test_directions_that_are_not_learned_or_not_here_are_asked_for():
     with pytest.raises(
         StarshiftError, match=r"invoke features --comp COMP --base mobilenet_025@conv_pw_3_relu\+second=none"
