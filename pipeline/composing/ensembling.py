@@ -175,7 +175,7 @@ def methods_for(held: Held, asked: Sequence[str]) -> list[str]:
 def shares(told: dict[str, Any], names: Sequence[str]) -> str:
     """Whom an ensemble is made of, the heaviest first."""
     weights = told.get("weights", [])
-    order = [number for number in np.argsort(weights)[::-1] if weights[number] > 0]
+    order = [number for number in np.argsort(np.abs(weights))[::-1] if weights[number]]
     said = ", ".join(f"{weights[number]:.2f} {names[number].partition(' ')[2]}" for number in order[:4])
     more = f" and {len(order) - 4} more" if len(order) > 4 else ""
     return f": {said}{more}" if said else ""

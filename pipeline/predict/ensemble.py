@@ -14,7 +14,7 @@ from pipeline.predict.greedy import greedy
 from pipeline.predict.held import Held
 from pipeline.predict.loglinear import LogLinear
 from pipeline.predict.nested import Fitted
-from pipeline.predict.weights import geometric_weights, stacked, weighted
+from pipeline.predict.weights import geometric_weights, signed_weights, stacked, weighted
 
 
 def single(held: Held) -> Fitted:
@@ -72,6 +72,7 @@ METHODS: dict[str, Callable[[Held], Fitted]] = {
     "weights": weighted,
     "geometric weights": geometric_weights,
     "greedy selection": greedy,
+    "signed weights": signed_weights,
     "stacked linear": stacked,
 }
 ORDER_ONLY = ("rank mean",)

@@ -79,7 +79,11 @@ class Minimum:
 
 
 def fit_weights(
-    values: np.ndarray, labels: np.ndarray, start: np.ndarray | None = None, tolerance: float = EXACT
+    values: np.ndarray,
+    labels: np.ndarray,
+    start: np.ndarray | None = None,
+    tolerance: float = EXACT,
+    strength: float = 0.0,
 ) -> Minimum:
     """The weights a alone, by Newton's method: its few numbers have a Hessian that costs no more than a gradient.
 
@@ -88,6 +92,7 @@ def fit_weights(
         labels: (pictures,) int.
         start: where the weights begin, (members,); None is the geometric mean.
         tolerance: ends when an iteration lowers the loss by less.
+        strength: of an L2 that pulls the weights to 0; half of it times their squares is part of the loss.
     """
     members, pictures, _ = values.shape
     flat = values.reshape(members, -1)
@@ -98,15 +103,17 @@ def fit_weights(
         top = scores.max(axis=1, keepdims=True)
         scores = np.exp(scores - top)
         whole = scores.sum(axis=1, keepdims=True)
-        return float(np.mean(np.log(whole) + top) - weights @ chosen), scores / whole
+        loss = np.mean(np.log(whole) + top) - weights @ chosen + strength / 2 * weights @ weights
+        return float(loss), scores / whole
 
     weights = np.full(members, 1 / members) if start is None else start
     loss, probabilities = at(weights)
     for _ in range(NEWTON):
         weighed = values * probabilities
         means = weighed.sum(axis=2)
-        gradient = means.mean(axis=1) - chosen
-        hessian = (weighed.reshape(members, -1) @ flat.T - means @ means.T) / pictures + RIDGE * np.eye(members)
+        gradient = means.mean(axis=1) - chosen + strength * weights
+        hessian = (weighed.reshape(members, -1) @ flat.T - means @ means.T) / pictures
+        hessian += (RIDGE + strength) * np.eye(members)
         step = np.linalg.solve(hessian, gradient)
         for halving in range(HALVINGS):
             following, predicted = at(weights - step / 2**halving)

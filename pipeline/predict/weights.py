@@ -1,4 +1,4 @@
-"""Weights for members: on the simplex for a mean, free for logarithms, and a stacked linear model on top of these."""
+"""Weights for members: on the simplex for a mean, free for logarithms, of either sign, and a stacked linear model."""
 
 from dataclasses import replace
 
@@ -9,8 +9,8 @@ from pipeline.predict.blends import Blend, rounded, true_class
 from pipeline.predict.held import Held, Part
 from pipeline.predict.loglinear import FLOOR, ROUGH, LogLinear, Minimum
 
-STACKED = 30.0
-"""Strength of the stacked model's L2, in pictures."""
+STACKED, SIGNED = 30.0, 4.0
+"""Strengths of the L2 of the stacked model and of weights of either sign, in pictures."""
 WORTH = 1.0
 """The log likelihood that a number to fit has to bring (Akaike 1974, IEEE Trans. Autom. Control 19, 716-723)."""
 
@@ -62,20 +62,32 @@ def _sparse(likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def geometric_weights(held: Held) -> LogLinear:
     """Weights of 0 or more on the logarithms with the least log loss; their sum sharpens or flattens."""
+    return _on_logarithms(held, signed=False)
+
+
+def signed_weights(held: Held) -> LogLinear:
+    """The same with weights of either sign: two runs may say most by what the one says more than the other.
+
+    A run of two bases together, less what runs of each alone have said already, is such a contrast.
+    """
+    return _on_logarithms(held, signed=True)
+
+
+def _on_logarithms(held: Held, *, signed: bool) -> LogLinear:
     values = loglinear.logs(held.part.predictions)
-    kept, weights = np.arange(len(values)), None
+    kept, weights, strength = np.arange(len(values)), None, SIGNED / len(held.labels) if signed else 0.0
     while True:
-        minimum = loglinear.fit_weights(values[kept], held.labels, weights, ROUGH)
-        stay, weights = _pruned(minimum, len(held.labels))
+        minimum = loglinear.fit_weights(values[kept], held.labels, weights, ROUGH, strength)
+        stay, weights = _pruned(minimum, len(held.labels), signed=signed)
         kept = kept[stay]
         if len(stay) == len(minimum.weights):
             break
-    minimum = loglinear.fit_weights(values[kept], held.labels, weights)
-    return LogLinear(_spread(np.maximum(minimum.weights, 0), kept, len(values)))
+    minimum = loglinear.fit_weights(values[kept], held.labels, weights, strength=strength)
+    return LogLinear(_spread(minimum.weights if signed else np.maximum(minimum.weights, 0), kept, len(values)))
 
 
-def _pruned(minimum: Minimum, pictures: int) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out members while one has a negative weight, or is worth less than a number to fit.
+def _pruned(minimum: Minimum, pictures: int, *, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves out members while one is worth less than a number to fit or, unless `signed`, has a negative weight.
 
     What that costs, and where the other weights go, is read from the Hessian (Hassibi and Stork 1993, Optimal Brain
     Surgeon, NIPS 5, 164-171), so that nothing is fitted again on the way.
@@ -86,7 +98,7 @@ def _pruned(minimum: Minimum, pictures: int) -> tuple[np.ndarray, np.ndarray]:
     kept, weights = np.arange(len(minimum.weights)), minimum.weights
     while len(kept) > 1:
         inverse = np.linalg.inv(minimum.hessian[np.ix_(kept, kept)])
-        costs = np.where(weights < 0, -1.0, weights**2 / (2 * np.diag(inverse)))
+        costs = np.where((weights < 0) & (not signed), -1.0, weights**2 / (2 * np.diag(inverse)))
         least = int(np.argmin(costs))
         if costs[least] > WORTH / pictures:
             break

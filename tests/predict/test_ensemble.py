@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from pipeline.predict import ensemble, greedy
+from pipeline.predict import ensemble, greedy, loglinear
 from pipeline.predict.blends import Blend
 from pipeline.predict.held import Held, Part
 from pipeline.predict.loglinear import LogLinear, normalised
@@ -34,7 +34,9 @@ def held_of(members: list[np.ndarray], labels: np.ndarray, metric: str) -> Held:
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
-@pytest.mark.parametrize("name", ["best single", "weights", "geometric weights", "stacked linear", "greedy selection"])
+@pytest.mark.parametrize(
+    "name", ["best single", "weights", "geometric weights", "signed weights", "stacked linear", "greedy selection"]
+)
 def test_a_random_run_beside_a_good_one_gets_no_weight(name, metric):
     random = np.random.default_rng(2)
     truth, labels = drawn(random, 1500, 6)
@@ -55,7 +57,8 @@ def test_what_a_random_run_seems_to_add_by_chance_is_rarely_believed():
 
 
 @pytest.mark.parametrize(
-    "name", ["mean", "geometric mean", "weights", "geometric weights", "greedy selection", "stacked linear"]
+    "name",
+    ["mean", "geometric mean", "weights", "geometric weights", "signed weights", "greedy selection", "stacked linear"],
 )
 def test_two_good_runs_together_are_better_than_either_on_folds_that_were_not_seen(name):
     random = np.random.default_rng(1)
@@ -63,6 +66,34 @@ def test_two_good_runs_together_are_better_than_either_on_folds_that_were_not_se
     held = held_of([noisy(random, truth, 1.5), noisy(random, truth, 1.5)], labels, "log_loss")
     alone = min(held.score(values) for values in held.part.predictions)
     assert held.score(Plain(held, name, ensemble.METHODS[name]).out_of(held.folds)) < alone - 0.05
+
+
+def test_a_run_that_tells_another_ones_mistake_is_worth_something_with_a_negative_weight_only():
+    random = np.random.default_rng(3)
+    truth, labels = drawn(random, 1500, 6)
+    mistake = 1.5 * random.normal(size=truth.shape)
+    held = held_of([normalised(np.log(truth) + mistake), normalised(mistake)], labels, "log_loss")
+    signed = Plain(held, "signed", ensemble.METHODS["signed weights"]).out_of(held.folds)
+    weights = ensemble.METHODS["signed weights"](held).told()["weights"]
+    assert weights[0] > 0.8 and weights[1] < -0.8
+    assert ensemble.METHODS["geometric weights"](held).told()["weights"][1] == 0
+    assert held.score(signed) < held.score(truth) + 0.01 < held.score(held.part.predictions[0]) - 0.3
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.05])
+def test_weights_on_logarithms_are_where_no_step_lowers_the_loss(strength):
+    random = np.random.default_rng(4)
+    truth, labels = drawn(random, 400, 5)
+    values = loglinear.logs(np.stack([noisy(random, truth, noise) for noise in (0.5, 1.0, 2.0)]))
+    found = loglinear.fit_weights(values, labels, strength=strength)
+
+    def loss(weights: np.ndarray) -> float:
+        chosen = normalised(np.tensordot(weights, values, 1))[np.arange(400), labels]
+        return float(-np.log(chosen).mean() + strength / 2 * weights @ weights)
+
+    assert found.loss == pytest.approx(loss(found.weights), abs=1e-6)
+    for step in random.normal(size=(20, 3)):
+        assert loss(found.weights + 0.02 * step) > found.loss
 
 
 @given(seed=st.integers(0, 10_000), noise=st.floats(0.2, 3))
