@@ -1,6 +1,7 @@
 """The runs of a competition told: one table a metric, the best first, and what Kaggle's answers say of the scores."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,9 +132,10 @@ def bases(one: Listed) -> str:
 
 
 def short(base: str) -> str:
-    """A base's name without the path of its weights."""
+    """A base's name without the path of its weights, and with the beginning of the name of its directions."""
     name, _, weights = base.partition("=")
-    return f"{name}=file" if "/" in weights else base
+    named = re.sub(r":([0-9a-f]{4})[0-9a-f]{12}$", r":\1", name)
+    return f"{named}=file" if "/" in weights else f"{named}={weights}" if weights else named
 
 
 def usual(found: Sequence[Listed]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import write_json
 from pipeline.ledger import listing
 from pipeline.regime import Training
-from pipeline.report.listed import agreement, ordered, settings, table, usual
+from pipeline.report.listed import agreement, ordered, settings, short, table, usual
 from tests.test_tasks import invoke
 from tests.written import MINE, PAIR, written
 
@@ -117,3 +117,8 @@ def test_the_command_line_lists_and_compares(home):
     assert done.returncode == 0 and "recipe.rung" in done.stdout and "beyond noise" in done.stdout, done.stderr
     wrong = invoke("compare", "x", "y")
     assert wrong.returncode == 1 and "No run is called 'x'" in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_a_base_is_named_without_paths_and_digests():
+    assert short("inception_v3@mixed7+second:71f658154dd6741f=/home/me/w.h5") == "inception_v3@mixed7+second:71f6=file"
+    assert short("mobilenet_v2=imagenet:224") == "mobilenet_v2=imagenet:224" and short("vgg16+max") == "vgg16+max"
