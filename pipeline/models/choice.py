@@ -6,8 +6,6 @@ import math
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -20,7 +18,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
-from pipeline.models import bases, cuts, directions
+from pipeline.models import aside, bases, cuts, directions
 from pipeline.models.engines import (
     ENGINES,
     Engine,
@@ -189,13 +187,9 @@ def _export(base: bases.Base, keeping: bases.Base | None = None) -> None:
     pair = [asdict(base), asdict(keeping) if keeping else None]
     folder = folder_of(base, keeping)
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pipeline.models.export", json.dumps(pair), str(folder)]
-    done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
-    if done.returncode == 1 and (said := done.stdout.strip().splitlines()) and said[-1].startswith("["):
-        raise StarshiftError.said(json.loads(said[-1]))
-    if done.returncode:
-        raise StarshiftError(
-            f"{base} could not be prepared.",
-            received=done.stderr.strip()[-2000:],
-            remedy="--engine keras shows where it fails",
-        )
+    aside.run(
+        "pipeline.models.export",
+        *(json.dumps(pair), str(folder)),
+        failed=f"{base} could not be prepared.",
+        remedy="--engine keras shows where it fails",
+    )

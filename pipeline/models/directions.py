@@ -8,7 +8,6 @@ says, and on nothing else: new pictures are only added where the recipe keeps th
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_file, sha256_of_json, write_atomic
+from pipeline.models import aside
 from pipeline.models.bases import SECOND, Base, preprocessing_of, weights_digest
 
 MOST = 64
@@ -93,13 +93,8 @@ def learn(base: Base, pixels: np.ndarray) -> None:
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder) / "sample.npy"
         np.save(sample, pixels)
-        command = [sys.executable, "-m", "pipeline.models.directions", json.dumps(asdict(base)), str(sample)]
-        done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
-    said = done.stdout.strip().splitlines()
-    if done.returncode == 1 and said and said[-1].startswith("["):
-        raise StarshiftError.said(json.loads(said[-1]))
-    if done.returncode:
-        raise StarshiftError(f"The directions of {base} could not be learned.", received=done.stderr.strip()[-2000:])
+        asked = (json.dumps(asdict(base)), str(sample))
+        aside.run("pipeline.models.directions", *asked, failed=f"The directions of {base} could not be learned.")
 
 
 def of_maps(base: Base, pixels: np.ndarray) -> np.ndarray:
@@ -132,17 +127,12 @@ def of_maps(base: Base, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(chosen * np.sign(largest), np.float32)
 
 
-def main() -> int:
-    """Runs as a command: prints a user's error as JSON in the last line and exits with 1."""
+def main() -> None:
+    """Runs as a command."""
     base = Base(**json.loads(sys.argv[1]))
-    try:
-        found = of_maps(base, np.load(sys.argv[2]))
-        write_atomic(place_of(base), lambda file: np.save(file, found))
-    except StarshiftError as error:
-        print(json.dumps(error.words), flush=True)
-        return 1
-    return 0
+    found = of_maps(base, np.load(sys.argv[2]))
+    write_atomic(place_of(base), lambda file: np.save(file, found))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(aside.working(main))

@@ -19,6 +19,7 @@ import numpy as np
 
 from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic, write_json
+from pipeline.models import aside
 from pipeline.models.bases import Base
 from pipeline.models.engines import import_openvino
 from pipeline.models.extractor import build_extractor
@@ -56,17 +57,12 @@ def measured(model: Any, folder: Path) -> float:
     return speed
 
 
-def main() -> int:
-    """Runs as a command: prints a user's error as JSON in the last line and exits with 1."""
-    try:
-        base, keeping = (Base(**values) if values else None for values in json.loads(sys.argv[1]))
-        assert base is not None
-        export(base, Path(sys.argv[2]), keeping)
-    except StarshiftError as error:
-        print(json.dumps(error.words), flush=True)
-        return 1
-    return 0
+def main() -> None:
+    """Runs as a command."""
+    base, keeping = (Base(**values) if values else None for values in json.loads(sys.argv[1]))
+    assert base is not None
+    export(base, Path(sys.argv[2]), keeping)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(aside.working(main))

@@ -1,0 +1,42 @@
+"""Work that imports TensorFlow, in a process of its own: what goes wrong there for a user's mistake is raised here."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+from pipeline import paths
+from pipeline.errors import StarshiftError
+
+MISTAKE = 3
+"""How a process ends whose last line is a user's error."""
+
+
+def run(module: str, *arguments: str, failed: str, remedy: str = "") -> None:
+    """Runs a module of ours, `python -m module arguments`, to its end.
+
+    Args:
+        module: its main is `working`.
+        arguments: of its command line.
+        failed: what to say where it fails otherwise.
+        remedy: and what to do then.
+
+    Raises:
+        StarshiftError: the one that the module raised, or that it failed.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
+    if done.returncode == MISTAKE:
+        raise StarshiftError.said(json.loads(done.stdout.splitlines()[-1]))
+    if done.returncode:
+        raise StarshiftError(failed, received=done.stderr.strip()[-2000:], remedy=remedy)
+
+
+def working(work: Callable[[], None]) -> int:
+    """Does the work of such a process. Returns how it ends."""
+    try:
+        work()
+    except StarshiftError as error:
+        print(json.dumps(error.words), flush=True)
+        return MISTAKE
+    return 0
