@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.quiet import imported_quietly
 
 COMP = "name of a competition, or the path of a competition file"
-BASE = "a base, name[@cut][+pooling][=weights], or store:[FOLDER/]LEARNWARE[@cut]; may be repeated"
+BASE = "a base, name[@cut][+max|both|second][=weights], or store:[FOLDER/]LEARNWARE[@cut]; may be repeated"
 OWN = -1
 SIDES = "side of the pictures in pixels, or own: each base's own"
 HELP = {
