@@ -11,7 +11,7 @@ import pytest
 import competitions
 from pipeline import runs
 from pipeline.composing import composed, finishing, joining
-from pipeline.composing.ensembling import Asked
+from pipeline.composing.ensembling import Asked, shares
 from pipeline.composing.finishing import Climb
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
@@ -322,3 +322,8 @@ def test_an_auc_is_offered_ranks_and_no_calibration():
     climb = Climb(Plain(held, "mean", ensemble.mean))
     finishing.climb_on(climb, ["a", "b"], several=True)
     assert [step.name for step in climb.steps] == ["mean", "rank averaging"]
+
+
+def test_whom_a_run_is_made_of_is_told_by_the_size_of_the_weights_whatever_their_sign():
+    told = {"weights": [0.2, -0.9, 0.0, 0.1, 0.3, 0.4]}
+    assert shares(told, [f"run {name}" for name in "abcdef"]) == ": -0.90 b, 0.40 f, 0.30 e, 0.20 a and 1 more"

@@ -92,8 +92,10 @@ def test_weights_on_logarithms_are_where_no_step_lowers_the_loss(strength):
         return float(-np.log(chosen).mean() + strength / 2 * weights @ weights)
 
     assert found.loss == pytest.approx(loss(found.weights), abs=1e-6)
-    for step in random.normal(size=(20, 3)):
-        assert loss(found.weights + 0.02 * step) > found.loss
+    for step in 0.02 * random.normal(size=(20, 3)):
+        up, down = loss(found.weights + step), loss(found.weights - step)
+        assert min(up, down) > found.loss
+        assert up + down - 2 * found.loss == pytest.approx(step @ found.hessian @ step, rel=0.03)
 
 
 @given(seed=st.integers(0, 10_000), noise=st.floats(0.2, 3))
