@@ -161,7 +161,8 @@ def settings(one: Listed, most: Mapping[str, str]) -> str:
         return ""
     said = []
     for name, common in most.items():
-        if name not in one.recipe or repr(one.recipe[name]) == common:
+        idle = name.startswith("training.") and one.rung == "features"  # nothing there is trained in epochs
+        if idle or name not in one.recipe or repr(one.recipe[name]) == common:
             continue
         setting = one.recipe[name]
         if isinstance(setting, (list, tuple)):

@@ -36,10 +36,11 @@ def test_debug_and_unfinished_runs_come_last_and_are_marked():
 def test_only_what_sets_a_run_apart_is_shown():
     for sure in (1.0, 2.0):
         written(sure)
-    written(3.0, size=96, head="dense", training=Training(epochs=7))
+    written(3.0, size=96, head="dense", rung="finetune", training=Training(epochs=7))
     found = ordered(listing.every("mine"), "log_loss")
     most = usual(found)
     assert settings(found[0], most) == "head=dense size=96 epochs=7" and settings(found[1], most) == ""
+    assert settings(replace(found[0], rung="features"), most) == "head=dense size=96", "it has no epochs"
     assert settings(replace(found[0], rung="ensemble"), most) == "", "its members have their own"
 
 
