@@ -11,6 +11,7 @@ from pipeline import paths, runs
 from pipeline.config import Competition, Recipe
 from pipeline.files import read_json
 from pipeline.kaggle.standing import Standing, sentences
+from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics
 from pipeline.recipe import FROM_NOTHING
 
@@ -73,10 +74,11 @@ def advice(recipe: Recipe) -> str:
         return "--rung finetune: the top of the base learns too"
     if recipe.rung == "finetune":
         return "--unfreeze all, or a lower block; another --seed to see what is noise"
+    moments = any(base.by_moments for base in networks_of(recipe))  # such a base is not trained
     if len(recipe.bases) == 1:
-        return f"a second base: --base {recipe.bases[0]} --base xception; or --rung finetune"
+        return f"a second base: --base {recipe.bases[0]} --base xception" + ("" if moments else "; or --rung finetune")
     if "flip" not in recipe.views:
         return 'views=("plain", "flip") in the recipe'
     if recipe.augmented_views == 0:
         return "augmented_views=2 in the recipe: the head trains on augmented views too"
-    return "--rung finetune, and another --seed to see what is noise"
+    return "invoke ensemble" if moments else "--rung finetune, and another --seed to see what is noise"

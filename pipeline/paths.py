@@ -36,6 +36,11 @@ def cache_folder(kind: str) -> Path:
     return home() / "data" / "cache" / kind
 
 
+def directions_folder() -> Path:
+    """data/directions: what second moments are taken in; no cache, since pictures that came later give others."""
+    return home() / "data" / "directions"
+
+
 def runs_folder(name: str) -> Path:
     """data/runs/<name>: one folder a run."""
     return home() / "data" / "runs" / name

@@ -138,7 +138,7 @@ def directed(competition: Competition, data: Data) -> Competition:
         if base.pooling == SECOND:
             pictures = sorted(data.files)[: directions.PICTURES]
             base = directions.named(base, pictures)
-            if not directions.place_of(base).exists():
+            if not directions.known(base):
                 with stage("directions") as said:
                     directions.learn(base, pixels.read(pixels.pixel_store(base.size), pictures, data.files))
                     said.append(f"{base} learned from {len(pictures)} pictures, without labels")

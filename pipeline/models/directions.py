@@ -7,18 +7,21 @@ says, and on nothing else: new pictures are only added where the recipe keeps th
     python -m pipeline.models.directions BASE SAMPLE      in a process of its own, which imports TensorFlow
 """
 
+import hashlib
 import json
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import sha256_of_file, sha256_of_json, write_atomic
+from pipeline.files import sha256_of_json, write_atomic
 from pipeline.models import aside
 from pipeline.models.bases import SECOND, Base, preprocessing_of, weights_digest
 
@@ -36,35 +39,44 @@ def named(base: Base, pictures: Sequence[str]) -> Base:
         base: its pooling is `second`.
         pictures: SHA-256 of each one's bytes, in the order in which they are looked at.
     """
-    network = {"base": base.name, "cut": base.cut, "weights": weights_digest(base), "size": base.size}
-    of = {**network, "pictures": list(pictures), "directions": MOST}
+    of = {**network_of(base), "pictures": list(pictures), "directions": MOST}
     return replace(base, pooling=f"{SECOND}:{sha256_of_json(of)[:16]}")
+
+
+def network_of(base: Base) -> dict[str, Any]:
+    """What gives the maps that directions are of; plain JSON values."""
+    return {"base": base.name, "cut": base.cut, "weights": weights_digest(base), "size": base.size}
 
 
 def place_of(base: Base) -> Path:
     """The file of a base's directions, there or not."""
-    return paths.cache_folder("directions") / f"{base.pooling.partition(':')[2]}.npy"
+    return paths.directions_folder() / f"{base.pooling.partition(':')[2]}.npz"
+
+
+def known(base: Base) -> bool:
+    """Whether the directions are here and whole."""
+    try:
+        read(base)
+    except StarshiftError:
+        return False
+    return True
 
 
 def digest(base: Base) -> str:
-    """SHA-256 of the file: two machines that learn from the same pictures may differ in the last digits.
+    """SHA-256 of the directions: two machines that learn from the same pictures may differ in the last digits.
 
     Raises:
-        StarshiftError: it is not here.
+        StarshiftError: see `read`.
     """
-    return sha256_of_file(_there(base))
+    return hashlib.sha256(np.ascontiguousarray(read(base)).tobytes()).hexdigest()
 
 
 def read(base: Base) -> np.ndarray:
     """What maps are turned into, (channels, directions) float32.
 
     Raises:
-        StarshiftError: they are not here.
+        StarshiftError: they are yet to be learned, not here, damaged, or of another network.
     """
-    return np.asarray(np.load(_there(base)))
-
-
-def _there(base: Base) -> Path:
     place = place_of(base)
     if base.pooling == SECOND:
         raise StarshiftError(
@@ -73,14 +85,30 @@ def _there(base: Base) -> Path:
             received=str(base),
             remedy=f"invoke features --comp COMP --base {base} learns them and prints the name",
         )
-    if not place.exists():
+    try:
+        with np.load(place) as stored:
+            found, network = stored["directions"], json.loads(str(stored["network"]))
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise StarshiftError(
             f"The directions of {base} are not here.",
             expected=paths.shown(place),
-            received="no such file",
-            remedy=f"name {replace(base, pooling=SECOND)}, and they are learned from the pictures at hand",
+            received="a damaged file" if place.exists() else "no such file",
+            remedy=f"invoke features --comp COMP --base {replace(base, pooling=SECOND)} learns those of its pictures",
+        ) from error
+    if network != (own := network_of(base)):
+        raise StarshiftError(
+            f"The directions of {base} are those of another network.",
+            expected=json.dumps(own),
+            received=json.dumps(network),
+            remedy=f"name {replace(base, pooling=SECOND)}, and its own are learned",
         )
-    return place
+    return np.asarray(found)
+
+
+def keep(base: Base, found: np.ndarray) -> None:
+    """Writes the file of a base's directions, (channels, directions) float32."""
+    network = json.dumps(network_of(base))
+    write_atomic(place_of(base), lambda file: np.savez(file, directions=found, network=network))
 
 
 def learn(base: Base, pixels: np.ndarray) -> None:
@@ -130,8 +158,7 @@ def of_maps(base: Base, pixels: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Runs as a command."""
     base = Base(**json.loads(sys.argv[1]))
-    found = of_maps(base, np.load(sys.argv[2]))
-    write_atomic(place_of(base), lambda file: np.save(file, found))
+    keep(base, of_maps(base, np.load(sys.argv[2])))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ def source_of(folder: Path, fold: int | None = None) -> Source:
     stored = run.config["competition"]
     recipe = {**stored["recipe"], "rung": reading.rung_of(run.config)}
     competition, called = rebuilt(Competition, {**stored, "recipe": recipe}), stored["recipe"]["rung"]
+    for base in networks_of(competition.recipe):
+        part_of(base)
     classes = tuple(runs.read_predictions(folder / "oof.npz")[1])
     each = dict(zip(run.config["folds"] or range(competition.recipe.folds), run.results["folds"], strict=True))
     left_out: tuple[int, ...]

@@ -98,10 +98,14 @@ def whole_model(bases: Sequence[Base], heads: Sequence[Head], extractors: Sequen
 
 
 def build(bases: Sequence[Base]) -> list[Any]:
-    """The live extractors of the bases."""
+    """The live extractors of the bases, each with a name of its own: one base may be pooled in two ways."""
     from pipeline.models.extractor import build_extractor
 
-    return [build_extractor(base) for base in bases]
+    found = [build_extractor(base) for base in bases]
+    for number, extractor in enumerate(found):
+        if any(extractor.name == other.name for other in found[:number]):
+            extractor.name = f"{extractor.name}_{number}"
+    return found
 
 
 def hand_over(model: Any, pixels: Mapping[int, np.ndarray], expected: np.ndarray, precision: str) -> float:

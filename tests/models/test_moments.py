@@ -9,7 +9,6 @@ from scipy.linalg import sqrtm
 
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
-from pipeline.files import write_atomic
 from pipeline.models import choice, directions, moments
 from pipeline.models.bases import parse
 from tests.conftest import drawn
@@ -20,10 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 BASE = parse("mobilenet_025@conv_pw_3_relu+second=none", 32)
 PLAIN = replace(BASE, pooling="avg")
 SHOWN = np.stack([drawn(number, 32, 32) for number in range(6)])
-
-
-def kept(base, values):
-    write_atomic(directions.place_of(base), lambda file: np.save(file, values))
 
 
 def test_the_root_is_the_matrix_root_up_to_a_factor():
@@ -42,7 +37,7 @@ def test_features_are_the_average_and_after_it_the_root_of_the_moments_of_the_tu
 
     base = directions.named(BASE, ["a"])
     turned = directions.of_maps(PLAIN, SHOWN)[:, :5]
-    kept(base, turned)
+    directions.keep(base, turned)
     found = build_extractor(base).predict_on_batch(SHOWN)
     maps = build_extractor(replace(BASE, pooling="none")).predict_on_batch(SHOWN)
     channels = maps.shape[-1]
@@ -81,9 +76,9 @@ def test_a_name_says_what_directions_were_learned_from():
 
 def test_features_in_other_directions_of_the_same_name_are_other_features():
     base = directions.named(BASE, ["a"])
-    kept(base, np.eye(64, 5, dtype=np.float32))
+    directions.keep(base, np.eye(32, 5, dtype=np.float32))
     one = choice.extractor_spec(base)
-    kept(base, np.eye(64, 6, dtype=np.float32))
+    directions.keep(base, np.eye(32, 6, dtype=np.float32))
     assert choice.extractor_spec(base) != one and "directions" not in choice.extractor_spec(PLAIN)
 
 
@@ -92,10 +87,33 @@ def test_directions_that_are_not_learned_or_not_here_are_asked_for():
         StarshiftError, match=r"invoke features --comp COMP --base mobilenet_025@conv_pw_3_relu\+second=none"
     ):
         choice.extractor_spec(BASE)
-    with pytest.raises(StarshiftError, match=r"name mobilenet_025@conv_pw_3_relu\+second=none"):
-        directions.read(directions.named(BASE, ["a"]))
+    base = directions.named(BASE, ["a"])
+    with pytest.raises(StarshiftError, match=r"no such file(.|\n)*--base mobilenet_025@conv_pw_3_relu\+second=none"):
+        directions.read(base)
+    directions.keep(base, np.eye(32, 5, dtype=np.float32))
+    assert directions.known(base) and directions.read(base).shape == (32, 5)
+    with pytest.raises(StarshiftError, match="another network"):
+        directions.read(replace(base, size=48))
+    whole = directions.place_of(base).read_bytes()
+    for part in (b"", whole[:100]):
+        directions.place_of(base).write_bytes(part)
+        with pytest.raises(StarshiftError, match="a damaged file"):
+            directions.read(base)
+        assert not directions.known(base)
     with pytest.raises(StarshiftError, match="16 hex digits"):
         parse("mobilenet_025+second:mine")
+
+
+def test_one_base_pooled_in_two_ways_is_one_model():
+    from pipeline.models.heads import Head
+    from pipeline.training.assemble import build, whole_model
+
+    base = directions.named(BASE, ["a"])
+    directions.keep(base, np.eye(32, 5, dtype=np.float32))
+    both = [PLAIN, base]
+    parts = [one.predict_on_batch(SHOWN).shape[1] for one in build(both)]
+    head = Head(((np.zeros((sum(parts), 2), np.float32), np.array([1.0, 0.0], np.float32)),))
+    assert whole_model(both, [head]).predict_on_batch(SHOWN).shape == (6, 2) and parts[1] == parts[0] + 15
 
 
 def test_what_cannot_be_learned_from_is_explained(tmp_path):
@@ -115,7 +133,7 @@ def test_a_run_learns_its_directions_once_and_says_their_name(mine, home):  # no
     first, second = invoke("run", *flags), invoke("run", *flags)
     assert first.returncode == 0, first.stderr
     assert "learned from 30 pictures, without labels" in first.stdout
-    (file,) = (home / "data" / "cache" / "directions").glob("*.npy")
+    (file,) = (home / "data" / "directions").glob("*.npz")
     run = next((home / "data" / "runs" / "mine").iterdir())
     (text,) = json.loads((run / "config.json").read_text())["competition"]["recipe"]["bases"]
     assert text == f"mobilenet_025@conv_pw_3_relu+second:{file.stem}=none"

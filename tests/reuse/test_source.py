@@ -5,8 +5,7 @@ import json
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.models.bases import parse
-from pipeline.reuse.source import contract_of, part_of, source_of
+from pipeline.reuse.source import contract_of, source_of
 from tests.written import MINE, written
 
 
@@ -81,4 +80,4 @@ def test_the_contract_says_which_bases_and_sizes_and_never_a_path(tmp_path):
 
 def test_second_moments_are_no_learnwares_for_their_directions_are_here_alone():
     with pytest.raises(StarshiftError, match=r"avg \| max \| both"):
-        part_of(parse("mobilenet_025+second:0123456789abcdef"))
+        source_of(with_models(written(bases=("mobilenet_025+second:0123456789abcdef",)), "model.keras"))
