@@ -26,6 +26,8 @@ from pipeline.training.logistic import cross_entropy
 SHRINKAGES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 SCALES = (1e-3, 3.0)
 """Between which the scale is looked for."""
+NOTHING = 1e-6
+"""The share of the largest square below which a direction is rounding."""
 UNSEEN = 0.5
 """Pictures that a class without any is taken to have."""
 
@@ -44,15 +46,17 @@ class Gaussians:
     def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int) -> None:
         self.mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.unit = 1 / np.maximum(features.std(axis=0), 1e-6)
-        rows = (features - self.mean) * self.unit
+        rows, basis = _spanned((features - self.mean) * self.unit)
         counts = np.bincount(labels, minlength=classes).astype(np.float32)
         chosen = np.zeros((classes, len(labels)), np.float32)
         chosen[labels, np.arange(len(labels))] = 1
         centres = chosen @ rows / np.maximum(counts, 1)[:, None]
         within = (rows.T @ rows - (centres.T * counts) @ centres) / np.float32(len(rows))
-        variance, self.axes = eigh(within, driver="evd", check_finite=False, overwrite_a=True)
+        variance, axes = eigh(within, driver="evd", check_finite=False, overwrite_a=True)
         self.variance = np.maximum(variance, 0)
-        self.centres = centres @ self.axes
+        self.level = self.variance.sum() / np.float32(features.shape[1])
+        self.centres = centres @ axes
+        self.axes = axes if basis is None else basis @ axes
         shares = np.maximum(counts, UNSEEN)
         self.shares = np.log(shares / shares.sum())
 
@@ -62,7 +66,7 @@ class Gaussians:
 
     def evidence(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
         """What turned features say of each class: weights (width, classes) and bias (classes,) float32."""
-        shrunk = np.float32(1 - shrinkage) * self.variance + np.float32(shrinkage) * self.variance.mean()
+        shrunk = np.float32(1 - shrinkage) * self.variance + np.float32(shrinkage) * self.level
         weights = self.centres.T / shrunk[:, None]
         return weights, -(self.centres.T * weights).sum(axis=0) / 2
 
@@ -71,6 +75,24 @@ class Gaussians:
         weights, bias = self.evidence(shrinkage)
         raw = self.unit[:, None] * (self.axes @ weights) * np.float32(scale)
         return Head(((raw, np.float32(scale) * bias + self.shares - self.mean @ raw),))
+
+
+def _spanned(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Fewer pictures than features span less than all directions, and nothing is to be known of the others.
+
+    Args:
+        rows: (n, width) float32, centred.
+
+    Returns:
+        The rows along the directions that they span, and these (width, at most n); rows as they are and None where
+        there are pictures enough.
+    """
+    if len(rows) >= rows.shape[1]:
+        return rows, None
+    squares, turned = eigh(rows @ rows.T, driver="evd", check_finite=False, overwrite_a=True)
+    kept = squares > NOTHING * squares[-1]
+    lengths = np.sqrt(squares[kept])
+    return turned[:, kept] * lengths, rows.T @ (turned[:, kept] / lengths)
 
 
 class Path:
