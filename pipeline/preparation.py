@@ -132,18 +132,19 @@ def directed(competition: Competition, data: Data) -> Competition:
 
     They are learned from the first of the readable pictures in the order of their digests, without labels.
     """
-    recipe, found = competition.recipe, list[str]()
+    recipe, named = competition.recipe, dict[str, str]()
     for text in recipe.bases:
         base = parse(text, recipe.size)
-        if base.pooling == SECOND:
-            pictures = sorted(data.files)[: directions.PICTURES]
-            base = directions.named(base, pictures)
-            if not directions.known(base):
-                with stage("directions") as said:
-                    directions.learn(base, pixels.read(pixels.pixel_store(base.size), pictures, data.files))
-                    said.append(f"{base} learned from {len(pictures)} pictures, without labels")
-        found.append(text if str(base) == text else str(base))
-    return replace(competition, recipe=replace(recipe, bases=tuple(found)))
+        if base.pooling != SECOND:
+            continue
+        pictures = sorted(data.files)[: directions.PICTURES]
+        base = directions.named(base, pictures)
+        if not directions.known(base):
+            with stage("directions") as said:
+                directions.learn(base, pixels.read(pixels.pixel_store(base.size), pictures, data.files))
+                said.append(f"{base} learned from {len(pictures)} pictures, without labels")
+        named[text] = str(base)
+    return replace(competition, recipe=replace(recipe, bases=tuple(named.get(text, text) for text in recipe.bases)))
 
 
 def _decoded(

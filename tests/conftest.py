@@ -54,3 +54,18 @@ def two_classes(folder: Path, each: int = 12, tests: int = 6) -> None:
     for number in range(tests):
         tint = (-60, -30, 90) if number % 2 else (90, -30, -60)
         (folder / "test" / f"{number}.jpg").write_bytes(encoded(drawn(5000 + number, tint=tint)))
+
+
+@pytest.fixture
+def mine(tmp_path) -> str:
+    """The file of a small competition, one picture of its training and one of its test broken."""
+    two_classes(tmp_path / "pictures")
+    (tmp_path / "pictures" / "train" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (tmp_path / "pictures" / "test" / "9.jpg").write_bytes(b"")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy",\n'
+        '    recipe=Recipe(bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, folds=3))\n'
+    )
+    return str(file)

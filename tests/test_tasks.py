@@ -13,7 +13,7 @@ import pytest
 from pipeline.closing import with_spread
 from pipeline.commands.shared import folds_of
 from pipeline.paths import REPOSITORY
-from tests.conftest import drawn, encoded, two_classes
+from tests.conftest import drawn, encoded
 from tests.kaggle.server import Kaggle, environment
 from tests.kaggle.serving_storage import Storage
 from tests.kaggle.serving_submissions import Competitions
@@ -23,20 +23,6 @@ def invoke(*arguments, **environment):
     command = [sys.executable, "-m", "invoke", *arguments]
     env = {**os.environ, **environment}
     return subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def mine(tmp_path):
-    two_classes(tmp_path / "pictures")
-    (tmp_path / "pictures" / "train" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
-    (tmp_path / "pictures" / "test" / "9.jpg").write_bytes(b"")
-    file = tmp_path / "mine.py"
-    file.write_text(
-        "from pipeline.config import Competition, Recipe\n"
-        'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy",\n'
-        '    recipe=Recipe(bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, folds=3))\n'
-    )
-    return str(file)
 
 
 def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mine, home):

@@ -25,6 +25,7 @@ class Source:
         competition: as it was run, on the rung that the model was trained on.
         called: the rung that the run is named by; `distill` where teachers taught it.
         classes: in the order of the model's outputs.
+        parts: its bases, as a contract names them.
         model: the .keras file.
         folds: the model was trained without; empty where every picture was seen by a part of it.
         score: of the held-out pictures: mean and spread.
@@ -34,6 +35,7 @@ class Source:
     competition: Competition
     called: str
     classes: tuple[str, ...]
+    parts: tuple[Part, ...]
     model: Path
     folds: tuple[int, ...]
     score: tuple[float, float | None]
@@ -65,8 +67,7 @@ def source_of(folder: Path, fold: int | None = None) -> Source:
     stored = run.config["competition"]
     recipe = {**stored["recipe"], "rung": reading.rung_of(run.config)}
     competition, called = rebuilt(Competition, {**stored, "recipe": recipe}), stored["recipe"]["rung"]
-    for base in networks_of(competition.recipe):
-        part_of(base)
+    parts = tuple(part_of(base) for base in networks_of(competition.recipe))
     classes = tuple(runs.read_predictions(folder / "oof.npz")[1])
     each = dict(zip(run.config["folds"] or range(competition.recipe.folds), run.results["folds"], strict=True))
     left_out: tuple[int, ...]
@@ -87,6 +88,7 @@ def source_of(folder: Path, fold: int | None = None) -> Source:
         competition=competition,
         called=called,
         classes=classes,
+        parts=parts,
         model=model,
         folds=left_out,
         score=score,
@@ -102,14 +104,13 @@ def _left_out(run: reading.Run) -> tuple[int, ...]:
 def contract_of(source: Source, name: str) -> Contract:
     """How a run's model is asked."""
     recipe = source.competition.recipe
-    parts = [part_of(base) for base in networks_of(recipe)]
     return Contract(
         name=name,
-        sizes=tuple(sorted({part.size for part in parts})),
+        sizes=tuple(sorted({part.size for part in source.parts})),
         views=recipe.views,
         classes=source.classes,
         rung=recipe.rung,
-        bases=tuple(parts),
+        bases=source.parts,
     )
 
 

@@ -2,18 +2,21 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
+from pipeline.config import Competition, Recipe
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.models import choice, directions, moments
 from pipeline.models.bases import parse
+from pipeline.preparation import directed
 from tests.conftest import drawn
 from tests.features.conftest import pictures
-from tests.test_tasks import invoke, mine  # noqa: F401
+from tests.test_tasks import invoke
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 BASE = parse("mobilenet_025@conv_pw_3_relu+second=none", 32)
@@ -128,7 +131,12 @@ def test_what_cannot_be_learned_from_is_explained(tmp_path):
     assert not directions.place_of(base).exists()
 
 
-def test_a_run_learns_its_directions_once_and_says_their_name(mine, home):  # noqa: F811
+def test_bases_without_second_moments_keep_the_text_that_the_recipe_has():
+    one = Competition(name="one", data=".", metric="accuracy", recipe=Recipe(bases=("vgg16+avg=none", "xception")))
+    assert directed(one, SimpleNamespace(files={})) == one
+
+
+def test_a_run_learns_its_directions_once_and_says_their_name(mine, home):
     flags = ("--comp", mine, "--engine", "keras", "--base", str(BASE))
     first, second = invoke("run", *flags), invoke("run", *flags)
     assert first.returncode == 0, first.stderr
