@@ -16,13 +16,13 @@ from pipeline.features.extract import Extractor
 from pipeline.models import choice
 from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Data, Options, directed, prepare, stage
+from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
 from pipeline.training.lessons import Lesson
 
-__all__ = ["Data", "Options", "directed", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
+__all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
 log = logging.getLogger(__name__)
 DEBUG_FOLDS = 2
 HAND_OVER_PICTURES = 16
@@ -72,7 +72,7 @@ def run(competition: Competition, options: Options) -> Path:
     assembly = assemble.Assembly()
     try:
         data = prepare(competition, networks_of(recipe), options)
-        competition = directed(competition, data)
+        competition = data.competition
         with runs.begun(run_folder(competition, options, folds)) as folder:
             return headed(competition, options, data, folder, folds, assembly, started)
     finally:

@@ -69,6 +69,7 @@ class Data:
     """A competition's pictures, ready for any rung.
 
     Args:
+        competition: as it was prepared, its recipe naming the directions of second moments that were yet to be learned.
         raw: the folder that paths are relative to.
         pictures: tables; unreadable training pictures are left out.
         sample: what the submission must look like.
@@ -77,6 +78,7 @@ class Data:
         labels: class numbers (training pictures,) int.
     """
 
+    competition: Competition
     raw: Path
     pictures: Pictures
     sample: Sample | None
@@ -91,7 +93,7 @@ class Data:
 
 
 def prepare(competition: Competition, bases: list[Base], options: Options) -> Data:
-    """Fetches, checks and decodes a competition's pictures, and splits them.
+    """Fetches, checks and decodes a competition's pictures, splits them, and learns what bases need of them.
 
     Weights that are not here are fetched before any picture is looked at, so that what cannot be had is said at once.
 
@@ -114,7 +116,8 @@ def prepare(competition: Competition, bases: list[Base], options: Options) -> Da
         said.append(f"{counts['train']:,} training and {counts['test']:,} test pictures, {counts['classes']} classes")
     for warning in pictures.warnings:
         log.warning("  warning: %s", warning)
-    return _decoded(competition, raw, pictures, sample, bases, options)
+    data = _decoded(competition, raw, pictures, sample, bases, options)
+    return replace(data, competition=_directed(competition, bases, data.files))
 
 
 def _fetch_weights(bases: list[Base]) -> None:
@@ -127,7 +130,7 @@ def _fetch_weights(bases: list[Base]) -> None:
                 said.append(f"{place.name} fetched")
 
 
-def directed(competition: Competition, data: Data) -> Competition:
+def _directed(competition: Competition, bases: list[Base], files: dict[str, Path]) -> Competition:
     """The competition whose recipe names the directions of its bases' second moments; learns those that are not here.
 
     They are learned from the first of the readable pictures in the order of their digests, without labels.
@@ -135,14 +138,16 @@ def directed(competition: Competition, data: Data) -> Competition:
     recipe, named = competition.recipe, dict[str, str]()
     for text in recipe.bases:
         base = parse(text, recipe.size)
-        if base.pooling != SECOND:
+        if base.pooling != SECOND or base not in bases:
             continue
-        pictures = sorted(data.files)[: directions.PICTURES]
+        pictures = sorted(files)[: directions.PICTURES]
         base = directions.named(base, pictures)
         if not directions.known(base):
             with stage("directions") as said:
-                directions.learn(base, pixels.read(pixels.pixel_store(base.size), pictures, data.files))
+                directions.learn(base, pixels.read(pixels.pixel_store(base.size), pictures, files))
                 said.append(f"{base} learned from {len(pictures)} pictures, without labels")
+            if older := directions.others(base):
+                log.info("  other pictures gave %s: named so, what is cached of it is used", " and ".join(older))
         named[text] = str(base)
     return replace(competition, recipe=replace(recipe, bases=tuple(named.get(text, text) for text in recipe.bases)))
 
@@ -193,11 +198,13 @@ def _decoded(
         kind = "pictures of scenes already seen" if estimated else "exact duplicates"
         said.append(f"{competition.recipe.folds} folds, {together} {kind} kept together")
     numbers = {name: number for number, name in enumerate(pictures.classes)}
+    readable = {digest: path for digest, path in files.items() if digest not in bad}
     return Data(
+        competition=competition,
         raw=raw,
         pictures=replace(pictures, train=train),
         sample=sample,
-        files={digest: path for digest, path in files.items() if digest not in bad},
+        files=readable,
         unreadable=unreadable,
         labels=train["label"].map(numbers).to_numpy(),
     )

@@ -7,8 +7,9 @@ import numpy as np
 
 from pipeline import paths, runs
 from pipeline.closing import with_spread
-from pipeline.config import Competition
+from pipeline.config import Competition, Recipe
 from pipeline.errors import StarshiftError, require
+from pipeline.models.bases import Base
 from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics
 from pipeline.preparation import Data, Options, prepare, stage
@@ -18,6 +19,23 @@ from pipeline.training.jobs import Metric
 from pipeline.training.processes import found_rate
 
 log = logging.getLogger(__name__)
+
+
+def trained_base(recipe: Recipe) -> Base:
+    """The base that a recipe's rung trains.
+
+    Raises:
+        StarshiftError: it is pooled by second moments.
+    """
+    base = networks_of(recipe)[0]
+    require(
+        not base.by_moments,
+        f"The rung {recipe.rung} trains a base whose maps are averaged.",
+        expected="pooling avg, max or both",
+        received=str(base),
+        remedy="--rung features takes second moments",
+    )
+    return base
 
 
 def setting_of(
@@ -32,14 +50,7 @@ def setting_of(
         place: the folder to write into; None is a run's.
     """
     recipe = competition.recipe
-    base = networks_of(recipe)[0]
-    require(
-        not base.by_moments,
-        f"The rung {recipe.rung} trains a base whose maps are averaged.",
-        expected="pooling avg, max or both",
-        received=str(base),
-        remedy="--rung features takes second moments",
-    )
+    base = trained_base(recipe)
     if recipe.used_bases and len(recipe.bases) > 1:
         log.info("rung      %s trains one base: %s, the recipe's first", recipe.rung, base)
     data = prepare(competition, [base], options)

@@ -158,7 +158,7 @@ def features(
 
         bases = [parse(text, competition.recipe.size) for text in competition.recipe.bases]
         data = flow.prepare(competition, bases, flow.Options(engine=engine))
-        recipe = flow.directed(competition, data).recipe
+        recipe = data.competition.recipe
         for one in (parse(text, recipe.size) for text in recipe.bases):
             for name in recipe.views:
                 with flow.stage("features") as said:

@@ -127,6 +127,7 @@ def _data(competition: Competition, members: list[Member]) -> Data:
     keep = ~(both["part"] + "/" + both["id"]).isin(unreadable) & (both["path"] != "")
     numbers = {name: number for number, name in enumerate(pictures.classes)}
     return Data(
+        competition=competition,
         raw=raw,
         pictures=replace(pictures, train=train),
         sample=sample,

@@ -27,7 +27,7 @@ from pipeline.files import write_json, write_text
 from pipeline.models.bases import parse
 from pipeline.naming import called
 from pipeline.predict.metrics import higher_is_better
-from pipeline.preparation import Data, Options, directed, prepare, stage
+from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.report import audited, audited_record
 from pipeline.report import audited_findings as words
 from pipeline.results import positive_class
@@ -45,7 +45,7 @@ def audit(competition: Competition, options: Options) -> list[Path]:
     recipe = replace(competition.recipe, grouping="duplicates")
     competition = replace(competition, recipe=recipe)
     data = prepare(competition, [parse(recipe.bases[0], recipe.size)], options)
-    competition = directed(competition, data)
+    competition = data.competition
     base = parse(competition.recipe.bases[0], recipe.size)
     extractor = Extractor(base, data.files, wanted=options.engine)
     subject = subject_of(data, extractor)

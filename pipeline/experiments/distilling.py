@@ -20,7 +20,7 @@ from pipeline.experiments.teachers import Teacher
 from pipeline.files import sha256_of_json
 from pipeline.ledger import reading
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Data, Options, directed, prepare, stage
+from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.recipe import FROM_NOTHING
 from pipeline.report import distilled as report
 from pipeline.training import assemble
@@ -49,7 +49,7 @@ def distill(competition: Competition, asked: Distillation, options: Options, see
     asked = replace(asked, teachers=tuple(one.name for one in known), nested=nested)
     seeing = [base for one in known for base in one.looks_through()] if asked.patient or asked.nested else []
     data = prepare(competition, [networks_of(recipe)[0], *seeing], options)
-    competition = directed(competition, data)
+    competition = data.competition
     recipe = competition.recipe
     for one in known:
         one.fitting(data)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import flow, paths, runs
+from pipeline import flow, paths, runs, schooling
 from pipeline.config import Competition, Labels, Recipe, require
 from pipeline.dataset import excerpt
 from pipeline.dataset.labels import labelled
@@ -143,6 +143,9 @@ def ladder(
         options: engine and bundle.
     """
     options = options or flow.Options()
+    for recipe in (recipe_of(rung, competition.recipe, seed=0) for rung in rungs):
+        if recipe.rung != "features":
+            schooling.trained_base(recipe)
     made = prepared(competition, sizes, competition.recipe.split_seed, options.bundle)
     climbed = climb(made, rungs, range(seeds), replace(options, bundle=None, practice=True))
     shares = np.unique(list(made.answers.values()), return_counts=True)[1] / len(made.answers)

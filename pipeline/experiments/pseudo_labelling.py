@@ -16,7 +16,7 @@ from pipeline.models.heads import Head
 from pipeline.models.scratch import networks_of
 from pipeline.predict.held import Held, Part
 from pipeline.predict.intervals import over_folds
-from pipeline.preparation import Data, Options, directed, prepare, stage
+from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.report.steps import Step, table, total
 from pipeline.training import assemble, features
 from pipeline.training.pseudo import Material, Rule, Taught, Teacher
@@ -56,7 +56,7 @@ def pseudo(competition: Competition, rule: Rule, options: Options) -> Path | Non
     assembly = assemble.Assembly()
     try:
         data = prepare(competition, networks_of(recipe), options)
-        competition = directed(competition, data)
+        competition = data.competition
         recipe = competition.recipe
         bases = networks_of(recipe)
         assembly.begin(bases)

@@ -21,7 +21,7 @@ from pipeline.models.bases import parse
 from pipeline.predict.growth import Members, Trials, grow
 from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.sharpness import Judge
-from pipeline.preparation import Data, Options, directed, prepare, stage
+from pipeline.preparation import Data, Options, prepare, stage
 from pipeline.report import scouted
 from pipeline.results import measured, positive_class
 from pipeline.training import features, ridge
@@ -49,7 +49,7 @@ def scout(competition: Competition, options: Options, *, verify: bool = True, mo
     )
     require(recipe.folds > 1, "Scouting compares over folds.", expected="2 folds or more", received=recipe.folds)
     data = prepare(competition, [parse(text, recipe.size) for text in recipe.bases], options)
-    competition = directed(competition, data)
+    competition = data.competition
     recipe = competition.recipe
     sets = feature_sets(recipe, data, options, most)
     fold_of = data.pictures.train["fold"].to_numpy()

@@ -62,6 +62,14 @@ def known(base: Base) -> bool:
     return True
 
 
+def others(base: Base) -> list[str]:
+    """What else a base is called whose directions are here, learned from other pictures."""
+    found = (
+        replace(base, pooling=f"{SECOND}:{place.stem}") for place in sorted(paths.directions_folder().glob("*.npz"))
+    )
+    return [str(one) for one in found if one != base and known(one)]
+
+
 def digest(base: Base) -> str:
     """SHA-256 of the directions: two machines that learn from the same pictures may differ in the last digits.
 

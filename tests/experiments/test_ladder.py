@@ -64,6 +64,10 @@ def test_a_ladder_without_pictures_enough_says_so(mine):
     assert done.returncode == 1 and "too few labelled pictures" in done.stderr and "Traceback" not in done.stderr
     wrong = invoke("ladder", "--comp", mine, "--rung", "flying", "--sizes", "24,12,12")
     assert wrong.returncode == 1 and "scratch | augmented" in wrong.stderr
+    moments = ("--base", "mobilenet_025@conv_pw_3_relu+second=none", "--rung", "features", "--rung", "finetune")
+    refused = invoke("ladder", "--comp", mine, *moments, "--sizes", "24,12,12")
+    assert refused.returncode == 1 and "The rung finetune trains a base whose maps are averaged" in refused.stderr
+    assert "table" not in refused.stdout, "said before any picture is looked at"
 
 
 def test_a_step_within_noise_is_said_to_be_so():

@@ -2,19 +2,19 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from pipeline.config import Competition, Recipe
+import competitions
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.models import choice, directions, moments
 from pipeline.models.bases import parse
-from pipeline.preparation import directed
-from tests.conftest import drawn
+from pipeline.preparation import Options, prepare
+from tests.conftest import drawn, encoded
 from tests.features.conftest import pictures
 from tests.test_tasks import invoke
 
@@ -131,9 +131,14 @@ def test_what_cannot_be_learned_from_is_explained(tmp_path):
     assert not directions.place_of(base).exists()
 
 
-def test_bases_without_second_moments_keep_the_text_that_the_recipe_has():
-    one = Competition(name="one", data=".", metric="accuracy", recipe=Recipe(bases=("vgg16+avg=none", "xception")))
-    assert directed(one, SimpleNamespace(files={})) == one
+def test_only_bases_that_are_looked_through_get_directions_and_the_others_keep_the_text_that_the_recipe_has(mine, home):
+    asked = competitions.load(Path(mine))
+    bases = ("mobilenet_025@conv_pw_2_relu+avg=none", f"{BASE}", "mobilenet_025@conv_pw_1_relu+second=none")
+    asked = replace(asked, recipe=replace(asked.recipe, bases=bases))
+    data = prepare(asked, [replace(PLAIN, cut="conv_pw_2_relu"), BASE], Options())
+    first, second, third = data.competition.recipe.bases
+    (file,) = (home / "data" / "directions").glob("*.npz")
+    assert (first, third) == (bases[0], bases[2]) and second == f"mobilenet_025@conv_pw_3_relu+second:{file.stem}=none"
 
 
 def test_a_run_learns_its_directions_once_and_says_their_name(mine, home):
@@ -147,5 +152,9 @@ def test_a_run_learns_its_directions_once_and_says_their_name(mine, home):
     assert text == f"mobilenet_025@conv_pw_3_relu+second:{file.stem}=none"
     assert json.loads((run / "metrics.json").read_text())["score"] > 0.9
     assert second.returncode == 0 and "learned from" not in second.stdout and " 0 computed" in second.stdout
+    Path(mine).with_name("pictures").joinpath("test", "another.jpg").write_bytes(encoded(drawn(4711)))
+    third = invoke("features", *flags)
+    assert third.returncode == 0, third.stderr
+    assert f"other pictures gave {text}: named so, what is cached of it is used" in third.stdout
     refused = invoke("run", *flags, "--rung", "finetune")
     assert refused.returncode == 1 and "--rung features takes second moments" in refused.stderr
