@@ -15,6 +15,10 @@ from pipeline.errors import StarshiftError
 CHUNK = 1 << 20
 
 
+WITHOUT_ROOM = ("free space", "requested and")
+"""NumPy's words where a disk is full; its errors have no number."""
+LITTLE = 1 << 20
+"""Bytes: with less, what OpenVINO or HDF5 could not write found no room."""
 UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
@@ -27,10 +31,12 @@ def room_in(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "free space" in str(error):  # the latter is NumPy's own
+    except (OSError, RuntimeError) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        told = number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in WITHOUT_ROOM)
+        if told or (number is None and free_in(folder) < LITTLE):
             raise full_disk(folder) from error
-        if error.errno in UNWRITABLE:
+        if isinstance(error, OSError) and number in UNWRITABLE:
             raise StarshiftError(
                 f"Nothing can be written to {folder}.",
                 expected="a folder that may be written to",
@@ -42,13 +48,17 @@ def room_in(folder: Path) -> Iterator[None]:
 
 def full_disk(folder: Path, needed: int = 0) -> StarshiftError:
     """The error for a disk without room."""
-    place = next(path for path in (folder, *folder.parents) if path.exists())
     return StarshiftError(
         "The disk is full.",
         expected=f"room for {needed / 1e9:.2f} GB in {folder}" if needed else f"room in {folder}",
-        received=f"{shutil.disk_usage(place).free / 1e9:.2f} GB free",
+        received=f"{free_in(folder) / 1e9:.2f} GB free",
         remedy="free some room, `invoke cache --prune KEY` helps, or set STARSHIFT_HOME to a larger disk",
     )
+
+
+def free_in(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, there or not."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -62,14 +72,13 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         StarshiftError: the disk is full, or the folder cannot be written to.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with room_in(path.parent):
+    with removed_after(partial), room_in(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with removed_after(partial):
-            with open(partial, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
 
 
 @contextlib.contextmanager
@@ -93,11 +102,10 @@ def replacing(path: Path) -> Iterator[Path]:
         StarshiftError: the disk is full, or the folder cannot be written to.
     """
     partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    with room_in(path.parent):
+    with removed_after(partial), room_in(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with removed_after(partial):
-            yield partial
-            os.replace(partial, path)
+        yield partial
+        os.replace(partial, path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ def failing(error):
     [
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
         (OSError("Not enough free space to write 19267584 bytes"), "disk is full"),
+        (OSError("655360 requested and 436192 written"), "disk is full"),
         (OSError(errno.EROFS, "Read-only file system"), "Nothing can be written"),
     ],
 )
@@ -32,6 +33,17 @@ def test_a_disk_that_takes_no_more_is_explained_and_the_old_file_stays(tmp_path,
     with pytest.raises(StarshiftError, match=words):
         files.write_atomic(path, failing(error))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_library_that_finds_no_room_need_not_say_so(tmp_path, monkeypatch):
+    wrote = RuntimeError("basic_ios::clear: iostream error")
+    with pytest.raises(RuntimeError, match="iostream"):
+        files.write_atomic(tmp_path / "x", failing(wrote))
+    monkeypatch.setattr(files, "free_in", lambda folder: 4096)
+    with pytest.raises(StarshiftError, match="disk is full"):
+        files.write_atomic(tmp_path / "x", failing(wrote))
+    with pytest.raises(OSError, match="broken"):
+        files.write_atomic(tmp_path / "x", failing(OSError(errno.EIO, "broken")))
 
 
 def test_another_error_stays_what_it_is(tmp_path):

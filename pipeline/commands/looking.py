@@ -49,7 +49,8 @@ def show(
                 print(f"{section + ('.' + key if key else ''):<24} {value}")
         for text in competition.recipe.bases:
             resolved = parse(text, competition.recipe.size)
-            said = f"{resolved.size} px, cut {resolved.cut or 'none'}, {resolved.weights} weights"
+            said = f"{resolved.size} px, cut {resolved.cut or 'none'}, pooling {resolved.pooling}"
+            said += f", {resolved.weights} weights"
             print(f"{'base ' + resolved.name:<24} {said}")
         print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")
 

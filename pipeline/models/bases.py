@@ -100,6 +100,7 @@ def parse(text: str, size: int | None = None) -> Base:
             f"There is no weights file {weights}.",
             expected="imagenet, imagenet:SIZE, none, none:SEED or a file",
             received=text,
+            remedy="the order is name[@cut][+pooling][=weights]" if re.search("[+@]", weights) else "",
         )
     of_size = weights.startswith("imagenet:")
     if of_size and int(weights.partition(":")[2]) not in entry.trained_sizes:

@@ -18,17 +18,23 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.files import write_atomic, write_json
+from pipeline.files import free_in, full_disk, removed_after, room_in, write_atomic, write_json
 from pipeline.models import aside
 from pipeline.models.bases import Base
 from pipeline.models.engines import import_openvino
 from pipeline.models.extractor import build_extractor
 
 ROUNDS = 2
+ROOM = 1 << 20
+"""Bytes for the graph, beside the weights."""
 
 
 def export(base: Base, folder: Path, keeping: Base | None = None) -> None:
-    """Writes network.xml with network.bin and keras.json into the folder, and reference.npy where there is a sample."""
+    """Writes network.xml with network.bin and keras.json into the folder, and reference.npy where there is a sample.
+
+    Raises:
+        StarshiftError: the disk is full.
+    """
     model = build_extractor(base, keeping)
     speed = measured(model, folder) if (folder / "sample.npy").exists() else 0.0
     try:
@@ -36,10 +42,14 @@ def export(base: Base, folder: Path, keeping: Base | None = None) -> None:
     except StarshiftError:
         write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": False})
         return
-    partial = folder / f"partial-{os.getpid()}.xml"
-    model.export(str(partial), format="openvino", verbose=False)
-    partial.with_suffix(".bin").replace(folder / "network.bin")
-    partial.replace(folder / "network.xml")
+    if free_in(folder) < (needed := 4 * model.count_params() + ROOM):
+        raise full_disk(folder, needed)
+    partial = folder / f".partial-{os.getpid()}.xml"
+    weights = partial.with_suffix(".bin")
+    with removed_after(partial), removed_after(weights), room_in(folder):
+        model.export(str(partial), format="openvino", verbose=False)
+        weights.replace(folder / "network.bin")
+        partial.replace(folder / "network.xml")
     write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": True})
 
 

@@ -41,6 +41,7 @@ def test_a_base_is_written_as_it_is_read(text):
         ("vgg16@block9", "block4_pool"),
         ("vgg16+median", "avg | max | both"),
         ("vgg16=/no/such/file.h5", "no weights file"),
+        ("vgg16=none+max", "the order is name[@cut][+pooling][=weights]"),
     ],
 )
 def test_a_wrong_part_of_a_base_lists_the_right_ones(text, words):

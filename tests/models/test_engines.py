@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.models import choice
+from pipeline.models import choice, export
 from pipeline.models.bases import parse
 from pipeline.models.engines import has_bfloat16
 
@@ -46,3 +46,10 @@ def test_a_pictures_features_do_not_depend_on_how_many_others_there_are(measured
 def test_an_unknown_engine_lists_those_there_are():
     with pytest.raises(StarshiftError, match="openvino-bf16"):
         choice.choose(parse(BASE, 32), lambda: PIXELS, "tensorrt")
+
+
+def test_an_export_that_has_no_room_is_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "free_in", lambda folder: 1 << 20)
+    with pytest.raises(StarshiftError, match="disk is full"):
+        export.export(parse(BASE, 32), tmp_path)
+    assert list(tmp_path.iterdir()) == []
