@@ -76,7 +76,8 @@ def advice(recipe: Recipe) -> str:
         return "--unfreeze all, or a lower block; another --seed to see what is noise"
     moments = any(base.by_moments for base in networks_of(recipe))  # such a base is not trained
     if len(recipe.bases) == 1:
-        return f"a second base: --base {recipe.bases[0]} --base xception" + ("" if moments else "; or --rung finetune")
+        other = next(name for name in ("xception", "inception_v3") if not recipe.bases[0].startswith(name))
+        return f"a second base: --base {recipe.bases[0]} --base {other}" + ("" if moments else "; or --rung finetune")
     if "flip" not in recipe.views:
         return 'views=("plain", "flip") in the recipe'
     if recipe.augmented_views == 0:

@@ -5,6 +5,7 @@ Standard library only, so that the command line can read every competition at on
 
 import re
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 
 from pipeline.errors import StarshiftError, require
 from pipeline.files import sha256_of_json
@@ -45,6 +46,14 @@ class Labels:
     test: str | None = "test"
 
     def __post_init__(self) -> None:
+        for name, value in (("folder", self.folder), ("test", self.test), ("csv", self.csv)):
+            place = PurePosixPath(value or ".")
+            require(
+                value != "" and not place.is_absolute() and ".." not in place.parts,
+                f"Labels.{name} lies below the competition's data.",
+                expected="a name such as train, or . for the data's own folder" if name == "folder" else "a name",
+                received=repr(value),
+            )
         require(
             not (self.csv and self.pattern),
             "Labels come from one place.",

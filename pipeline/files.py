@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import IO, Any
 from pipeline.errors import StarshiftError
 
 CHUNK = 1 << 20
-
+PARTIAL = re.compile(r"^\..*\.partial(\.|$)")
+"""What the files are called that are being written here, and those that a killed process left."""
 
 WITHOUT_ROOM = ("free space", "requested and")
 """NumPy's words where a disk is full; its errors have no number."""
@@ -105,6 +107,8 @@ def replacing(path: Path) -> Iterator[Path]:
     with removed_after(partial), room_in(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
 
 

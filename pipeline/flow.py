@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,18 @@ from pipeline import runs, schooling
 from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.dataset import pixels
-from pipeline.errors import StarshiftError
 from pipeline.features.extract import Extractor
 from pipeline.models import choice
 from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, Options, as_made, folds_asked, prepare, stage
 from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
 from pipeline.training.lessons import Lesson
 
-__all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
+__all__ = ["Data", "Options", "as_made", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
 log = logging.getLogger(__name__)
-DEBUG_FOLDS = 2
 HAND_OVER_PICTURES = 16
 CHOSEN_ON_FOLDS = {"linear": "strength", "gaussian": "shrinkage and scale"}
 """What a head asks of the other folds, where there are any."""
@@ -52,20 +50,11 @@ def of_held(extractors: list[Extractor], data: Data, views: tuple[str, ...], hel
     return found
 
 
-def as_made(competition: Competition, options: Options) -> Competition:
-    """The competition as a run is made of it: with --debug, of few folds."""
-    recipe = competition.recipe
-    return replace(competition, recipe=replace(recipe, folds=DEBUG_FOLDS)) if options.debug else competition
-
-
 def run(competition: Competition, options: Options) -> Path:
     """The whole way: from the archive to the submission. Returns the run's folder."""
     started = time.perf_counter()
     competition = as_made(competition, options)
-    recipe = competition.recipe
-    folds = options.folds or tuple(range(recipe.folds))
-    if not set(folds) <= set(range(recipe.folds)):
-        raise StarshiftError("There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=str(folds))
+    recipe, folds = competition.recipe, folds_asked(competition.recipe, options)
     choice.known(options.engine)
     if recipe.rung != "features":
         return schooling.run(competition, options, folds, started)

@@ -11,18 +11,20 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, Recipe
 from pipeline.dataset import debug, grouping, pixels, splits
 from pipeline.dataset.checks import enough, fetched
 from pipeline.dataset.labels import Pictures, picture_table
 from pipeline.dataset.listing import some
 from pipeline.dataset.tables import Sample, read_sample
+from pipeline.errors import require
 from pipeline.files import write_json
 from pipeline.models import directions
 from pipeline.models.bases import SECOND, Base, fetch_weights, parse, weights_path
 from pipeline.regime import Training
 
 log = logging.getLogger(__name__)
+DEBUG_FOLDS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,24 @@ class Options:
     practice: bool = False
     recompute: bool = False
     keep: Training | None = None
+
+
+def as_made(competition: Competition, options: Options) -> Competition:
+    """The competition as a run is made of it: with --debug, of few folds."""
+    recipe = competition.recipe
+    return replace(competition, recipe=replace(recipe, folds=DEBUG_FOLDS)) if options.debug else competition
+
+
+def folds_asked(recipe: Recipe, options: Options) -> tuple[int, ...]:
+    """The folds to train: all of them, where none is named.
+
+    Raises:
+        StarshiftError: there is no such fold.
+    """
+    folds = options.folds or tuple(range(recipe.folds))
+    wrong = sorted(set(folds) - set(range(recipe.folds)))
+    require(not wrong, "There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=wrong)
+    return folds
 
 
 @contextlib.contextmanager
@@ -161,8 +181,7 @@ def _decoded(
     with stage("pixels") as said:
         stores = {base.size: pixels.pixel_store(base.size) for base in bases}
         decoded = {size: pixels.fill(store, files) for size, store in stores.items()}
-        store = next(iter(stores.values()))
-        bad = store.unreadable(files)
+        bad = {name: reason for store in stores.values() for name, reason in store.unreadable(files).items()}
         said.append(", ".join(f"{count:,} decoded at {size} px" for size, count in decoded.items()))
         said.append(f"{len(bad)} unreadable")
     unreadable = {
@@ -180,7 +199,7 @@ def _decoded(
         if estimated:
             train["group"] = grouping.estimated(train, folder, competition.name)
         else:
-            train["group"] = splits.groups(train, raw, store)
+            train["group"] = splits.groups(train, raw, next(iter(stores.values())))
             twice = train.groupby("group")["label"].transform("nunique") > 1
             if twice.any():
                 log.warning(

@@ -30,7 +30,7 @@ class Training:
         label_smoothing: share of a label that is spread over all classes.
         mixup: alpha of MixUp (Zhang 2018); 0 is off.
         cutmix: alpha of CutMix (Yun 2019); 0 is off. With both, each batch takes one of them.
-        randaugment: strength of RandAugment, 0 to 1; 0 is off.
+        randaugment: strength of RandAugment, 0 to 1, which `finetune` trains from pixels for; 0 is off.
         ema: momentum of the average of the weights that is evaluated and kept; 0 is off.
         balance: `none`, `weights` (rare classes weigh more) or `sampling` (rare classes are drawn more often).
         unfreeze: from where a base is trained: a block such as `block5`, a layer, a share of layers (`0.3`) or `all`.
@@ -38,7 +38,7 @@ class Training:
             symmetries); 0 trains from pixels.
         polish: epochs with fresh augmentation at the end.
         end_to_end: for `frozen`: pass every picture through the whole base in every epoch.
-        sizes: sides of the pictures in pixels, small to large, each for an equal part of the epochs.
+        sizes: for `finetune`: sides of the pictures in pixels, small to large, each for an equal part of the epochs.
         symmetries: augmentation begins with one of the eight symmetries instead of a flip; all eight are cached.
         warp: augmentation goes on to turn, zoom, shift and recolour. Without it training sees symmetries (or flips)
             only, so that the cached views are all that there is to see: better where epochs are few.
@@ -91,6 +91,8 @@ class Training:
     def resolved(self, rung: str) -> "Training":
         """The same with every None replaced by the rung's default."""
         given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        if rung != "finetune":
+            given.pop("sizes", None)  # the others take pictures of one size
         return replace(Training(**{**COMMON, **DEFAULTS.get(rung, {})}), **given)
 
 

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_predictions(data: Data, predicted: np.ndarray) -> np.ndarray:
 
 def keep_model(folder: Path) -> None:
     """Where one fold was trained its model is the run's: model.keras beside models/fold0.keras, the same file."""
-    models = sorted((folder / "models").glob("*.keras"))
+    models = sorted((folder / "models").glob("fold*.keras"))
     whole = folder / "model.keras"
     if len(models) == 1 and not whole.exists():
         try:
@@ -123,7 +124,8 @@ def submitted(competition: Competition, data: Data, folder: Path, test: np.ndarr
 def peak_memory() -> float:
     """The largest resident memory of this process and of the largest child, in MB."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return round(max(resource.getrusage(who).ru_maxrss for who in kinds) / 1024, 1)
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return round(max(resource.getrusage(who).ru_maxrss for who in kinds) * unit / 1024**2, 1)
 
 
 def close(

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import fcntl
 import hashlib
 import io
 import os
@@ -60,13 +61,40 @@ def found(competition: str, fingerprint: str) -> Path | None:
 
 @contextlib.contextmanager
 def begun(folder: Path) -> Iterator[Path]:
-    """A run's folder; where a user's mistake ends the run before anything else is in it, it goes, too."""
+    """A run's folder, for this process alone; where a mistake ends the run before anything else is in it, it goes.
+
+    Raises:
+        StarshiftError: another process is at this run.
+    """
+    with _alone_in(folder):
+        try:
+            yield folder
+        except StarshiftError:
+            if [path.name for path in folder.glob("*")] == ["config.json"]:
+                shutil.rmtree(folder)
+            raise
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds a lock on a folder, which ends with the process, however that ends."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield folder
-    except StarshiftError:
-        if [path.name for path in folder.glob("*")] == ["config.json"]:
-            shutil.rmtree(folder)
-        raise
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise StarshiftError(
+            "Another process is at this very run.",
+            expected="one process a run",
+            received=paths.shown(folder),
+            remedy="wait for it, or stop it: the same command goes on from there",
+        ) from error
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def finished(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from pipeline.errors import StarshiftError, require
 from pipeline.models.bases import Base
 from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, Options, as_made, folds_asked, prepare, stage
 from pipeline.results import close, keep_model, measured, positive_class, run_folder
 from pipeline.training import rungs
 from pipeline.training.jobs import Metric
@@ -81,11 +81,12 @@ def setting_of(
 
 def find_rate(competition: Competition, options: Options) -> float:
     """Only looks for a learning rate, on the first of the folds; draws it and gives the one to train with."""
+    competition = as_made(competition, options)
     recipe = competition.recipe
     if recipe.rung == "features":
         raise StarshiftError("The rung features has no learning rate.", expected="--rung with another rung")
     place = paths.reports_folder(competition.name) / f"rate-{recipe.rung}"
-    folds = options.folds[:1] or (0,)
+    folds = folds_asked(recipe, options)[:1]
     _, setting = setting_of(competition, options, folds, place)
     with stage("cache") as said:
         job = rungs.prepare(setting, said)

@@ -1,8 +1,11 @@
 """The last words of a run name what is still ahead of it, on the same pictures and folds only."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline import closing, paths
+from pipeline.config import Recipe
 from pipeline.files import write_json
 
 
@@ -14,6 +17,13 @@ def a_run(name: str, *scores: float, split: str = "id,fold\n1,0\n", metric: str 
     write_json(folder / "metrics.json", results)
     (folder / "folds.csv").write_text(split)
     return folder, results
+
+
+@pytest.mark.parametrize("base", ["xception", "mobilenet_v2", "inception_v3=none"])
+def test_what_is_advised_is_no_mistake(base):
+    recipe = Recipe(bases=(base,))
+    advised = closing.advice(recipe).split(";")[0].split()[-1]
+    assert replace(recipe, bases=(base, advised)).bases == (base, advised)
 
 
 def test_the_best_run_ahead_is_named():

@@ -34,6 +34,13 @@ def test_a_competition_has_either_a_slug_or_a_folder():
         Competition(name="both", slug="a", data="b")
 
 
+@pytest.mark.parametrize("wrong", [{"folder": ""}, {"folder": "/pictures"}, {"folder": "../x"}, {"test": "/test"}])
+def test_what_labels_name_lies_below_the_data(wrong):
+    with pytest.raises(StarshiftError, match="lies below the competition's data"):
+        Labels(**wrong)
+    assert Labels(folder=".").folder == "."
+
+
 def test_a_label_pattern_must_name_the_label():
     with pytest.raises(StarshiftError, match="label"):
         Labels(pattern=r"(cat|dog)\.\d+")

@@ -88,6 +88,9 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "dog-breed", "--unfreeze", "block13"), "--unfreeze would do nothing here"),
         (("run", "--comp", "dog-breed", "--epochs", "3"), "--epochs would do nothing here"),
         (("run", "--comp", "dog-breed", "--head", "dense", "--strength", "1"), "--strength would do nothing here"),
+        (("run", "--comp", "dog-breed", "--rung", "frozen", "--head", "linear"), "--head would do nothing here"),
+        (("run", "--comp", "dog-breed", "--rung", "augmented", "--sizes", "32,64"), "--sizes would do nothing here"),
+        (("run", "--comp", "dog-breed", "--rung", "finetune", "--find-lr", "--fold", "9"), "There is no such fold"),
     ],
 )
 def test_a_mistake_is_explained_without_a_traceback(arguments, words):

@@ -4,6 +4,7 @@ python -m pipeline.away.aboard ORDER.json
 """
 
 import logging
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def at_hand(competition: Competition, weights: tuple[Weights, ...]) -> Competiti
         log.info("weights   %s: %s", one.name, place or "not attached; Keras downloads it where the internet is on")
         if place is None or base is None:
             continue
-        if not (base["weights"] or "imagenet").startswith("imagenet"):
+        if base["weights"] and not re.fullmatch(bases.PUBLISHED, base["weights"]):
             renamed[one.base] = one.base.removesuffix(base["weights"]) + str(place)
             continue
         path = bases.weights_path(bases.parse(one.base, competition.recipe.size))

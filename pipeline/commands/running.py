@@ -89,7 +89,15 @@ def run(
             unfreeze=unfreeze,
             sizes=sides(sizes, "--sizes"),
         )
-        hold_against(competition.recipe, unfreeze=unfreeze, epochs=epochs, sizes=sizes, strength=strength)
+        hold_against(
+            competition.recipe,
+            unfreeze=unfreeze,
+            epochs=epochs,
+            sizes=sizes,
+            strength=strength,
+            head=head,
+            train_view=train_view,
+        )
         folds = folds_of(fold)
         from pipeline import flow
 

@@ -81,7 +81,7 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
     return replace(found, recipe=recipe)
 
 
-def hold_against(recipe: Any, **flags: str | None) -> None:
+def hold_against(recipe: Any, **flags: Any) -> None:
     """Holds flags that were given against what the rung and the head use.
 
     Raises:
@@ -93,12 +93,15 @@ def hold_against(recipe: Any, **flags: str | None) -> None:
     uses = {
         "strength": (recipe.rung == "features" and recipe.head == "linear", "--rung features --head linear"),
         "unfreeze": (recipe.rung == "finetune", "--rung finetune"),
+        "sizes": (recipe.rung == "finetune", "--rung finetune"),
+        "head": (recipe.rung in ("features", "finetune"), "--rung features or finetune"),
+        "train_view": (recipe.rung in ("features", "finetune"), "--rung features or finetune"),
     }
     for name, value in flags.items():
         used, wanted = uses.get(name, trained)
-        if value is not None and not used:
+        if value and not used:
             raise StarshiftError(
-                f"--{name} would do nothing here.",
+                f"--{name.replace('_', '-')} would do nothing here.",
                 expected=wanted,
                 received=f"--rung {recipe.rung} --head {recipe.head}",
             )

@@ -25,6 +25,8 @@ class Sample:
 
 def locate(raw: Path, name: str) -> Path | None:
     """The file or folder of this relative name in `raw`, or one level or two below; else one that differs in case."""
+    if name == ".":
+        return raw
     for case_sensitive in (True, False):
         spelt = escape(name) if case_sensitive else "".join(map(_either_case, name))
         for pattern in ("", "*/", "*/*/"):

@@ -13,11 +13,10 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.config import Competition, Recipe
-from pipeline.errors import StarshiftError
 from pipeline.features import depth
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import Base, parse
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, Options, folds_asked, prepare, stage
 from pipeline.report.blocks import WHOLE, Block, compared, tell
 from pipeline.results import measured, positive_class
 from pipeline.training import features
@@ -34,9 +33,7 @@ def compare(competition: Competition, options: Options) -> list[Path]:
     """
     recipe = replace(competition.recipe, head="linear", views=(depth.VIEW,), train_views=(depth.VIEW,))
     recipe = replace(recipe, augmented_views=0)
-    folds = options.folds or tuple(range(recipe.folds))
-    if not set(folds) <= set(range(recipe.folds)):
-        raise StarshiftError("There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=str(folds))
+    folds = folds_asked(recipe, options)
     every = [depth.cuts(parse(text, recipe.size)) for text in recipe.bases]
     data = prepare(competition, [cuts[-1] for cuts in every], options)
     written = []

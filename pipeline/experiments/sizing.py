@@ -83,7 +83,7 @@ def made_of(folder: Path) -> list[Path]:
 
 def model_of(folder: Path) -> Path | None:
     """The model of a run: of all folds on one base, or the first fold's where each has a network of its own."""
-    found = [folder / "model.keras", *sorted((folder / "models").glob("*.keras"))]
+    found = [folder / "model.keras", *sorted((folder / "models").glob("fold*.keras"))]
     return next((path for path in found if path.is_file()), None)
 
 

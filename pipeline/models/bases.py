@@ -62,6 +62,11 @@ class Base:
         return re.fullmatch(PUBLISHED, self.weights) is not None
 
     @property
+    def random(self) -> bool:
+        """Whether the weights are random ones of a seed."""
+        return self.published and self.weights.startswith("none")
+
+    @property
     def by_moments(self) -> bool:
         """Whether second moments are among what is pooled."""
         return self.pooling.partition(":")[0] == SECOND
@@ -102,7 +107,7 @@ def parse(text: str, size: int | None = None) -> Base:
             received=text,
             remedy="the order is name[@cut][+pooling][=weights]" if re.search("[+@]", weights) else "",
         )
-    of_size = weights.startswith("imagenet:")
+    of_size = re.fullmatch(r"imagenet:\d+", weights)
     if of_size and int(weights.partition(":")[2]) not in entry.trained_sizes:
         sizes = ", ".join(map(str, entry.trained_sizes))
         raise StarshiftError(f"{name} has no ImageNet weights of that size.", expected=sizes, received=text)
@@ -127,9 +132,9 @@ def trained_size(base: Base) -> int:
 
 def weights_path(base: Base) -> Path | None:
     """The file of the base's weights, there or not; None for random weights."""
-    if base.weights.startswith("none"):
+    if base.random:
         return None
-    if not base.weights.startswith("imagenet"):
+    if not base.published:
         return Path(base.weights).resolve()
     if base.entry.ours:
         return OURS / base.entry.weights

@@ -94,12 +94,12 @@ def build_network(base: Base, *, free: bool = False) -> Any:
         return cuts.lower_part(network, base.cut) if base.cut else network
     import keras
 
-    if base.weights.startswith("none"):
+    if base.random:
         keras.utils.set_random_seed(seed_of(base))
     weights = "imagenet" if base.weights == "imagenet" else None
     whole = _whole(base, base.size, weights=weights)
     cut = cuts.lower_part(whole, base.cut) if base.cut else whole
-    if weights is None and not base.weights.startswith("none"):
+    if weights is None and not base.random:
         _load(cut, whole, base)
     return cut
 
@@ -115,7 +115,7 @@ def _whole(base: Base, side: int | None, *, weights: str | None) -> Any:
 def _load(cut: Any, whole: Any, base: Base) -> None:
     """Loads a weights file of the cut base, or else of the whole one."""
     file = str(weights_path(base))
-    if base.weights.startswith("imagenet"):
+    if base.published:
         weights_digest(base)  # fetches them where they are not there
     try:
         cut.load_weights(file)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pipeline.errors import StarshiftError
-from pipeline.files import CHUNK, read_json, sha256_of_json, write_atomic
+from pipeline.files import CHUNK, PARTIAL, read_json, sha256_of_json, write_atomic
 
 NAME = "results.starshift"
 MANIFEST = "manifest.json"
@@ -142,4 +142,4 @@ def contents(home: Path, competition: str) -> list[Path]:
         shards = [path for path in sorted(spec.parent.glob("*.json")) if path != spec]
         found.append(spec)
         found += [file for shard in shards for file in (shard, shard.with_suffix(".npy")) if file.exists()]
-    return [path for path in found if not path.name.endswith(".partial")]
+    return [path for path in found if not PARTIAL.search(path.name)]

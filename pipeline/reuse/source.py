@@ -61,7 +61,7 @@ def source_of(folder: Path, fold: int | None = None) -> Source:
         raise StarshiftError(
             f"The run {folder.name} has no model of its own.",
             expected="model.keras, as the rungs write it",
-            received="a run made of other runs" if "members" in run.config else "none",
+            received="a run made of other runs" if "made_of" in run.config else "none",
             remedy="add one of its members, or teach one network all of them: invoke distill",
         )
     stored = run.config["competition"]

@@ -31,7 +31,7 @@ def views_of(regime: Training) -> tuple[str, ...]:
 
 def from_cached(regime: Training) -> bool:
     """Whether a recipe has `finetune` train from activations that are cached at the cut, where there is one."""
-    return not (regime.sizes or (regime.warp and not regime.cached_views))
+    return not (regime.sizes or regime.randaugment or (regime.warp and not regime.cached_views))
 
 
 def trained_on(train: Sequence[str], fold_of: np.ndarray, folds: Sequence[int]) -> list[str]:

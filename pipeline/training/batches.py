@@ -69,7 +69,7 @@ class Batches(keras.utils.PyDataset):
         places = self.order[index * size : (index + 1) * size]
         random = np.random.default_rng([self.seed, self.epoch, index])
         inputs = self.source.take(self.positions[places], self.epoch)
-        if self.augment:
+        if self.augment and inputs.dtype == np.uint8:
             inputs = self.augment(inputs, random)
         regime, labels = self.regime, self.one_hot[places]
         if self.soft is not None:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.errors import StarshiftError
 from pipeline.models.feeding import fed
 from pipeline.regime import Training
 from pipeline.training import checkpoint
@@ -123,6 +124,8 @@ class Course:
         loss = self._fit(progress)
         score, held_loss, better = self._judge(progress, progress.epoch)
         progress.waited = 0 if better else progress.waited + 1
+        if not np.isfinite(held_loss):
+            self._diverged(progress)
         values = {"epoch": progress.epoch, "loss": loss, "held_loss": held_loss, "score": score}
         progress.history.append({**self.record, **values})
         progress.seconds.append(round(time.perf_counter() - started, 3))
@@ -132,11 +135,17 @@ class Course:
             write_board(self.board, progress.epoch, values)
 
     def _judge(self, progress: Progress, epoch: int) -> tuple[float, float, bool]:
-        """The held-out metric and log loss of the weights (of their averages), kept where they are the best so far."""
+        """The held-out metric and log loss of the weights (of their averages), kept where they are the best so far.
+
+        Both are NaN where the predictions are no numbers any more.
+        """
         variables = self.model.trainable_variables
         current = values_of(variables)
         put_back(variables, values_of(_inner(self.model.optimizer).averages) or current)
         probabilities = predict(self.model, self.held.source, self.held.positions)
+        if not np.isfinite(probabilities).all():
+            put_back(variables, current)
+            return float("nan"), float("nan"), False
         score = self.held.score(self.held.labels, probabilities)
         loss = cross_entropy(probabilities, self.held.labels)
         gain = score - progress.best_score if self.held.higher else progress.best_score - score
@@ -146,6 +155,24 @@ class Course:
             progress.best_epoch, progress.best_score, progress.best_loss = epoch, score, loss
         put_back(variables, current)
         return score, loss, better
+
+    def _diverged(self, progress: Progress) -> None:
+        """Ends the epochs where the weights are no numbers any more.
+
+        Raises:
+            StarshiftError: there are no earlier ones that predicted.
+        """
+        rate = self.regime.rate or 0.0
+        if not progress.best:
+            raise StarshiftError(
+                f"{self.name}: training diverged in its first epoch.",
+                expected="predictions that are numbers",
+                received=f"others, at a rate of {rate:.1e}",
+                remedy=f"training=Training(rate={rate / 10:.0e}) in the recipe; invoke run --find-lr looks for one",
+            )
+        log.warning("  warning: %s: training diverged in epoch %d at a rate of %.1e; the best epoch before is kept",
+                    self.name, progress.epoch + 1, rate)  # fmt: skip
+        progress.waited = max(progress.waited, int(self.regime.patience or 0))
 
     def _fit(self, progress: Progress) -> float:
         """Passes over the batches once; where memory ends, again with smaller ones. Returns the mean loss."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -64,6 +65,12 @@ def _process(job: Job) -> int:
 def _failure(job: Job, code: int) -> StarshiftError:
     """What the job's process said when it failed."""
     words = read_json(job.stem.with_suffix(".error.json"))
-    return StarshiftError.said(
-        words or [f"Training of fold {job.fold} ended before it was done.", "", f"exit code {code}", ""]
+    if words:
+        return StarshiftError.said(words)
+    killed = code == -signal.SIGKILL
+    return StarshiftError(
+        f"Training of fold {job.fold} ended before it was done.",
+        received="it was killed, most likely since memory ended" if killed else f"exit code {code}",
+        remedy="the same command goes on from the last epoch"
+        + ("; a smaller batch, size or number of cached views needs less memory" if killed else ""),
     )

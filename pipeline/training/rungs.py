@@ -116,6 +116,8 @@ def prepare(setting: Setting, said: list[str]) -> Job:
         extractor = _extractor(setting, setting.base, setting.kept() if trained else None)
         job = replace(job, precision=precision_of(extractor.choose(setting.train).engine))
         _fill(setting, extractor, trained, recipe.views, said)
+        if trained and (useless := [name for name in ("cutmix", "randaugment") if getattr(job.regime, name)]):
+            said.append(f"{' and '.join(useless)} not used: features have no places")
         return job
     extractor = _extractor(setting, setting.base)
     engine = extractor.choose(setting.train).engine

@@ -156,6 +156,15 @@ def test_train_and_test_may_be_written_with_capitals(raw):
     assert found.classes == ["a", "b"] and list(found.test["id"]) == ["9.jpg"]
 
 
+def test_pictures_may_lie_in_the_datas_own_folder(raw):
+    put(raw, [f"{name}.jpg" for name in "abcd"])
+    (raw / "labels.csv").write_text("id,label\na,cat\nb,dog\nc,cat\nd,dog\n")
+    labels = Labels(folder=".", csv="labels.csv", suffix=".jpg", test=None)
+    recipe = Recipe(folds=2)
+    found = table_of(Competition(name="flat", data=str(raw), labels=labels, metric="accuracy", recipe=recipe), raw)
+    assert list(found.train["path"]) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"] and found.classes == ["cat", "dog"]
+
+
 def test_a_folder_of_a_class_called_test_is_no_part(raw):
     put(raw, [f"{name}/{n}.jpg" for name in "ab" for n in range(2)] + ["a/test/0.jpg"])
     found = own_pictures(raw)

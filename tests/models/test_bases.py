@@ -1,5 +1,6 @@
 """Bases: names are parsed, preprocessing is that of keras.applications, and cuts and weights are what they say."""
 
+import hashlib
 import importlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.models import bases
 from pipeline.models.bases import Base, parse
+from pipeline.models.extractor import build_network
 from pipeline.models.table import BASES
 from pipeline.preparation import Options
 
@@ -48,6 +50,17 @@ def test_a_wrong_part_of_a_base_lists_the_right_ones(text, words):
     with pytest.raises(StarshiftError) as error:
         parse(text)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["imagenet_mine.weights.h5", "none_of_yours.weights.h5", "imagenet:224.weights.h5"])
+def test_a_file_is_taken_for_what_it_is_whatever_it_is_called(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"weights of one's own")
+    base = parse(f"mobilenet_025={name}", 32)
+    assert bases.weights_path(base) == tmp_path / name and not base.random and not base.published
+    assert bases.weights_digest(base) == hashlib.sha256(b"weights of one's own").hexdigest()
+    with pytest.raises(StarshiftError, match="does not fit"):
+        build_network(base)
 
 
 def test_a_base_takes_its_own_size_unless_another_is_asked_for():

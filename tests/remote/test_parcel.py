@@ -16,7 +16,8 @@ def packed(home, tmp_path):
     run.mkdir(parents=True)
     (run / "metrics.json").write_text("{}")
     (run / "model.keras").write_bytes(bytes(5000))
-    (run / ".metrics.json.7.partial").write_text("half")
+    for name in (".metrics.json.7.partial", ".7.partial.model.keras"):  # see files.write_atomic and files.replacing
+        (run / name).write_text("half")
     store = home / "data" / "cache" / "features"
     for key, pooling in (("pooled", "avg"), ("maps", "none")):
         (store / key).mkdir(parents=True)

@@ -61,6 +61,14 @@ def test_a_trial_an_unfinished_run_and_one_without_a_model_are_explained():
         source_of(written(sure=1.0))
 
 
+def test_a_run_made_of_others_is_said_to_be_one():
+    folder = written(sure=1.0)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "made_of": [{"run": "another"}]}))
+    with pytest.raises(StarshiftError, match="a run made of other runs"):
+        source_of(folder)
+
+
 def test_the_contract_says_which_bases_and_sizes_and_never_a_path(tmp_path):
     weights = tmp_path / "mine.h5"
     weights.write_bytes(b"")

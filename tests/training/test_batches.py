@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StarshiftError
 from pipeline.regime import Training
+from pipeline.training import activations
 from pipeline.training.batches import Batches
 from pipeline.training.material import Material
 from pipeline.training.mixing import RandAugment, mixed
@@ -33,6 +34,27 @@ def test_progressive_sizes_grow_over_the_epochs(job_of):
     source = Material(job_of("finetune", unfreeze="all", sizes=(32, 48, 64))).fresh(6)
     sides = [source.take(np.array([0]), epoch).shape[1] for epoch in range(6)]
     assert sides == [32, 32, 48, 48, 64, 64]
+
+
+def test_other_rungs_take_pictures_of_one_size(job_of):
+    assert Training(sizes=(32, 48)).resolved("finetune").sizes == (32, 48)
+    source = Material(job_of("augmented", sizes=(32, 48, 64))).fresh(6)
+    assert [source.take(np.array([0]), epoch).shape[1] for epoch in range(6)] == [32] * 6
+
+
+def test_randaugment_is_for_pictures_and_what_is_cached_is_none():
+    assert activations.from_cached(Training().resolved("finetune"))
+    assert not activations.from_cached(Training(randaugment=0.3).resolved("finetune"))
+
+    class Activations:
+        def take(self, positions, epoch):
+            return np.ones((len(positions), 4, 4, 24), np.float16)
+
+    batches = Batches(
+        Activations(), np.arange(8), np.arange(8) % 2, 4, Training(randaugment=0.5).resolved("frozen"), seed=0
+    )
+    batches.begin(0)
+    assert batches[0][0].shape[1:] == (4, 4, 24)
 
 
 def test_every_epoch_draws_one_of_the_views_for_each_picture():

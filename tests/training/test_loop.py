@@ -83,6 +83,35 @@ def test_out_of_memory_halves_the_batch_and_goes_on(job_of, monkeypatch, caplog)
     assert progress.parts == 4 and progress.epoch == 3 and "batches of 2" in caplog.text
 
 
+def losing_itself_after(epochs, monkeypatch):
+    """From so many epochs on every weight is no number after an epoch."""
+    fit, done = keras.Model.fit, []
+
+    def spoilt(self, batches, **arguments):
+        history = fit(self, batches, **arguments)
+        done.append(1)
+        if len(done) > epochs:
+            for weight in self.trainable_variables:
+                weight.assign(np.full(weight.shape, np.nan, np.float32))
+        return history
+
+    monkeypatch.setattr(keras.Model, "fit", spoilt)
+
+
+def test_training_that_diverges_keeps_the_best_epoch_before(job_of, monkeypatch, caplog):
+    losing_itself_after(2, monkeypatch)
+    outcome = augmented(Material(job_of("augmented", epochs=6)))
+    (progress,) = outcome.stages
+    assert progress.epoch == 3 and progress.best_epoch in (0, 1) and "diverged in epoch 3" in caplog.text
+    assert all(np.isfinite(weight).all() for weight in outcome.live.get_weights())
+
+
+def test_training_that_diverges_at_once_says_what_to_do(job_of, monkeypatch):
+    losing_itself_after(0, monkeypatch)
+    with pytest.raises(StarshiftError, match=r"diverged in its first epoch(.|\n)*a rate of 1\.0e-03(.|\n)*find-lr"):
+        augmented(Material(job_of("augmented", epochs=6)))
+
+
 def test_gradients_added_up_over_parts_make_the_same_step():
     inputs, labels = np.random.default_rng(0).normal(size=(8, 3)), np.eye(2)[np.arange(8) % 2]
 
