@@ -13,8 +13,11 @@ import numpy as np
 
 from pipeline import closing, paths, runs
 from pipeline.config import Competition
-from pipeline.files import sha256_of_json, write_json
+from pipeline.dataset import splits
+from pipeline.files import read_json, sha256_of_json, write_json
 from pipeline.leaderboard import standing_of
+from pipeline.models.bases import weights_digest, weights_path
+from pipeline.models.scratch import networks_of
 from pipeline.predict import metrics, submission
 from pipeline.preparation import Data, Options
 from pipeline.training.features import Trained
@@ -47,7 +50,7 @@ def measured(competition: Competition, data: Data, trained: Trained) -> dict[str
 
 
 def decides(competition: Competition, options: Options, folds: tuple[int, ...]) -> dict[str, Any]:
-    """Everything that decides a run's result."""
+    """What decides a run's result beside its pictures, its folds and the weights that it starts from."""
     recipe = competition.recipe
     scaled = {"scaled": SCALED} if (recipe.rung, recipe.head) == ("features", "linear") and len(folds) > 1 else {}
     return {
@@ -63,9 +66,28 @@ def run_folder(competition: Competition, options: Options, folds: tuple[int, ...
 
 
 def finished(competition: Competition, options: Options) -> Path | None:
-    """The folder of this very run, if it has come to its end before."""
+    """The folder of this very run, if it has come to its end before, on the folds and from the weights of today."""
     folds = options.folds or tuple(range(competition.recipe.folds))
-    return runs.found(competition.name, sha256_of_json(decides(competition, options, folds)))
+    if options.force or options.resplit:
+        return None
+    found = runs.found(competition.name, sha256_of_json(decides(competition, options, folds)))
+    return found if found and _still_holds(found, competition, options) else None
+
+
+def _still_holds(folder: Path, competition: Competition, options: Options) -> bool:
+    """Whether a run's pictures are still in its folds, and its weights those that are here."""
+    known = splits.known(competition.recipe, paths.competition_folder(competition.name))
+    if not options.debug and (known is None or known != splits.known_of(folder)):
+        return False
+    stored = (read_json(folder / "environment.json") or {}).get("weights")
+    return bool(stored == weights_of(competition))
+
+
+def weights_of(competition: Competition) -> dict[str, str | None]:
+    """The digests of the weights that its networks start from, by base; None where they are not here."""
+    networks = networks_of(competition.recipe)
+    here = {base: (place := weights_path(base)) is None or place.exists() for base in networks}
+    return {str(base): weights_digest(base) if here[base] else None for base in networks}
 
 
 def positive_class(competition: Competition, data: Data) -> int | None:
@@ -141,7 +163,8 @@ def close(
     """What every rung ends with: files, the submission, metrics last, and a word."""
     test = test_predictions(data, trained.test)
     results |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": peak_memory()}
-    write_json(folder / "environment.json", runs.environment(competition.recipe.seed, device))
+    environment = runs.environment(competition.recipe.seed, device)
+    write_json(folder / "environment.json", {**environment, "weights": weights_of(competition)})
     written = finish(competition, data, folder, trained, test, submit=not (options.debug or options.practice))
     standing = None
     if not options.debug:

@@ -2,12 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from pipeline import paths, runs
+from pipeline.config import Competition, Recipe
+from pipeline.dataset import splits
 from pipeline.errors import StarshiftError
-from pipeline.results import keep_model
+from pipeline.files import write_json, write_text
+from pipeline.preparation import Options
+from pipeline.results import finished, keep_model, run_folder, weights_of
 
 
 def test_a_run_that_a_mistake_ends_at_once_leaves_no_folder(home):
@@ -52,3 +57,26 @@ def test_a_model_that_a_killed_process_left_half_written_is_none(home):
     (models / "fold0.keras").write_text("whole")
     keep_model(models.parent)
     assert (models.parent / "model.keras").read_text() == "whole"
+
+
+def test_a_run_counts_as_finished_on_the_folds_and_from_the_weights_of_today_only(home, tmp_path):
+    weights = tmp_path / "own.weights.h5"
+    weights.write_bytes(b"one")
+    recipe = Recipe(bases=(f"mobilenet_025={weights}",), folds=2)
+    pets, options = Competition(name="pets", data=".", metric="accuracy", recipe=recipe), Options()
+    folder, place = run_folder(pets, options, (0, 1)), paths.competition_folder("pets")
+    write_json(folder / "metrics.json", {})
+    write_json(folder / "environment.json", {"weights": weights_of(pets)})
+    (folder / "folds.csv").write_text("id,label,fold,group\nNA,cat,0,1\nb,dog,1,2\n")
+    assert finished(pets, options) is None, "there are no folds"
+    folds = place / splits.file_name(recipe)
+    write_text(folds, "id,fold\nb,1\nNA,0\n")
+    assert finished(pets, options) == folder
+    assert (
+        finished(pets, replace(options, force=True)) is None and finished(pets, replace(options, resplit=True)) is None
+    )
+    write_text(folds, "id,fold\nb,0\nNA,1\n")
+    assert finished(pets, options) is None
+    write_text(folds, "id,fold\nb,1\nNA,0\n")
+    weights.write_bytes(b"another")
+    assert finished(pets, options) is None

@@ -88,6 +88,24 @@ def file_name(recipe: Recipe) -> str:
     return f"{kind}-seed{recipe.split_seed}{together}.csv"
 
 
+def known(recipe: Recipe, folder: Path) -> dict[str, int] | None:
+    """The fold of each picture, by id, in a competition's folder; None where there are none, or they are damaged."""
+    return _folds_in(folder / file_name(recipe))
+
+
+def known_of(run: Path) -> dict[str, int] | None:
+    """The same as a run had them."""
+    return _folds_in(run / "folds.csv")
+
+
+def _folds_in(path: Path) -> dict[str, int] | None:
+    try:
+        table = pd.read_csv(path, dtype={"id": str, "fold": int}, keep_default_na=False)
+        return dict(zip(table["id"], table["fold"], strict=True))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bool = False) -> np.ndarray:
     """The folds in the competition's file, which is made when it is missing.
 
