@@ -113,6 +113,23 @@ class RowStore:
         write_json(self.folder / f"{name}.json", content)
         self._verified.add(name)
 
+    def drop(self, ids: Iterable[str]) -> None:
+        """Removes the rows of some ids; what else lies in their shards is written anew before these go."""
+        self.refresh()
+        gone = set(ids)
+        for name in sorted({self._where[identity][0] for identity in gone if identity in self._where}):
+            content = read_json(self.folder / f"{name}.json")
+            stay = [number for number, identity in enumerate(content["ids"]) if identity not in gone]
+            if stay or content["unreadable"]:
+                try:
+                    rows = np.array(self._open(name)[stay])
+                except DamagedShardError:
+                    continue
+                kept = [[content[kind][number] for number in stay] for kind in ("ids", "digests")]
+                self.append(kept[0], rows, kept[1], content["unreadable"])
+            self.remove(name)
+        self.refresh()
+
     def overlook(self, reasons: dict[str, str]) -> None:
         """Takes ids for unreadable, by id why, without remembering it on disk."""
         self._unreadable.update(reasons)

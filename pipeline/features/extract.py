@@ -60,6 +60,7 @@ class Extractor:
         self.keeping = keeping
         self.computed = 0
         self.store = pixels.pixel_store(base.size)
+        self._forced: set[tuple[str, str]] = set()
         self._choice: choice.Choice | None = None
         self._engine: Engine | None = None
 
@@ -94,7 +95,11 @@ class Extractor:
     def fill(self, digests: Sequence[str], view: str) -> RowStore:
         """The store in which all of these pictures have what the base gives for them in this view."""
         store = feature_store(self.base, view, precision_of(self.choose(digests).engine))
-        self._compute(store, list(dict.fromkeys(digests)) if self.force else store.missing(digests), view)
+        if self.force:
+            anew = [digest for digest in dict.fromkeys(digests) if (view, digest) not in self._forced]
+            store.drop(anew)
+            self._forced.update((view, digest) for digest in anew)
+        self._compute(store, store.missing(digests), view)
         return store
 
     @property
@@ -131,7 +136,9 @@ class Extractor:
     def _keep(self, kept: RowStore, part: Sequence[str], maps: np.ndarray, view: str) -> None:
         """Keeps those of the maps (pictures, height, width, channels) that are wanted and not there, in float16."""
         wanted = self.keeping.wanted.get(view, frozenset()) if self.keeping else frozenset()
-        new = wanted & set(part if self.force else kept.missing(part))
+        if self.force:
+            kept.drop(wanted & set(part))
+        new = wanted & set(kept.missing(part))
         places = [place for place, digest in enumerate(part) if digest in new]
         if places:
             kept.append([part[place] for place in places], maps[places].astype(np.float16))

@@ -79,6 +79,21 @@ def test_adding_rows_leaves_the_old_shards_as_they_were(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_dropped_rows_are_missing_and_those_beside_them_stay(tmp_path):
+    store = store_in(tmp_path)
+    rows = add(store, ["a", "b", "c"])
+    store.append(["d"], rows[:1] + 100, unreadable={"x": "truncated"})
+    add(store, ["e"], 200)
+    untouched = store.shards()
+    store.drop(["b", "d", "nobody"])
+    for one in (store, store_in(tmp_path)):
+        assert one.missing("abcdex") == ["b", "d"] and one.unreadable(["x"]) == {"x": "truncated"}
+        assert (one.read(["c", "a"]) == rows[[2, 0]]).all() and one.read(["e"])[0, 0] == 200
+    assert len(store.shards()) == 3 and len(set(store.shards()) & set(untouched)) == 1
+    add(store, ["b"], 300)
+    assert store.read(["b"])[0, 0] == store_in(tmp_path).read(["b"])[0, 0] == 300
+
+
 def test_unreadable_pictures_are_remembered_with_their_reason(tmp_path):
     store_in(tmp_path).append([], np.empty(0, np.uint8), [], {"x": "truncated"})
     fresh = store_in(tmp_path)

@@ -10,6 +10,7 @@ from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.features import cache
 from pipeline.features.extract import Extractor
+from pipeline.files import read_json
 from pipeline.models.bases import parse
 from tests.features.conftest import pictures
 
@@ -107,3 +108,20 @@ def test_a_damaged_sidecar_is_counted_as_damaged(files):
     sidecar.write_text("{")
     entry = cache.entries()[0]
     assert entry.rows == 0 and cache.verify(entry) == [sidecar.stem] and not sidecar.exists()
+
+
+def test_features_that_are_computed_again_take_the_place_of_the_old_ones(files):
+    digests = list(files)
+    extractor(files).fill(digests, "plain")
+    store = cache.feature_store(BASE, "plain", "float32")
+    width = store.read(digests).shape[1]
+    store.drop(digests[:4])
+    store.append(digests[:4], np.zeros((4, width), np.float32))
+    forced = Extractor(BASE, files, wanted="keras", force=True)
+    forced.fill(digests[1:6], "plain")
+    found = cache.feature_store(BASE, "plain", "float32").read(digests)
+    assert (found[0] == 0).all() and (np.ptp(found[1:], axis=1) > 0).all() and forced.computed == 5
+    forced.fill(digests[2:], "plain")
+    assert forced.computed == 8, "those that were computed a moment ago are not computed again"
+    names = [name for shard in store.shards() for name in read_json(store.folder / f"{shard}.json")["ids"]]
+    assert sorted(names) == sorted(digests), "each picture once"
