@@ -2,7 +2,7 @@
 
     python -m benchmarks.on_kaggle_versions --comp dog-breed --base mobilenet_v2 --size 224 --bundle BUNDLE
 
-Builds a Python 3.12 environment with the versions of Kaggle's image (../shared/KAGGLE.md, 3) and without what it lacks:
+Builds a Python 3.12 environment with the versions of Kaggle's image and without what it lacks:
 OpenVINO, simplejpeg, py7zr, invoke, kaggle. Once: 1.4 GB. Exits with 1 where predictions differ more than is allowed.
 """
 

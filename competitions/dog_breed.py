@@ -4,6 +4,14 @@
     invoke run --comp dog-breed --debug    64 pictures, the whole way, in seconds
 
 The breeds are part of ImageNet, so ImageNet bases have seen these very pictures: validation flatters them.
+
+Measured on 4,800 pictures of Kaggle's 10,222, 180 px wide, on 2 cores without a GPU (more in docs/measured.md):
+
+    --base mobilenet_v2 --size 224                            log loss 0.593 ± 0.018, 81.0 %, 32 s
+    and inception_v3@mixed7+second=FILE, --head gaussian      0.545 ± 0.020, 82.5 %
+    invoke ensemble of 43 runs                                0.480 ± 0.028, 84.7 %
+
+The recipe's own pair, of larger networks, is not measured: its weights could not be had there.
 """
 
 from pipeline.config import Competition, Labels, Recipe, Submission

@@ -1,7 +1,7 @@
 """What is attached to a Kaggle kernel: found by name under /kaggle/input, whichever way Kaggle lays it out.
 
 Today's layout is competitions/SLUG, datasets/OWNER/SLUG, models/OWNER/MODEL/FRAMEWORK/VARIATION/VERSION and
-notebooks/OWNER/SLUG; the older one has everything right below (../shared/KAGGLE.md, 3). So nothing here counts levels.
+notebooks/OWNER/SLUG; the older one has everything right below. So nothing here counts levels.
 """
 
 import os

@@ -10,7 +10,7 @@ from pipeline.remote.kernel import CPU
 
 log = logging.getLogger(__name__)
 SESSION_HOURS = 12.0
-"""Of a CPU or GPU session (../shared/KAGGLE.md, 3)."""
+"""Of a CPU or GPU session."""
 WEEK_HOURS = 30.0
 """Of GPU, where Kaggle does not say."""
 SESSIONS = 2

@@ -23,7 +23,7 @@ PACKAGES = ("competitions", "pipeline")
 LEFT_OUT = {".h5", ".pyc"}
 """Suffixes: weights travel as datasets, petite's too (1.7 MB)."""
 LARGEST = 900_000
-"""Bytes of a script. Kaggle's limit is commonly said to be 1 MB, which nobody confirms (../shared/KAGGLE.md, 3)."""
+"""Bytes of a script. Kaggle's limit is commonly said to be 1 MB, which nobody confirms."""
 ORDER = "order.json"
 WIDTH = 120
 PRESET = 9

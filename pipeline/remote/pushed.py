@@ -98,7 +98,7 @@ def names(competition: str, fingerprint: str) -> tuple[str, str]:
     """A title that was not used here before, and the slug that Kaggle makes of it.
 
     A slug is used once: then no status is of an older run, and one whose push was refused, which Kaggle may not find
-    again (../shared/KAGGLE.md, 2.2), is left alone.
+    again, is left alone.
     """
     taken = {one.slug for one in listed(competition)}
     for number in range(1, len(taken) + 2):

@@ -48,7 +48,7 @@ class Job:
         fold: its number.
         seed: of the run.
         base: the pretrained network; for `scratch` and `augmented` only its size counts.
-        head: `linear` or `dense`.
+        head: `linear`, `gaussian` or `dense`.
         regime: nothing left open.
         classes: how many there are.
         labels: of the training pictures.

@@ -28,7 +28,7 @@ class Stored:
 
 
 class Datasets:
-    """The calls of D and B (shared/KAGGLE.md, 2.3).
+    """The calls of D and B.
 
     Args:
         server: that it adds itself to.

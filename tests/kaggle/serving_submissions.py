@@ -10,7 +10,7 @@ from tests.kaggle.serving_storage import Storage
 
 
 class Competitions:
-    """The calls of C (shared/KAGGLE.md, 2.1).
+    """The calls of C.
 
     Args:
         server: that it adds itself to.
