@@ -4,6 +4,7 @@ Standard library only, so that the command line can read every competition at on
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 
@@ -142,6 +143,11 @@ class Competition:
             expected="Labels(positive=...)",
             received=None,
         )
+
+    def positive_of(self, classes: Sequence[str]) -> int | None:
+        """The number, among these classes, of the one whose probability is asked for; None where none is."""
+        wanted = self.labels.positive
+        return list(classes).index(wanted) if wanted is not None and wanted in classes else None
 
     def fingerprint(self) -> str:
         """SHA-256 over every field that decides a run's result, as 64 hex digits."""

@@ -16,6 +16,7 @@ from pipeline.dataset import debug, grouping, pixels, splits
 from pipeline.dataset.checks import enough, fetched
 from pipeline.dataset.labels import Pictures, picture_table
 from pipeline.dataset.listing import some
+from pipeline.dataset.shards import RowStore
 from pipeline.dataset.tables import Sample, read_sample
 from pipeline.errors import require
 from pipeline.files import write_json
@@ -136,7 +137,7 @@ def prepare(competition: Competition, bases: list[Base], options: Options) -> Da
         said.append(f"{counts['train']:,} training and {counts['test']:,} test pictures, {counts['classes']} classes")
     for warning in pictures.warnings:
         log.warning("  warning: %s", warning)
-    data = _decoded(competition, raw, pictures, sample, bases, options)
+    data = _readable(raw, pictures, sample, bases, options, competition)
     return replace(data, competition=_directed(competition, bases, data.files))
 
 
@@ -172,58 +173,66 @@ def _directed(competition: Competition, bases: list[Base], files: dict[str, Path
     return replace(competition, recipe=replace(recipe, bases=tuple(named.get(text, text) for text in recipe.bases)))
 
 
-def _decoded(
-    competition: Competition, raw: Path, pictures: Pictures, sample: Sample | None, bases: list[Base], options: Options
+def _readable(
+    raw: Path, pictures: Pictures, sample: Sample | None, bases: list[Base], options: Options, competition: Competition
 ) -> Data:
     """Fills the pixel stores, leaves out what cannot be read, and splits."""
     both = pd.concat([pictures.train, pictures.test])
     files = {digest: raw / path for digest, path in zip(both["sha256"], both["path"], strict=True) if path}
+    stores = {base.size: pixels.pixel_store(base.size) for base in bases}
     with stage("pixels") as said:
-        stores = {base.size: pixels.pixel_store(base.size) for base in bases}
         decoded = {size: pixels.fill(store, files) for size, store in stores.items()}
         bad = {name: reason for store in stores.values() for name, reason in store.unreadable(files).items()}
         said.append(", ".join(f"{count:,} decoded at {size} px" for size, count in decoded.items()))
         said.append(f"{len(bad)} unreadable")
-    unreadable = {
-        f"{part}/{identity}": bad[digest]
-        for part, table in (("train", pictures.train), ("test", pictures.test))
-        for identity, digest in zip(table["id"], table["sha256"], strict=True)
-        if digest in bad
-    }
-    for name, reason in unreadable.items():
-        log.warning("  warning: %s cannot be read%s: %s", name, "" if name[1] == "r" else " and gets the prior", reason)
+    unreadable = _told(pictures, bad)
     train = pictures.train[~pictures.train["sha256"].isin(bad)].reset_index(drop=True)
     with stage("folds") as said:
-        folder = paths.competition_folder(competition.name)
-        estimated = competition.recipe.grouping == "estimated"
-        if estimated:
-            train["group"] = grouping.estimated(train, folder, competition.name)
-        else:
-            train["group"] = splits.groups(train, raw, next(iter(stores.values())))
-            twice = train.groupby("group")["label"].transform("nunique") > 1
-            if twice.any():
-                log.warning(
-                    "  warning: %d pictures stand in two classes with the same pixels: %s",
-                    twice.sum(),
-                    some(train["id"][twice]),
-                )
-        if options.debug:
-            train["fold"] = splits.assign(train, competition.recipe)
-        else:
-            distinct = train if estimated else train.drop_duplicates("group")
-            enough(competition, distinct, pictures.classes, "readable, distinct pictures")
-            train["fold"] = splits.load_or_make(train, competition.recipe, folder, again=options.resplit)
-        together = len(train) - train["group"].nunique()
-        kind = "pictures of scenes already seen" if estimated else "exact duplicates"
-        said.append(f"{competition.recipe.folds} folds, {together} {kind} kept together")
+        said.append(_split(train, raw, next(iter(stores.values())), pictures.classes, options, competition))
     numbers = {name: number for number, name in enumerate(pictures.classes)}
-    readable = {digest: path for digest, path in files.items() if digest not in bad}
     return Data(
         competition=competition,
         raw=raw,
         pictures=replace(pictures, train=train),
         sample=sample,
-        files=readable,
+        files={digest: path for digest, path in files.items() if digest not in bad},
         unreadable=unreadable,
         labels=train["label"].map(numbers).to_numpy(),
     )
+
+
+def _told(pictures: Pictures, bad: dict[str, str]) -> dict[str, str]:
+    """Why pictures cannot be read, by `part/id`; says so."""
+    found = {
+        f"{part}/{identity}": bad[digest]
+        for part, table in (("train", pictures.train), ("test", pictures.test))
+        for identity, digest in zip(table["id"], table["sha256"], strict=True)
+        if digest in bad
+    }
+    for name, reason in found.items():
+        prior = " and gets the prior" if name.startswith("test/") else ""
+        log.warning("  warning: %s cannot be read%s: %s", name, prior, reason)
+    return found
+
+
+def _split(
+    train: pd.DataFrame, raw: Path, store: RowStore, classes: list[str], options: Options, competition: Competition
+) -> str:
+    """Gives the table its columns group and fold. Returns what is to be said of them."""
+    recipe, folder = competition.recipe, paths.competition_folder(competition.name)
+    if recipe.grouping == "estimated":
+        kind, train["group"] = "pictures of scenes already seen", grouping.estimated(train, folder, competition.name)
+        distinct = train
+    else:
+        kind, train["group"] = "exact duplicates", splits.groups(train, raw, store)
+        distinct = train.drop_duplicates("group")
+        twice = train.groupby("group")["label"].transform("nunique") > 1
+        if twice.any():
+            names = some(train["id"][twice])
+            log.warning("  warning: %d pictures stand in two classes with the same pixels: %s", twice.sum(), names)
+    if options.debug:
+        train["fold"] = splits.assign(train, recipe)
+    else:
+        enough(competition, distinct, classes, "readable, distinct pictures")
+        train["fold"] = splits.load_or_make(train, recipe, folder, again=options.resplit)
+    return f"{recipe.folds} folds, {len(train) - train['group'].nunique()} {kind} kept together"

@@ -92,8 +92,7 @@ def weights_of(competition: Competition) -> dict[str, str | None]:
 
 def positive_class(competition: Competition, data: Data) -> int | None:
     """The number of the class whose probability is asked for, or None."""
-    wanted = competition.labels.positive
-    return data.pictures.classes.index(wanted) if wanted in data.pictures.classes else None
+    return competition.positive_of(data.pictures.classes)
 
 
 def test_predictions(data: Data, predicted: np.ndarray) -> np.ndarray:

@@ -75,13 +75,12 @@ def _joined(competition: Competition, members: list[Member], left_out: list[tupl
     data = _data(competition, members)
     ids, classes = list(data.pictures.train["id"]), data.pictures.classes
     readable = list(data.pictures.test["id"][data.test_readable])
-    wanted = competition.labels.positive
     held = Held(
         part=Part(np.stack([member.held.loc[ids, classes].to_numpy(np.float32) for member in members])),
         labels=data.labels,
         fold_of=data.pictures.train["fold"].to_numpy(),
         metric=competition.metric,
-        positive=classes.index(wanted) if wanted in classes else None,
+        positive=competition.positive_of(classes),
     )
     tests = np.stack([member.test.loc[readable, classes].to_numpy(np.float32) for member in members])
     return Gathered(members=members, left_out=left_out, data=data, held=held, tests=tests)

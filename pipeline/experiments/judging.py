@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.ledger.comparison import of_each
 from pipeline.predict import metrics
 from pipeline.predict.intervals import Interval, over_folds, over_seeds
 from pipeline.predict.resampling import resampled
@@ -118,7 +117,9 @@ def resampling(
     """
     every = (judged.before, judged.after, judged.teacher[None])
     if judged.metric != "auc":
-        parts = [np.mean([of_each(judged.metric, judged.truth, one) for one in each], axis=0) for each in every]
+        parts = [
+            np.mean([metrics.by_picture(judged.metric, judged.truth, one) for one in each], axis=0) for each in every
+        ]
         return np.stack(parts, axis=1), lambda _, rows: tuple(rows.mean(axis=0)), SAMPLES  # type: ignore[return-value]
     seeds = len(judged.before)
 

@@ -12,7 +12,6 @@ from pipeline.config import Competition, Recipe
 from pipeline.errors import require
 from pipeline.features.extract import Extractor
 from pipeline.files import sha256_of_json
-from pipeline.models.heads import Head
 from pipeline.models.scratch import networks_of
 from pipeline.predict.held import Held, Part
 from pipeline.predict.intervals import over_folds
@@ -102,29 +101,18 @@ def learned(
         taught = [teacher.teach(fold, folds) for fold in folds]
         said.append(f"{np.mean([len(one.rows) for one in taught]):,.0f} test pictures a fold")
     before, after = (
-        trained(recipe, material, [getattr(one, which) for one in taught], first.history)
+        features.predicted(
+            recipe,
+            [getattr(one, which) for one in taught],
+            first.history,
+            folds,
+            material.train,
+            material.test,
+            material.fold_of,
+        )
         for which in ("before", "after")
     )
     return Lesson(taught=taught, before=before, after=after, strength=strength)
-
-
-def trained(
-    recipe: Recipe, material: Material, heads: list[Head], history: list[dict[str, object]]
-) -> features.Trained:
-    """What heads predict, as `features.train` gives it; head number k is fold k's."""
-    size = (len(material.labels), material.classes)
-    oof_views = {view: np.full(size, np.nan, np.float32) for view in recipe.views}
-    for view, oof in oof_views.items():
-        for number, head in enumerate(heads):
-            held = material.fold_of == number
-            oof[held] = head.probabilities(material.train[view][held])
-    test_views = {
-        view: np.mean([head.probabilities(material.test[view]) for head in heads], axis=0) for view in recipe.views
-    }
-    return features.Trained(
-        folds=tuple(range(len(heads))), heads=heads, history=history, oof=np.mean(list(oof_views.values()), axis=0),
-        oof_views=oof_views, test=np.mean(list(test_views.values()), axis=0), test_views=test_views,
-    )  # fmt: skip
 
 
 def told(competition: Competition, data: Data, lesson: Lesson, rule: Rule) -> bool:

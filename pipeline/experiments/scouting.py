@@ -9,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipeline import paths
+from pipeline import flow, paths
 from pipeline.closing import with_spread
 from pipeline.config import Competition, Recipe
 from pipeline.errors import require
@@ -133,8 +131,7 @@ def head(competition: Competition, data: Data, options: Options) -> dict[str, An
     recipe = competition.recipe
     digests = list(data.pictures.train["sha256"])
     extractors = [Extractor(parse(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
-    views = dict.fromkeys((*recipe.training_views, *recipe.views))
-    seen = {view: np.concatenate([e.features(digests, view) for e in extractors], axis=1) for view in views}
+    seen = flow.extract(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
     trained = features.train(
         recipe,
         train_features=seen,

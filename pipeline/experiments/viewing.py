@@ -89,13 +89,12 @@ def held_views(run: reading.Run) -> tuple[list[str], Held]:
             received=f"{len(names)} views, {len(np.unique(fold_of))} folds",
             remedy='views=("plain", "flip") in the recipe, and folds=5',
         )
-    wanted = run.config["competition"]["labels"].get("positive")
     held = Held(
         part=Part(np.stack([values[name][known] for name in names])),
         labels=np.array([classes.index(run.label[name]) for name, keep in zip(ids, known, strict=True) if keep]),
         fold_of=fold_of,
         metric=run.results["metric"],
-        positive=classes.index(wanted) if wanted in classes else None,
+        positive=run.positive,
     )
     return names, held
 
@@ -152,17 +151,3 @@ def conclusions(tried: list[Step], weights: Mapping[str, float], found: list[vie
         said = [f"take: {kept.name} ({words(weights)}), {kept.gain.estimate:+.5f} on folds it has not seen"]  # type: ignore[union-attr]
     used = tuple(name for name, weight in weights.items() if weight >= 0.0005)
     return [*said, f"recipe: views={used!r}"]
-
-
-def reweighted(folder: Path, weights: Mapping[str, float], part: str = "test") -> np.ndarray:
-    """A run's predictions with these weights of its views, (pictures, classes) float32, in the file's order.
-
-    Args:
-        folder: of the run.
-        weights: by view, from `look`.
-        part: `test` or `oof`.
-
-    Raises:
-        StarshiftError: the run is from before test predictions were kept by view.
-    """
-    return views.weighted(runs.read_views(folder / f"{part}.npz"), weights)

@@ -14,7 +14,7 @@ from pipeline import paths
 from pipeline.dataset import augment, images
 from pipeline.dataset.shards import RowStore
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, sha256_of_json
+from pipeline.files import read_json
 from pipeline.models import bases
 from pipeline.models.choice import extractor_spec
 
@@ -39,11 +39,6 @@ def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
     if view not in augment.SYMMETRIES:
         spec["augmentation"] = augment.VERSION
     return RowStore(paths.cache_folder("features"), spec)
-
-
-def feature_set_key(store: RowStore, digests: Sequence[str]) -> str:
-    """SHA-256 over everything that a feature set's values depend on: its specification, its pictures, their order."""
-    return sha256_of_json({**store.spec, "pictures": list(digests)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,26 +40,6 @@ def rbf(left: np.ndarray, right: np.ndarray, gamma: float) -> np.ndarray:
     return np.exp(values, out=values)
 
 
-def mmd(
-    left: np.ndarray, left_weights: np.ndarray, right: np.ndarray, right_weights: np.ndarray, gamma: float
-) -> float:
-    """Squared maximum mean discrepancy of two sets of weighted points.
-
-    b1' K11 b1 - 2 b1' K12 b2 + b2' K22 b2 (arXiv 2001.07135, equation 3), in double precision.
-
-    Args:
-        left: (n, width).
-        left_weights: (n,).
-        right: (m, width).
-        right_weights: (m,).
-        gamma: of the kernel.
-    """
-    left, right = left.astype(np.float64), right.astype(np.float64)
-    own = left_weights @ rbf(left, left, gamma) @ left_weights
-    other = right_weights @ rbf(right, right, gamma) @ right_weights
-    return float(own - 2 * left_weights @ rbf(left, right, gamma) @ right_weights + other)
-
-
 def median_gamma(features: np.ndarray, seed: int) -> float:
     """Gamma by the median rule: 1 / (2 m), m the median of |x - y|^2 over all pairs of a subsample's normalised rows.
 

@@ -8,7 +8,7 @@ from pipeline import runs
 from pipeline.errors import StarshiftError
 from pipeline.ledger import listing
 from pipeline.ledger.reading import Run, found, opened
-from pipeline.predict import intervals, metrics
+from pipeline.predict import intervals, metrics, resampling
 from pipeline.predict.by_class import changes_of
 from pipeline.report.compared import Compared, Pictures, Side, told
 
@@ -105,21 +105,13 @@ def difference(
     """
     random = np.random.default_rng(0)
     if metric == "auc":
-        return intervals.bootstrap(
+        return resampling.bootstrap(
             lambda classes, values: metrics.score(metric, classes, values, positive),
             *(truth, before, after, random),
             samples=AUC_SAMPLES,
         )
-    first, second = (of_each(metric, truth, values) for values in (before, after))
-    return intervals.bootstrap(lambda _, values: float(values.mean()), truth, first, second, random)
-
-
-def of_each(metric: str, truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """What each picture adds to a metric that is a mean over pictures, (n,) float64: its loss, or 1 if it is right."""
-    if not metric.endswith("log_loss"):
-        return (probabilities.argmax(axis=1) == truth).astype(float)
-    clipped = np.clip(probabilities.astype(np.float64), metrics.CLIP, 1 - metrics.CLIP)
-    return -np.log(clipped[np.arange(len(truth)), truth] / clipped.sum(axis=1))
+    first, second = (metrics.by_picture(metric, truth, values) for values in (before, after))
+    return resampling.bootstrap(lambda _, values: float(values.mean()), truth, first, second, random)
 
 
 def by_fold(before: Run, after: Run, same: list[bool]) -> intervals.Interval | None:

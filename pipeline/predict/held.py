@@ -85,25 +85,9 @@ class Held:
         if self.metric == "auc":
             found = [(self.labels[rows], probabilities[rows]) for rows in each]
             return [metrics.score(self.metric, labels, values, self.positive) for labels, values in found]
-        values = by_picture(self.metric, self.labels, probabilities)
+        values = metrics.by_picture(self.metric, self.labels, probabilities)
         return [float(values[rows].mean()) for rows in each]
 
     def gain(self, probabilities: np.ndarray) -> float:
         """The score, its sign turned where lower is better."""
         return self.score(probabilities) * (1 if self.higher else -1)
-
-
-def by_picture(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """What each picture adds to a metric that is a mean over pictures, (pictures,) float64.
-
-    The mean is `metrics.score`'s, which takes ten times as long. Micro-averaged F1 of one class a picture is accuracy.
-
-    Args:
-        metric: any but auc.
-        labels: (pictures,) int.
-        probabilities: (pictures, classes).
-    """
-    if metrics.higher_is_better(metric):
-        return (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    clipped = np.clip(probabilities.astype(np.float64), metrics.CLIP, 1 - metrics.CLIP)
-    return np.asarray(np.log(clipped.sum(axis=1)) - np.log(clipped[np.arange(len(labels)), labels]))

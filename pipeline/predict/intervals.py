@@ -3,7 +3,7 @@
 A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,40 +141,6 @@ def paired(truth: np.ndarray, before: np.ndarray, after: np.ndarray, confidence:
         lost=lost,
         p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
     )
-
-
-def bootstrap(
-    score: Callable[[np.ndarray, np.ndarray], float],
-    truth: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    random: np.random.Generator,
-    *,
-    samples: int = 1000,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """The percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
-
-    The same pictures are drawn for both sides, with replacement, and within each class, so that no class goes missing.
-
-    Args:
-        score: gives a metric from classes (n,) int and probabilities (n, classes).
-        truth: classes (n,) int.
-        before: probabilities (n, classes).
-        after: probabilities (n, classes).
-        random: draws the pictures.
-        samples: how many times.
-        confidence: between 0 and 1.
-    """
-    rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
-
-    def difference(rows: np.ndarray) -> float:
-        return score(truth[rows], after[rows]) - score(truth[rows], before[rows])
-
-    estimate = difference(np.arange(len(truth)))
-    drawn = [difference(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
 
 
 def sentence(

@@ -57,3 +57,19 @@ def prior(labels: np.ndarray, classes: int) -> np.ndarray:
 def chance(metric: str, truth: np.ndarray, classes: int, positive: int | None = None) -> float:
     """What predicting the class shares for every picture scores."""
     return score(metric, truth, np.tile(prior(truth, classes), (len(truth), 1)), positive)
+
+
+def by_picture(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """What each picture adds to a metric that is a mean over pictures, (pictures,) float64.
+
+    The mean is `score`'s, which takes ten times as long. Micro-averaged F1 of one class a picture is accuracy.
+
+    Args:
+        metric: any but auc.
+        labels: (pictures,) int.
+        probabilities: (pictures, classes).
+    """
+    if higher_is_better(metric):
+        return (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
+    return np.asarray(np.log(clipped.sum(axis=1)) - np.log(clipped[np.arange(len(labels)), labels]))

@@ -4,16 +4,15 @@ predictions have to justify.
 The members of `Held` are here the views of one run, the plain one first; the same weights then serve its test views.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import require
 from pipeline.predict import ensemble
 from pipeline.predict.blends import Blend
 from pipeline.predict.greedy import worth_of
-from pipeline.predict.held import Held, Part
+from pipeline.predict.held import Held
 from pipeline.predict.intervals import Interval, over_folds
 from pipeline.predict.weights import weighted as weights_each
 
@@ -101,23 +100,3 @@ def worths(held: Held, names: Sequence[str]) -> list[View]:
             gain = over_folds(list(difference), 1 / len(held.folds))
         found.append(View(name, held.by_fold(predictions[place]), gain))
     return found
-
-
-def weighted(views: Mapping[str, np.ndarray], counts: Mapping[str, float]) -> np.ndarray:
-    """Predictions of all views made into one, as a run's `view:` arrays hold them.
-
-    Args:
-        views: probabilities (pictures, classes), by view.
-        counts: what each view weighs, 0 or more; they sum to 1.
-
-    Returns:
-        Probabilities (pictures, classes) float32.
-
-    Raises:
-        StarshiftError: a view that has a weight is missing.
-    """
-    missing = [name for name, weight in counts.items() if weight and name not in views]
-    require(not missing, "A view that has a weight was not predicted.", expected=", ".join(counts), received=missing)
-    stacked = np.stack([views[name] for name in counts if name in views])
-    shares = np.array([weight for name, weight in counts.items() if name in views])
-    return Blend(shares).predict(Part(stacked)).astype(np.float32)

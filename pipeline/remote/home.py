@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StarshiftError
-from pipeline.files import CHUNK
+from pipeline.kaggle import storage
 from pipeline.kaggle.client import Purpose, ask, call
-from pipeline.kaggle.patience import session
 from pipeline.remote import merging, parcel
 from pipeline.remote.parcel import Parcel
 from pipeline.remote.pushed import Pushed
@@ -79,7 +78,7 @@ def fetch(api: Any, pushed: Pushed, folder: Path, tries: int = TRIES) -> Parcel:
         )
     purpose = Purpose(doing=f"fetching the results of {pushed.ref}", kind="kernel", name=pushed.ref, folder=folder)
     try:
-        call(_download, address, path, purpose=purpose, safe_to_repeat=True)
+        storage.get(address, path, purpose)
         return parcel.opened(path)
     except StarshiftError as error:
         if tries <= 1:
@@ -87,19 +86,6 @@ def fetch(api: Any, pushed: Pushed, folder: Path, tries: int = TRIES) -> Parcel:
         log.warning("  warning: %s; fetching again", error.message)
     path.unlink(missing_ok=True)
     return fetch(api, pushed, folder, tries - 1)
-
-
-def _download(address: str, path: Path) -> None:
-    """Fetches a file from a signed address, going on where an earlier call stopped."""
-    here = path.stat().st_size if path.exists() else 0
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={here}-"} if here else {})}
-    with session() as opened, opened.get(address, headers=headers, stream=True) as answer:
-        if answer.status_code == 416:  # nothing is missing, or what is here is of something else: parcel.opened tells
-            return
-        answer.raise_for_status()
-        with path.open("ab" if answer.status_code == 206 else "wb") as file:
-            for piece in answer.iter_content(CHUNK):
-                file.write(piece)
 
 
 def bring(api: Any, pushed: Pushed) -> Home:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.files import write_atomic, write_text
-from pipeline.predict import intervals, metrics
+from pipeline.predict import intervals, metrics, resampling
 from pipeline.report.curves import Depth, depth_curve
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def compared(
         if len(after.folds) > 1:
             return intervals.over_folds(list(np.subtract(after.folds, before.folds)), held)
         random = np.random.default_rng(0)
-        return intervals.bootstrap(
+        return resampling.bootstrap(
             lambda classes, values: metrics.score(metric, classes, values, positive),
             *(truth, before.held, after.held, random),
             samples=SAMPLES,

@@ -17,9 +17,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import replacing
 from pipeline.models.bases import Base
 from pipeline.models.heads import Head
-
-TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
-"""Largest difference of a probability between the live model and the cached features, by the features' precision."""
+from pipeline.training.handover import compare
 
 
 class Assembly:
@@ -119,18 +117,10 @@ def hand_over(model: Any, pixels: Mapping[int, np.ndarray], expected: np.ndarray
         precision: of the cached features.
 
     Raises:
-        StarshiftError: the difference is above TOLERANCE.
+        StarshiftError: see `handover.compare`.
     """
     live = np.asarray(model([pixels[size] for size in sorted(pixels)], training=False))
-    difference = float(np.abs(live - expected).max())
-    if not difference <= TOLERANCE[precision]:
-        raise StarshiftError(
-            "The live model does not predict what the heads predict on cached features.",
-            expected=f"probabilities that differ by at most {TOLERANCE[precision]} ({precision} features)",
-            received=f"{difference:.2g}",
-            remedy="invoke cache --verify; if the cache is whole this is a bug of ours",
-        )
-    return difference
+    return compare(live, expected, precision, "the heads on cached features")
 
 
 def save(model: Any, path: Path) -> None:

@@ -63,7 +63,21 @@ def train(
     """
     parts = [_fold(number, recipe, train_features, labels, fold_of, lesson) for number in folds]
     heads, history = heads_on(parts, recipe.head, classes, recipe.seed, recipe.strength)
-    oof_views = {view: np.full((len(labels), classes), np.nan, np.float32) for view in recipe.views}
+    return predicted(recipe, heads, history, folds, train_features, test_features, fold_of)
+
+
+def predicted(
+    recipe: Recipe,
+    heads: list[Head],
+    history: list[dict[str, Any]],
+    folds: Sequence[int],
+    train_features: Mapping[str, np.ndarray],
+    test_features: Mapping[str, np.ndarray],
+    fold_of: np.ndarray,
+) -> Trained:
+    """What heads, one a fold, predict in every view; arguments as of `train`."""
+    size = (len(fold_of), heads[0].layers[-1][1].shape[-1])
+    oof_views = {view: np.full(size, np.nan, np.float32) for view in recipe.views}
     for view, oof in oof_views.items():
         for number, head in zip(folds, heads, strict=True):
             held = fold_of == number

@@ -1,6 +1,8 @@
-"""A network is handed over only when it predicts from pixels what was predicted from the cache; else the run stops."""
+"""A network is handed over only when it predicts from pixels what was predicted from the cache; else the run stops.
 
-import keras
+Imports Keras where it compares, since whoever only trains heads has no need of it.
+"""
+
 import numpy as np
 
 from pipeline.errors import StarshiftError
@@ -22,6 +24,8 @@ def compare(live: np.ndarray, cached: np.ndarray, precision: str, step: str) -> 
     Raises:
         StarshiftError: it is above TOLERANCE.
     """
+    import keras
+
     if keras.config.dtype_policy().compute_dtype != "float32":
         precision = "bfloat16"
     difference = float(np.abs(live - cached).max())

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.learnware import embedding, kernel
+from tests.learnware.discrepancy import mmd
 
 
 def rows_of(count: int, width: int, seed: int, centre: float = 0) -> np.ndarray:
@@ -69,8 +70,8 @@ def test_few_points_come_nearer_than_as_many_pictures():
     rows = rows_of(400, 6, 2)
     found = embedding.reduced(rows, 1.0, 10, 0)
     every, own = np.full(400, 1 / 400), kernel.rbf(rows, rows, 1.0).mean()
-    drawn = [kernel.mmd(rows[start : start + 10], np.full(10, 0.1), rows, every, 1.0) for start in range(0, 400, 10)]
-    distance = kernel.mmd(found.points, found.weights, rows, every, 1.0)
+    drawn = [mmd(rows[start : start + 10], np.full(10, 0.1), rows, every, 1.0) for start in range(0, 400, 10)]
+    distance = mmd(found.points, found.weights, rows, every, 1.0)
     assert distance < min(drawn) / 2
     assert distance == pytest.approx(embedding.objective(found.points, found.weights, rows, 1.0) + own, abs=1e-5)
 
@@ -85,7 +86,7 @@ def test_weights_are_on_the_simplex_and_points_are_not_more_than_pictures():
 def test_pictures_that_are_all_equal_make_no_trouble():
     rows = np.repeat(rows_of(1, 3, 4), 20, axis=0)
     found = embedding.reduced(rows, 1.0, 4, 0)
-    assert kernel.mmd(found.points, found.weights, rows[:1], np.ones(1), 1.0) == pytest.approx(0, abs=1e-6)
+    assert mmd(found.points, found.weights, rows[:1], np.ones(1), 1.0) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_embedding():

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.learnware import kernel
 from pipeline.learnware.search import FITS, NOT, PART, search
 from pipeline.learnware.specification import specify
+from tests.learnware.discrepancy import mmd
 from tests.learnware.drawing import GAMMA, PROBE, WIDTH, features, specified
 
 STORE = [specified("north", 0), specified("east", 3, ("Left_Side", "up")), specified("south", 6)]
@@ -31,8 +31,7 @@ def test_new_pictures_of_a_task_find_its_learnware_first(name, direction, count)
 def test_the_embedding_of_a_set_is_nearest_to_itself():
     for one in STORE:
         distances = [
-            kernel.mmd(one.whole.points, one.whole.weights, other.whole.points, other.whole.weights, GAMMA)
-            for other in STORE
+            mmd(one.whole.points, one.whole.weights, other.whole.points, other.whole.weights, GAMMA) for other in STORE
         ]
         assert STORE[int(np.argmin(distances))] is one
         assert min(distances) == pytest.approx(0, abs=1e-9)

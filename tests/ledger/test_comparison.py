@@ -6,7 +6,7 @@ import pytest
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
 from pipeline.ledger import comparison
-from pipeline.ledger.comparison import compare, difference, held_against, of_each
+from pipeline.ledger.comparison import compare, difference, held_against
 from pipeline.ledger.reading import found, opened
 from pipeline.predict import metrics
 from pipeline.predict.by_class import changes_of
@@ -84,7 +84,8 @@ def test_the_metric_of_each_picture_has_the_metric_as_its_mean(metric):
     truth = np.arange(300) % 5
     values = probabilities(truth, 5, 1.0)
     values[0] = [0, 1, 0, 0, 0]
-    assert of_each(metric, truth, values).mean() == pytest.approx(metrics.score(metric, truth, values), abs=1e-6)
+    found = metrics.by_picture(metric, truth, values)
+    assert found.mean() == pytest.approx(metrics.score(metric, truth, values), abs=1e-6)
 
 
 def test_an_auc_is_compared_for_the_class_that_is_asked_for(monkeypatch):

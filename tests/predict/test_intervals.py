@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pipeline.errors import StarshiftError
-from pipeline.predict import intervals, metrics
+from pipeline.predict import intervals
 
 COUNTS = st.integers(1, 5000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 CLASSES = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60)
@@ -102,26 +102,6 @@ def test_mcnemars_test_is_exact_and_counts_only_pictures_that_differ():
 def test_predictions_of_other_pictures_are_refused():
     with pytest.raises(StarshiftError, match="not for the same pictures"):
         intervals.paired(np.zeros(3), np.zeros(3), np.zeros(2))
-
-
-def log_loss(truth, probabilities):
-    return metrics.score("log_loss", truth, probabilities)
-
-
-def probabilities(certainty, truth):
-    first = np.where(truth == 0, certainty, 1 - certainty)
-    return np.stack([first, 1 - first], axis=1)
-
-
-def test_a_bootstrap_finds_a_real_difference_flips_with_the_sides_and_calls_none_noise():
-    random = np.random.default_rng(1)
-    truth = random.integers(0, 2, 120)
-    weak, strong = (probabilities(random.uniform(low, low + 0.2, 120), truth) for low in (0.5, 0.75))
-    there = intervals.bootstrap(log_loss, truth, weak, strong, np.random.default_rng(0), samples=100)
-    back = intervals.bootstrap(log_loss, truth, strong, weak, np.random.default_rng(0), samples=100)
-    assert there.high < 0 and there.low <= there.estimate <= there.high
-    assert (back.estimate, back.low, back.high) == pytest.approx((-there.estimate, -there.high, -there.low))
-    assert intervals.bootstrap(log_loss, truth, weak, weak, np.random.default_rng(0), samples=20).holds_zero
 
 
 def test_a_sentence_says_which_is_better_by_the_metrics_own_direction():

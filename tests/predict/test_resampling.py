@@ -5,11 +5,20 @@ import pytest
 
 from pipeline.predict import metrics
 from pipeline.predict.intervals import wilson
-from pipeline.predict.resampling import resampled
+from pipeline.predict.resampling import bootstrap, resampled
 
 
 def accuracy(truth, values):
     return metrics.score("accuracy", truth, values)
+
+
+def log_loss(truth, probabilities):
+    return metrics.score("log_loss", truth, probabilities)
+
+
+def probabilities(certainty, truth):
+    first = np.where(truth == 0, certainty, 1 - certainty)
+    return np.stack([first, 1 - first], axis=1)
 
 
 def guesses(count):
@@ -35,3 +44,14 @@ def test_a_rare_class_never_goes_missing():
         return metrics.score("auc", classes, probabilities)  # raises where a class is missing
 
     assert resampled(auc, truth, values, np.random.default_rng(0)).estimate == 0.5
+
+
+def test_a_bootstrap_finds_a_real_difference_flips_with_the_sides_and_calls_none_noise():
+    random = np.random.default_rng(1)
+    truth = random.integers(0, 2, 120)
+    weak, strong = (probabilities(random.uniform(low, low + 0.2, 120), truth) for low in (0.5, 0.75))
+    there = bootstrap(log_loss, truth, weak, strong, np.random.default_rng(0), samples=100)
+    back = bootstrap(log_loss, truth, strong, weak, np.random.default_rng(0), samples=100)
+    assert there.high < 0 and there.low <= there.estimate <= there.high
+    assert (back.estimate, back.low, back.high) == pytest.approx((-there.estimate, -there.high, -there.low))
+    assert bootstrap(log_loss, truth, weak, weak, np.random.default_rng(0), samples=20).holds_zero

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import StarshiftError
 from pipeline.experiments.viewing import choose
 from pipeline.models.heads import softmax
 from pipeline.predict import views
@@ -44,13 +43,3 @@ def test_a_view_is_worth_what_the_mean_loses_without_it():
     found = views.worths(held([1.5, 1.5, 0]), NAMES)
     assert [one.name for one in found] == NAMES and len(found[0].folds) == 5
     assert found[0].gain.low > 0 and found[1].gain.low > 0 and found[2].gain.high < 0
-
-
-def test_test_views_are_weighed_like_those_of_the_held_out_pictures():
-    one, other = np.full((4, 2), 0.5, np.float32), np.tile(np.float32([0.9, 0.1]), (4, 1))
-    seen = {"flip": other, "plain": one, "rotate90": one}
-    found = views.weighted(seen, {"plain": 0.75, "flip": 0.25, "rotate90": 0.0})
-    np.testing.assert_allclose(found, np.tile([0.6, 0.4], (4, 1)), atol=1e-6)
-    assert found.dtype == np.float32
-    with pytest.raises(StarshiftError, match="not predicted"):
-        views.weighted({"plain": one}, {"plain": 0.5, "flip": 0.5})
