@@ -18,7 +18,8 @@ import competitions
 from pipeline.errors import require
 from pipeline.features.extract import Extractor
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Options, prepare
+from pipeline.options import Options
+from pipeline.preparation import prepare
 from pipeline.training import linear
 from pipeline.training.logistic import cross_entropy
 

@@ -30,7 +30,8 @@ from pipeline.learnware.specification import Specification
 from pipeline.learnware.store import Store, opened
 from pipeline.ledger import reading
 from pipeline.models import bases
-from pipeline.preparation import Data, Options, prepare
+from pipeline.options import Options
+from pipeline.preparation import Data, prepare
 from pipeline.reuse import basing
 
 SIZES = (10, 50)

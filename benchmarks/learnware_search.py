@@ -23,7 +23,8 @@ from pipeline.learnware import kernel, probe
 from pipeline.learnware.search import FITS, NOT, Found, search
 from pipeline.learnware.specification import Probe, Semantic, Specification, specify
 from pipeline.models.bases import parse
-from pipeline.preparation import Options, prepare
+from pipeline.options import Options
+from pipeline.preparation import prepare
 
 TASKS = ("dogs-vs-cats", "dog-breed", "plant-seedlings", "invasive-species")
 SIZES = (5, 20, 100, 500)

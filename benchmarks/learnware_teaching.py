@@ -21,7 +21,7 @@ from pipeline.dataset import excerpt
 from pipeline.dataset.labels import labelled
 from pipeline.experiments import distilling
 from pipeline.learnware import store
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.reuse import adding
 from pipeline.training.distilled import Distillation
 

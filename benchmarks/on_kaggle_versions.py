@@ -26,7 +26,7 @@ from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.fetch import fetch
 from pipeline.models import bases
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote import parcel
 from pipeline.remote.bundle import bundle
 from pipeline.remote.parcel import Parcel

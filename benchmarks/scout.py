@@ -45,7 +45,8 @@ def cached(comp: str, bases: list[str]) -> tuple[list[np.ndarray], Judge]:
     import competitions
     from pipeline.features.extract import Extractor
     from pipeline.models.bases import parse
-    from pipeline.preparation import Options, prepare
+    from pipeline.options import Options
+    from pipeline.preparation import prepare
     from pipeline.results import positive_class
 
     competition = competitions.find(comp)

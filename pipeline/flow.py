@@ -15,7 +15,8 @@ from pipeline.features.extract import Extractor
 from pipeline.models import choice
 from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Data, Options, as_made, folds_asked, prepare, stage
+from pipeline.options import Options, as_made, folds_asked
+from pipeline.preparation import Data, prepare, stage
 from pipeline.results import close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features

@@ -11,69 +11,19 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition
 from pipeline.dataset import debug, grouping, pixels, splits
 from pipeline.dataset.checks import enough, fetched
 from pipeline.dataset.labels import Pictures, picture_table
 from pipeline.dataset.listing import some
 from pipeline.dataset.shards import RowStore
 from pipeline.dataset.tables import Sample, read_sample
-from pipeline.errors import require
 from pipeline.files import write_json
 from pipeline.models import directions
 from pipeline.models.bases import SECOND, Base, fetch_weights, parse, weights_path
-from pipeline.regime import Training
+from pipeline.options import Options
 
 log = logging.getLogger(__name__)
-DEBUG_FOLDS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command line asks for beside the recipe.
-
-    Args:
-        bundle: an archive downloaded by hand.
-        debug: a few pictures only.
-        folds: train these only; empty trains all.
-        force: fetch and compute again.
-        resplit: make new folds.
-        engine: `auto` or the name of an engine.
-        board: write TensorBoard's files.
-        practice: leave the submissions' folder alone.
-        recompute: compute features again, though they are in the cache.
-        keep: of a `finetune` that follows: of pictures that go through the first base, the activations that it will
-            want are kept, too.
-    """
-
-    bundle: Path | None = None
-    debug: bool = False
-    folds: tuple[int, ...] = ()
-    force: bool = False
-    resplit: bool = False
-    engine: str = "auto"
-    board: bool = False
-    practice: bool = False
-    recompute: bool = False
-    keep: Training | None = None
-
-
-def as_made(competition: Competition, options: Options) -> Competition:
-    """The competition as a run is made of it: with --debug, of few folds."""
-    recipe = competition.recipe
-    return replace(competition, recipe=replace(recipe, folds=DEBUG_FOLDS)) if options.debug else competition
-
-
-def folds_asked(recipe: Recipe, options: Options) -> tuple[int, ...]:
-    """The folds to train: all of them, where none is named.
-
-    Raises:
-        StarshiftError: there is no such fold.
-    """
-    folds = options.folds or tuple(range(recipe.folds))
-    wrong = sorted(set(folds) - set(range(recipe.folds)))
-    require(not wrong, "There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=wrong)
-    return folds
 
 
 @contextlib.contextmanager

@@ -18,8 +18,9 @@ from pipeline.files import read_json, sha256_of_json, write_json
 from pipeline.leaderboard import standing_of
 from pipeline.models.bases import weights_digest, weights_path
 from pipeline.models.scratch import networks_of
+from pipeline.options import Options
 from pipeline.predict import metrics, submission
-from pipeline.preparation import Data, Options
+from pipeline.preparation import Data
 from pipeline.training.features import Trained
 
 SCALED = 1

@@ -11,8 +11,9 @@ from pipeline.config import Competition, Recipe
 from pipeline.errors import StarshiftError, require
 from pipeline.models.bases import Base
 from pipeline.models.scratch import networks_of
+from pipeline.options import Options, as_made, folds_asked
 from pipeline.predict import metrics
-from pipeline.preparation import Data, Options, as_made, folds_asked, prepare, stage
+from pipeline.preparation import Data, prepare, stage
 from pipeline.results import close, keep_model, measured, positive_class, run_folder
 from pipeline.training import rungs
 from pipeline.training.jobs import Metric

@@ -9,7 +9,8 @@ import competitions
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.models.bases import parse
-from pipeline.preparation import Options, as_made, folds_asked, prepare
+from pipeline.options import Options, as_made, folds_asked
+from pipeline.preparation import prepare
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 BASES = [parse("mobilenet_025@conv_pw_3_relu=none", size) for size in (32, 48)]

@@ -4,7 +4,7 @@ import ast
 
 from pipeline.paths import REPOSITORY
 
-GROUND = {"config", "recipe", "regime", "paths", "runs", "errors", "files", "naming", "quiet"}
+GROUND = {"config", "recipe", "regime", "options", "paths", "runs", "errors", "files", "naming", "quiet"}
 ORDER = [
     *("drawn", "kaggle", "dataset", "models", "features", "training"),
     *("predict", "learnware", "audit", "report", "remote"),

@@ -11,7 +11,7 @@ from pipeline.config import Competition, Recipe
 from pipeline.dataset import splits
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json, write_text
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.results import finished, keep_model, run_folder, weights_of
 
 

@@ -15,7 +15,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_file, write_text
 from pipeline.kaggle import mounts
 from pipeline.models import bases
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote import order as orders
 from pipeline.remote.order import Order, Weights
 

@@ -13,7 +13,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import read_json
 from pipeline.kaggle import client
 from pipeline.naming import called
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote import budget, home, kernel, plan, pushed
 from pipeline.remote.bundle import bundle
 from pipeline.remote.follow import ENDED, Screen, follow

@@ -8,7 +8,7 @@ from pipeline.config import Competition
 from pipeline.dataset import splits
 from pipeline.errors import require
 from pipeline.files import sha256_of_json
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote.order import Order, Weights
 
 

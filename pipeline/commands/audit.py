@@ -32,6 +32,6 @@ def audit(
             comp, bases=tuple(base or ()), size=number(size, "--size"), seed=number(seed, "--seed")
         )
         from pipeline.experiments.auditing import audit as look
-        from pipeline.preparation import Options
+        from pipeline.options import Options
 
         look(competition, Options(engine=engine, bundle=file_of(bundle)))

@@ -65,7 +65,7 @@ def distill(
             **{name: value for name, value in numbers.items() if value is not None},
         )  # fmt: skip
         from pipeline.experiments import distilling
-        from pipeline.preparation import Options
+        from pipeline.options import Options
 
         options = Options(folds=folds_of(fold), engine=engine, bundle=file_of(bundle))
         distilling.distill(competition, asked, options, number(seeds, "--seeds") or 1)

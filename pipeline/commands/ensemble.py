@@ -101,7 +101,7 @@ def pseudo(
     with errors_shown():
         competition = competition_with(comp, rung="features", bases=tuple(base or ()), size=side(size))
         from pipeline.experiments import pseudo_labelling
-        from pipeline.preparation import Options
+        from pipeline.options import Options
         from pipeline.training.pseudo import Rule
 
         asked = {"precision": precision, "cap": cap, "weight": weight}

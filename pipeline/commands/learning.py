@@ -59,7 +59,7 @@ def blocks(
         competition = competition_with(comp, bases=tuple(base or ()), size=number(size, "--size"))
         folds = folds_of(fold)
         from pipeline.experiments.blocks import compare
-        from pipeline.preparation import Options
+        from pipeline.options import Options
 
         compare(competition, Options(folds=folds, engine=engine))
 

@@ -31,7 +31,7 @@ def scout(
     with errors_shown():
         competition = competition_with(comp, bases=tuple(base or ()), size=side(size))
         from pipeline.experiments import scouting
-        from pipeline.preparation import Options
+        from pipeline.options import Options
 
         most = number(directions, "--directions")
         scouting.scout(competition, Options(engine=engine), verify=verify, most=most)

@@ -26,8 +26,9 @@ from pipeline.features.extract import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.bases import parse
 from pipeline.naming import called
+from pipeline.options import Options
 from pipeline.predict.metrics import higher_is_better
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, prepare, stage
 from pipeline.report import audited, audited_record
 from pipeline.report import audited_findings as words
 from pipeline.results import positive_class

@@ -16,7 +16,8 @@ from pipeline.config import Competition, Recipe
 from pipeline.features import depth
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import Base, parse
-from pipeline.preparation import Data, Options, folds_asked, prepare, stage
+from pipeline.options import Options, folds_asked
+from pipeline.preparation import Data, prepare, stage
 from pipeline.report.blocks import WHOLE, Block, compared, tell
 from pipeline.results import measured, positive_class
 from pipeline.training import features

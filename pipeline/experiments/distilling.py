@@ -20,7 +20,8 @@ from pipeline.experiments.teachers import Teacher
 from pipeline.files import sha256_of_json
 from pipeline.ledger import reading
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.options import Options
+from pipeline.preparation import Data, prepare, stage
 from pipeline.recipe import FROM_NOTHING
 from pipeline.report import distilled as report
 from pipeline.training import assemble

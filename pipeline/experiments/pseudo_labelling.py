@@ -13,9 +13,10 @@ from pipeline.errors import require
 from pipeline.features.extract import Extractor
 from pipeline.files import sha256_of_json
 from pipeline.models.scratch import networks_of
+from pipeline.options import Options
 from pipeline.predict.held import Held, Part
 from pipeline.predict.intervals import over_folds
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, prepare, stage
 from pipeline.report.steps import Step, table, total
 from pipeline.training import assemble, features
 from pipeline.training.pseudo import Material, Rule, Taught, Teacher

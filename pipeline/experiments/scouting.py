@@ -16,10 +16,11 @@ from pipeline.errors import require
 from pipeline.experiments import combinations
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
+from pipeline.options import Options
 from pipeline.predict.growth import Members, Trials, grow
 from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.sharpness import Judge
-from pipeline.preparation import Data, Options, prepare, stage
+from pipeline.preparation import Data, prepare, stage
 from pipeline.report import scouted
 from pipeline.results import measured, positive_class
 from pipeline.training import features, ridge

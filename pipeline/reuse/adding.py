@@ -19,7 +19,8 @@ from pipeline.learnware.card import card
 from pipeline.learnware.contract import Contract
 from pipeline.learnware.specification import Semantic, specify
 from pipeline.learnware.store import Store
-from pipeline.preparation import Options, prepare, stage
+from pipeline.options import Options
+from pipeline.preparation import prepare, stage
 from pipeline.reuse.source import Source, contract_of, published, source_of
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pipeline.drawn import many, world
 from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
 from pipeline.learnware import store
 from pipeline.learnware.store import Store
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.reuse import adding
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from pipeline.dataset.checks import fetched
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.fetch import status
 from pipeline.models.bases import parse
-from pipeline.preparation import Options, prepare
+from pipeline.options import Options
+from pipeline.preparation import prepare
 from tests.conftest import drawn, encoded
 
 PETS = Competition(

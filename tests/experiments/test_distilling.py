@@ -15,7 +15,8 @@ from pipeline.files import read_json, write_json
 from pipeline.ledger import reading
 from pipeline.models.heads import softmax
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Options, prepare
+from pipeline.options import Options
+from pipeline.preparation import prepare
 from pipeline.training import features
 from pipeline.training.distilled import Distillation
 from pipeline.training.lessons import FILE

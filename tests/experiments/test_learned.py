@@ -15,7 +15,8 @@ from pipeline.files import read_json
 from pipeline.learnware import answers as kept
 from pipeline.learnware import archive, asking, meaning, store
 from pipeline.models.scratch import networks_of
-from pipeline.preparation import Options, prepare
+from pipeline.options import Options
+from pipeline.preparation import prepare
 from pipeline.training.distilled import Distillation
 from tests.conftest import two_classes
 from tests.learnware import making

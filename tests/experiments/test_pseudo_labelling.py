@@ -10,7 +10,7 @@ from pipeline.config import Competition, Recipe
 from pipeline.errors import StarshiftError
 from pipeline.experiments import pseudo_labelling
 from pipeline.files import read_json
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.training import features
 from pipeline.training.pseudo import Rule
 from tests.conftest import two_classes

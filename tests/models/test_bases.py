@@ -14,7 +14,7 @@ from pipeline.models import bases
 from pipeline.models.bases import Base, parse
 from pipeline.models.extractor import build_network
 from pipeline.models.table import BASES
-from pipeline.preparation import Options
+from pipeline.options import Options
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MODULES = {"tf": "mobilenet_v2", "torch": "densenet", "caffe": "resnet50", "none": "efficientnet_v2"}

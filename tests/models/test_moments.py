@@ -13,7 +13,8 @@ from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.models import choice, directions, moments
 from pipeline.models.bases import parse
-from pipeline.preparation import Options, prepare
+from pipeline.options import Options
+from pipeline.preparation import prepare
 from tests.conftest import drawn, encoded
 from tests.features.conftest import pictures
 from tests.test_tasks import invoke

@@ -9,7 +9,7 @@ from pipeline import paths
 from pipeline.away import aboard, ordering
 from pipeline.errors import StarshiftError
 from pipeline.models import bases
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote.order import Weights
 from tests.remote.conftest import PETS
 

@@ -16,7 +16,7 @@ from pipeline.away import attending
 from pipeline.away.sending import Request
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.regime import Training
 from pipeline.remote import pushed
 from tests.kaggle.serving_kernels import lacking, without_network

@@ -11,7 +11,7 @@ import pytest
 import competitions
 from pipeline.away import ordering
 from pipeline.errors import StarshiftError
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.regime import Training
 from pipeline.remote import bundle as bundling
 from pipeline.remote import order as orders

@@ -9,7 +9,7 @@ from pipeline.away import attending
 from pipeline.away.sending import Request
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import client
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote import follow as following
 from pipeline.remote import pushed
 from pipeline.remote.follow import Screen, follow

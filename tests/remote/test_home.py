@@ -13,7 +13,7 @@ from pipeline.away.sending import Request
 from pipeline.config import Recipe
 from pipeline.dataset.shards import RowStore, row_digest
 from pipeline.errors import StarshiftError
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote import bundle, parcel, pushed
 from tests.remote.conftest import PETS
 

@@ -10,7 +10,7 @@ from pipeline.config import Recipe
 from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_file
 from pipeline.kaggle import client, datasets
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote import kernel, pushed
 from tests.kaggle.server import USER
 from tests.kaggle.test_weights import SMALL, put_here

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import paths
 from pipeline.away import ordering
-from pipeline.preparation import Options
+from pipeline.options import Options
 from pipeline.remote import parcel, session
 from tests.remote.conftest import PETS
 
