@@ -32,9 +32,9 @@ def test_one_pass_keeps_what_the_base_and_its_lower_part_give_alone(files, engin
     lower = Extractor(LOWER, files, wanted=chosen)
     maps = lower.features(digests, "flip")
     assert lower.computed == 0 and maps.dtype == np.float16 and maps.ndim == 4
-    alone = [Extractor(base, files, wanted=chosen, force=True) for base in (BASE, LOWER)]
-    np.testing.assert_allclose(rows, alone[0].features(digests, "flip"), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(maps, alone[1].features(digests, "flip"), rtol=2e-3, atol=1e-4)
+    alone = [Extractor(base, files, wanted="keras", force=True) for base in (BASE, LOWER)]
+    np.testing.assert_allclose(rows, alone[0].features(digests, "flip"), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(maps, alone[1].features(digests, "flip"), rtol=2e-3, atol=1e-3)
     assert np.ptp(rows) > 0 and np.ptp(maps) > 0
     assert rows.shape[1] == 256 and both.choose(digests).relative_error.get("openvino", 0.0) < 1e-3
 

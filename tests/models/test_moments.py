@@ -132,30 +132,32 @@ def test_what_cannot_be_learned_from_is_explained(tmp_path):
     assert not directions.place_of(base).exists()
 
 
-def test_only_bases_that_are_looked_through_get_directions_and_the_others_keep_the_text_that_the_recipe_has(mine, home):
+def test_only_bases_that_are_looked_through_get_directions_once_and_other_pictures_give_others(mine, home, caplog):
+    caplog.set_level("INFO")
     asked = competitions.load(Path(mine))
     bases = ("mobilenet_025@conv_pw_2_relu+avg=none", f"{BASE}", "mobilenet_025@conv_pw_1_relu+second=none")
     asked = replace(asked, recipe=replace(asked.recipe, bases=bases))
-    data = prepare(asked, [replace(PLAIN, cut="conv_pw_2_relu"), BASE], Options())
-    first, second, third = data.competition.recipe.bases
+    seen = [replace(PLAIN, cut="conv_pw_2_relu"), BASE]
+    named = prepare(asked, seen, Options()).competition
+    first, second, third = named.recipe.bases
     (file,) = (home / "data" / "directions").glob("*.npz")
     assert (first, third) == (bases[0], bases[2]) and second == f"mobilenet_025@conv_pw_3_relu+second:{file.stem}=none"
+    assert "learned from 30 pictures, without labels" in caplog.text
+    caplog.clear()
+    assert prepare(asked, seen, Options()).competition == named and "learned" not in caplog.text
+    Path(mine).with_name("pictures").joinpath("test", "another.jpg").write_bytes(encoded(drawn(4711)))
+    assert prepare(asked, seen, Options()).competition != named
+    assert f"other pictures gave {second}: named so, what is cached of it is used" in caplog.text
 
 
-def test_a_run_learns_its_directions_once_and_says_their_name(mine, home):
+def test_a_run_with_second_moments_says_the_name_of_their_directions(mine, home):
     flags = ("--comp", mine, "--engine", "keras", "--base", str(BASE))
-    first, second = invoke("run", *flags), invoke("run", *flags)
-    assert first.returncode == 0, first.stderr
-    assert "learned from 30 pictures, without labels" in first.stdout
+    done = invoke("run", *flags)
+    assert done.returncode == 0, done.stderr
     (file,) = (home / "data" / "directions").glob("*.npz")
     run = next((home / "data" / "runs" / "mine").iterdir())
     (text,) = json.loads((run / "config.json").read_text())["competition"]["recipe"]["bases"]
     assert text == f"mobilenet_025@conv_pw_3_relu+second:{file.stem}=none"
     assert json.loads((run / "metrics.json").read_text())["score"] > 0.9
-    assert second.returncode == 0 and "learned from" not in second.stdout and " 0 computed" in second.stdout
-    Path(mine).with_name("pictures").joinpath("test", "another.jpg").write_bytes(encoded(drawn(4711)))
-    third = invoke("features", *flags)
-    assert third.returncode == 0, third.stderr
-    assert f"other pictures gave {text}: named so, what is cached of it is used" in third.stdout
     refused = invoke("run", *flags, "--rung", "finetune")
     assert refused.returncode == 1 and "--rung features takes second moments" in refused.stderr
