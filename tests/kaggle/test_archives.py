@@ -108,7 +108,10 @@ def test_an_absurd_expansion_is_refused(tmp_path, monkeypatch):
         unpacked(tmp_path, zipped([("zeros", bytes(4 << 20))]))
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>not an archive</html>", zipped([("a", b"x" * 1000)])[:60]])
+WHOLE = zipped([("a", b"x" * 1000)])
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>not an archive</html>", WHOLE[:60]], ids=["empty", "html", "cut"])
 def test_what_is_no_whole_archive_is_said_to_be_damaged(tmp_path, data):
     with pytest.raises(StarshiftError, match="damaged"):
         unpacked(tmp_path, data)
