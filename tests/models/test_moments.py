@@ -159,5 +159,3 @@ def test_a_run_with_second_moments_says_the_name_of_their_directions(mine, home)
     (text,) = json.loads((run / "config.json").read_text())["competition"]["recipe"]["bases"]
     assert text == f"mobilenet_025@conv_pw_3_relu+second:{file.stem}=none"
     assert json.loads((run / "metrics.json").read_text())["score"] > 0.9
-    refused = invoke("run", *flags, "--rung", "finetune")
-    assert refused.returncode == 1 and "--rung features takes second moments" in refused.stderr

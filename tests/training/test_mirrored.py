@@ -30,7 +30,7 @@ labels = np.arange(40) % 2
 with device.scope(["CPU:0", "CPU:1"]):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.1),
                               keras.layers.Dense(2, activation="softmax")])
-    regime = Training(batch=8, epochs=25, patience=25, rate=3e-2, ema=0.5).resolved("scratch")
+    regime = Training(batch=8, epochs=8, patience=8, rate=1e-1, ema=0.5).resolved("scratch")
     batches = Batches(Source(), np.arange(30), labels[:30], 2, regime, seed=0)
     held = Held(source=Source(), positions=np.arange(30, 40), labels=labels[30:], higher=True,
                 score=lambda labels, probabilities: float((probabilities.argmax(axis=1) == labels).mean()))
