@@ -87,7 +87,9 @@ def held_views(run: reading.Run) -> tuple[list[str], Held]:
             "Weights of views are measured over folds.",
             expected="a run of 2 views and 2 folds, or more",
             received=f"{len(names)} views, {len(np.unique(fold_of))} folds",
-            remedy='views=("plain", "flip") in the recipe, and folds=5',
+            remedy='views=("plain", "flip") in the recipe'
+            if len(names) < 2
+            else "a run of several folds: folds=5 in the recipe, and no --fold",
         )
     held = Held(
         part=Part(np.stack([values[name][known] for name in names])),

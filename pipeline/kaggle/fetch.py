@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import paths
 from pipeline.config import Competition
@@ -44,7 +44,7 @@ def fetch(
     if bundle is not None and not bundle.is_file():
         raise StarshiftError(f"There is no bundle {bundle}.", expected="an archive downloaded by hand")
     whole = stored is not None and raw.is_dir() and not force
-    if whole and (bundle is None or sha256_of_file(bundle) == stored["sha256"]):
+    if whole and (bundle is None or _known(bundle, stored)):
         return raw
     from pipeline.kaggle import archives, mounts
 
@@ -56,7 +56,8 @@ def fetch(
         digest = sha256_of_json([[path.name, path.stat().st_size] for path in inside])
         return _put(folder, "mounted", digest, lambda place: mounts.gather(mount, place))
     source, archive = _archive(competition, bundle, folder)
-    archives.check(archive)
+    if source != "kaggle":  # client.download has checked it
+        archives.check(archive)
 
     def unpacked(place: Path) -> "Summary":
         summary = archives.unpack(archive, place)
@@ -64,10 +65,21 @@ def fetch(
             _fitting(competition, bundle, place, fits)
         return summary
 
-    _put(folder, source, sha256_of_file(archive), unpacked)
+    _put(folder, source, sha256_of_file(archive), unpacked, seen=_seen(bundle) if bundle else None)
     if bundle is None:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return raw
+
+
+def _seen(bundle: Path) -> list[int]:
+    """Size and time of change of a bundle, so that it need not be read again."""
+    status = bundle.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _known(bundle: Path, stored: dict[str, Any]) -> bool:
+    """Whether a bundle is the one that was unpacked, as complete.json has it."""
+    return stored.get("seen") == _seen(bundle) or sha256_of_file(bundle) == stored["sha256"]
 
 
 def _fitting(competition: Competition, bundle: Path, place: Path, fits: Callable[[Path], None]) -> None:
@@ -96,7 +108,9 @@ def _archive(competition: Competition, bundle: Path | None, folder: Path) -> tup
     return "kaggle", client.download(str(competition.slug), folder / "download")
 
 
-def _put(folder: Path, source: str, digest: str, unpack: Callable[[Path], "Summary"]) -> Path:
+def _put(
+    folder: Path, source: str, digest: str, unpack: Callable[[Path], "Summary"], seen: list[int] | None = None
+) -> Path:
     """Unpacks into a folder beside, gives it the name `raw` once it is whole, and says so in complete.json."""
     raw, partial, marker = folder / "raw", folder / "raw.partial", folder / "complete.json"
     shutil.rmtree(partial, ignore_errors=True)
@@ -109,7 +123,7 @@ def _put(folder: Path, source: str, digest: str, unpack: Callable[[Path], "Summa
         shutil.rmtree(partial, ignore_errors=True)
     date = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes, "date": date}
-    write_json(marker, content)
+    write_json(marker, content | ({"seen": seen} if seen else {}))
     return raw
 
 

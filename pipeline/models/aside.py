@@ -1,8 +1,11 @@
 """Work that imports TensorFlow, in a process of its own: what goes wrong there for a user's mistake is raised here."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 from pipeline import paths
@@ -33,10 +36,27 @@ def run(module: str, *arguments: str, failed: str, remedy: str = "") -> None:
 
 
 def working(work: Callable[[], None]) -> int:
-    """Does the work of such a process. Returns how it ends."""
+    """Does the work of such a process, as long as the one that started it lives. Returns how it ends."""
+    end_with(os.getppid())
     try:
         work()
     except StarshiftError as error:
         print(json.dumps(error.words), flush=True)
         return MISTAKE
     return 0
+
+
+def end_with(parent: int, every: float = 1.0) -> None:
+    """Ends this process soon after the one that started it: killed, it must leave nobody who writes on in its place.
+
+    Args:
+        parent: number of the process that started this one.
+        every: seconds between two looks.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -166,7 +166,10 @@ def of_maps(base: Base, pixels: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Runs as a command."""
     base = Base(**json.loads(sys.argv[1]))
-    keep(base, of_maps(base, np.load(sys.argv[2])))
+    sample = Path(sys.argv[2])
+    pixels = np.load(sample)
+    sample.unlink()
+    keep(base, of_maps(base, pixels))
 
 
 if __name__ == "__main__":

@@ -4,32 +4,14 @@ python -m pipeline.training.worker JOB.json PARENT
 """
 
 import logging
-import os
 import sys
-import threading
-import time
 from pathlib import Path
 
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json
+from pipeline.models.aside import end_with
 from pipeline.quiet import silent
 from pipeline.training import jobs
-
-
-def end_with(parent: int, every: float = 1.0) -> None:
-    """Ends this process soon after the one that started it: killed, it must leave nobody who writes on in its place.
-
-    Args:
-        parent: number of the process that started this one.
-        every: seconds between two looks.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> int:

@@ -1,6 +1,8 @@
 """Downloads through the real client from a server on loopback: resume, faults, markers, and nothing half-unpacked."""
 
+import contextlib
 import hashlib
+import os
 import shutil
 import zipfile
 from collections import namedtuple
@@ -10,6 +12,8 @@ import pytest
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
+from pipeline.files import sha256_of_file
+from pipeline.kaggle import fetch as fetching
 from pipeline.kaggle.fetch import fetch, status
 from tests.kaggle.serving_storage import Storage
 from tests.kaggle.serving_submissions import Competitions
@@ -127,6 +131,21 @@ def test_a_bundle_by_hand_needs_no_network_and_stays(bundles):
     bundle = bundles / "pets-slug.zip"
     before = bundle.read_bytes()
     assert (fetch(COMPETITION, bundle=bundle) / "labels.csv").exists() and bundle.read_bytes() == before
+
+
+def test_a_bundle_that_has_not_changed_is_not_read_again(bundles, monkeypatch):
+    bundle = bundles / "pets-slug.zip"
+    raw = fetch(COMPETITION, bundle=bundle)
+    read = []
+    monkeypatch.setattr(fetching, "sha256_of_file", lambda path: read.append(path) or sha256_of_file(path))
+    assert fetch(COMPETITION, bundle=bundle) == raw and not read
+    os.utime(bundle, ns=(1, 1))
+    before = raw.stat().st_ino
+    assert fetch(COMPETITION, bundle=bundle) == raw and read == [bundle] and raw.stat().st_ino == before
+    bundle.write_bytes(bundle.read_bytes() + b"more")
+    with contextlib.suppress(StarshiftError):
+        fetch(COMPETITION, bundle=bundle)
+    assert len(read) > 1
 
 
 def test_force_replaces_the_data_only_by_whole_data(bundles):
