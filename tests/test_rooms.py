@@ -1,6 +1,7 @@
 """The rooms of the house: each imports only those above it."""
 
 import ast
+import re
 
 from pipeline.paths import REPOSITORY
 
@@ -46,6 +47,13 @@ def test_what_is_made_of_runs_imports_only_packages_before_it():
 def test_every_module_has_a_place_in_the_house():
     there = {path.stem for path in (REPOSITORY / "pipeline").iterdir() if path.suffix == ".py" or path.is_dir()}
     assert there - {"__init__", "__pycache__", "commands"} == GROUND | set(ORDER) | STAGES | set(AFTER)
+
+
+def test_what_the_plan_of_the_house_names_is_there():
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    there = {path.name for path in (*(REPOSITORY / "pipeline").rglob("*.py"), *REPOSITORY.glob("*.py"))}
+    named = set(re.findall(r"`(?:[a-z_]+/)*([a-z_]+\.py)`", text))
+    assert len(named) > 100 and named <= there | {"test_rooms.py"}, named - there
 
 
 def test_the_ground_imports_no_room():
