@@ -97,8 +97,7 @@ def gains(judged: Judged) -> Gains:
         random = np.random.default_rng(0)
         return resampled(lambda truth, rows: of(three(truth, rows)), judged.truth, values, random, samples=samples)
 
-    one, _, best = three(judged.truth, values)
-    wide = sign * (best - one) > 0
+    wide = interval(lambda each: sign * (each[2] - each[0])).low > 0
     return Gains(
         seeds=over_seeds(moved.mean(axis=1).tolist()) if len(moved) > 1 else None,
         folds=over_folds(moved.mean(axis=0).tolist(), judged.held) if moved.shape[1] > 1 else None,

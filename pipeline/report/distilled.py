@@ -54,7 +54,8 @@ class Gains:
         seeds: of training, paired; None for one seed.
         folds: of the pictures that are trained on and judged, mean over seeds; None for one fold.
         pictures: of the pictures that are judged, mean over seeds.
-        gap: the share of the gap between student and teacher that is closed, by pictures; None where there is no gap.
+        gap: the share of the gap between student and teacher that is closed, by pictures; None where the teacher is not
+            better beyond noise.
     """
 
     seeds: Interval | None
@@ -145,7 +146,7 @@ def sentences(finding: Finding) -> list[str]:
     verdict = "better, beyond noise" if gains.sure else "worse" if gains.pictures.high < 0 else "within noise"
     told_of = [f"distilled against labels alone: {verdict}: {finding.metric} {gain:+.4f}; gain (95 %) {noise}"]
     if gains.gap is None:
-        told_of.append("there is no gap to the teacher")
+        told_of.append("there is no gap to the teacher beyond noise")
     else:
         low, high = gains.gap.low, gains.gap.high
         told_of.append(

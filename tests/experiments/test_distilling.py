@@ -259,6 +259,9 @@ def test_a_gain_is_told_from_noise_and_the_gap_is_closed_between_0_and_1(metric)
     teacher, alone, taught = judging.sides(judged_of(0.7, metric))
     assert teacher.agreement_top5 == 1 and alone.agreement < taught.agreement < taught.agreement_top5 < 1
     assert not judging.gains(judged_of(3.0, metric)).sure
+    judged = judged_of(0.7, metric)
+    nearly = 0.999 * judged.before[0] + 0.001 * judged.teacher
+    assert judging.gains(replace(judged, teacher=nearly)).gap is None, "a teacher that knows no more, beyond noise"
 
 
 def test_an_area_under_the_curve_is_judged_too(monkeypatch):
