@@ -17,7 +17,7 @@ from pipeline.models.engines import precision_of
 from pipeline.models.scratch import networks_of
 from pipeline.options import Options, as_made, folds_asked
 from pipeline.preparation import Data, prepare, stage
-from pipeline.results import close, finished, measured, run_folder
+from pipeline.results import UnderWay, close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
 from pipeline.training.lessons import Lesson
@@ -64,66 +64,77 @@ def run(competition: Competition, options: Options) -> Path:
         data = prepare(competition, networks_of(recipe), options)
         competition = data.competition
         with runs.begun(run_folder(competition, options, folds)) as folder:
-            return headed(competition, options, data, folder, folds, assembly, started)
+            run = UnderWay(
+                competition=competition, options=options, data=data, folder=folder, folds=folds, started=started
+            )
+            return headed(run, assembly)
     finally:
         assembly.stop()
 
 
-def headed(
-    competition: Competition,
-    options: Options,
-    data: Data,
-    folder: Path,
-    folds: tuple[int, ...],
-    assembly: assemble.Assembly,
-    started: float,
-    lesson: Lesson | None = None,
-) -> Path:
-    """Heads on cached features, and their run closed; `lesson` is what teachers say of the training pictures."""
-    recipe, force = competition.recipe, options.force or options.recompute
-    bases, fold_of = networks_of(recipe), data.pictures.train["fold"].to_numpy()
+def headed(run: UnderWay, assembly: assemble.Assembly, lesson: Lesson | None = None) -> Path:
+    """Heads on cached features, and their run closed. Returns its folder.
+
+    Args:
+        run: that has begun.
+        assembly: builds the live model meanwhile.
+        lesson: what teachers say of the training pictures.
+    """
+    competition, data, recipe = run.competition, run.data, run.competition.recipe
+    bases = networks_of(recipe)
     assembly.begin(bases)
-    extractors = [Extractor(base, data.files, wanted=options.engine, force=force) for base in bases]
-    train_digests = list(data.pictures.train["sha256"])
-    test_digests = list(data.pictures.test["sha256"][data.test_readable])
-    if options.keep:
-        to_train = activations.trained_on(train_digests, fold_of, folds)
-        to_predict = activations.predicted(train_digests, test_digests, fold_of, folds)
-        asked = activations.wanted(options.keep, recipe.views, to_train, to_predict)
-        extractors[0].keeping = activations.kept(bases[0], options.keep, asked)
-    with stage("features") as said:
-        train_features = extract(extractors, train_digests, recipe.training_views, said)
-        only_predicted = tuple(view for view in recipe.views if view not in recipe.training_views)
-        train_features |= of_held(extractors, data, only_predicted, np.isin(fold_of, folds))
-        test_features = extract(extractors, test_digests, recipe.views, said) if test_digests else None
-        computed = sum(extractor.computed for extractor in extractors)
-        if only_predicted:
-            said.append(f"the training ones in {len(only_predicted)} more, to predict them")
-        engines = dict.fromkeys(extractor.choose(test_digests).engine for extractor in extractors)
-        said.append(f"{computed:,} computed by {', '.join(engines)}, the rest cached")
+    force = run.options.force or run.options.recompute
+    extractors = [Extractor(base, data.files, wanted=run.options.engine, force=force) for base in bases]
+    train_features, test_features = _seen(run, extractors)
     with stage("heads") as said:
         trained = features.train(
             recipe,
             train_features=train_features,
-            test_features=test_features or {view: values[:0] for view, values in train_features.items()},
+            test_features=test_features,
             labels=data.labels,
-            fold_of=fold_of,
-            folds=folds,
+            fold_of=data.pictures.train["fold"].to_numpy(),
+            folds=run.folds,
             classes=len(data.pictures.classes),
             lesson=lesson,
         )
         results = measured(competition, data, trained)
-        said.append(f"{competition.metric} {with_spread(results)} over {len(folds)} folds")
-        if len(folds) == 1 and recipe.strength is None and (what := CHOSEN_ON_FOLDS.get(recipe.head)):
+        said.append(f"{competition.metric} {with_spread(results)} over {len(run.folds)} folds")
+        if len(run.folds) == 1 and recipe.strength is None and (what := CHOSEN_ON_FOLDS.get(recipe.head)):
             said.append(f"one fold alone chooses its {what} on the pictures that score it")
     with stage("model") as said:
-        difference = hand_over(assembly, folder, extractors, data, trained)
+        difference = hand_over(assembly, run.folder, extractors, data, trained)
         said.append(f"live and cached predictions differ by at most {difference:.1e}")
     results["hand_over"] = difference
     results["parameters"] = sum(array.size for layer in trained.heads[0].layers for array in layer)
-    results["engines"] = {str(e.base): asdict(e.choose(test_digests)) for e in extractors}
-    device = ", ".join(extractor.choose(test_digests).engine for extractor in extractors)
-    return close(competition, options, data, folder, trained, results, device, started)
+    chosen = {str(one.base): one.choose(list(data.files)) for one in extractors}
+    results["engines"] = {name: asdict(choice) for name, choice in chosen.items()}
+    return close(run, trained, results, device=", ".join(choice.engine for choice in chosen.values()))
+
+
+def _seen(run: UnderWay, extractors: list[Extractor]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What the bases see of training and of test pictures, each as `extract` gives it, in the views that are asked for.
+
+    With `keep`, what a later rung will want is kept from the same pass.
+    """
+    data, recipe, keep = run.data, run.competition.recipe, run.options.keep
+    fold_of = data.pictures.train["fold"].to_numpy()
+    train, test = list(data.pictures.train["sha256"]), list(data.pictures.test["sha256"][data.test_readable])
+    if keep:
+        to_train = activations.trained_on(train, fold_of, run.folds)
+        to_predict = activations.predicted(train, test, fold_of, run.folds)
+        asked = activations.wanted(keep, recipe.views, to_train, to_predict)
+        extractors[0].keeping = activations.kept(extractors[0].base, keep, asked)
+    with stage("features") as said:
+        of_train = extract(extractors, train, recipe.training_views, said)
+        only_predicted = tuple(view for view in recipe.views if view not in recipe.training_views)
+        of_train |= of_held(extractors, data, only_predicted, np.isin(fold_of, run.folds))
+        of_test = extract(extractors, test, recipe.views, said) if test else {v: of_train[v][:0] for v in recipe.views}
+        if only_predicted:
+            said.append(f"the training ones in {len(only_predicted)} more, to predict them")
+        engines = dict.fromkeys(extractor.choose(train).engine for extractor in extractors)
+        computed = sum(extractor.computed for extractor in extractors)
+        said.append(f"{computed:,} computed by {', '.join(engines)}, the rest cached")
+    return of_train, of_test
 
 
 def hand_over(

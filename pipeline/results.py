@@ -5,7 +5,7 @@ import resource
 import shutil
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,27 @@ from pipeline.training.features import Trained
 SCALED = 1
 """Version of what the linear heads of several folds come to; raised when they give other numbers, so that old runs are
 not taken for new ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """A run that has begun.
+
+    Args:
+        competition: its recipe is the run's.
+        options: from the command line.
+        data: its pictures.
+        folder: that it writes into.
+        folds: that it trains.
+        started: when, as `time.perf_counter` has it.
+    """
+
+    competition: Competition
+    options: Options
+    data: Data
+    folder: Path
+    folds: tuple[int, ...]
+    started: float
 
 
 def measured(competition: Competition, data: Data, trained: Trained) -> dict[str, Any]:
@@ -150,19 +171,18 @@ def peak_memory() -> float:
     return round(max(resource.getrusage(who).ru_maxrss for who in kinds) * unit / 1024**2, 1)
 
 
-def close(
-    competition: Competition,
-    options: Options,
-    data: Data,
-    folder: Path,
-    trained: Trained,
-    results: dict[str, Any],
-    device: str,
-    started: float,
-) -> Path:
-    """What every rung ends with: files, the submission, metrics last, and a word."""
+def close(run: UnderWay, trained: Trained, results: dict[str, Any], device: str) -> Path:
+    """What every rung ends with: files, the submission, metrics last, and a word. Returns the run's folder.
+
+    Args:
+        run: that ends.
+        trained: its heads' or networks' predictions.
+        results: what metrics.json is to say; the seconds, the memory and the standing are added.
+        device: what it ran on.
+    """
+    competition, options, data, folder = run.competition, run.options, run.data, run.folder
     test = test_predictions(data, trained.test)
-    results |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": peak_memory()}
+    results |= {"seconds": round(time.perf_counter() - run.started, 2), "megabytes": peak_memory()}
     environment = runs.environment(competition.recipe.seed, device)
     write_json(folder / "environment.json", {**environment, "weights": weights_of(competition)})
     written = finish(competition, data, folder, trained, test, submit=not (options.debug or options.practice))

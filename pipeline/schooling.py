@@ -14,7 +14,7 @@ from pipeline.models.scratch import networks_of
 from pipeline.options import Options, as_made, folds_asked
 from pipeline.predict import metrics
 from pipeline.preparation import Data, prepare, stage
-from pipeline.results import close, keep_model, measured, positive_class, run_folder
+from pipeline.results import UnderWay, close, keep_model, measured, positive_class, run_folder
 from pipeline.training import rungs
 from pipeline.training.jobs import Metric
 from pipeline.training.processes import found_rate
@@ -102,18 +102,21 @@ def find_rate(competition: Competition, options: Options) -> float:
 def run(competition: Competition, options: Options, folds: tuple[int, ...], started: float) -> Path:
     """The stages of the rungs that train a network."""
     data, setting = setting_of(competition, options, folds)
-    with runs.begun(setting.folder):
-        return schooled(competition, options, data, setting, started)
+    with runs.begun(setting.folder) as folder:
+        begun = UnderWay(
+            competition=competition, options=options, data=data, folder=folder, folds=folds, started=started
+        )
+        return schooled(begun, setting)
 
 
-def schooled(competition: Competition, options: Options, data: Data, setting: rungs.Setting, started: float) -> Path:
-    """A network trained, each fold in a process of its own, and its run closed."""
+def schooled(run: UnderWay, setting: rungs.Setting) -> Path:
+    """A network trained, each fold in a process of its own, and its run closed. Returns its folder."""
     with stage("cache") as said:
         job = rungs.prepare(setting, said)
     with stage("training") as said:
         trained = rungs.train(setting, job)
-        results = measured(competition, data, trained)
-        said.append(f"{competition.metric} {with_spread(results)} over {len(setting.folds)} folds")
+        results = measured(run.competition, run.data, trained)
+        said.append(f"{run.competition.metric} {with_spread(results)} over {len(setting.folds)} folds")
     keep_model(setting.folder)
     facts = trained.facts
     results |= {
@@ -125,4 +128,4 @@ def schooled(competition: Competition, options: Options, data: Data, setting: ru
         "cut": job.cut,
         "cached": job.cached,
     }
-    return close(competition, options, data, setting.folder, trained, results, facts[0]["device"], started)
+    return close(run, trained, results, facts[0]["device"])

@@ -123,15 +123,18 @@ def on_targets(
         log.info("          %s is done already", done.name)
         return done
     folder = runs.create(competition.name, "distill", decides, fingerprint)
+    run = results.UnderWay(
+        competition=competition, options=options, data=data, folder=folder, folds=folds, started=started
+    )
     if rung == "features":
         assembly = assemble.Assembly()
         try:
-            flow.headed(competition, options, data, folder, folds, assembly, started, lesson)
+            flow.headed(run, assembly, lesson)
         finally:
             assembly.stop()
     else:
         data, setting = schooling.setting_of(competition, options, folds, folder)
-        schooling.schooled(competition, options, data, replace(setting, lesson=lesson), started)
+        schooling.schooled(replace(run, data=data), replace(setting, lesson=lesson))
     (folder / FILE).unlink(missing_ok=True)  # large, and made again from the teachers
     return folder
 

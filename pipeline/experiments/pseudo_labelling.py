@@ -172,4 +172,7 @@ def written(
     ]
     found["parameters"] = sum(array.size for layer in lesson.after.heads[0].layers for array in layer)
     device = ", ".join(one.choose([]).engine for one in extractors)
-    return results.close(competition, options, data, folder, lesson.after, found, device, started)
+    run = results.UnderWay(
+        competition=competition, options=options, data=data, folder=folder, folds=lesson.after.folds, started=started
+    )
+    return results.close(run, lesson.after, found, device)
