@@ -96,7 +96,8 @@ def validation(apart: Crossed, together: Crossed, metric: str, higher: bool, gro
     change = flattery(apart, together)
     said = (
         f"{metric} {apart.score:.4f} ± {apart.spread:.4f} with random folds, {together.score:.4f} ± "
-        f"{together.spread:.4f} with grouped ones ({change.estimate:+.4f}, {change.low:+.4f} to {change.high:+.4f})"
+        f"{together.spread:.4f} with grouped ones ({change.estimate:+.4f}, {change.low:+.4f} to {change.high:+.4f}), "
+        "by a linear head in the plain view"
     )
     joined = groups.joined
     if joined.any():

@@ -148,6 +148,7 @@ def title(found: Comparison) -> str:
 def print_table(found: Comparison, metric: str) -> None:
     """One line a block."""
     log.info("")
+    log.info("by a linear head in the plain view alone")
     log.info("%-26s %6s  %-19s %9s %9s %11s", "block", "width", metric, "accuracy", "seconds", "pictures/s")
     for number, block in enumerate(found.blocks):
         marks = {found.enough: "  enough", found.best: "  best"}

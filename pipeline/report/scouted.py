@@ -17,6 +17,7 @@ from pipeline.report.members import Row, members_chart
 from pipeline.report.table import lines
 
 log = logging.getLogger(__name__)
+JUDGED = "by ridge regression in the plain view, which ranks bases; the head of a run scores better"
 SHOWN = 12
 
 
@@ -149,7 +150,7 @@ def tell(competition: Competition, found: Scouted) -> list[Path]:
         competition: whose reports' folder they go to.
         found: what scouting found.
     """
-    for line in ("", *tables(found), "", *conclusions(found)):
+    for line in ("", JUDGED, *tables(found), "", *conclusions(found)):
         log.info("%s", line)
     table = io.StringIO()
     pd.DataFrame(rows(found)).to_csv(table, index=False, lineterminator="\n")
