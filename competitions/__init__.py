@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import Competition
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.naming import given
 
 FOLDER = Path(__file__).resolve().parent
@@ -29,6 +29,14 @@ def find(name: str | None) -> Competition:
         return load(FOLDER / f"{str(name).replace('-', '_')}.py")
     if name and (name.endswith(".py") or "/" in name):
         found = load(Path(name).expanduser())
+        if found.name in names():
+            ours = find(found.name)
+            require(
+                (found.slug, found.drawn) == (ours.slug, ours.drawn),
+                f"{found.name} is the name of another competition.",
+                expected="a name of its own, not " + " | ".join(names()),
+                received=name,
+            )
         given(found.name, name)
         return found
     raise StarshiftError(

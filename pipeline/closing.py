@@ -75,6 +75,8 @@ def advice(recipe: Recipe) -> str:
     if recipe.rung == "finetune":
         return "--unfreeze all, or a lower block; another --seed to see what is noise"
     moments = any(base.by_moments for base in networks_of(recipe))  # such a base is not trained
+    if networks_of(recipe)[0].entry.ours:
+        return "--rung finetune: the top of the base learns too"
     if len(recipe.bases) == 1:
         other = next(name for name in ("xception", "inception_v3") if not recipe.bases[0].startswith(name))
         return f"a second base: --base {recipe.bases[0]} --base {other}" + ("" if moments else "; or --rung finetune")

@@ -26,6 +26,10 @@ def test_what_is_advised_is_no_mistake(base):
     assert replace(recipe, bases=(base, advised)).bases == (base, advised)
 
 
+def test_our_own_base_is_followed_by_what_needs_no_download():
+    assert closing.advice(Recipe(bases=("petite",))).startswith("--rung finetune")
+
+
 def test_the_best_run_ahead_is_named():
     a_run("1", 0.3, 0.4)
     best, _ = a_run("2", 0.2, 0.3)

@@ -70,6 +70,16 @@ def test_a_competition_file_outside_the_repository_takes_its_folder_from_its_own
     assert competitions.find(str(file)).data == str(tmp_path / "pictures")
 
 
+def test_a_competition_of_the_repository_keeps_its_name(tmp_path):
+    file = tmp_path / "dogs.py"
+    begin = 'from pipeline.config import Competition\nCOMPETITION = Competition(name="dog-breed", '
+    file.write_text(begin + 'data="pictures")\n')
+    with pytest.raises(StarshiftError, match="dog-breed is the name of another competition"):
+        competitions.find(str(file))
+    file.write_text(begin + 'slug="dog-breed-identification")\n')
+    assert competitions.find(str(file)).name == "dog-breed", "another recipe for the same pictures"
+
+
 def test_a_competition_file_that_fails_is_named_with_its_error(tmp_path):
     file = tmp_path / "broken.py"
     file.write_text("1 / 0\n")

@@ -93,6 +93,7 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "dog-breed", "--size", "big"), "e.g. 160, or own"),
         (("run", "--comp", "dog-breed", "--bundle", "/no/such.zip"), "There is no bundle"),
         (("run", "--comp", "dog-breed", "--engine", "bogus"), "Unknown engine"),
+        (("run", "--comp", "sprouts", "--dry-run"), "--on kaggle beside it"),
         (("run", "--comp", "dog-breed", "--unfreeze", "block13"), "--unfreeze would do nothing here"),
         (("run", "--comp", "dog-breed", "--epochs", "3"), "--epochs would do nothing here"),
         (("run", "--comp", "dog-breed", "--head", "dense", "--strength", "1"), "--strength would do nothing here"),

@@ -50,7 +50,7 @@ def show(
         for text in competition.recipe.bases:
             resolved = parse(text, competition.recipe.size)
             said = f"{resolved.size} px, cut {resolved.cut or 'none'}, pooling {resolved.pooling}"
-            said += f", {resolved.weights} weights"
+            said += f", {'the drawn world' if resolved.entry.ours and resolved.published else resolved.weights} weights"
             print(f"{'base ' + resolved.name:<24} {said}")
         print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")
 

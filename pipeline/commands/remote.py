@@ -23,6 +23,7 @@ def elsewhere(
     from pipeline.errors import require
     from pipeline.remote.kernel import DEFAULT
 
+    require(on is not None, "--dry-run shows what would be sent.", expected="--on kaggle beside it", received="no --on")
     require(on == "kaggle", "There is no such place to run.", expected="--on kaggle", received=on)
     request = Request(
         accelerator=accelerator or DEFAULT, internet=internet, attach=tuple(attach or ()), wait=wait, dry=dry

@@ -40,7 +40,7 @@ def scout(
 @task(
     positional=[],
     auto_shortflags=False,
-    help=words("comp", run="name of a run, or what it begins with; the newest with several views where not given"),
+    help=words("comp", run="name of a run, or what it begins with; the best with several views where not given"),
 )
 def views(_: Context, comp: str | None = None, run: str | None = None) -> None:
     """Show what each view of a run is worth, and how to weigh them."""

@@ -6,16 +6,45 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline import paths
 from pipeline.config import Competition
 from pipeline.dataset.listing import parts
 from pipeline.dataset.tables import label_rows, read_sample
 from pipeline.errors import StarshiftError
+from pipeline.files import read_json, write_json
 from pipeline.kaggle.fetch import fetch
+
+OWNER = "owner.json"
 
 
 def fetched(competition: Competition, *, bundle: Path | None = None, force: bool = False) -> Path:
-    """The folder of a competition's raw data, see `fetch`; another competition's bundle does not take its place."""
-    return fetch(competition, bundle=bundle, force=force, fits=lambda raw: belongs(competition, raw))
+    """The folder of a competition's raw data, see `fetch`; another competition's bundle does not take its place.
+
+    Raises:
+        StarshiftError: see `fetch`; or other pictures go by this name already.
+    """
+    place, own = paths.competition_folder(competition.name) / OWNER, owner(competition)
+    before = read_json(place)
+    if before not in (None, own):
+        raise StarshiftError(
+            f"Other pictures go by the name {competition.name} already.",
+            expected=_words(before),
+            received=_words(own),
+            remedy=f"choose another name=, or remove {paths.shown(place)} if the same pictures have moved",
+        )
+    raw = fetch(competition, bundle=bundle, force=force, fits=lambda raw: belongs(competition, raw))
+    if before is None:
+        write_json(place, own)
+    return raw
+
+
+def owner(competition: Competition) -> dict[str, str | None]:
+    """Where a competition's pictures are from: folds, runs and submissions lie under its name, and are theirs."""
+    return {"slug": competition.slug, "data": competition.data, "drawn": competition.drawn}
+
+
+def _words(own: dict[str, str | None]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in own.items() if value is not None)
 
 
 def belongs(competition: Competition, raw: Path) -> None:
@@ -30,6 +59,15 @@ def belongs(competition: Competition, raw: Path) -> None:
         raise StarshiftError("The training pictures are missing.", expected=f"the folder {labels.folder}")
     if labels.csv is not None:
         label_rows(labels, raw)
+
+
+def _more(classes: int, rarest: str, count: int) -> str:
+    """What to do where there are too few."""
+    if classes < 2:
+        return "add a folder of another class: with one there is nothing to tell apart"
+    if count < 2:
+        return f"add pictures of {rarest!r}, or leave that class out"
+    return f"add pictures, or use fewer folds: folds={count} in the recipe"
 
 
 def enough(competition: Competition, train: pd.DataFrame, classes: Sequence[str], of: str = "pictures") -> None:
@@ -51,7 +89,7 @@ def enough(competition: Competition, train: pd.DataFrame, classes: Sequence[str]
             f"There are too few {of} to learn from.",
             expected=f"at least 2 classes, with {least} {of} each for {recipe.folds} folds",
             received=f"{len(classes)} classes; {rarest!r} has {counts[rarest]}",
-            remedy="add pictures, or use fewer folds in the recipe",
+            remedy=_more(len(classes), rarest, int(counts[rarest])),
         )
     held = math.ceil(recipe.holdout * len(train))
     if recipe.folds == 1 and min(held, len(train) - held) < len(classes):

@@ -95,7 +95,8 @@ def gains(judged: Judged) -> Gains:
 
     def interval(of: Callable[[tuple[float, float, float]], float]) -> Interval:
         random = np.random.default_rng(0)
-        return resampled(lambda truth, rows: of(three(truth, rows)), judged.truth, values, random, samples=samples)
+        with np.errstate(divide="ignore", invalid="ignore"):  # some draws have no gap
+            return resampled(lambda truth, rows: of(three(truth, rows)), judged.truth, values, random, samples=samples)
 
     wide = interval(lambda each: sign * (each[2] - each[0])).low > 0
     return Gains(

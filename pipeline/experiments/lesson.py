@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+import competitions
 from pipeline import flow, paths, runs
 from pipeline.config import Competition, Recipe
 from pipeline.files import read_json, write_atomic
@@ -24,7 +25,11 @@ SHEET_BYTES = 400_000
 
 
 def starts(recipe: Recipe) -> dict[str, Recipe]:
-    """The three starting points, each with the recipe's split, views and seed."""
+    """The three starting points, each with the recipe's split, views and seed.
+
+    Args:
+        recipe: of the competition file, whatever the run had been asked for: the lesson is the same each time.
+    """
     scratch = replace(recipe, rung="augmented", size=SCRATCH_SIZE, training=SCRATCH)
     features = replace(recipe, rung="features")
     return {
@@ -59,7 +64,7 @@ def teach(competition: Competition, folder: Path, options: flow.Options) -> None
     log.info("the same pictures from three starting points, one fold each; the small network takes a minute or two")
     fold = flow.Options(engine=options.engine, folds=(0,), practice=True, recompute=True)
     lines = []
-    for name, recipe in starts(competition.recipe).items():
+    for name, recipe in starts(competitions.find(competition.name).recipe).items():
         chosen = replace(competition, recipe=recipe)
         with quietly():
             place = flow.finished(chosen, fold) or flow.run(chosen, fold)

@@ -18,6 +18,7 @@ from pipeline.naming import called
 from pipeline.predict import views
 from pipeline.predict.blends import Blend
 from pipeline.predict.held import Held, Part
+from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.nested import Plain
 from pipeline.report.steps import Step, table
 from pipeline.report.table import lines
@@ -30,9 +31,9 @@ def look(comp: str, wanted: str | None = None) -> Mapping[str, float]:
 
     Args:
         comp: name of the competition.
-        wanted: a run's name or its beginning; None takes the newest that was predicted in several views.
+        wanted: a run's name or its beginning; None takes the best that was predicted in several views.
     """
-    folder = reading.found(wanted, comp) if wanted else newest(comp)
+    folder = reading.found(wanted, comp) if wanted else best(comp)
     run = reading.opened(folder)
     names, held = held_views(run)
     log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(held.labels):,}", held.metric)
@@ -55,15 +56,19 @@ def look(comp: str, wanted: str | None = None) -> Mapping[str, float]:
     return weights
 
 
-def newest(comp: str) -> Path:
-    """The newest finished run that was predicted in several views and folds.
+def best(comp: str) -> Path:
+    """The best finished run that was predicted in several views and folds, of those of most folds.
 
     Raises:
         StarshiftError: there is none.
     """
-    for folder, results in reversed(runs.listed(comp)):
-        if len(results.get("views", ())) > 1 and len(results.get("folds", ())) > 1 and "-debug" not in folder.name:
-            return folder
+    found = [
+        (len(results["folds"]), results["score"] * (1 if higher_is_better(results["metric"]) else -1), folder)
+        for folder, results in runs.listed(comp)
+        if len(results.get("views", ())) > 1 and len(results.get("folds", ())) > 1 and "-debug" not in folder.name
+    ]
+    if found:
+        return max(found)[-1]
     raise StarshiftError(
         f"{comp} has no run that was predicted in several views and folds.",
         expected='views=("plain", "flip") in its recipe, or more',

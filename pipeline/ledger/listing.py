@@ -13,6 +13,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import read_json
 from pipeline.kaggle.answers import answer_to
 from pipeline.kaggle.standing import board_of, top_of
+from pipeline.recipe import FROM_NOTHING
 from pipeline.report.listed import Listed, ordered, told
 
 
@@ -61,7 +62,7 @@ def read(folder: Path, handle: str) -> Listed:
         spread=results.get("spread") if len(folds) > 1 else None,
         accuracy=results.get("accuracy"),
         rung=recipe.get("rung", ""),
-        bases=tuple(recipe.get("bases", ())),
+        bases=() if recipe.get("rung") in FROM_NOTHING else tuple(recipe.get("bases", ())),
         folds=folds,
         of_folds=recipe.get("folds", len(folds)),
         seconds=results.get("seconds"),

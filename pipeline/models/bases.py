@@ -7,6 +7,7 @@ mobilenet_v2=imagenet:224             the ImageNet weights of 224 px, whatever t
 resnet50=none                         random weights
 """
 
+import difflib
 import os
 import re
 import subprocess
@@ -91,7 +92,13 @@ def parse(text: str, size: int | None = None) -> Base:
     match = SYNTAX.fullmatch(text)
     name = match["name"] if match else text
     if match is None or name not in BASES:
-        raise StarshiftError(f"There is no base called {name!r}.", expected=", ".join(BASES), received=repr(text))
+        near = difflib.get_close_matches(name, BASES, n=1)
+        raise StarshiftError(
+            f"There is no base called {name!r}.",
+            expected=", ".join(BASES),
+            received=repr(text),
+            remedy=f"perhaps {near[0]} was meant" if near else "",
+        )
     entry = BASES[name]
     if match["cut"] and match["cut"] not in entry.blocks:
         raise StarshiftError(f"{name} has no block {match['cut']!r}.", expected=", ".join(entry.blocks), received=text)

@@ -1,5 +1,6 @@
 """Which engine runs a base fastest on this machine: measured once on a few batches of real pictures, and remembered."""
 
+import functools
 import json
 import logging
 import math
@@ -31,6 +32,7 @@ from pipeline.models.engines import (
 
 log = logging.getLogger(__name__)
 SAMPLE = 64
+TRIES, ENOUGH_SECONDS = 4, 3.0
 BFLOAT16_LIMIT = 0.02
 """Largest relative error (Frobenius norm, over the sample) of bfloat16 features against float32 that is accepted."""
 
@@ -171,15 +173,23 @@ def _measure(base: bases.Base, sample: np.ndarray, keeping: bases.Base | None) -
         for name in ("openvino", "openvino-bf16") if has_bfloat16() else ("openvino",):
             engine = OpenVINOEngine(folder / "network.xml", precision_of(name))
             features = engine(pixels)[..., :width]
-            started = time.perf_counter()
-            engine(pixels)
-            speed[name] = len(pixels) / (time.perf_counter() - started)
+            speed[name] = len(pixels) / quickest(functools.partial(engine, pixels))
             error[name] = float(np.linalg.norm(features - reference) / np.linalg.norm(reference))
     good = [name for name in speed if error[name] <= BFLOAT16_LIMIT]
     best = max(good, key=lambda name: speed[name])
     report = ", ".join(f"{name} {speed[name]:.0f}/s (error {error[name]:.1e})" for name in speed)
     log.info("engine    %s runs %s: %s", best, base, report)
     return Choice(engine=best, pictures_per_second=speed, relative_error=error)
+
+
+def quickest(work: Callable[[], object]) -> float:
+    """Seconds of the quickest of a few tries: one that something else had disturbed is remembered for good."""
+    tries: list[float] = []
+    while len(tries) < TRIES and sum(tries) < ENOUGH_SECONDS:
+        started = time.perf_counter()
+        work()
+        tries.append(time.perf_counter() - started)
+    return min(tries)
 
 
 def _export(base: bases.Base, keeping: bases.Base | None = None) -> None:

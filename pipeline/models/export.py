@@ -11,7 +11,6 @@ no speed was measured, and keras.json says 0.
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from pipeline.errors import StarshiftError
 from pipeline.files import free_in, full_disk, removed_after, room_in, write_atomic, write_json
 from pipeline.models import aside
 from pipeline.models.bases import Base
+from pipeline.models.choice import quickest
 from pipeline.models.engines import import_openvino
 from pipeline.models.extractor import build_extractor
 
-ROUNDS = 2
 ROOM = 1 << 20
 """Bytes for the graph, beside the weights."""
 
@@ -58,11 +57,7 @@ def measured(model: Any, folder: Path) -> float:
     sample = np.load(folder / "sample.npy")
     parts = [sample[start : start + 32] for start in range(0, len(sample), 32)]
     reference = np.concatenate([model.predict_on_batch(part) for part in parts])
-    started = time.perf_counter()
-    for _ in range(ROUNDS):
-        for part in parts:
-            model.predict_on_batch(part)
-    speed = ROUNDS * len(sample) / (time.perf_counter() - started)
+    speed = len(sample) / quickest(lambda: [model.predict_on_batch(part) for part in parts])
     write_atomic(folder / "reference.npy", lambda file: np.save(file, reference.astype(np.float32)))
     return speed
 

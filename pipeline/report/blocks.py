@@ -56,7 +56,7 @@ class Comparison:
     Args:
         blocks: from the picture upwards, the whole base last.
         best: the number of the best one.
-        enough: the number of the first one from which on, up to the best, none is worse than the best beyond noise.
+        enough: the number of the first one from which on, up to the best, none loses more than one standard error.
         over_whole: the best one's metric less the whole base's.
         over_enough: the best one's metric less that of the one that is enough.
         higher: whether a larger metric is a better one.
@@ -73,7 +73,7 @@ class Comparison:
 def compared(
     blocks: Sequence[Block], metric: str, truth: np.ndarray, held: float, positive: int | None = None
 ) -> Comparison:
-    """Finds the best cut, and from where on more depth brings nothing beyond noise.
+    """Finds the best cut, and from where on more depth gains at most one standard error.
 
     Cuts are compared fold by fold (`intervals.over_folds`), or where there is one fold by the bootstrap over its
     pictures. The best of many is flattered by having been picked: one that only just beats the whole base may not do
@@ -102,7 +102,7 @@ def compared(
         )
 
     enough = best
-    while enough > 0 and best_over(enough - 1).holds_zero:
+    while enough > 0 and _within_one_error(best_over(enough - 1), len(blocks[best].folds)):
         enough -= 1
     return Comparison(
         blocks=blocks,
@@ -112,6 +112,18 @@ def compared(
         over_enough=best_over(enough),
         higher=higher,
     )
+
+
+def _within_one_error(difference: intervals.Interval, folds: int) -> bool:
+    """Whether a difference is at most one standard error, which its 95 % interval of Student's or a normal law gives.
+
+    The rule for taking the smaller of two models (Breiman et al. 1984, Classification and Regression Trees, 3.4.3). A
+    difference that is merely not beyond noise may be large where pictures are few.
+    """
+    from scipy.stats import norm, t
+
+    errors = float(t.ppf(0.975, folds - 1) if folds > 1 else norm.ppf(0.975))
+    return abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
 
 
 def conclusions(found: Comparison, metric: str) -> list[str]:
@@ -129,8 +141,8 @@ def conclusions(found: Comparison, metric: str) -> list[str]:
         faster = f", pictures {times:.1f} times as fast" if times >= 1.1 else ""
         loss = found.over_enough.high if found.higher else -found.over_enough.low
         said.append(
-            f"from {enough.block} on, no gain by more depth is beyond noise ({enough.score:.4f}; with these pictures it"
-            f" may still be {max(loss, 0):.4f} worse than the best): {enough.width} features instead of"
+            f"from {enough.block} on, more depth gains at most one standard error ({enough.score:.4f}; with these"
+            f" pictures it may still be {max(loss, 0):.4f} worse than the best): {enough.width} features instead of"
             f" {whole.width}{faster}: --base {enough.recipe}"
         )
     said.append(f'recipe: bases=("{best.recipe}",), or on the command line: --base {best.recipe}')

@@ -4,6 +4,7 @@ Matplotlib is used without pyplot, so that no state or window outlives a figure.
 """
 
 import io
+import warnings
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,6 +53,8 @@ def png(made: Figure) -> bytes:
 def drawn(made: Figure) -> Image.Image:
     """The figure's pixels, as an RGB picture."""
     file = io.BytesIO()
-    made.savefig(file, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks are drawn as boxes
+        made.savefig(file, format="png")
     with Image.open(file) as picture:
         return picture.convert("RGB")

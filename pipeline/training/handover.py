@@ -34,6 +34,8 @@ def compare(live: np.ndarray, cached: np.ndarray, precision: str, step: str) -> 
             f"The live network does not predict what the cache predicts ({step}).",
             expected=f"probabilities that differ by at most {TOLERANCE[precision]} ({precision})",
             received=f"{difference:.2g}",
-            remedy="invoke cache --verify; if the cache is whole this is a bug of ours",
+            remedy="--engine openvino (or keras) computes features in float32"
+            if precision == "bfloat16"
+            else "invoke cache --verify; if the cache is whole this is a bug of ours",
         )
     return difference

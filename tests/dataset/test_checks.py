@@ -48,7 +48,7 @@ def test_another_competition_s_archive_does_not_take_the_data_s_place(tmp_path, 
     with pytest.raises(StarshiftError, match=f"others.zip is not pets's archive: .*{words}"):
         fetched(PETS, bundle=bundle_of(tmp_path, "others.zip", other))
     assert (raw / "train" / "1.jpg").read_text() == "x" and status(PETS) == before
-    assert sorted(path.name for path in raw.parent.iterdir()) == ["complete.json", "raw"]
+    assert sorted(path.name for path in raw.parent.iterdir()) == ["complete.json", "owner.json", "raw"]
 
 
 def test_a_first_archive_that_is_another_s_leaves_nothing(tmp_path):
@@ -84,6 +84,26 @@ def prepared(competition):
 def test_pictures_count_that_can_be_read_and_differ(tmp_path, readable, copies, received):
     with pytest.raises(StarshiftError, match=received):
         prepared(own(tmp_path / "own", Recipe(folds=3), readable, copies))
+
+
+@pytest.mark.parametrize(
+    ("readable", "words"), [((1, 6, 6), "or leave that class out"), ((2, 6, 6), "folds=2 in the recipe")]
+)
+def test_what_to_do_about_too_few_pictures_can_be_done(tmp_path, readable, words):
+    with pytest.raises(StarshiftError, match=words):
+        prepared(own(tmp_path / "own", Recipe(folds=3), readable))
+
+
+def test_a_name_belongs_to_the_pictures_that_had_it_first(tmp_path):
+    first = own(tmp_path / "own", Recipe(folds=3), (6, 6, 6))
+    prepared(first)
+    other = own(tmp_path / "others", Recipe(folds=3), (6, 6, 6))
+    with pytest.raises(StarshiftError, match=r"go by the name own already(.|\n)*choose another name(.|\n)*owner.json"):
+        prepared(other)
+    (paths.competition_folder("own") / "owner.json").unlink()
+    prepared(other)
+    with pytest.raises(StarshiftError, match="go by the name own already"):
+        prepared(first)
 
 
 def test_a_hold_out_needs_a_picture_of_each_class(tmp_path):

@@ -5,9 +5,11 @@ import pytest
 
 from pipeline import runs
 from pipeline.experiments import viewing
+from pipeline.files import read_json, write_json
 from pipeline.ledger import reading
 from tests.conftest import drawn, encoded, two_classes
 from tests.test_tasks import invoke
+from tests.written import MINE, written
 
 
 @pytest.fixture
@@ -44,3 +46,13 @@ def test_views_are_measured_and_the_test_predictions_are_their_mean(folder):
     one, upside_down = ids.index("a.png"), ids.index("b.png")
     np.testing.assert_allclose(plain[one], turned[upside_down], atol=1e-4)
     assert np.abs(plain - turned).max() > 1e-3
+
+
+def test_the_best_run_of_most_folds_is_looked_at():
+    views = {"plain": 0.5, "flip": 0.5}
+    for sure, folds in ((2.0, (0, 1, 2, 3, 4)), (3.0, (0, 1, 2, 3, 4)), (1.0, (0, 1, 2, 3, 4)), (5.0, (0, 1))):
+        folder = written(sure, folds=folds)
+        write_json(folder / "metrics.json", {**read_json(folder / "metrics.json"), "views": views})
+        if sure == 3.0:
+            wanted = folder
+    assert viewing.best(MINE.name) == wanted

@@ -43,6 +43,13 @@ def test_a_pictures_features_do_not_depend_on_how_many_others_there_are(measured
     assert (engine(PIXELS)[20] == engine(PIXELS[20:])[0]).all()
 
 
+def test_one_slow_moment_does_not_decide(monkeypatch):
+    times = iter([0.0, 0.9, 1.0, 1.1, 2.0, 2.2, 3.0, 3.3])
+    monkeypatch.setattr(choice.time, "perf_counter", lambda: next(times))
+    done = []
+    assert choice.quickest(lambda: done.append(1)) == pytest.approx(0.1) and len(done) == choice.TRIES
+
+
 def test_an_unknown_engine_lists_those_there_are():
     with pytest.raises(StarshiftError, match="openvino-bf16"):
         choice.choose(parse(BASE, 32), lambda: PIXELS, "tensorrt")

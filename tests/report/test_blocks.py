@@ -42,10 +42,17 @@ def test_the_best_cut_is_found_and_where_depth_stops_paying():
     said = "\n".join(conclusions(found, "accuracy"))
     assert "high is better than the whole base, beyond noise" in said and "200.0 times" not in said
     assert (
-        "from middle on, no gain by more depth is beyond noise" in said
+        "from middle on, more depth gains at most one standard error" in said
         and "2.0 times as fast: --base base@middle" in said
     )
     assert 'recipe: bases=("base@high",)' in said and title(found) == "high beats the whole base"
+
+
+def test_a_large_loss_is_not_called_enough_because_pictures_are_few():
+    few = block("few", [0.60, 0.98, 0.62, 0.96, 0.60])
+    found = compared([few, HIGH], "accuracy", TRUTH, 0.2)
+    assert found.enough == found.best == 1
+    assert found.over_whole.estimate == 0 and compared([few, POOR], "accuracy", TRUTH, 0.2).enough == 0
 
 
 def test_a_cut_within_noise_of_the_whole_base_does_not_beat_it():
