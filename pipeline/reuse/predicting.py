@@ -121,6 +121,8 @@ def told(
         for one in learnwares
     ]
     if by is None:
+        if said := weighing_up.strange(learnwares[0], files, shelf):
+            log.warning("  warning: %s", said)
         return dict(zip(digests, top(answers[0]), strict=True))
     compared = weighing_up.compared(learnwares, files, shelf)
     if by == "mixture":

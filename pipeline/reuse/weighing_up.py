@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import StarshiftError
 from pipeline.learnware import kernel, probe
 from pipeline.learnware.archive import Learnware
 from pipeline.learnware.distances import nearness
-from pipeline.learnware.search import search
+from pipeline.learnware.search import NOT, search
 from pipeline.learnware.store import Store
 
 log = logging.getLogger(__name__)
+LOOKED_AT = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,31 @@ class Compared:
 
     weights: np.ndarray
     nearest: np.ndarray
+
+
+def strange(learnware: Learnware, files: Mapping[str, Path], shelf: Store) -> str:
+    """Says so where a learnware was not trained on such pictures; empty where it may have been, or none can tell here.
+
+    Args:
+        learnware: of the store.
+        files: pictures that can be read, by digest; some of them are looked at.
+        shelf: the store.
+    """
+    some = list(files)[:LOOKED_AT]
+    if len(some) < 2:
+        return ""
+    try:
+        base = probe.base_of(shelf.probe)
+    except StarshiftError:  # another probe than this machine's: the learnware answers all the same
+        return ""
+    features = probe.features(base, {name: files[name] for name in some}, some, "keras")
+    (match,) = search(features, [learnware.specification], shelf.probe, learnware.specification.gamma).matches
+    if match.verdict != NOT:
+        return ""
+    return (
+        f"{match.name} was not trained on such pictures (MMD² {match.distance:.4f}, sets of its own task stay below "
+        f"{match.limit:.4f}): its answers are guesses"
+    )
 
 
 def compared(learnwares: Sequence[Learnware], files: Mapping[str, Path], shelf: Store) -> Compared:

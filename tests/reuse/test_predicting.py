@@ -127,6 +127,16 @@ def test_the_mixture_weighs_each_learnware_by_its_share_of_the_pictures(two, pic
     assert [float(row["probability_1"]) for row in rows.values()] == pytest.approx(mean.max(axis=1), abs=1e-5)
 
 
+def test_pictures_that_a_learnware_was_not_trained_on_are_said_to_be_so(two, pictures, caplog):
+    _, files, _ = pictures_of.look(pictures)
+    blue = two.learnware("blue")
+    for names, strange in ((("1.jpg", "3.jpg", "5.jpg"), True), (("0.jpg", "2.jpg", "4.jpg"), False)):
+        caplog.clear()
+        predicting.told([blue], {digest: path for digest, path in files.items() if path.name in names}, two, None)
+        assert ("blue was not trained on such pictures" in caplog.text) == strange
+    assert weighing_up.strange(blue, dict(list(files.items())[:1]), two) == ""
+
+
 def test_for_each_picture_the_nearest_learnware_answers(two, pictures, tmp_path):
     learnwares = [two.learnware("blue"), two.learnware("red")]
     out = predicting.predict(learnwares, pictures, tmp_path / "out.csv", shelf=two, by="picture")
