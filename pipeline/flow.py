@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from pipeline.preparation import Data, prepare, stage
 from pipeline.results import UnderWay, close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
+from pipeline.training.handover import CoarseError
 from pipeline.training.lessons import Lesson
 
 __all__ = ["Data", "Options", "as_made", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
@@ -75,11 +76,28 @@ def run(competition: Competition, options: Options) -> Path:
 def headed(run: UnderWay, assembly: assemble.Assembly, lesson: Lesson | None = None) -> Path:
     """Heads on cached features, and their run closed. Returns its folder.
 
+    Where bfloat16 was chosen for its speed and turns out too coarse for the heads, all of it is done in float32.
+
     Args:
         run: that has begun.
         assembly: builds the live model meanwhile.
         lesson: what teachers say of the training pictures.
     """
+    try:
+        return _headed(run, assembly, lesson)
+    except CoarseError as error:
+        if run.options.engine != "auto":
+            raise
+        log.warning("  warning: bfloat16 is too coarse for these heads (%s): once more in float32", error.received)
+    again = assemble.Assembly()
+    try:
+        return _headed(replace(run, options=replace(run.options, engine="openvino")), again, lesson)
+    finally:
+        again.stop()
+
+
+def _headed(run: UnderWay, assembly: assemble.Assembly, lesson: Lesson | None) -> Path:
+    """The same with the engine that is asked for or chosen."""
     competition, data, recipe = run.competition, run.data, run.competition.recipe
     bases = networks_of(recipe)
     assembly.begin(bases)

@@ -17,7 +17,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import replacing
 from pipeline.models.bases import Base
 from pipeline.models.heads import Head
-from pipeline.training.handover import compare
+from pipeline.training.handover import CoarseError, compare
 
 
 class Assembly:
@@ -65,6 +65,8 @@ class Assembly:
         work.unlink()
         lines = output.splitlines()
         answer: Any = json.loads(lines[-1]) if lines else {"error": [errors.strip()[-2000:], "", "", ""]}
+        if "coarse" in answer:
+            raise CoarseError.said(answer["coarse"])
         if "error" in answer:
             raise StarshiftError.said(answer["error"])
         return float(answer["difference"])
@@ -147,6 +149,8 @@ def main() -> None:
             difference = hand_over(model, pixels, stored["expected"], precision)
         save(model, folder / "model.keras")
         answer: dict[str, Any] = {"difference": difference}
+    except CoarseError as error:
+        answer = {"coarse": error.words}
     except StarshiftError as error:
         answer = {"error": error.words}
     print(json.dumps(answer))
