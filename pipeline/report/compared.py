@@ -152,7 +152,8 @@ def verdict(found: Compared) -> list[str]:
         said.append(f"{line}, fold by fold, which counts the chance in training too")
     right = found.right
     line = sentence("B", "A", right.difference, within_noise=right.within_noise, points=True)
-    said.append(f"accuracy: {line}; right in A alone: {right.lost:,}, in B alone: {right.gained:,}")
+    alone = ", these pictures alone, without the chance in training" if found.by_fold else ""
+    said.append(f"accuracy: {line}{alone}; right in A alone: {right.lost:,}, in B alone: {right.gained:,}")
     return said
 
 

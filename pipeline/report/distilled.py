@@ -68,6 +68,11 @@ class Gains:
         """Whether every interval that there is lies above 0."""
         return all(one.low > 0 for one in (self.seeds, self.folds, self.pictures) if one is not None)
 
+    @property
+    def harmful(self) -> bool:
+        """Whether every interval that there is lies below 0."""
+        return all(one.high < 0 for one in (self.seeds, self.folds, self.pictures) if one is not None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -143,7 +148,7 @@ def sentences(finding: Finding) -> list[str]:
     kinds = [("seeds", gains.seeds), ("folds", gains.folds), ("pictures", gains.pictures)]
     noise = "; ".join(f"{one.low:+.4f} to {one.high:+.4f} over {kind}" for kind, one in kinds if one is not None)
     gain = finding.sides[2].score - finding.sides[1].score
-    verdict = "better, beyond noise" if gains.sure else "worse" if gains.pictures.high < 0 else "within noise"
+    verdict = "better, beyond noise" if gains.sure else "worse, beyond noise" if gains.harmful else "within noise"
     told_of = [f"distilled against labels alone: {verdict}: {finding.metric} {gain:+.4f}; gain (95 %) {noise}"]
     if gains.gap is None:
         told_of.append("there is no gap to the teacher beyond noise")

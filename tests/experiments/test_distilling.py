@@ -16,7 +16,9 @@ from pipeline.ledger import reading
 from pipeline.models.heads import softmax
 from pipeline.models.scratch import networks_of
 from pipeline.options import Options
+from pipeline.predict import intervals
 from pipeline.preparation import prepare
+from pipeline.report import distilled
 from pipeline.training import features
 from pipeline.training.distilled import Distillation
 from pipeline.training.lessons import FILE
@@ -271,3 +273,10 @@ def test_an_area_under_the_curve_is_judged_too(monkeypatch):
     assert gains.sure and gains.gap is not None and 0.5 < gains.gap.estimate < 1
     expected = np.mean([judged.by_fold(one, "auc").mean() for one in judged.after])
     assert judging.sides(judged)[2].score == pytest.approx(expected)
+
+
+def test_worse_is_said_only_where_all_that_is_known_says_so():
+    below, across = intervals.Interval(-0.1, -0.2, -0.05), intervals.Interval(-0.1, -0.4, 0.2)
+    gains = distilled.Gains(seeds=None, folds=below, pictures=below, gap=None)
+    assert gains.harmful and not gains.sure
+    assert not replace(gains, folds=across).harmful and not replace(gains, pictures=across).harmful
