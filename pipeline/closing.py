@@ -74,8 +74,9 @@ def advice(recipe: Recipe) -> str:
         return "--rung finetune: the top of the base learns too"
     if recipe.rung == "finetune":
         return "--unfreeze all, or a lower block; another --seed to see what is noise"
-    moments = any(base.by_moments for base in networks_of(recipe))  # such a base is not trained
-    if networks_of(recipe)[0].entry.ours:
+    networks = networks_of(recipe)
+    moments = any(base.by_moments for base in networks)  # such a base is not trained
+    if networks[0].entry.ours and not moments:
         return "--rung finetune: the top of the base learns too"
     if len(recipe.bases) == 1:
         other = next(name for name in ("xception", "inception_v3") if not recipe.bases[0].startswith(name))

@@ -20,12 +20,11 @@ from pipeline.preparation import Data, prepare, stage
 from pipeline.results import UnderWay, close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
-from pipeline.training.handover import CoarseError
+from pipeline.training.handover import PICTURES, CoarseError
 from pipeline.training.lessons import Lesson
 
-__all__ = ["Data", "Options", "as_made", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
+__all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
 log = logging.getLogger(__name__)
-HAND_OVER_PICTURES = 16
 CHOSEN_ON_FOLDS = {"linear": "strength", "gaussian": "shrinkage and scale"}
 """What a head asks of the other folds, where there are any."""
 
@@ -124,7 +123,7 @@ def _headed(run: UnderWay, assembly: assemble.Assembly, lesson: Lesson | None) -
         said.append(f"live and cached predictions differ by at most {difference:.1e}")
     results["hand_over"] = difference
     results["parameters"] = sum(array.size for layer in trained.heads[0].layers for array in layer)
-    chosen = {str(one.base): one.choose(list(data.files)) for one in extractors}
+    chosen = {str(one.base): one.choose(()) for one in extractors}
     results["engines"] = {name: asdict(choice) for name, choice in chosen.items()}
     return close(run, trained, results, device=", ".join(choice.engine for choice in chosen.values()))
 
@@ -159,7 +158,7 @@ def hand_over(
     assembly: assemble.Assembly, folder: Path, extractors: list[Extractor], data: Data, trained: features.Trained
 ) -> float:
     """Puts the heads on the live bases, and holds that model against the cached features on a few pictures."""
-    digests = list(data.pictures.train["sha256"][:HAND_OVER_PICTURES])
+    digests = list(data.pictures.train["sha256"][:PICTURES])
     cached = extract(extractors, digests, ("plain",))["plain"]
     expected = np.mean([head.probabilities(cached) for head in trained.heads], axis=0)
     shown = {e.base.size: pixels.read(e.store, digests, data.files) for e in extractors}

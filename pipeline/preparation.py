@@ -20,7 +20,7 @@ from pipeline.dataset.shards import RowStore
 from pipeline.dataset.tables import Sample, read_sample
 from pipeline.files import write_json
 from pipeline.models import directions
-from pipeline.models.bases import SECOND, Base, fetch_weights, parse, weights_path
+from pipeline.models.bases import SECOND, Base, fetch_weights, missing_weights, parse
 from pipeline.options import Options
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def prepare(competition: Competition, bases: list[Base], options: Options) -> Da
 
 
 def _fetch_weights(bases: list[Base]) -> None:
-    places = {base: place for base in bases if (place := weights_path(base)) is not None and not place.exists()}
+    places = {base: place for base in bases if (place := missing_weights(base))}
     if places:
         with stage("weights") as said:
             for base, place in places.items():

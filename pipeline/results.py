@@ -16,9 +16,9 @@ from pipeline.config import Competition
 from pipeline.dataset import splits
 from pipeline.files import read_json, sha256_of_json, write_json
 from pipeline.leaderboard import standing_of
-from pipeline.models.bases import weights_digest, weights_path
+from pipeline.models.bases import missing_weights, weights_digest
 from pipeline.models.scratch import networks_of
-from pipeline.options import Options
+from pipeline.options import Options, folds_asked
 from pipeline.predict import metrics, submission
 from pipeline.preparation import Data
 from pipeline.training.features import Trained
@@ -89,10 +89,10 @@ def run_folder(competition: Competition, options: Options, folds: tuple[int, ...
 
 def finished(competition: Competition, options: Options) -> Path | None:
     """The folder of this very run, if it has come to its end before, on the folds and from the weights of today."""
-    folds = options.folds or tuple(range(competition.recipe.folds))
     if options.force or options.resplit:
         return None
-    found = runs.found(competition.name, sha256_of_json(decides(competition, options, folds)))
+    config = decides(competition, options, folds_asked(competition.recipe, options))
+    found = runs.found(competition.name, sha256_of_json(config))
     return found if found and _still_holds(found, competition, options) else None
 
 
@@ -108,8 +108,7 @@ def _still_holds(folder: Path, competition: Competition, options: Options) -> bo
 def weights_of(competition: Competition) -> dict[str, str | None]:
     """The digests of the weights that its networks start from, by base; None where they are not here."""
     networks = networks_of(competition.recipe)
-    here = {base: (place := weights_path(base)) is None or place.exists() for base in networks}
-    return {str(base): weights_digest(base) if here[base] else None for base in networks}
+    return {str(base): None if missing_weights(base) else weights_digest(base) for base in networks}
 
 
 def positive_class(competition: Competition, data: Data) -> int | None:

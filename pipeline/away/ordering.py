@@ -2,13 +2,13 @@
 
 import json
 
-from pipeline import flow, paths, results, runs
+from pipeline import paths, results, runs
 from pipeline.away import weighing
 from pipeline.config import Competition
 from pipeline.dataset import splits
 from pipeline.errors import require
 from pipeline.files import sha256_of_json
-from pipeline.options import Options
+from pipeline.options import Options, as_made, folds_asked
 from pipeline.remote.order import Order, Weights
 
 
@@ -25,8 +25,8 @@ def ordered(competition: Competition, options: Options) -> Order:
         expected="no --bundle, --force, --resplit",
         received=meaningless,
     )
-    made = flow.as_made(competition, options)
-    folds = options.folds or tuple(range(made.recipe.folds))
+    made = as_made(competition, options)
+    folds = folds_asked(made.recipe, options)
     config = json.loads(json.dumps(results.decides(made, options, folds)))
     split = paths.competition_folder(competition.name) / splits.file_name(competition.recipe)
     return Order(

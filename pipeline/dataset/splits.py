@@ -98,10 +98,14 @@ def known_of(run: Path) -> dict[str, int] | None:
     return _folds_in(run / "folds.csv")
 
 
+def _read(path: Path) -> pd.Series:
+    """The fold of each picture, by id."""
+    return pd.read_csv(path, dtype={"id": str, "fold": int}, keep_default_na=False).set_index("id")["fold"]
+
+
 def _folds_in(path: Path) -> dict[str, int] | None:
     try:
-        table = pd.read_csv(path, dtype={"id": str, "fold": int}, keep_default_na=False)
-        return dict(zip(table["id"], table["fold"], strict=True))
+        return _read(path).to_dict()
     except (OSError, ValueError, KeyError):
         return None
 
@@ -129,7 +133,7 @@ def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bo
         write_text(path, text.getvalue())
         return folds
     try:
-        known = pd.read_csv(path, dtype={"id": str, "fold": int}).set_index("id")["fold"]
+        known = _read(path)
     except (ValueError, KeyError) as error:
         raise StarshiftError(
             f"{path.name} is damaged.",

@@ -20,7 +20,7 @@ from pipeline.experiments.teachers import Teacher
 from pipeline.files import sha256_of_json
 from pipeline.ledger import reading
 from pipeline.models.scratch import networks_of
-from pipeline.options import Options
+from pipeline.options import Options, folds_asked
 from pipeline.preparation import Data, prepare, stage
 from pipeline.recipe import FROM_NOTHING
 from pipeline.report import distilled as report
@@ -112,7 +112,7 @@ def on_targets(
 ) -> Path:
     """The run with teachers; an interrupted one goes on, a finished one is taken as it is."""
     started, rung = time.perf_counter(), competition.recipe.rung
-    folds = options.folds or tuple(range(competition.recipe.folds))
+    folds = folds_asked(competition.recipe, options)
     decides = results.decides(competition, options, folds)
     decides["competition"]["recipe"]["rung"] = "distill"
     decides["distillation"] = {

@@ -149,6 +149,12 @@ def weights_path(base: Base) -> Path | None:
     return home / "models" / _named(base, trained_size(base))
 
 
+def missing_weights(base: Base) -> Path | None:
+    """The file of the base's weights where it is not here; None where it is, and for random weights."""
+    path = weights_path(base)
+    return path if path is not None and not path.exists() else None
+
+
 def _named(base: Base, size: int) -> str:
     """Keras's name for the file of the ImageNet weights of one size."""
     return base.entry.weights.format(size=size)
