@@ -130,6 +130,31 @@ def read_json(path: Path) -> Any:
         return None
 
 
+class DamagedFileError(Exception):
+    """A file that is there and cannot be read as what it should be. The message says why."""
+
+
+@contextlib.contextmanager
+def open_arrays(path: Path) -> Iterator[Any]:
+    """Opens an .npz file of plain arrays: a mapping from names to arrays, each read, and checked, when it is asked for.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFileError: the file, or an array that was asked for, is damaged or missing.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            yield stored
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        # A flipped bit in a zip file ends in any of a dozen errors: BadZipFile and zlib.error where a checksum notices
+        # it, NotImplementedError or RuntimeError where it turns on compression or encryption, and more.
+        raise DamagedFileError(f"{type(error).__name__}: {error}") from error
+
+
 def sha256_of_file(path: Path) -> str:
     """SHA-256 of the file's bytes, as 64 hex digits."""
     digest = hashlib.sha256()

@@ -20,7 +20,7 @@ from pipeline.preparation import Data, prepare, stage
 from pipeline.results import UnderWay, close, finished, measured, run_folder
 from pipeline.schooling import find_rate
 from pipeline.training import activations, assemble, features
-from pipeline.training.handover import PICTURES, CoarseError
+from pipeline.training.handover import CoarseError, positions
 from pipeline.training.lessons import Lesson
 
 __all__ = ["Data", "Options", "extract", "find_rate", "finished", "measured", "prepare", "run", "stage"]
@@ -158,9 +158,8 @@ def hand_over(
     assembly: assemble.Assembly, folder: Path, extractors: list[Extractor], data: Data, trained: features.Trained
 ) -> float:
     """Puts the heads on the live bases, and holds that model against the cached features on a few pictures."""
-    digests = list(data.pictures.train["sha256"][:PICTURES])
+    digests = list(data.pictures.train["sha256"].iloc[positions(len(data.pictures.train))])
     cached = extract(extractors, digests, ("plain",))["plain"]
-    expected = np.mean([head.probabilities(cached) for head in trained.heads], axis=0)
     shown = {e.base.size: pixels.read(e.store, digests, data.files) for e in extractors}
     used = {precision_of(extractor.choose(digests).engine) for extractor in extractors}
-    return assembly.finish(folder, trained.heads, shown, expected, "bfloat16" if "bfloat16" in used else "float32")
+    return assembly.finish(folder, trained.heads, shown, cached, "bfloat16" if "bfloat16" in used else "float32")

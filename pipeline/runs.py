@@ -9,7 +9,6 @@ import os
 import platform
 import shutil
 import subprocess
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +19,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, write_atomic, write_json, write_text
+from pipeline.files import DamagedFileError, open_arrays, read_json, write_atomic, write_json, write_text
 
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
@@ -179,13 +178,13 @@ def read_views(path: Path) -> dict[str, np.ndarray]:
 def _stored(path: Path) -> Iterator[Any]:
     """The arrays that `write_predictions` wrote; what the file lacks or spoils is the user's to know."""
     try:
-        with np.load(path) as stored:
+        with open_arrays(path) as stored:
             yield stored
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+    except (FileNotFoundError, DamagedFileError) as error:
         raise StarshiftError(
             f"{path.parent.name}/{path.name} is damaged.",
             expected="predictions as a run writes them",
-            received=f"{path.stat().st_size:,} bytes of something else",
+            received=str(error),
             remedy="make the run again, or remove its folder",
         ) from error
 

@@ -59,7 +59,10 @@ def show(
     positional=[],
     auto_shortflags=False,
     iterable=["prune"],
-    help=words(verify="hold every row against its checksum", prune="remove a store, by its key, or strays"),
+    help=words(
+        verify="check every row's checksum, compute a few of each shard again, and check exported networks",
+        prune="remove a store, by its key, or strays",
+    ),
 )
 def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
     """Show the cache; --verify checks it, --prune KEY (or `strays`) removes from it."""
@@ -69,21 +72,41 @@ def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
 
         if prune:
             print(f"freed {kept.prune(list(prune)) / 1e6:,.1f} MB")
-        damaged = {entry.store.key: kept.verify(entry) for entry in kept.entries()} if verify else {}
+        states, removed = _verified() if verify else ({}, [])
         listed = kept.entries()
         for entry in listed:
-            gone = damaged.get(entry.store.key)
-            state = f"  {len(gone)} damaged shards removed" if gone else "  whole" if verify else ""
+            state = states.get(entry.store.key, "")
             print(
                 f"{entry.store.key}  {entry.bytes / 1e6:>9,.1f} MB  {entry.rows:>8,} rows  {entry.description}{state}"
             )
         total = kept.summary(listed)
         print(f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB")
-        if any(damaged.values()):
+        if removed:
             raise StarshiftError(
-                f"{sum(map(len, damaged.values()))} shards were damaged and are gone.",
+                f"The cache was damaged: {', '.join(removed)} removed.",
+                expected="rows with their checksums and the values that their base gives, networks with their digests",
+                received="; ".join(removed),
                 remedy="nothing is lost: the next run computes them again",
             )
+
+
+def _verified() -> tuple[dict[str, str], list[str]]:
+    """Verifies the whole cache. Returns what to say of each store, by its key, and what was removed."""
+    from pipeline.features import cache as kept
+    from pipeline.features.recheck import recheck, remove_damaged_exports
+
+    states, counts = dict[str, str](), {"damaged shards": 0, "shards of wrong values": 0}
+    for entry in sorted(kept.entries(), key=lambda entry: entry.description):
+        damaged, found = kept.verify(entry), recheck(entry)
+        counts["damaged shards"] += len(damaged)
+        counts["shards of wrong values"] += len(found.wrong)
+        gone = len(damaged) + len(found.wrong)
+        states[entry.store.key] = (
+            f"  {gone} damaged shards removed" if gone
+            else f"  whole; values not checked: {found.skipped}" if found.skipped else "  whole"
+        )  # fmt: skip
+    counts["exported networks"] = len(remove_damaged_exports())
+    return states, [f"{count} {what}" for what, count in counts.items() if count]
 
 
 @task(

@@ -203,6 +203,10 @@ class RowStore:
             return False
         return len(rows) == len(content["ids"]) and [row_digest(row) for row in rows] == content["digests"]
 
+    def ids(self, name: str) -> list[str]:
+        """The ids that have a row in a shard, in order."""
+        return list((read_json(self.folder / f"{name}.json") or {"ids": ()})["ids"])
+
     def shards(self) -> list[str]:
         """The names of the shards that count."""
         return sorted(path.stem for path in self.folder.glob("*.json") if path.stem != "spec")

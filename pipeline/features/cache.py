@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline import paths
 from pipeline.dataset import augment, images
 from pipeline.dataset.shards import RowStore
@@ -17,6 +19,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import read_json
 from pipeline.models import bases
 from pipeline.models.choice import extractor_spec
+from pipeline.models.engines import usable
 
 KINDS = ("pixels", "features", "answers")
 """Stores of rows in the cache: decoded pictures, what bases see, what learnwares say (learnware/answers.py)."""
@@ -72,7 +75,7 @@ def entries() -> list[Entry]:
                 continue
             files = [path for path in folder.iterdir() if path.is_file()]
             store = RowStore(folder.parent, spec)
-            rows = sum(len((read_json(folder / f"{name}.json") or {"ids": ()})["ids"]) for name in store.shards())
+            rows = sum(len(store.ids(name)) for name in store.shards())
             size = sum(path.stat().st_size for path in files)
             found.append(
                 Entry(store=store, rows=rows, bytes=size, last_used=max(path.stat().st_mtime for path in files))
@@ -81,11 +84,24 @@ def entries() -> list[Entry]:
 
 
 def verify(entry: Entry) -> list[str]:
-    """Holds every row against its checksum. Returns the shards that were damaged; they are removed."""
-    damaged = [name for name in entry.store.shards() if not entry.store.intact(name)]
+    """Checks every row of a store: its checksum, and that it can be a feature at all. See `recheck.py` for its value.
+
+    Returns:
+        The names of the shards that were damaged; they are removed.
+    """
+    damaged = [name for name in entry.store.shards() if not entry.store.intact(name) or not _is_usable(entry, name)]
     for name in damaged:
         entry.store.remove(name)
     return damaged
+
+
+def _is_usable(entry: Entry, name: str) -> bool:
+    """Whether all rows of a whole shard are finite and of a size that features can have."""
+    path = entry.store.folder / f"{name}.npy"
+    if entry.store.spec["kind"] != "features" or not path.exists():
+        return True
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    return bool(usable(rows, str(rows.dtype)).all())
 
 
 def strays() -> list[Path]:

@@ -20,7 +20,15 @@ from pipeline.features.cache import feature_store
 from pipeline.files import read_json, write_json
 from pipeline.models import choice
 from pipeline.models.bases import Base
-from pipeline.models.engines import BATCH, ENGINES, Engine, KerasEngine, OpenVINOEngine, import_openvino
+from pipeline.models.engines import (
+    BATCH,
+    ENGINES,
+    Engine,
+    KerasEngine,
+    OpenVINOEngine,
+    import_openvino,
+    require_usable,
+)
 
 PRECISION = "float32"
 VIEW = "plain"
@@ -82,7 +90,9 @@ def fill(bases: Sequence[Base], files: Mapping[str, Path], digests: Sequence[str
     edges = np.cumsum(widths)[:-1]
     with tqdm(total=len(missing), desc=f"{bases[-1]} at {len(bases)} cuts", unit="picture", disable=None) as bar:
         for part, images in pixels.chunks(pixels.pixel_store(bases[-1].size), missing, files, VIEW):
-            for store, lacks, values in zip(stores, lacking, np.split(run(images), edges, axis=1), strict=True):
+            rows = run(images)
+            require_usable(rows, bases[-1], engine)
+            for store, lacks, values in zip(stores, lacking, np.split(rows, edges, axis=1), strict=True):
                 kept = [row for row, digest in enumerate(part) if digest in lacks]
                 store.append([part[row] for row in kept], np.ascontiguousarray(values[kept]))
             bar.update(len(part))

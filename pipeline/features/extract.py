@@ -15,7 +15,7 @@ from pipeline.dataset.shards import DamagedShardError, RowStore, shard_rows
 from pipeline.features.cache import feature_store
 from pipeline.models import choice, cuts
 from pipeline.models.bases import Base
-from pipeline.models.engines import Engine, precision_of
+from pipeline.models.engines import Engine, precision_of, require_usable, usable
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +87,16 @@ class Extractor:
         """
         store = self.fill(digests, view)
         try:
-            return store.read(digests)
+            rows = store.read(digests)
         except DamagedShardError as error:
             log.warning("features  %s; computing them again", error)
             return self.features(digests, view)
+        if (good := usable(rows, str(rows.dtype))).all():
+            return rows
+        bad = [digest for digest, fine in zip(digests, good, strict=True) if not fine]
+        log.warning("features  %s %s: %d cached rows cannot be right; computing them again", self.base, view, len(bad))
+        store.drop(bad)
+        return self.features(digests, view)
 
     def fill(self, digests: Sequence[str], view: str) -> RowStore:
         """The store in which all of these pictures have what the base gives for them in this view."""
@@ -121,7 +127,9 @@ class Extractor:
             if kept is not None:
                 rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
                 self._keep(kept, part, maps.reshape(-1, *shape), view)
-            store.append(part, rows.astype(np.float16) if self.base.pooling == "none" else np.ascontiguousarray(rows))
+            dtype = "float16" if self.base.pooling == "none" else "float32"
+            require_usable(rows, self.base, self.choose(part).engine, dtype)
+            store.append(part, np.ascontiguousarray(rows, dtype))
 
         with (
             behind() as write,
@@ -141,6 +149,7 @@ class Extractor:
         new = wanted & set(kept.missing(part))
         places = [place for place, digest in enumerate(part) if digest in new]
         if places:
+            require_usable(maps[places], self._lower, self.choose(part).engine, "float16")
             kept.append([part[place] for place in places], maps[places].astype(np.float16))
 
     def _most(self) -> int | None:

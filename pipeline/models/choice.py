@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, sha256_of_json, write_atomic, write_json
+from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_atomic, write_json
 from pipeline.models import aside, bases, cuts, directions
 from pipeline.models.engines import (
     ENGINES,
@@ -28,11 +28,15 @@ from pipeline.models.engines import (
     has_bfloat16,
     import_openvino,
     precision_of,
+    relative_difference,
+    require_usable,
 )
 
 log = logging.getLogger(__name__)
 SAMPLE = 64
 TRIES, ENOUGH_SECONDS = 4, 3.0
+EXPORTED = ("network.xml", "network.bin")
+"""The files of an export; keras.json beside them holds the SHA-256 of each."""
 BFLOAT16_LIMIT = 0.02
 """Largest relative error (Frobenius norm, over the sample) of bfloat16 features against float32 that is accepted."""
 
@@ -127,12 +131,22 @@ def choose(
     if has_gpu():
         return Choice(engine="keras")
     here = machine()
-    remembered = read_json(folder_of(base) / "engine.json")
-    if remembered and remembered.pop("machine") == here:
-        return Choice(**remembered)
+    if (remembered := _remembered(base, here)) is not None:
+        return remembered
     choice = _measure(base, sample(), keeping)
     write_json(folder_of(base) / "engine.json", {"machine": here, **vars(choice)})
     return choice
+
+
+def _remembered(base: bases.Base, here: dict[str, Any]) -> Choice | None:
+    """Reads the choice that was measured on this machine; None where there is none, or its file is damaged."""
+    stored = read_json(folder_of(base) / "engine.json")
+    if not isinstance(stored, dict) or stored.pop("machine", None) != here or stored.get("engine") not in ENGINES:
+        return None
+    try:
+        return Choice(**stored)
+    except TypeError:
+        return None
 
 
 def load(base: bases.Base, choice: Choice, keeping: bases.Base | None = None) -> Engine:
@@ -151,10 +165,41 @@ def load(base: bases.Base, choice: Choice, keeping: bases.Base | None = None) ->
         keras.utils.clear_session(free_memory=False)  # layers that Keras names by counting are counted from the first
         return KerasEngine(lambda: build_extractor(base, keeping))
     import_openvino()
-    path = folder_of(base, keeping) / "network.xml"
-    if not path.exists():
+    return OpenVINOEngine(_exported(base, keeping), precision_of(choice.engine))
+
+
+def _exported(base: bases.Base, keeping: bases.Base | None) -> Path:
+    """Returns the path of the exported network, which is exported again unless its files have their digests.
+
+    Raises:
+        StarshiftError: the export is damaged as soon as it is written.
+    """
+    folder = folder_of(base, keeping)
+    if not is_whole(folder):
+        if (folder / EXPORTED[0]).exists():
+            log.warning(
+                "  warning: the exported network of %s is damaged, or older than its digests: exported again. "
+                "invoke cache --verify checks what it may have computed",
+                base,
+            )
         _export(base, keeping)
-    return OpenVINOEngine(path, precision_of(choice.engine))
+    if not is_whole(folder):
+        raise StarshiftError(
+            f"The exported network of {base} is damaged.",
+            expected=f"{' and '.join(EXPORTED)} with the digests in keras.json",
+            received=paths.shown(folder),
+            remedy="check the disk; --engine keras does without an export",
+        )
+    return folder / EXPORTED[0]
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the exported files in a folder have the digests that were written with them."""
+    stored = read_json(folder / "keras.json")
+    digests = stored.get("sha256") if isinstance(stored, dict) else None
+    if not isinstance(digests, dict):
+        return False
+    return all((folder / name).is_file() and sha256_of_file(folder / name) == digests.get(name) for name in EXPORTED)
 
 
 def _measure(base: bases.Base, sample: np.ndarray, keeping: bases.Base | None) -> Choice:
@@ -166,15 +211,16 @@ def _measure(base: bases.Base, sample: np.ndarray, keeping: bases.Base | None) -
     exported = read_json(folder / "keras.json")
     speed = {"keras": exported["pictures_per_second"]}
     error = {"keras": 0.0}
+    reference = np.load(folder / "reference.npy")
+    require_usable(reference, base, "keras")
     if exported["exported"]:
-        reference = np.load(folder / "reference.npy")
         width = reference.shape[-1] - (math.prod(cuts.shape_at(keeping)) if keeping else 0)
         reference = reference[..., :width]
         for name in ("openvino", "openvino-bf16") if has_bfloat16() else ("openvino",):
-            engine = OpenVINOEngine(folder / "network.xml", precision_of(name))
+            engine = OpenVINOEngine(_exported(base, keeping), precision_of(name))
             features = engine(pixels)[..., :width]
             speed[name] = len(pixels) / quickest(functools.partial(engine, pixels))
-            error[name] = float(np.linalg.norm(features - reference) / np.linalg.norm(reference))
+            error[name] = relative_difference(features, reference)
     good = [name for name in speed if error[name] <= BFLOAT16_LIMIT]
     best = max(good, key=lambda name: speed[name])
     report = ", ".join(f"{name} {speed[name]:.0f}/s (error {error[name]:.1e})" for name in speed)

@@ -11,7 +11,6 @@ import hashlib
 import json
 import sys
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import sha256_of_json, write_atomic
+from pipeline.files import DamagedFileError, open_arrays, sha256_of_json, write_atomic
 from pipeline.models import aside
 from pipeline.models.bases import SECOND, Base, preprocessing_of, weights_digest
 
@@ -94,9 +93,9 @@ def read(base: Base) -> np.ndarray:
             remedy=f"invoke features --comp COMP --base {base} learns them and prints the name",
         )
     try:
-        with np.load(place) as stored:
+        with open_arrays(place) as stored:
             found, network = stored["directions"], json.loads(str(stored["network"]))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (FileNotFoundError, DamagedFileError) as error:
         raise StarshiftError(
             f"The directions of {base} are not here.",
             expected=paths.shown(place),

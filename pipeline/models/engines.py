@@ -17,6 +17,12 @@ from pipeline.errors import StarshiftError
 BATCH = {"keras": 16, "openvino": 2, "openvino-bf16": 2}
 """Small batches stay in the processor's cache: 287 pictures/s at 2, 216 at 16 (MobileNetV2, float32, 2 cores)."""
 ENGINES = ("keras", "openvino", "openvino-bf16")
+LARGEST = {"float32": 1e6, "float16": 65504.0}
+"""The largest feature that is believed, by the dtype that it is cached in: published networks stay under 1e4, a flipped
+exponent bit gives 1e30; 65504 is all that float16 holds."""
+FEATURE_TOLERANCE = {"float32": 1e-2, "float16": 2e-2, "bfloat16": 0.5}
+"""Largest relative difference of cached features from Keras's, by what was rounded. It is to tell another network, not
+a coarse one: TF32 on GPUs differs by 1e-3, MobileNetV2 in a bfloat16 that was asked for by 0.19."""
 
 
 class Engine(Protocol):
@@ -30,6 +36,38 @@ class Engine(Protocol):
 def precision_of(engine: str) -> str:
     """The arithmetic of an engine: `float32` or `bfloat16`. Engines of one precision share cached features."""
     return "bfloat16" if engine == "openvino-bf16" else "float32"
+
+
+def usable(rows: np.ndarray, dtype: str = "float32") -> np.ndarray:
+    """Returns which rows are finite and within LARGEST, (n,) bool.
+
+    Args:
+        rows: features (n, width) or maps (n, height, width, channels), float32 or float16.
+        dtype: what they are cached in, `float32` or `float16`.
+    """
+    flat = rows.reshape(len(rows), -1)
+    with np.errstate(invalid="ignore"):  # NaN compares as False, which is what is wanted
+        return np.asarray((flat.max(axis=1) <= LARGEST[dtype]) & (flat.min(axis=1) >= -LARGEST[dtype]))
+
+
+def require_usable(rows: np.ndarray, base: object, engine: str, dtype: str = "float32") -> None:
+    """Raises a StarshiftError where a base gives features that are not finite or absurdly large. See `usable`."""
+    if not (good := usable(rows, dtype)).all():
+        worst = float(np.abs(rows[~good][0].astype(np.float64)).max())
+        raise StarshiftError(
+            f"{base} gives features that cannot be right.",
+            expected=f"finite numbers up to {LARGEST[dtype]:g}",
+            received=f"{worst:g} in {np.sum(~good)} of {len(rows)} pictures, by the engine {engine}",
+            remedy="see that its weights file is whole and belongs to this base"
+            + ("" if engine == "keras" else "; --engine keras shows whether the engine is at fault"),
+        )
+
+
+def relative_difference(rows: np.ndarray, reference: np.ndarray) -> float:
+    """Returns the Frobenius norm of the difference of two arrays of one shape, as a share of the reference's."""
+    reference = np.asarray(reference, np.float64)
+    difference = float(np.linalg.norm(np.asarray(rows, np.float64) - reference))
+    return difference / max(float(np.linalg.norm(reference)), 1e-12)
 
 
 def padded(pixels: np.ndarray, batch: int) -> np.ndarray:

@@ -4,8 +4,8 @@
 
 TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. BASES is
 JSON: a base, and the same up to a cut where the maps there are wanted, too, or null. network.xml with network.bin and
-keras.json are written to FOLDER, and where sample.npy lies there reference.npy (Keras's features of it); without it
-no speed was measured, and keras.json says 0.
+keras.json (with their digests) are written to FOLDER, and where sample.npy lies there reference.npy (Keras's features
+of it); without it no speed was measured, and keras.json says 0.
 """
 
 import json
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.files import free_in, full_disk, removed_after, room_in, write_atomic, write_json
+from pipeline.files import free_in, full_disk, removed_after, room_in, sha256_of_file, write_atomic, write_json
 from pipeline.models import aside
 from pipeline.models.bases import Base
-from pipeline.models.choice import quickest
+from pipeline.models.choice import EXPORTED, quickest
 from pipeline.models.engines import import_openvino
 from pipeline.models.extractor import build_extractor
 
@@ -47,9 +47,10 @@ def export(base: Base, folder: Path, keeping: Base | None = None) -> None:
     weights = partial.with_suffix(".bin")
     with removed_after(partial), removed_after(weights), room_in(folder):
         model.export(str(partial), format="openvino", verbose=False)
-        weights.replace(folder / "network.bin")
-        partial.replace(folder / "network.xml")
-    write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": True})
+        digests = {name: sha256_of_file(path) for name, path in zip(EXPORTED, (partial, weights), strict=True)}
+        weights.replace(folder / EXPORTED[1])
+        partial.replace(folder / EXPORTED[0])
+    write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": True, "sha256": digests})
 
 
 def measured(model: Any, folder: Path) -> float:

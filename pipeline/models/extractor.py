@@ -4,6 +4,8 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import StarshiftError
 from pipeline.models import cuts, directions, moments, petite
 from pipeline.models.bases import Base, parse, preprocessing_of, seed_of, weights_digest, weights_path
@@ -101,7 +103,21 @@ def build_network(base: Base, *, free: bool = False) -> Any:
     cut = cuts.lower_part(whole, base.cut) if base.cut else whole
     if weights is None and not base.random:
         _load(cut, whole, base)
+    if not base.random:
+        _require_finite(cut, base)
     return cut
+
+
+def _require_finite(network: Any, base: Base) -> None:
+    """Refuses weights with NaN or infinity: an activation that clips turns them into features that look right."""
+    bad = [variable.path for variable in network.variables if not np.isfinite(np.asarray(variable)).all()]
+    if bad:
+        raise StarshiftError(
+            f"The weights of {base.name} hold NaN or infinity.",
+            expected="finite numbers",
+            received=f"{len(bad)} of {len(network.variables)} arrays in {weights_path(base)}, such as {bad[0]}",
+            remedy="put a whole weights file there",
+        )
 
 
 def _whole(base: Base, side: int | None, *, weights: str | None) -> Any:

@@ -17,7 +17,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import replacing
 from pipeline.models.bases import Base
 from pipeline.models.heads import Head
-from pipeline.training.handover import CoarseError, compare
+from pipeline.training.handover import CoarseError, compare, compare_features
 
 
 class Assembly:
@@ -48,7 +48,7 @@ class Assembly:
         folder: Path,
         heads: Sequence[Head],
         pixels: Mapping[int, np.ndarray],
-        expected: np.ndarray,
+        cached: np.ndarray,
         precision: str,
     ) -> float:
         """Puts the heads on, compares as `hand_over` does, and saves the model as model.keras in the run's folder."""
@@ -60,7 +60,7 @@ class Assembly:
         }
         arrays |= {f"pixels-{size}": values for size, values in pixels.items()}
         work = folder / "assembly.npz"
-        np.savez(work, expected=expected, **arrays)  # type: ignore[arg-type]
+        np.savez(work, cached=cached, **arrays)  # type: ignore[arg-type]
         output, errors = self.process.communicate(json.dumps([precision, str(folder)]) + "\n")
         work.unlink()
         lines = output.splitlines()
@@ -109,20 +109,29 @@ def build(bases: Sequence[Base]) -> list[Any]:
     return found
 
 
-def hand_over(model: Any, pixels: Mapping[int, np.ndarray], expected: np.ndarray, precision: str) -> float:
+def hand_over(
+    model: Any, heads: Sequence[Head], pixels: Mapping[int, np.ndarray], cached: np.ndarray, precision: str
+) -> float:
     """The largest difference between what the live model and the heads on cached features predict.
 
     Args:
         model: from `whole_model`.
+        heads: one a fold, the same ones.
         pixels: pictures (n, size, size, 3) uint8, by size.
-        expected: probabilities (n, classes) from the cached features.
+        cached: their features (n, width) in the cache, those of all bases side by side.
         precision: of the cached features.
 
     Raises:
-        StarshiftError: see `handover.compare`.
+        StarshiftError: features or predictions differ, see `handover.compare_features` and `handover.compare`.
     """
-    live = np.asarray(model([pixels[size] for size in sorted(pixels)], training=False))
-    return compare(live, expected, precision, "the heads on cached features")
+    import keras
+
+    features = model.get_layer("fold0_dense0").input
+    both = keras.Model(model.inputs, [features, model.output])
+    live, predicted = map(np.asarray, both([pixels[size] for size in sorted(pixels)], training=False))
+    compare_features(live, cached, precision, "every base")
+    expected = np.mean([head.probabilities(cached) for head in heads], axis=0)
+    return compare(predicted, expected, precision, "the heads on cached features")
 
 
 def save(model: Any, path: Path) -> None:
@@ -146,7 +155,7 @@ def main() -> None:
             heads = _heads(stored)
             pixels = {base.size: stored[f"pixels-{base.size}"] for base in bases}
             model = whole_model(bases, heads, extractors)
-            difference = hand_over(model, pixels, stored["expected"], precision)
+            difference = hand_over(model, heads, pixels, stored["cached"], precision)
         save(model, folder / "model.keras")
         answer: dict[str, Any] = {"difference": difference}
     except CoarseError as error:

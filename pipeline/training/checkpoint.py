@@ -2,7 +2,6 @@
 
 import json
 import logging
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from pipeline.files import write_atomic
+from pipeline.files import DamagedFileError, open_arrays, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -63,44 +62,82 @@ def save(path: Path, fingerprint: str, progress: Progress, model: Any) -> None:
         progress: how far training has come.
         model: a compiled keras.Model whose optimizer is built.
     """
-    words = {**asdict(progress), "fingerprint": fingerprint}
-    del words["best"]
     arrays: dict[str, Any] = {f"variable{k}": value for k, value in enumerate(values_of(model.variables))}
     arrays |= {f"optimizer{k}": value for k, value in enumerate(values_of(model.optimizer.variables))}
     arrays |= {f"best{k}": value for k, value in enumerate(progress.best)}
+    words = {**asdict(progress), "best": [], "fingerprint": fingerprint, "arrays": sorted(arrays)}
     text = np.frombuffer(json.dumps(words).encode(), np.uint8)
     write_atomic(path, lambda file: np.savez(file, words=text, **arrays))
 
 
-def load(path: Path, fingerprint: str, model: Any) -> Progress | None:
-    """Puts a training back where it was.
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint that was read whole.
+
+    Args:
+        progress: how far training had come.
+        variables: of the model, in its order.
+        optimizer: of its optimizer, in their order.
+    """
+
+    progress: Progress
+    variables: list[np.ndarray]
+    optimizer: list[np.ndarray]
+
+    def put_into(self, model: Any) -> Progress:
+        """Puts a model, compiled in the same way and its optimizer built, back where it was. Returns how far it was."""
+        put_back(model.variables, self.variables)
+        put_back(model.optimizer.variables, self.optimizer)
+        return self.progress
+
+
+def read(path: Path, fingerprint: str) -> Stored | None:
+    """Reads a checkpoint.
 
     Args:
         path: from `save`.
         fingerprint: of everything that decides the result; a file of another one is left alone.
-        model: compiled in the same way, its optimizer built.
 
     Returns:
-        How far it had come; None where there is nothing to go on from.
+        The checkpoint; None where there is none, or it is damaged, which is said: training starts anew.
     """
-    progress = peek(path, fingerprint)
-    if progress is None:
+    try:
+        with open_arrays(path) as stored:
+            progress = _progress(path, stored, fingerprint)
+            if progress is None:
+                return None
+            groups = {name: _group(stored, name) for name in ("variable", "optimizer", "best")}
+    except FileNotFoundError:
         return None
-    with np.load(path) as stored:
-        for prefix, variables in (("variable", model.variables), ("optimizer", model.optimizer.variables)):
-            put_back(variables, [stored[f"{prefix}{number}"] for number in range(len(variables))])
-        progress.best = [stored[f"best{k}"] for k in range(len(model.variables)) if f"best{k}" in stored]
-    return progress
+    except DamagedFileError as error:
+        log.warning("  warning: %s is damaged (%s): this training starts anew", path.name, error)
+        return None
+    progress.best = groups["best"]
+    return Stored(progress, groups["variable"], groups["optimizer"])
+
+
+def _group(stored: Any, prefix: str) -> list[np.ndarray]:
+    """Reads the arrays whose names are a prefix and a number, from 0 on; a gap is a KeyError."""
+    count = sum(name.removeprefix(prefix).isdigit() for name in stored.files)
+    return [stored[f"{prefix}{number}"] for number in range(count)]
 
 
 def peek(path: Path, fingerprint: str) -> Progress | None:
     """How far a training had come, without its weights; None where there is none with this fingerprint."""
     try:
-        with np.load(path) as stored:
-            words = json.loads(stored["words"].tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        with open_arrays(path) as stored:
+            return _progress(path, stored, fingerprint)
+    except (FileNotFoundError, DamagedFileError):
         return None
+
+
+def _progress(path: Path, stored: Any, fingerprint: str) -> Progress | None:
+    """Reads how far a training had come; None where the file belongs to another one."""
+    words = json.loads(stored["words"].tobytes())
     if words.pop("fingerprint") != fingerprint:
         log.info("          %s belongs to another training; starting anew", path.name)
         return None
+    # a zip directory with a flipped bit may end early, without an error; checkpoints of before 2026-12 have no list
+    if words.pop("arrays", None) not in (None, sorted(set(stored.files) - {"words"})):
+        raise ValueError("arrays are missing")
     return Progress(**words)

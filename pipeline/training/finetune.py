@@ -12,10 +12,10 @@ from pipeline.models.heads import Head
 from pipeline.training import device, networks
 from pipeline.training.activations import views_of
 from pipeline.training.features import heads_on
-from pipeline.training.handover import PICTURES, compare
+from pipeline.training.handover import compare, compare_features
 from pipeline.training.material import Material
 from pipeline.training.outcome import Outcome, trainable
-from pipeline.training.predicting import predict
+from pipeline.training.predicting import predict, predict_features
 from pipeline.training.sources import Fixed, Source, Views
 
 POLISH = 0.2
@@ -53,10 +53,12 @@ def _first_head(material: Material) -> tuple[Head, list[dict[str, Any]]]:
 
 def _hand_over_head(material: Material, outcome: Outcome, first: Head) -> None:
     """The live network with the first head must predict what that head predicts on cached features."""
-    job, sample = material.job, material.held[:PICTURES]
-    cached = first.probabilities(material.cached(job.base, job.views[0]).take(sample))
-    live = predict(outcome.live, material.seen(job.views[0]), sample)
-    outcome.differences.append(compare(live, cached, job.precision, "the head on the frozen base"))
+    job, sample, step = material.job, material.sample, "the head on the frozen base"
+    features = material.cached(job.base, job.views[0]).take(sample)
+    pictures = material.seen(job.views[0])
+    compare_features(predict_features(outcome.live, pictures, sample), features, job.precision, step)
+    live = predict(outcome.live, pictures, sample)
+    outcome.differences.append(compare(live, first.probabilities(features), job.precision, step))
 
 
 def _take_cache(material: Material, outcome: Outcome, network: Any, head: list[Any]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.files import write_atomic, write_json
 from pipeline.training import finetune, from_pixels, frozen
 from pipeline.training.assemble import save
-from pipeline.training.jobs import Job
+from pipeline.training.jobs import Job, write_result
 from pipeline.training.material import Material, RateFound
 from pipeline.training.outcome import Outcome
 from pipeline.training.rate_finder import Found, draw
@@ -50,8 +50,7 @@ def work(job: Job, words: str) -> None:
     save(outcome.live, job.model)
     write_atomic(job.stem.with_suffix(".npz"), lambda file: np.savez(file, held=held, test=test))
     facts = {**outcome.facts, "device": words, "seconds": round(time.perf_counter() - started, 2)}
-    result = {"fingerprint": job.fingerprint(), "facts": facts, "history": outcome.history}
-    write_json(job.stem.with_suffix(".json"), result)
+    write_result(job, facts, outcome.history)
     for path in job.stem.parent.glob(f"{job.stem.name}-*.npz"):
         path.unlink()
     _tell(job, outcome)

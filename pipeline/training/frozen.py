@@ -11,9 +11,11 @@ import numpy as np
 from pipeline.models.extractor import build_network
 from pipeline.training import device, networks
 from pipeline.training.activations import views_of
+from pipeline.training.handover import compare_features
 from pipeline.training.material import Material
 from pipeline.training.networks import Scale
 from pipeline.training.outcome import Outcome, trainable
+from pipeline.training.predicting import predict_features
 from pipeline.training.sources import Fixed, Views
 
 UNITS = 256
@@ -46,6 +48,9 @@ def _from_views(material: Material) -> Outcome:
         held = Fixed(material.cached(job.base, job.views[0]))
         progress = material.run(material.course(model, Views(sources, seed=job.seed), held, stage="frozen"))
         live = _live(material, build_network(job.base), head, scale)
+    features = held.take(material.sample, 0)
+    shown = predict_features(live, material.seen(job.views[0]), material.sample)
+    compare_features(shown, features, job.precision, "the frozen base")
     return Outcome(
         live=live,
         model=model,

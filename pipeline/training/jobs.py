@@ -5,18 +5,20 @@ folds that are done. The result's JSON is written last; without it a fold is not
 """
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.files import read_json, sha256_of_json, write_json
+from pipeline.files import DamagedFileError, open_arrays, read_json, sha256_of_file, sha256_of_json, write_json
 from pipeline.models import bases
 from pipeline.models.bases import Base
 from pipeline.regime import Training
 from pipeline.training.lessons import Taught
 
+log = logging.getLogger(__name__)
 VERSION = 3
 """Of the arithmetic of training: raised when the same job comes to other numbers, so that none is mixed."""
 
@@ -127,7 +129,7 @@ def read(path: Path) -> Job:
     return Job(**{**values, **whole, "regime": regime})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FoldResult:
     """What a fold's training gives.
 
@@ -144,10 +146,41 @@ class FoldResult:
     test: np.ndarray
 
 
+def write_result(job: Job, facts: dict[str, Any], history: list[dict[str, Any]]) -> None:
+    """Writes the JSON that makes a fold done, with digests of itself, of the predictions and of the model."""
+    content = {"fingerprint": job.fingerprint(), "facts": facts, "history": history}
+    write_json(job.stem.with_suffix(".json"), {**content, "sha256": _digests(job, content)})
+
+
+def _digests(job: Job, content: dict[str, Any]) -> dict[str, str]:
+    """SHA-256 of each part of a fold's result, 64 hex digits each."""
+    files = {"predictions": job.stem.with_suffix(".npz"), "model": job.model}
+    return {"content": sha256_of_json(content)} | {name: sha256_of_file(path) for name, path in files.items()}
+
+
 def result(job: Job) -> FoldResult | None:
-    """The fold's result, or None where it is not done."""
+    """The fold's result; None where it is not done, or a part of it is damaged, which is said."""
     words = read_json(job.stem.with_suffix(".json"))
-    if not words or words["fingerprint"] != job.fingerprint() or not job.model.exists():
+    if not isinstance(words, dict) or words.get("fingerprint") != job.fingerprint():
         return None
-    with np.load(job.stem.with_suffix(".npz")) as stored:
-        return FoldResult(history=words["history"], facts=words["facts"], held=stored["held"], test=stored["test"])
+    expected = words.pop("sha256", None)  # results of before 2026-12 have none
+    try:
+        if expected is not None and (received := _digests(job, words)) != expected:
+            raise DamagedFileError(
+                f"other digests of {', '.join(k for k in received if received[k] != expected.get(k))}"
+            )
+        with open_arrays(job.stem.with_suffix(".npz")) as stored:
+            done = FoldResult(words["history"], words["facts"], stored["held"], stored["test"])
+            _check_shapes(job, done)
+    except (DamagedFileError, OSError) as error:
+        log.warning("  warning: the result of fold %d is damaged (%s): it is trained again", job.fold, error)
+        return None
+    return done
+
+
+def _check_shapes(job: Job, done: FoldResult) -> None:
+    """Raises a ValueError where predictions are not of the job's views, pictures and classes."""
+    held = sum(fold == job.fold for fold in job.fold_of)
+    wanted = [(len(job.views), count, job.classes) for count in (held, len(job.test))]
+    if [done.held.shape, done.test.shape] != wanted:
+        raise ValueError(f"predictions of shapes {done.held.shape} and {done.test.shape} instead of {wanted}")

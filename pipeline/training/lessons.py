@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.files import write_atomic
+from pipeline.files import DamagedFileError, open_arrays, write_atomic
 from pipeline.training.distilled import Soft, tempered
 
 FILE = "targets.npz"
@@ -82,8 +82,16 @@ def read(folder: Path, taught: Taught) -> Lesson:
     Raises:
         StarshiftError: they are not those that the job was made for.
     """
-    with np.load(folder / FILE) as stored:
-        answers = {name: stored[name] for name in stored.files}
+    try:
+        with open_arrays(folder / FILE) as stored:
+            answers = {name: stored[name] for name in stored.files}
+    except (FileNotFoundError, DamagedFileError) as error:
+        raise StarshiftError(
+            "The soft targets of this run are damaged.",
+            expected=f"{FILE} as the run wrote it",
+            received=str(error),
+            remedy="the same command writes it anew and goes on",
+        ) from error
     lesson = Lesson(answers=answers, views=taught.views, temperature=taught.temperature, weight=taught.weight)
     if lesson.taught() != taught:
         raise StarshiftError("The soft targets are not the job's.", received=str(folder / FILE), remedy="run it again")

@@ -88,9 +88,9 @@ class Course:
 
     def run(self) -> Progress:
         """Trains until the epochs or the patience are at an end; the model has the best weights then."""
-        stored = checkpoint.peek(self.file, self.fingerprint)
-        self._compile(stored.parts if stored else 1)
-        progress = checkpoint.load(self.file, self.fingerprint, self.model) or Progress()
+        stored = checkpoint.read(self.file, self.fingerprint)
+        self._compile(stored.progress.parts if stored else 1)
+        progress = stored.put_into(self.model) if stored else Progress()
         if progress.epoch:
             log.info("          %s goes on from epoch %d", self.name, progress.epoch)
         else:
@@ -197,7 +197,15 @@ class Course:
     def _halve(self, progress: Progress) -> None:
         """Goes back to the last checkpoint with batches of half the size, two to a step."""
         old = self.model.optimizer
-        checkpoint.load(self.file, self.fingerprint, self.model)
+        stored = checkpoint.read(self.file, self.fingerprint)
+        if stored is None:  # the model is in the middle of an epoch, and there is nothing to go back to
+            raise StarshiftError(
+                f"{self.name}: memory is at an end, and the checkpoint cannot be read.",
+                expected=f"{self.file.name} as it was written after the last epoch",
+                received="a missing or damaged file",
+                remedy="the same command starts this fold anew; a smaller batch needs less memory",
+            )
+        stored.put_into(self.model)
         moments, steps = values_of(_slots(old)), int(_inner(old).iterations)
         progress.parts = self.batches.parts * 2
         size = self.batches.batch // progress.parts

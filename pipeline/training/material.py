@@ -17,6 +17,7 @@ from pipeline.training import lessons, linear, rate_finder
 from pipeline.training.activations import views_of
 from pipeline.training.batches import Batches
 from pipeline.training.checkpoint import Progress
+from pipeline.training.handover import positions
 from pipeline.training.jobs import Job
 from pipeline.training.loop import Course, Held
 from pipeline.training.sources import Augmented, Pictures, Source, Views
@@ -44,6 +45,11 @@ class Material:
         fold_of = np.array(job.fold_of)
         self.trained, self.held = np.flatnonzero(fold_of != job.fold), np.flatnonzero(fold_of == job.fold)
         self.test = np.arange(len(job.train), len(self.digests))
+
+    @property
+    def sample(self) -> np.ndarray:
+        """Positions of the held-out pictures of the parity check, see `handover.positions`."""
+        return self.held[positions(len(self.held))]
 
     @cached_property
     def lesson(self) -> lessons.Lesson | None:

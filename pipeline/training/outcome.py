@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.training.checkpoint import Progress
-from pipeline.training.handover import PICTURES, compare
+from pipeline.training.handover import compare
 from pipeline.training.material import Material
 from pipeline.training.predicting import predict
 from pipeline.training.sources import Source
@@ -45,7 +45,7 @@ class Outcome:
 
     def hand_over(self, material: Material, step: str) -> None:
         """Holds the live network against what the model predicts for a few held-out pictures."""
-        sample = material.held[:PICTURES]
+        sample = material.sample
         view = material.job.views[0]
         live = predict(self.live, material.seen(view), sample)
         cached = predict(self.model, self.source_of(view), sample)

@@ -37,5 +37,20 @@ def predict(model: Any, source: Source, positions: np.ndarray) -> np.ndarray:
     """
     if not len(positions):
         return np.empty((0, model.output_shape[-1]), np.float32)
-    values = model.predict(fed(_Inputs(source, positions)), verbose=0)[: len(positions)].astype(np.float64)
+    values = _outputs(model, source, positions).astype(np.float64)
     return (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def predict_features(model: Any, source: Source, positions: np.ndarray) -> np.ndarray:
+    """Predicts what the head of a live model gets for the pictures at these positions, (n, width).
+
+    Args:
+        model: from `networks.live_model`.
+        source: of its pictures.
+        positions: (n,) int, at least one.
+    """
+    return _outputs(keras.Model(model.input, model.get_layer("head_dense0").input), source, positions)
+
+
+def _outputs(model: Any, source: Source, positions: np.ndarray) -> np.ndarray:
+    return np.asarray(model.predict(fed(_Inputs(source, positions)), verbose=0)[: len(positions)])

@@ -112,7 +112,8 @@ def pretrain(recipe: Pretraining, folder: Path) -> dict[str, Any]:
     )
     model.optimizer.build(model.trainable_variables)
     fingerprint, kept = sha256_of_json(asdict(recipe)), folder / "checkpoint.npz"
-    progress = checkpoint.load(kept, fingerprint, model) or checkpoint.Progress()
+    stored = checkpoint.read(kept, fingerprint)
+    progress = stored.put_into(model) if stored else checkpoint.Progress()
     while progress.epoch < recipe.epochs:
         epoch_started = time.perf_counter()
         data = batches(
