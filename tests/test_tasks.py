@@ -15,7 +15,7 @@ import pytest
 import competitions
 from pipeline import flow
 from pipeline.closing import with_spread
-from pipeline.commands.shared import folds_of
+from pipeline.commands.shared import competition_with, folds_of
 from pipeline.errors import StarshiftError
 from pipeline.paths import REPOSITORY
 from pipeline.regime import Training
@@ -154,3 +154,19 @@ def test_weights_of_another_network_are_explained_in_a_few_words_and_leave_no_ru
     assert done.returncode == 1 and "wrong.h5 does not fit mobilenet_025" in done.stderr
     assert "file signature not found" in done.stderr and "WARNING" not in done.stderr
     assert not list((home / "data" / "runs" / "mine").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("bases", "asked", "size"),
+    [
+        (("mobilenet_v2",), None, None),
+        (("xception", "mobilenet_v2"), None, None),
+        (("mobilenet_v2",), 299, 299),
+        (("xception@block13_sepconv2_act+max",), None, 299),
+        ((), None, 299),
+    ],
+)
+def test_a_recipes_size_is_not_forced_on_a_base_that_is_not_the_recipes(bases, asked, size, caplog):
+    caplog.set_level("INFO")
+    assert competition_with("dog-breed", bases=bases, size=asked).recipe.size == size
+    assert ("299 px are for xception, inception_v3" in caplog.text) == (size is None)

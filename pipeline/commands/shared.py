@@ -70,7 +70,7 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
 
     found = competitions.find(comp)
     given = {name: value for name, value in changes.items() if value not in (None, (), [])}
-    if given.get("size") == OWN:
+    if given.get("size") == OWN or ("size" not in given and _other_bases(found.recipe, given.get("bases", ()))):
         given["size"] = None
     taught = {one.name: given.pop(one.name) for one in fields(found.recipe.training) if one.name in given}
     recipe = replace(found.recipe, training=replace(found.recipe.training, **taught), **given)
@@ -79,6 +79,21 @@ def competition_with(comp: str | None, **changes: Any) -> Any:
 
         recipe = replace(recipe, bases=basing.resolved(recipe.bases))
     return replace(found, recipe=recipe)
+
+
+def _other_bases(recipe: Any, bases: tuple[str, ...]) -> bool:
+    """Whether some of these bases are not the recipe's, so that its size is not theirs; says what they take instead."""
+    import logging
+    import re
+
+    names = {re.split("[@+=]", text)[0] for text in recipe.bases}
+    others = [text for text in bases if re.split("[@+=]", text)[0] not in names]
+    if others and recipe.size is not None:
+        logging.getLogger(__name__).info(
+            "size      each base takes its own: the recipe's %d px are for %s; --size %d takes them all the same",
+            *(recipe.size, ", ".join(recipe.bases), recipe.size),
+        )
+    return bool(others)
 
 
 def hold_against(recipe: Any, **flags: Any) -> None:

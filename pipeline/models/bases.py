@@ -84,7 +84,7 @@ def parse(text: str, size: int | None = None) -> Base:
 
     Args:
         text: `name[@cut][+pooling][=weights]`.
-        size: side of the pictures; None takes the base's own.
+        size: side of the pictures; None takes the base's own, which is SIZE where the weights are `imagenet:SIZE`.
 
     Raises:
         StarshiftError: no such base, block, pooling or file.
@@ -118,7 +118,8 @@ def parse(text: str, size: int | None = None) -> Base:
     if of_size and int(weights.partition(":")[2]) not in entry.trained_sizes:
         sizes = ", ".join(map(str, entry.trained_sizes))
         raise StarshiftError(f"{name} has no ImageNet weights of that size.", expected=sizes, received=text)
-    return Base(name=name, cut=match["cut"], pooling=pooling, weights=weights, size=size or entry.size)
+    own = int(weights.partition(":")[2]) if of_size else entry.size
+    return Base(name=name, cut=match["cut"], pooling=pooling, weights=weights, size=size or own)
 
 
 def preprocessing_of(base: Base) -> str:

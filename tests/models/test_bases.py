@@ -68,6 +68,10 @@ def test_a_base_takes_its_own_size_unless_another_is_asked_for():
     assert parse("xception").size == 299 and parse("xception", 128).size == 128
 
 
+def test_weights_of_a_named_size_bring_that_size_along():
+    assert parse("mobilenet_v2=imagenet:160").size == 160 and parse("mobilenet_v2=imagenet:160", 96).size == 96
+
+
 def test_the_weights_file_is_the_one_of_the_nearest_trained_size(tmp_path):
     assert bases.weights_path(parse("mobilenet_v2", 160)).name.endswith("1.0_160_no_top.h5")
     assert bases.weights_path(parse("mobilenet_v2", 100)).name.endswith("1.0_224_no_top.h5")
