@@ -1,8 +1,20 @@
 """The command line: `invoke run --comp dog-breed`. The tasks lie in pipeline/commands/, one file a topic."""
 
+import os
+import signal
 import sys
+from types import FrameType
 
 from invoke import Collection
+
+
+def _interrupt(*_: int | FrameType | None) -> None:
+    """Answers Ctrl-C until a task runs: an import that is interrupted would end in a traceback, or in exit code 1."""
+    os.write(2, b"interrupted\n")
+    os._exit(130)
+
+
+signal.signal(signal.SIGINT, _interrupt)
 
 from pipeline.commands.audit import audit
 from pipeline.commands.distill import distill

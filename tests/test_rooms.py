@@ -5,7 +5,10 @@ import re
 
 from pipeline.paths import REPOSITORY
 
-GROUND = {"config", "recipe", "regime", "options", "paths", "runs", "errors", "files", "naming", "quiet"}
+GROUND = {
+    *("config", "recipe", "regime", "options", "paths", "runs"),
+    *("errors", "files", "naming", "quiet", "subprocesses"),
+}
 ORDER = [
     *("drawn", "kaggle", "dataset", "models", "features", "training"),
     *("predict", "learnware", "audit", "report", "remote"),

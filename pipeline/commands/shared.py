@@ -1,6 +1,7 @@
 """What the tasks share: words for their flags, flags into values, and errors that are shown without a traceback."""
 
 import contextlib
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ def errors_shown() -> Iterator[None]:
     from pipeline.errors import StarshiftError
 
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tasks.py has put another one in its place
         yield
     except StarshiftError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -58,6 +60,7 @@ def errors_shown() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # whoever presses twice does not wait for threads to end
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
 

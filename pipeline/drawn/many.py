@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,7 +12,9 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.drawn import world
+from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_json, write_atomic
+from pipeline.subprocesses import shield
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -24,14 +28,27 @@ def in_processes(draw: Callable[[Job], Result], jobs: Sequence[Job], words: str)
         draw: a function of a module, which processes can find.
         jobs: one argument a picture.
         words: what the bar says.
+
+    Raises:
+        StarshiftError: one of the processes was killed.
     """
-    with (
-        multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool,
-        tqdm(total=len(jobs), desc=words, unit="picture", disable=None, leave=False) as bar,
-    ):
-        for result in pool.imap(draw, jobs, chunksize=32):
-            yield result
-            bar.update()
+    pool = ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"))
+    try:
+        with shield():  # map hands over all jobs, and so starts all processes, before it returns
+            results = pool.map(draw, jobs, chunksize=32)
+        with tqdm(total=len(jobs), desc=words, unit="picture", disable=None, leave=False) as bar:
+            for result in results:
+                yield result
+                bar.update()
+    except BrokenProcessPool as error:
+        raise StarshiftError(
+            f"A process of `{words}` was killed, most likely since memory ended.",
+            expected=f"{os.cpu_count()} processes that draw to the end",
+            received=str(error),
+            remedy="the same command begins this step anew",
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def world_set(numbers: range, seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:

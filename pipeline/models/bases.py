@@ -10,7 +10,6 @@ resnet50=none                         random weights
 import difflib
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import sha256_of_file
 from pipeline.kaggle import mounts
 from pipeline.models.table import BASES, Entry
+from pipeline.subprocesses import complete
 
 OURS = Path(__file__).resolve().parent / "weights"
 SECOND = "second"
@@ -188,7 +188,7 @@ def fetch_weights(base: Base, path: Path) -> None:
         path.symlink_to(attached)
         return
     command = [sys.executable, "-m", "pipeline.models.extractor", base.name, str(trained_size(base))]
-    done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
+    done = complete(command, paths.child_environment())
     if not path.exists():
         lines = done.stderr.strip().splitlines()
         here = next((size for size in base.entry.trained_sizes if (path.parent / _named(base, size)).exists()), None)

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import paths
+from pipeline import paths, subprocesses
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_file, sha256_of_json, write_atomic, write_json
-from pipeline.models import aside, bases, cuts, directions
+from pipeline.models import bases, cuts, directions
 from pipeline.models.engines import (
     ENGINES,
     Engine,
@@ -243,7 +243,7 @@ def _export(base: bases.Base, keeping: bases.Base | None = None) -> None:
     pair = [asdict(base), asdict(keeping) if keeping else None]
     folder = folder_of(base, keeping)
     folder.mkdir(parents=True, exist_ok=True)
-    aside.run(
+    subprocesses.run_module(
         "pipeline.models.export",
         *(json.dumps(pair), str(folder)),
         failed=f"{base} could not be prepared.",

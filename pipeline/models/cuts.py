@@ -6,7 +6,6 @@ python -m pipeline.models.cuts BASE     the layers of a base, as JSON; in a proc
 import json
 import math
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_json, write_json
 from pipeline.models.bases import Base
+from pipeline.subprocesses import complete
 
 BLOCK = re.compile(r"[a-z_]*?\d+[a-z]?(?:_block_?\d+)?(?=_|$)")
 
@@ -72,7 +72,7 @@ def anatomy(base: Base) -> list[Layer]:
     stored = read_json(path)
     if stored is None:
         command = [sys.executable, "-m", "pipeline.models.cuts", json.dumps(asdict(whole))]
-        done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
+        done = complete(command, paths.child_environment())
         if done.returncode:
             raise StarshiftError(f"{base.name} could not be looked into.", received=done.stderr.strip()[-2000:])
         stored = json.loads(done.stdout.splitlines()[-1])

@@ -21,8 +21,8 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import DamagedFileError, open_arrays, sha256_of_json, write_atomic
-from pipeline.models import aside
 from pipeline.models.bases import SECOND, Base, preprocessing_of, weights_digest
+from pipeline.subprocesses import run_main, run_module
 
 MOST = 64
 """Directions, of which 2,080 moments come."""
@@ -129,7 +129,7 @@ def learn(base: Base, pixels: np.ndarray) -> None:
         sample = Path(folder) / "sample.npy"
         np.save(sample, pixels)
         asked = (json.dumps(asdict(base)), str(sample))
-        aside.run("pipeline.models.directions", *asked, failed=f"The directions of {base} could not be learned.")
+        run_module("pipeline.models.directions", *asked, failed=f"The directions of {base} could not be learned.")
 
 
 def of_maps(base: Base, pixels: np.ndarray) -> np.ndarray:
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(aside.working(main))
+    sys.exit(run_main(main))

@@ -18,11 +18,11 @@ import numpy as np
 
 from pipeline.errors import StarshiftError
 from pipeline.files import free_in, full_disk, removed_after, room_in, sha256_of_file, write_atomic, write_json
-from pipeline.models import aside
 from pipeline.models.bases import Base
 from pipeline.models.choice import EXPORTED, quickest
 from pipeline.models.engines import import_openvino
 from pipeline.models.extractor import build_extractor
+from pipeline.subprocesses import run_main
 
 ROOM = 1 << 20
 """Bytes for the graph, beside the weights."""
@@ -71,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(aside.working(main))
+    sys.exit(run_main(main))

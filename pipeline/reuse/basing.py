@@ -8,7 +8,6 @@ python -m pipeline.reuse.basing ARCHIVE FILE     in a process of its own, becaus
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from pipeline.learnware.contract import Part
 from pipeline.learnware.guarded import refused
 from pipeline.models import bases
 from pipeline.models.table import BASES
+from pipeline.subprocesses import complete
 
 SYNTAX = re.compile(r"(?P<address>store:(.*/)?[a-z0-9][a-z0-9_-]*)(?P<rest>(@[^@+=/]+)?(\+[^@+=/]+)?)")
 UNCHANGED = ("features", "frozen")
@@ -86,7 +86,7 @@ def weights_file(learnware: Learnware, part: Part) -> Path:
     if path.exists():
         return path
     command = [sys.executable, "-m", "pipeline.reuse.basing", str(learnware.path.resolve()), str(path)]
-    done = subprocess.run(command, env=paths.child_environment(), capture_output=True, text=True, check=False)
+    done = complete(command, paths.child_environment())
     lines = done.stdout.splitlines()
     answer: Any = json.loads(lines[-1]) if lines else [done.stderr.strip()[-1000:], "", "", ""]
     if answer:

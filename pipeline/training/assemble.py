@@ -17,6 +17,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import replacing
 from pipeline.models.bases import Base
 from pipeline.models.heads import Head
+from pipeline.subprocesses import shield
 from pipeline.training.handover import CoarseError, compare, compare_features
 
 
@@ -27,14 +28,15 @@ class Assembly:
     """
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.training.assemble"],
-            env=paths.child_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with shield():
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.training.assemble"],
+                env=paths.child_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
 
     def begin(self, bases: Sequence[Base]) -> None:
         """Says which bases are to be built, in the order in which their features are concatenated."""

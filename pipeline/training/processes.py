@@ -11,6 +11,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
+from pipeline.subprocesses import shield
 from pipeline.training.jobs import FoldResult, Job, result
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,9 @@ def _process(job: Job) -> int:
     environment = {**paths.child_environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
     job.stem.with_suffix(".error.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "pipeline.training.worker", str(path), str(os.getpid())]
-    with subprocess.Popen(command, env=environment) as process:
+    with shield():
+        process = subprocess.Popen(command, env=environment)
+    with process:
         try:
             return process.wait()
         except BaseException:

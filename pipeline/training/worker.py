@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json
-from pipeline.models.aside import end_with
 from pipeline.quiet import silent
+from pipeline.subprocesses import end_with
 from pipeline.training import jobs
 
 

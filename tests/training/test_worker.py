@@ -10,7 +10,7 @@ from pipeline import paths
 
 CHILD = """
 import sys, time
-from pipeline.models.aside import end_with
+from pipeline.subprocesses import end_with
 end_with(int(sys.argv[1]), 0.05)
 time.sleep(60)
 """
