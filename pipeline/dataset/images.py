@@ -21,6 +21,7 @@ REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 ORIENTATION_TAG = 0x0112
+APP1, START_OF_SCAN = 0xE1, 0xDA
 cv2.setNumThreads(1)
 
 
@@ -71,7 +72,7 @@ def _jpeg(data: bytes, size: int | None) -> np.ndarray | None:
 
     Without simplejpeg OpenCV decodes to the very same pixels. Its leniency is held in check by the end marker.
     """
-    frame = _frame(data)
+    frame, has_exif = _header(data)
     if frame is None:
         return None
     height, width = frame
@@ -89,22 +90,28 @@ def _jpeg(data: bytes, size: int | None) -> np.ndarray | None:
             pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor))
         except ValueError:
             return None
-    if b"Exif\0\0" in data[:65536]:
+    if has_exif:
         pixels = oriented(pixels, _orientation(data))
     return pixels
 
 
-def _frame(data: bytes) -> tuple[int, int] | None:
-    """Height and width by the frame header of an 8-bit grey or three-colour JPEG (ITU T.81, B.2.2)."""
-    place = 2
-    while data[place : place + 1] == b"\xff" and place + 10 <= len(data):
+def _header(data: bytes) -> tuple[tuple[int, int] | None, bool]:
+    """Reads the segments of a JPEG up to its first scan (ITU T.81, B.2).
+
+    Returns:
+        Height and width of an 8-bit grey or three-colour picture, None for another one; and whether there is an EXIF
+        segment, which phones may write behind several segments of XMP of 64 kB each.
+    """
+    place, frame, has_exif = 2, None, False
+    while data[place : place + 1] == b"\xff" and place + 10 <= len(data) and data[place + 1] != START_OF_SCAN:
         marker = data[place + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = int.from_bytes(data[place + 5 : place + 7]), int.from_bytes(data[place + 7 : place + 9])
             plain = data[place + 4] == 8 and data[place + 9] in (1, 3) and 0 < height * width <= LARGEST
-            return (height, width) if plain else None
+            frame = (height, width) if plain else None
+        has_exif |= marker == APP1 and data[place + 4 : place + 10] == b"Exif\0\0"
         place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4])
-    return None
+    return frame, has_exif
 
 
 def _orientation(data: bytes) -> int:

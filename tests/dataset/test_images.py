@@ -174,3 +174,33 @@ def test_detail_is_shrunk_as_by_pillows_antialiased_bilinear(side):
     expected = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR), float)
     error = np.mean((images.resize(pixels, 224) - expected) ** 2)
     assert 10 * np.log10(255**2 / error) > 47
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+
+@pytest.mark.parametrize("place", ["behind 70 kB of XMP", "behind the frame header", "before everything"])
+def test_the_orientation_of_a_jpeg_is_read_wherever_its_segment_stands(place, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    said = segment(0xE1, b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0"))
+    long = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + b"x" * 65_000)
+    whole = saved(PICTURE, "JPEG", quality=95)
+    scan = whole.index(b"\xff\xda")
+    parts = {
+        "behind 70 kB of XMP": whole[:2] + long + segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" * 200) + said,
+        "behind the frame header": whole[:scan] + said,
+        "before everything": whole[:2] + said,
+    }
+    data = parts[place] + whole[scan if "frame" in place else 2 :]
+    upright = np.rot90(images.decode(whole, None), 3)
+    assert np.array_equal(images.decode(data, None), upright)
+    (tmp_path / "turned.jpg").write_bytes(data)
+    assert images.dimensions(tmp_path / "turned.jpg") == (40, 60)
+
+
+def test_the_word_exif_in_a_comment_turns_no_picture_and_costs_nothing(monkeypatch):
+    monkeypatch.setattr(images, "_orientation", lambda _: pytest.fail("asked Pillow"))
+    whole = ODD["jpeg"]
+    assert images.decode(whole[:2] + segment(0xFE, b"Exif\0\0 is what this is not") + whole[2:], None) is not None
