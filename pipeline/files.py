@@ -1,14 +1,16 @@
 """Writing files so that nothing half-written is ever taken for whole: write beside, flush to disk, rename."""
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 from pipeline.errors import StarshiftError
@@ -115,6 +117,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text atomically, with the line ends as given."""
     write_atomic(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Formats rows as CSV, lines ended by a line feed; a value with a comma, a quote, CR or LF is quoted."""
+    lines: list[str] = []
+    # csv quotes only the characters of its own line end: with a line feed alone, a CR in a value would break the row
+    csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n").writerows(rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def write_json(path: Path, value: Any) -> None:

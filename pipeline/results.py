@@ -158,8 +158,7 @@ def submitted(competition: Competition, data: Data, folder: Path, test: np.ndarr
     submission.validate(table, competition, data.sample, classes)
     place = paths.submissions_folder(competition.name)
     written = [folder / "submission.csv", place / f"{folder.name}.csv", place / "latest.csv"]
-    for path in written:
-        submission.write(table, path)
+    submission.write(table, *written)
     return written[1:]
 
 

@@ -1,10 +1,8 @@
 """Run folders: one a run, explaining itself; an interrupted run is found again and finished in the same folder."""
 
 import contextlib
-import csv
 import fcntl
 import hashlib
-import io
 import os
 import platform
 import shutil
@@ -19,7 +17,15 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import DamagedFileError, open_arrays, read_json, write_atomic, write_json, write_text
+from pipeline.files import (
+    DamagedFileError,
+    csv_text,
+    open_arrays,
+    read_json,
+    write_atomic,
+    write_json,
+    write_text,
+)
 
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
@@ -132,12 +138,8 @@ def commit() -> str:
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes records as CSV, atomically; the columns are the first record's."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    write_text(path, text.getvalue())
+    columns = list(rows[0]) if rows else []
+    write_text(path, csv_text([columns, *([row[name] for name in columns] for row in rows)]) if rows else "")
 
 
 def write_predictions(

@@ -37,7 +37,7 @@ def ordered(competition: Competition, options: Options) -> Order:
         board=options.board,
         fingerprint=sha256_of_json(config),
         config=config,
-        split=(split.name, split.read_text(encoding="utf-8")) if split.exists() else None,
+        split=(split.name, split.read_bytes().decode("utf-8")) if split.exists() else None,
         weights=needed(competition),
         commit=runs.commit(),
     )

@@ -1,7 +1,6 @@
 """Folds: stratified, written to a file once and reused, with pictures that are the same picture on one side."""
 
 import hashlib
-import io
 import logging
 from collections import defaultdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipeline.config import Recipe
 from pipeline.dataset import images
 from pipeline.dataset.shards import RowStore
 from pipeline.errors import StarshiftError
-from pipeline.files import write_text
+from pipeline.files import csv_text, write_text
 
 log = logging.getLogger(__name__)
 ALWAYS_TRAINED = -1
@@ -128,9 +127,7 @@ def load_or_make(train: pd.DataFrame, recipe: Recipe, folder: Path, *, again: bo
     path = folder / file_name(recipe)
     if again or not path.exists():
         folds = assign(train, recipe)
-        text = io.StringIO()
-        pd.DataFrame({"id": train["id"], "fold": folds}).to_csv(text, index=False, lineterminator="\n")
-        write_text(path, text.getvalue())
+        write_text(path, csv_text([("id", "fold"), *zip(train["id"], folds, strict=True)]))
         return folds
     try:
         known = _read(path)

@@ -1,5 +1,7 @@
 """The submission: Kaggle's columns and ids in Kaggle's order, checked before anything is written."""
 
+import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pandas as pd
 from pipeline.config import Competition
 from pipeline.dataset.tables import Sample
 from pipeline.errors import StarshiftError
-from pipeline.files import write_text
+from pipeline.files import csv_text, replacing
 
 SUM_TOLERANCE = 1e-6
 
@@ -100,9 +102,39 @@ def validate(table: pd.DataFrame, competition: Competition, sample: Sample | Non
         _require(furthest <= SUM_TOLERANCE, "sums of rows", f"1 within {SUM_TOLERANCE}", furthest)
 
 
-def write(table: pd.DataFrame, path: Path) -> None:
-    """Writes the CSV file atomically, numbers with nine significant digits."""
-    write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+def write(table: pd.DataFrame, *paths: Path) -> None:
+    """Writes the CSV file to each path atomically, numbers with nine significant digits.
+
+    The text is read back and compared with the table first, and each file with the text before it takes its name.
+
+    Raises:
+        StarshiftError: what was read back differs.
+    """
+    values = [table.iloc[:, place] for place in range(table.shape[1])]  # by place: two columns may have one name
+    columns = [map("{:.9g}".format, one) if pd.api.types.is_numeric_dtype(one) else one for one in values]
+    text = csv_text([table.columns, *zip(*columns, strict=True)])
+    _read_back(text, table)
+    data = text.encode("utf-8")
+    for path in paths:
+        with replacing(path) as partial:
+            partial.write_bytes(data)
+            _require(partial.read_bytes() == data, "bytes on disk", f"{len(data)} bytes as written", "others")
+
+
+def _read_back(text: str, table: pd.DataFrame) -> None:
+    """Raises a StarshiftError unless a CSV text holds a table: its header, its rows, each value."""
+    header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    _require(header == list(map(str, table.columns)), "columns when read back", list(table.columns)[:4], header[:4])
+    widths = {len(row) for row in rows} - {len(header)}
+    _require(len(rows) == len(table) and not widths, "rows when read back", f"{len(table)} rows", f"{len(rows)} rows")
+    for place, column in enumerate(zip(*rows, strict=True)):
+        values = table.iloc[:, place]
+        same = (
+            np.allclose(np.array(column, np.float64), values, rtol=1e-8, atol=0)
+            if pd.api.types.is_numeric_dtype(values)
+            else list(column) == list(map(str, values))
+        )
+        _require(same, f"values when read back, in {header[place]!r}", list(values[:3]), column[:3])
 
 
 def _require(condition: bool, what: str, expected: object, received: object) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import paths, runs
 from pipeline.dataset.shards import RowStore
-from pipeline.files import read_json, write_json, write_text
+from pipeline.files import read_json, write_atomic, write_json
 from pipeline.remote.parcel import Parcel
 from pipeline.remote.pushed import Pushed
 
@@ -103,4 +103,4 @@ def _submissions(folder: Path, competition: str) -> None:
     source = folder / "submission.csv"
     if source.exists():
         for name in (f"{folder.name}.csv", "latest.csv"):
-            write_text(paths.submissions_folder(competition) / name, source.read_text(encoding="utf-8"))
+            write_atomic(paths.submissions_folder(competition) / name, lambda file: file.write(source.read_bytes()))

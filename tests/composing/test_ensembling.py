@@ -10,7 +10,7 @@ import pytest
 
 import competitions
 from pipeline import runs
-from pipeline.composing import composed, finishing, joining
+from pipeline.composing import composed, finishing, joining, members
 from pipeline.composing.ensembling import Asked, shares
 from pipeline.composing.finishing import Climb
 from pipeline.errors import StarshiftError
@@ -327,3 +327,11 @@ def test_an_auc_is_offered_ranks_and_no_calibration():
 def test_whom_a_run_is_made_of_is_told_by_the_size_of_the_weights_whatever_their_sign():
     told = {"weights": [0.2, -0.9, 0.0, 0.1, 0.3, 0.4]}
     assert shares(told, [f"run {name}" for name in "abcdef"]) == ": -0.90 b, 0.40 f, 0.30 e, 0.20 a and 1 more"
+
+
+def test_a_class_or_a_picture_called_na_is_no_missing_value(tmp_path):
+    runs.write_table(tmp_path / "folds.csv", [{"id": "NA", "label": "null", "fold": 0, "group": "nan"}])
+    for part in ("oof", "test"):
+        runs.write_predictions(tmp_path / f"{part}.npz", ["NA"], ["NA", "null"], np.ones((1, 2), np.float32) / 2)
+    member = members.opened(tmp_path)
+    assert member.folds.loc["NA", ["label", "group"]].tolist() == ["null", "nan"]

@@ -76,3 +76,11 @@ def test_a_damaged_file_of_folds_is_an_error_that_names_the_remedy(tmp_path):
 def test_another_seed_is_another_split():
     assert (splits.assign(table(), Recipe(split_seed=0)) != splits.assign(table(), Recipe(split_seed=1))).any()
     assert np.array_equal(splits.assign(table(), Recipe(seed=0)), splits.assign(table(), Recipe(seed=1)))
+
+
+@pytest.mark.parametrize("odd", ["Icon\r", "a\nb", "NA", 'a"b,c'])
+def test_folds_are_read_back_whatever_a_picture_is_called(odd, tmp_path):
+    train = pd.DataFrame({"id": ["a", odd, "c", "d"], "label": ["x", "y", "x", "y"], "group": ["1", "2", "3", "4"]})
+    recipe = Recipe(folds=2)
+    made = splits.load_or_make(train, recipe, tmp_path)
+    assert splits.load_or_make(train, recipe, tmp_path).tolist() == made.tolist()

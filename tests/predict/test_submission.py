@@ -1,5 +1,8 @@
 """Submissions are joined by id, written in the sample's order, and refused when Kaggle would refuse them."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 
 import competitions
 from pipeline.config import Competition
-from pipeline.dataset.tables import Sample
+from pipeline.dataset.tables import Sample, read_text_table
 from pipeline.errors import StarshiftError
 from pipeline.predict import metrics, submission
 
@@ -121,3 +124,41 @@ def test_a_class_may_be_called_like_a_column():
 def test_an_unknown_metric_is_an_error():
     with pytest.raises(StarshiftError, match="Unknown metric"):
         metrics.score("acuracy", np.array([0, 1, 1]), PROBABILITIES)
+
+
+@pytest.mark.parametrize(
+    "odd", ["Icon\r", "a\rb.jpg", "a\nb.jpg", 'a"b.jpg', "a,b.jpg", " a.jpg ", "'", "\t", "007", "NA"]
+)
+def test_any_id_keeps_its_row_whole(odd, tmp_path):
+    own = Competition(name="own", data=".")
+    table = submission.frame(own, None, ["a", odd, "b"], PROBABILITIES, CLASSES)
+    submission.write(table, tmp_path / "one.csv", tmp_path / "two.csv")
+    found = read_text_table(tmp_path / "one.csv")
+    assert list(found["id"]) == ["a", odd, "b"] and list(found.columns) == ["id", "label", *CLASSES]
+    assert np.allclose(found[CLASSES].astype(float), table[CLASSES], atol=1e-8)
+    with (tmp_path / "two.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["id", "a", odd, "b"]
+
+
+def test_a_submission_that_does_not_read_back_is_not_written(tmp_path, monkeypatch):
+    own = Competition(name="own", data=".")
+    table = submission.frame(own, None, ["a", "b\rc", "d"], PROBABILITIES, CLASSES)
+    monkeypatch.setattr(submission, "csv_text", lambda rows: "".join(",".join(map(str, row)) + "\n" for row in rows))
+    with pytest.raises(StarshiftError, match="read back"):
+        submission.write(table, tmp_path / "one.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_submission_that_the_disk_spoils_does_not_count(tmp_path, monkeypatch):
+    table = submission.frame(Competition(name="own", data="."), None, ["a", "b", "d"], PROBABILITIES, CLASSES)
+    (tmp_path / "latest.csv").write_text("the one before")
+    monkeypatch.setattr(Path, "write_bytes", lambda path, data: path.write_text("spoilt"))
+    with pytest.raises(StarshiftError, match="bytes on disk"):
+        submission.write(table, tmp_path / "latest.csv")
+    assert (tmp_path / "latest.csv").read_text() == "the one before"
+
+
+def test_numbers_are_written_as_before(tmp_path):
+    table = pd.DataFrame({"id": ["a", "b"], "p": [1 / 3, 1e-12], "n": [1, 0]})
+    submission.write(table, tmp_path / "one.csv")
+    assert (tmp_path / "one.csv").read_bytes() == b"id,p,n\na,0.333333333,1\nb,1e-12,0\n"
