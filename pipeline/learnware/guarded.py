@@ -110,8 +110,11 @@ def arrays(content: bytes, what: str) -> dict[str, np.ndarray]:
             raise refused(what, f"{name!r} holds {'pickled objects' if dtype.hasobject else dtype}, not numbers")
         if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != len(data):
             raise refused(what, f"{name!r} does not have the size that it claims")
+        key = name.removesuffix(".npy")
+        if key in found:
+            raise refused(what, f"two arrays have one name, {key!r}")
         values = np.frombuffer(data, dtype, offset=file.tell())
-        found[name.removesuffix(".npy")] = values.reshape(shape, order="F" if by_columns else "C").copy()
+        found[key] = values.reshape(shape, order="F" if by_columns else "C").copy()
     return found
 
 
