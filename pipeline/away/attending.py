@@ -11,7 +11,7 @@ from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
-from pipeline.kaggle import client
+from pipeline.kaggle import client, slugs
 from pipeline.naming import called
 from pipeline.options import Options
 from pipeline.remote import budget, home, kernel, plan, pushed
@@ -29,8 +29,9 @@ def send(competition: Competition, options: Options, request: Request) -> Path |
         StarshiftError: each thing that can go wrong, with what to do.
     """
     kernel.accelerated(request.accelerator)
+    attached = sources(competition, request)
     order = ordered(competition, options)
-    packed, attached = bundle(order), sources(competition, request)
+    packed = bundle(order)
     if request.dry:
         show(packed, request, attached)
         return None
@@ -129,7 +130,7 @@ def going_on(api: Any, one: Pushed) -> Pushed:
     words = one.metadata
     attached = kernel.Sources(
         competitions=words["competition_sources"],
-        datasets=words["dataset_sources"],
+        datasets=[slugs.without_version(name) for name in words["dataset_sources"]],  # earlier records have one
         models=words["model_sources"],
         kernels=[one.ref],
     )

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.away import weighing
 from pipeline.config import Competition
 from pipeline.errors import require
-from pipeline.kaggle import client
+from pipeline.kaggle import client, slugs
 from pipeline.kaggle.public import holder
 from pipeline.naming import called
 from pipeline.remote import budget, kernel, plan, pushed
@@ -26,7 +26,7 @@ class Request:
     Args:
         accelerator: see kernel.accelerated.
         internet: whether the session reaches it.
-        attach: datasets (`owner/slug[/version]`) and models (`owner/model/framework/variation/version`).
+        attach: datasets (`owner/slug`) and models (`owner/model/framework/variation/version`).
         wait: follow it, and bring it home.
         dry: only show what would be sent.
     """
@@ -69,16 +69,9 @@ def sources(competition: Competition, request: Request, before: tuple[str, ...] 
     """What is attached to a kernel.
 
     Raises:
-        StarshiftError: neither a dataset nor a model, or one's own pictures that no dataset has.
+        StarshiftError: see kernel.Sources; or one's own pictures that no dataset has.
     """
-    for name in request.attach:
-        known = name.count("/") in (1, 2, 4)
-        require(
-            known,
-            "Only datasets and models are attached.",
-            expected="owner/slug or owner/model/framework/variation/version",
-            received=name,
-        )
+    datasets, models = slugs.split_attached(request.attach)
     require(
         request.attach or competition.data is None,
         "Your own pictures are not on Kaggle.",
@@ -87,8 +80,8 @@ def sources(competition: Competition, request: Request, before: tuple[str, ...] 
     )
     return kernel.Sources(
         competitions=[competition.slug] if competition.slug else [],
-        datasets=[name for name in request.attach if name.count("/") < 4],
-        models=[name for name in request.attach if name.count("/") == 4],
+        datasets=datasets,
+        models=models,
         kernels=before,
     )
 

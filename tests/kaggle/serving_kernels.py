@@ -171,7 +171,7 @@ class Kernels:
             f"competitions/{name}": self.competitions.get(name) for name in body.get("competitionDataSources", [])
         }
         for name in body.get("datasetDataSources", []):
-            places[f"datasets/{'/'.join(name.split('/')[:2])}"] = self.dataset(name)
+            places[f"datasets/{name}"] = self.dataset(name)
         for name in body.get("kernelDataSources", []):
             if before := self.sessions.get(name.partition("/")[2]):
                 places[f"notebooks/{name}"] = before[-1].working
@@ -183,14 +183,13 @@ class Kernels:
                 path.symlink_to(target)
 
     def dataset(self, name: str) -> Path | None:
-        """The folder of `owner/slug` or of a version of it, `owner/slug/3`."""
-        ref, number = "/".join(name.split("/")[:2]), name.split("/")[2:]
-        one = self.stored.stored.get(ref) if self.stored else None
+        """The folder of the newest version of `owner/slug`; a name with a version is no name."""
+        one = self.stored.stored.get(name) if self.stored else None
         if one is None:
-            return self.datasets.get(ref)
+            return self.datasets.get(name)
         folder = self.folder / "datasets" / name
         folder.mkdir(parents=True, exist_ok=True)
-        for file, data in one.versions[int(number[0]) - 1 if number else -1].items():
+        for file, data in one.versions[-1].items():
             (folder / file).write_bytes(data)
         return folder
 
