@@ -111,7 +111,7 @@ def run(
             engine=engine,
             board=tensorboard,
         )
-        if on is not None or dry_run:
+        if on is not None or dry_run or accelerator or internet or attach or not wait:
             from pipeline.commands.remote import elsewhere
 
             elsewhere(competition, options, on, accelerator, internet, attach, wait, dry_run)
