@@ -41,7 +41,7 @@ def send(competition: Competition, options: Options, request: Request) -> Path |
         request = with_weights(api, competition, request)
         left = budget.quota(api)
         hours = budget.session_hours(request.accelerator, left)
-        for line in [budget.told(left), *plan.told(competition, request.accelerator, hours)]:
+        for line in [budget.told(left), *plan.told(competition, request.accelerator, hours - budget.MARGIN_HOURS)]:
             log.info("%s", line)
         attached = sources(competition, request)
         one = push(api, begun(api, packed, request), attached, internet=request.internet, hours=hours)
@@ -79,7 +79,14 @@ def attend(api: Any, one: Pushed, screen: Screen | None = None) -> Path:
         came = _home(api, one, f"{status} {failure}".strip())
         if came.state == "complete" and came.run is not None:
             return _closing(came.run, came.words)
-        one = going_on(api, one.save(state=came.state, words=came.words))
+        one = one.save(state=came.state, words=came.words)
+        if status.startswith("CANCEL"):
+            raise StarshiftError(
+                f"{one.ref} was stopped on Kaggle; what it had done is here.",
+                received=status,
+                remedy=f"invoke kernel --comp {called(one.competition)} goes on in another session",
+            )
+        one = going_on(api, one)
 
 
 def _home(api: Any, one: Pushed, ended: str) -> home.Home:

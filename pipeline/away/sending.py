@@ -115,7 +115,7 @@ def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool, 
         before: the session before; for the first one, from `begun`.
         attached: to the kernel.
         internet: whether the session reaches it.
-        hours: that the run may take in it.
+        hours: after which Kaggle ends it.
 
     Raises:
         StarshiftError: Kaggle refuses.
@@ -126,7 +126,7 @@ def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool, 
         state="pushing",
         slug=slug,
         session=before.session + 1,
-        seconds=round(hours * 3600),
+        seconds=int(hours * 3600),
         metadata=kernel.metadata(
             before.owner, title, slug, accelerator=before.accelerator, internet=internet, sources=attached
         ),
@@ -144,7 +144,8 @@ def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool, 
 
 def said(one: Pushed) -> dict[str, Any]:
     """What a session is told of itself."""
-    return {"number": one.session, "seconds": one.seconds, "kernel": one.ref, "accelerator": one.accelerator}
+    seconds = budget.run_seconds(one.seconds)
+    return {"number": one.session, "seconds": seconds, "kernel": one.ref, "accelerator": one.accelerator}
 
 
 def show(packed: Bundle, request: Request, attached: kernel.Sources) -> None:
@@ -161,4 +162,4 @@ def show(packed: Bundle, request: Request, attached: kernel.Sources) -> None:
     print(f"run       fingerprint {order.fingerprint[:16]}, commit {order.commit}")
     for one in order.weights:
         print(f"weights   {one.name} for {one.base}, SHA-256 {one.sha256[:16] or 'not here'}")
-    print("\n".join(plan.told(order.competition, request.accelerator, hours)))
+    print("\n".join(plan.told(order.competition, request.accelerator, hours - budget.MARGIN_HOURS)))
