@@ -11,7 +11,7 @@ from pipeline.closing import with_spread
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
-from pipeline.kaggle import client
+from pipeline.kaggle import client, slugs
 from pipeline.naming import called
 from pipeline.options import Options
 from pipeline.remote import budget, home, kernel, plan, pushed
@@ -29,8 +29,9 @@ def send(competition: Competition, options: Options, request: Request) -> Path |
         StarshiftError: each thing that can go wrong, with what to do.
     """
     kernel.accelerated(request.accelerator)
+    attached = sources(competition, request)
     order = ordered(competition, options)
-    packed, attached = bundle(order), sources(competition, request)
+    packed = bundle(order)
     if request.dry:
         show(packed, request, attached)
         return None
@@ -40,7 +41,7 @@ def send(competition: Competition, options: Options, request: Request) -> Path |
         request = with_weights(api, competition, request)
         left = budget.quota(api)
         hours = budget.session_hours(request.accelerator, left)
-        for line in [budget.told(left), *plan.told(competition, request.accelerator, hours)]:
+        for line in [budget.told(left), *plan.told(competition, request.accelerator, hours - budget.MARGIN_HOURS)]:
             log.info("%s", line)
         attached = sources(competition, request)
         one = push(api, begun(api, packed, request), attached, internet=request.internet, hours=hours)
@@ -78,7 +79,14 @@ def attend(api: Any, one: Pushed, screen: Screen | None = None) -> Path:
         came = _home(api, one, f"{status} {failure}".strip())
         if came.state == "complete" and came.run is not None:
             return _closing(came.run, came.words)
-        one = going_on(api, one.save(state=came.state, words=came.words))
+        one = one.save(state=came.state, words=came.words)
+        if status.startswith("CANCEL"):
+            raise StarshiftError(
+                f"{one.ref} was stopped on Kaggle; what it had done is here.",
+                received=status,
+                remedy=f"invoke kernel --comp {called(one.competition)} goes on in another session",
+            )
+        one = going_on(api, one)
 
 
 def _home(api: Any, one: Pushed, ended: str) -> home.Home:
@@ -129,7 +137,7 @@ def going_on(api: Any, one: Pushed) -> Pushed:
     words = one.metadata
     attached = kernel.Sources(
         competitions=words["competition_sources"],
-        datasets=words["dataset_sources"],
+        datasets=[slugs.without_version(name) for name in words["dataset_sources"]],  # earlier records have one
         models=words["model_sources"],
         kernels=[one.ref],
     )

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.away import weighing
 from pipeline.config import Competition
 from pipeline.errors import require
-from pipeline.kaggle import client
+from pipeline.kaggle import client, slugs
 from pipeline.kaggle.public import holder
 from pipeline.naming import called
 from pipeline.remote import budget, kernel, plan, pushed
@@ -26,7 +26,7 @@ class Request:
     Args:
         accelerator: see kernel.accelerated.
         internet: whether the session reaches it.
-        attach: datasets (`owner/slug[/version]`) and models (`owner/model/framework/variation/version`).
+        attach: datasets (`owner/slug`) and models (`owner/model/framework/variation/version`).
         wait: follow it, and bring it home.
         dry: only show what would be sent.
     """
@@ -69,16 +69,9 @@ def sources(competition: Competition, request: Request, before: tuple[str, ...] 
     """What is attached to a kernel.
 
     Raises:
-        StarshiftError: neither a dataset nor a model, or one's own pictures that no dataset has.
+        StarshiftError: see kernel.Sources; or one's own pictures that no dataset has.
     """
-    for name in request.attach:
-        known = name.count("/") in (1, 2, 4)
-        require(
-            known,
-            "Only datasets and models are attached.",
-            expected="owner/slug or owner/model/framework/variation/version",
-            received=name,
-        )
+    datasets, models = slugs.split_attached(request.attach)
     require(
         request.attach or competition.data is None,
         "Your own pictures are not on Kaggle.",
@@ -87,8 +80,8 @@ def sources(competition: Competition, request: Request, before: tuple[str, ...] 
     )
     return kernel.Sources(
         competitions=[competition.slug] if competition.slug else [],
-        datasets=[name for name in request.attach if name.count("/") < 4],
-        models=[name for name in request.attach if name.count("/") == 4],
+        datasets=datasets,
+        models=models,
         kernels=before,
     )
 
@@ -122,7 +115,7 @@ def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool, 
         before: the session before; for the first one, from `begun`.
         attached: to the kernel.
         internet: whether the session reaches it.
-        hours: that the run may take in it.
+        hours: after which Kaggle ends it.
 
     Raises:
         StarshiftError: Kaggle refuses.
@@ -133,7 +126,7 @@ def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool, 
         state="pushing",
         slug=slug,
         session=before.session + 1,
-        seconds=round(hours * 3600),
+        seconds=int(hours * 3600),
         metadata=kernel.metadata(
             before.owner, title, slug, accelerator=before.accelerator, internet=internet, sources=attached
         ),
@@ -151,7 +144,8 @@ def push(api: Any, before: Pushed, attached: kernel.Sources, *, internet: bool, 
 
 def said(one: Pushed) -> dict[str, Any]:
     """What a session is told of itself."""
-    return {"number": one.session, "seconds": one.seconds, "kernel": one.ref, "accelerator": one.accelerator}
+    seconds = budget.run_seconds(one.seconds)
+    return {"number": one.session, "seconds": seconds, "kernel": one.ref, "accelerator": one.accelerator}
 
 
 def show(packed: Bundle, request: Request, attached: kernel.Sources) -> None:
@@ -168,4 +162,4 @@ def show(packed: Bundle, request: Request, attached: kernel.Sources) -> None:
     print(f"run       fingerprint {order.fingerprint[:16]}, commit {order.commit}")
     for one in order.weights:
         print(f"weights   {one.name} for {one.base}, SHA-256 {one.sha256[:16] or 'not here'}")
-    print("\n".join(plan.told(order.competition, request.accelerator, hours)))
+    print("\n".join(plan.told(order.competition, request.accelerator, hours - budget.MARGIN_HOURS)))

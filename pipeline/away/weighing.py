@@ -87,18 +87,17 @@ def missing_weights(chosen: Sequence[bases.Base], sources: Sequence[str], api: A
 
     Args:
         chosen: the bases, see `bases_of`.
-        sources: what is attached: datasets (`owner/slug`, `owner/slug/version`), and models
-            (`owner/model/framework/variation/version`).
+        sources: what is attached: datasets (`owner/slug`) and models (`owner/model/framework/variation/version`).
         api: from `authenticated`; made where it is needed and not given.
 
     Raises:
         KaggleError: a source is not there, or Kaggle cannot be asked.
     """
     wanted = [one.name for one in needed(chosen)]
-    known = {name for source in sources for name in PUBLIC.get("/".join(source.split("/")[:2]), ())}
+    known = {name for source in sources for name in PUBLIC.get(source, ())}
     left = [name for name in wanted if name not in known]
     for source in sources if left else ():
-        if "/".join(source.split("/")[:2]) not in PUBLIC or source.count("/") > 2:
+        if source not in PUBLIC:
             api = api or authenticated()
             held = names_in(api, source)
             left = [name for name in left if name not in held]
@@ -106,17 +105,17 @@ def missing_weights(chosen: Sequence[bases.Base], sources: Sequence[str], api: A
 
 
 def at_hand(api: Any, chosen: Sequence[bases.Base], dataset: str = SLUG) -> list[str]:
-    """The account's own dataset of weights with its version, `[owner/slug/3]`, if it has any of these bases' files."""
+    """The account's own dataset of weights, `[owner/slug]`, if it is ready and has any of these bases' files."""
     ref = datasets.reference(api, dataset)
     wanted = {one.name for one in needed(chosen)}
     found = datasets.look(api, ref) if wanted else None
     ready = found is not None and found.status == datasets.READY
-    return [f"{ref}/{found.version}"] if found and ready and wanted & set(datasets.files_in(api, ref)) else []
+    return [ref] if ready and wanted & set(datasets.files_in(api, ref)) else []
 
 
 def names_in(api: Any, source: str) -> set[str]:
     """The names of the files in a dataset, or in a model's version."""
-    if source.count("/") <= 2:
+    if source.count("/") == 1:
         return set(datasets.files_in(api, source))
     purpose = Purpose(doing=f"listing the model {source}", kind="model", name=source)
     answer = call(api.model_instance_version_files, source, page_size=200, purpose=purpose, safe_to_repeat=True)

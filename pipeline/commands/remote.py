@@ -23,7 +23,15 @@ def elsewhere(
     from pipeline.errors import require
     from pipeline.remote.kernel import DEFAULT
 
-    require(on is not None, "--dry-run shows what would be sent.", expected="--on kaggle beside it", received="no --on")
+    flags = {
+        "--dry-run": dry,
+        "--accelerator": accelerator,
+        "--internet": internet,
+        "--attach": attach,
+        "--no-wait": not wait,
+    }
+    given = ", ".join(name for name, value in flags.items() if value)
+    require(on is not None, f"{given}: only for a run on Kaggle.", expected="--on kaggle beside it", received="no --on")
     require(on == "kaggle", "There is no such place to run.", expected="--on kaggle", received=on)
     request = Request(
         accelerator=accelerator or DEFAULT, internet=internet, attach=tuple(attach or ()), wait=wait, dry=dry

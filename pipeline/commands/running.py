@@ -39,7 +39,8 @@ from pipeline.commands.shared import (
         on="kaggle: the same run on a Kaggle GPU, its results brought home",
         accelerator="with --on kaggle: NvidiaTeslaT4 (the default) or cpu",
         internet="with --on kaggle: turn it on; then weights are downloaded there",
-        attach="with --on kaggle: a dataset or a model; may be repeated",
+        attach="with --on kaggle: a dataset (owner/slug) or a model (owner/model/framework/variation/version); may be "
+        "repeated",
         wait="with --on kaggle: follow it and bring it home (--no-wait leaves it; invoke kernel picks it up)",
         dry_run="with --on kaggle: only show what would be sent",
     ),
@@ -110,7 +111,7 @@ def run(
             engine=engine,
             board=tensorboard,
         )
-        if on is not None or dry_run:
+        if on is not None or dry_run or accelerator or internet or attach or not wait:
             from pipeline.commands.remote import elsewhere
 
             elsewhere(competition, options, on, accelerator, internet, attach, wait, dry_run)

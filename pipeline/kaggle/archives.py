@@ -1,24 +1,26 @@
-"""Archives, zip or 7z, told by their content: checked, unpacked safely, and the archives inside them too."""
+"""Archives, zip or 7z, told by their content: checked, unpacked safely, and the archives inside them too.
 
-import lzma
+Everything that is written lies inside one folder, the outermost archive's, and comes out of one budget.
+"""
+
+import logging
 import os
-import shutil
-import stat
-import zipfile
-import zlib
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from types import ModuleType
 
-from tqdm import tqdm
+from pipeline.files import free_in, full_disk, room_in
+from pipeline.kaggle import seven, zips
+from pipeline.kaggle.members import Member, damaged, normalize, refused
 
-from pipeline.errors import StarshiftError
-from pipeline.files import full_disk, room_in
-from pipeline.kaggle import seven
-from pipeline.kaggle.seven import Member
-
+log = logging.getLogger(__name__)
 ABSURD_RATIO = 100
 ABSURD_BYTES = 1 << 30
+MOST_FILES = 2_000_000
+"""Files and folders. ImageNet, among Kaggle's largest competitions, has 1.4 million pictures. Each takes an inode,
+so a limit of bytes alone would let a few megabytes of empty files fill a disk."""
 DEPTH = 3
 SUFFIXES = (".zip", ".7z")
 JUNK = ("__MACOSX/", ".DS_Store")
@@ -32,6 +34,41 @@ class Summary:
     bytes: int
 
 
+@dataclass
+class Budget:
+    """What may be written: one for the outermost archives and all those in them.
+
+    Args:
+        packed: bytes of the outermost archives.
+        bytes: that were written, or are about to be.
+        files: likewise, with the folders.
+    """
+
+    packed: int
+    bytes: int = 0
+    files: int = 0
+
+    @classmethod
+    def of(cls, outermost: Iterable[Path]) -> "Budget":
+        """The budget of these archives."""
+        return cls(sum(path.stat().st_size for path in outermost))
+
+    def take(self, archive: Path, files: int, size: int) -> None:
+        """Takes what an archive says that it holds; no member is written beyond the size that it says.
+
+        Raises:
+            StarshiftError: it would be too much, all in all.
+        """
+        self.files, self.bytes = self.files + files, self.bytes + size
+        if self.files > MOST_FILES:
+            raise refused(
+                archive, f"all in all it would grow to {self.files:,} files and folders; {MOST_FILES:,} are the most"
+            )
+        if self.bytes > max(ABSURD_BYTES, ABSURD_RATIO * self.packed):
+            ratio = self.bytes // max(1, self.packed)
+            raise refused(archive, f"all in all it would grow to {self.bytes / 1e9:.1f} GB, {ratio:,} times its size")
+
+
 def kind(path: Path) -> str | None:
     """`zip`, `7z` or None, by the first bytes."""
     with path.open("rb") as file:
@@ -41,24 +78,25 @@ def kind(path: Path) -> str | None:
     return "7z" if head == b"7z\xbc\xaf\x27\x1c" else None
 
 
+def _reader(archive: Path) -> ModuleType:
+    """The module that reads an archive."""
+    return seven if kind(archive) == "7z" else zips
+
+
 def check(archive: Path) -> None:
     """Reads the whole archive and holds it against its checksums.
 
     Raises:
-        StarshiftError: it is damaged, or no archive.
+        StarshiftError: it is damaged, or no archive; or reading it would take for ever.
     """
-    found = kind(archive) if archive.is_file() else None
-    damage = f"no archive but {archive.stat().st_size} bytes of something else" if archive.is_file() else "no such file"
-    try:
-        if found == "zip":
-            with zipfile.ZipFile(archive) as opened:
-                damage = seven.without_checksum(opened.testzip())
-        elif found == "7z":
-            damage = seven.damage(archive)
-    except Exception as error:
-        damage = f"{type(error).__name__}: {error}"
-    if damage:
-        raise seven.damaged(archive, damage)
+    if not archive.is_file():
+        raise damaged(archive, "no such file")
+    if kind(archive) is None:
+        raise damaged(archive, f"no archive but {archive.stat().st_size} bytes of something else")
+    members = _members(archive)
+    Budget.of([archive]).take(archive, len(members), sum(member.bytes for member in members))
+    if damage := _reader(archive).damage(archive):
+        raise damaged(archive, damage)
 
 
 def unpack(archive: Path, folder: Path) -> Summary:
@@ -67,10 +105,11 @@ def unpack(archive: Path, folder: Path) -> Summary:
     Raises:
         StarshiftError: unsafe members, an absurd expansion, a full disk, files that would overwrite each other.
     """
+    budget = Budget.of([archive])
     with room_in(folder):
-        members, size = _unpack(archive, folder)
-        inside = unpack_inside(folder)
-    return Summary(members + inside.members, size + inside.bytes)
+        outer, found = _unpack(archive, places_in(archive), folder, folder, budget)
+        inner = _unpack_levels(found, folder, budget)
+    return Summary(outer.members + inner.members, outer.bytes + inner.bytes)
 
 
 def unpack_inside(folder: Path) -> Summary:
@@ -79,13 +118,24 @@ def unpack_inside(folder: Path) -> Summary:
     Returns:
         What that changed: files less the archives, and bytes.
     """
-    members = size = 0
     with room_in(folder):
-        for _ in range(DEPTH):
-            inner = [path for path in sorted(folder.rglob("*")) if is_inner(path)]
-            for path in inner:
-                more, bytes_more = _unpack_inner(path)
-                members, size = members + more - 1, size + bytes_more
+        found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+        found = [path for path in found if is_inner(path)]
+        return _unpack_levels(found, folder, Budget.of(found))
+
+
+def _unpack_levels(found: list[Path], root: Path, budget: Budget) -> Summary:
+    """Unpacks archives, those in them, and those in these. See `unpack_inside`."""
+    members = size = 0
+    for _ in range(DEPTH):
+        level, found = sorted(found), []
+        for path in level:
+            done, more = _unpack_inner(path, root, budget)
+            members, size = members + done.members - 1, size + done.bytes
+            found += more
+    if found:
+        words = "  warning: archives that lie more than %d archives deep stay packed: %d, such as %s"
+        log.warning(words, DEPTH, len(found), found[0].name)
     return Summary(members, size)
 
 
@@ -94,95 +144,106 @@ def is_inner(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file() and kind(path) is not None
 
 
-def _unpack_inner(path: Path) -> tuple[int, int]:
+def _unpack_inner(path: Path, root: Path, budget: Budget) -> tuple[Summary, list[Path]]:
     """Unpacks an archive that lies in the data, beside it, or in a folder of its name if it holds loose files."""
-    tops = {PurePosixPath(member.name).parts[0] for member in listing(path)}
-    folder = path.parent if len(tops) == 1 else path.with_suffix("")
-    aside = path.with_name(f".{path.name}.archive")
-    aside.mkdir()
-    result = _unpack(path.rename(aside / path.name), folder)
-    shutil.rmtree(aside)
-    return result
-
-
-def listing(archive: Path) -> list[Member]:
-    """The files in an archive, junk left out."""
     try:
-        if kind(archive) == "7z":
-            found = seven.members(archive)
-        else:
-            with zipfile.ZipFile(archive) as opened:
-                found = [_zipped(entry) for entry in opened.infolist() if not entry.is_dir()]
-    except zipfile.BadZipFile as error:
-        raise seven.damaged(archive, str(error)) from error
+        normalize(path.stem)
+    except ValueError as error:
+        raise refused(path, f"without its ending its name {error}") from error
+    with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as aside:  # a member may have the archive's own name
+        archive = path.rename(Path(aside, path.name))
+        places = places_in(archive)
+        tops = {place.partition("/")[0] for place in places}
+        folder = path.parent if len(tops) == 1 else path.parent / path.stem
+        return _unpack(archive, places, folder, root, budget)
+
+
+def _members(archive: Path) -> list[Member]:
+    """The files in an archive that can be read without a password."""
+    found: list[Member] = _reader(archive).members(archive)
     if any(member.encrypted for member in found):
-        raise _refused(archive, "it is encrypted")
-    return [member for member in found if not member.name.startswith(JUNK[0]) and not member.name.endswith(JUNK[1])]
+        raise refused(archive, "it is encrypted")
+    return found
 
 
-def _zipped(entry: zipfile.ZipInfo) -> Member:
-    return Member(entry.orig_filename, entry.file_size, is_plain(entry), bool(entry.flag_bits & 1))
+def places_in(archive: Path) -> dict[str, Member]:
+    """The files in an archive by where they go, as a plain path below the folder; junk is left out.
 
-
-def is_plain(entry: zipfile.ZipInfo) -> bool:
-    """Whether a member is a file (or a folder), and no link or device."""
-    return stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
-
-
-def leaves(name: str) -> bool:
-    """Whether a member of this name would be written outside of the folder that it is unpacked into."""
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or any(mark in name for mark in "\\:\0")
-
-
-def _refused(archive: Path, reason: str) -> StarshiftError:
-    return StarshiftError(
-        f"{archive.name} is not unpacked: {reason}.",
-        expected="plain files inside the folder",
-        received=reason,
-        remedy="take the archive from Kaggle itself",
-    )
-
-
-def _refuse(archive: Path, members: Sequence[Member], folder: Path) -> None:
-    """Refuses an archive with unsafe members before anything is written."""
-    for member in members:
-        if leaves(member.name):
-            where = ", where a colon or a backslash is part of a path" if set(member.name) & set(":\\") else ""
-            raise _refused(archive, f"the member {member.name!r} leaves the folder{where}")
+    Raises:
+        StarshiftError: the archive is damaged, encrypted or unsafe.
+    """
+    places: dict[str, Member] = {}
+    for member in _members(archive):
+        if member.name.removeprefix("./").startswith(JUNK[0]) or member.name.endswith(JUNK[1]):
+            continue
+        try:
+            place = normalize(member.name)
+        except ValueError as error:
+            raise refused(archive, f"the member {member.name[:80]!r} {error}") from error
         if not member.plain:
-            raise _refused(archive, f"the member {member.name!r} is a link or a device")
-        if (folder / PurePosixPath(member.name)).exists():
-            raise _refused(archive, f"the member {member.name!r} is there already")
-    if len({member.name for member in members}) < len(members):
-        raise _refused(archive, "two members have one name")
-    total = sum(member.bytes for member in members)
-    if total > ABSURD_BYTES and total > ABSURD_RATIO * archive.stat().st_size:
-        raise _refused(
-            archive, f"it would grow to {total / 1e9:.1f} GB, {total // archive.stat().st_size} times its size"
-        )
+            raise refused(archive, f"the member {member.name!r} is a link or a device")
+        if place in places:
+            raise refused(archive, f"two members have one name, {places[place].name!r} and {member.name!r}")
+        places[place] = member
+    return places
+
+
+def _folders_of(places: Iterable[str]) -> set[str]:
+    """The folders that files lie in, and all those above, but for the outermost."""
+    found: set[str] = set()
+    for place in places:
+        folder = place.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
+
+
+def _refuse_clashes(
+    archive: Path, places: Mapping[str, Member], folders: Iterable[str], folder: Path, root: Path
+) -> None:
+    """Refuses an archive that would overwrite something, or write through a link out of `root`."""
+    inside, there = root.resolve(), set()
+    for name in ("", *folders):
+        path = folder / name
+        if name in places or (os.path.lexists(path) and not path.is_dir()):
+            raise refused(archive, f"a file and a folder have one name, {name or folder.name!r}")
+        if path.is_dir():
+            there.add(name)
+            if not path.resolve().is_relative_to(inside):
+                raise refused(archive, f"{name or folder.name!r} is a link that leaves the folder")
+    for place in places:  # nothing can be there where even the folder is not
+        if place.rpartition("/")[0] in there and os.path.lexists(os.path.join(folder, place)):
+            raise refused(archive, f"the member {place!r} is there already")
+
+
+def _unpack(
+    archive: Path, places: Mapping[str, Member], folder: Path, root: Path, budget: Budget
+) -> tuple[Summary, list[Path]]:
+    """Unpacks one archive, after everything about it was checked.
+
+    Args:
+        archive: a zip or a 7z.
+        places: see `places_in`.
+        folder: to unpack into.
+        root: the outermost folder.
+        budget: that it is taken out of.
+
+    Returns:
+        What was unpacked, and the archives in it.
+    """
+    folders = sorted(_folders_of(places))
+    size = sum(member.bytes for member in places.values())
+    budget.take(archive, len(places) + len(folders), size)
+    _refuse_clashes(archive, places, folders, folder, root)
+    if size > free_in(folder):
+        raise full_disk(folder, size)
     folder.mkdir(parents=True, exist_ok=True)
-    if total > shutil.disk_usage(folder).free:
-        raise full_disk(folder, total)
-
-
-def _unpack(archive: Path, folder: Path) -> tuple[int, int]:
-    """Unpacks one archive. Returns the number of its files and their bytes."""
-    members = listing(archive)
-    _refuse(archive, members, folder)
-    names = [member.name for member in members]
+    for name in folders:
+        (folder / name).mkdir(exist_ok=True)
     try:
-        if kind(archive) == "7z":
-            seven.extract(archive, folder, names)
-        else:
-            with zipfile.ZipFile(archive) as opened:
-                for member in tqdm(names, desc=f"unpack {archive.name}", unit="file", disable=None, leave=False):
-                    opened.extract(member, folder)
-        written = sum(os.stat(folder / member).st_size for member in names)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise _refused(archive, "a file and a folder have one name") from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
-        raise seven.damaged(archive, f"{type(error).__name__}: {error}") from error
-    if written > sum(member.bytes for member in members):
-        raise _refused(archive, "it holds more than it says")
-    return len(members), written
+        written = _reader(archive).extract(archive, folder, places)
+    except FileExistsError as error:  # `A.jpg` and `a.jpg`, where the disk makes no difference between them
+        raise refused(archive, f"two members have one name on this disk, as {error.filename}") from error
+    inner = [folder / place for place in places if place.lower().endswith(SUFFIXES)]
+    return Summary(len(places), written), [path for path in inner if is_inner(path)]

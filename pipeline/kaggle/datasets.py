@@ -5,6 +5,7 @@ it whose name ends in a digest of the set.
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.errors import StarshiftError, require
 from pipeline.files import sha256_of_file, sha256_of_json, write_json
-from pipeline.kaggle import uploads
+from pipeline.kaggle import slugs, uploads
 from pipeline.kaggle.client import KaggleError, Purpose, ask, call, username
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,14 @@ def usable(dataset: str) -> str:
     """A dataset's name, `owner/slug` or a slug, that Kaggle takes.
 
     Raises:
-        StarshiftError: it is too short or too long.
+        StarshiftError: it is too short or too long, or no name.
     """
+    require(
+        re.fullmatch(f"({slugs.PART}/)?{slugs.PART}", dataset),
+        "Unusable name.",
+        expected=f"{slugs.DATASET} or a slug, without a version; {slugs.CHARACTERS}",
+        received=dataset,
+    )
     require(
         6 <= len(dataset.rsplit("/", maxsplit=1)[-1]) <= 50,
         "Unusable name.",

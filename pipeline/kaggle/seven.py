@@ -1,25 +1,18 @@
 """7z archives: by py7zr, or by the program 7z where the package is missing (Kaggle's image has the program only)."""
 
+import os
 import shutil
+import stat
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StarshiftError
+from pipeline.kaggle.members import Member, damaged, reading
 
 PROGRAMS = ("7z", "7zz", "7za", "7zr")
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file in an archive: its name, its size unpacked, whether it is a plain file, and whether it is encrypted."""
-
-    name: str
-    bytes: int
-    plain: bool
-    encrypted: bool = False
 
 
 def damage(archive: Path) -> str:
@@ -28,8 +21,9 @@ def damage(archive: Path) -> str:
     if package is None:
         done = _program("t", archive)
         return "" if done.returncode == 0 else _last(done)
-    with package.SevenZipFile(archive) as opened:
-        return without_checksum(opened.testzip())
+    with reading(archive), package.SevenZipFile(archive) as opened:
+        failed = opened.testzip()
+    return f"{failed} in it, which is not what its checksum says" if failed else ""
 
 
 def members(archive: Path) -> list[Member]:
@@ -39,44 +33,67 @@ def members(archive: Path) -> list[Member]:
         StarshiftError: it is damaged.
     """
     package = _package()
-    if package is None:
-        done = _program("l", archive, "-slt", "-ba")
-        if done.returncode:
-            raise damaged(archive, _last(done))
-        return [member for block in done.stdout.split("\n\n") if (member := _member(block))]
-    try:
+    with reading(archive):
+        if package is None:
+            done = _program("l", archive, "-slt", "-ba")
+            if done.returncode:
+                raise damaged(archive, _last(done))
+            return [member for block in done.stdout.split("\n\n") if (member := _member(block))]
         with package.SevenZipFile(archive) as opened:
-            locked = opened.needs_password()
-            listed = [] if locked else [entry for entry in opened.list() if not entry.is_directory]
-    except package.exceptions.ArchiveError as error:
-        raise damaged(archive, str(error)) from error
-    if locked:
-        return [Member(archive.name, 0, True, True)]
-    return [Member(e.filename, e.uncompressed, not getattr(e, "is_symlink", False)) for e in listed]
+            if opened.needs_password():
+                return [Member(archive.name, 0, True, True)]
+            listed = [entry for entry in opened.list() if not entry.is_directory]
+        return [Member(e.filename, e.uncompressed, not getattr(e, "is_symlink", False)) for e in listed]
 
 
-def extract(archive: Path, folder: Path, names: Sequence[str]) -> None:
-    """Unpacks these members into a folder.
+def extract(archive: Path, folder: Path, places: Mapping[str, Member]) -> int:
+    """Unpacks members into a folder.
+
+    Args:
+        archive: a 7z.
+        folder: to unpack into.
+        places: where each member goes, as a path below the folder; nothing is there yet.
+
+    Returns:
+        The bytes that were written.
 
     Raises:
-        StarshiftError: it is damaged.
+        StarshiftError: it is damaged, or not what its list of members says.
     """
+    names = [member.name for member in places.values()]
     package = _package()
     if package is not None:
-        try:
-            with package.SevenZipFile(archive) as opened:
-                opened.extract(folder, targets=names)
-        except package.exceptions.ArchiveError as error:
-            raise damaged(archive, f"{type(error).__name__}: {error}") from error
-        return
-    wanted = folder / f".{archive.name}.members"
-    wanted.write_text("\n".join(names), encoding="utf-8")
-    try:
+        with reading(archive), package.SevenZipFile(archive) as opened:
+            opened.extract(folder, targets=names)
+    elif names:  # 7z takes an empty list of members for a mistake
+        _extract_by_program(archive, folder, names)
+    return _written(archive, folder, places)
+
+
+def _extract_by_program(archive: Path, folder: Path, names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as aside:
+        wanted = Path(aside) / "members"
+        wanted.write_text("\n".join(names), encoding="utf-8")
         done = _program("x", archive, "-y", "-spd", "-scsUTF-8", f"-o{folder}", f"-i@{wanted}")
-    finally:
-        wanted.unlink()
     if done.returncode:
         raise damaged(archive, _last(done))
+
+
+def _written(archive: Path, folder: Path, places: Mapping[str, Member]) -> int:
+    """Holds what was unpacked against the list of members. Returns its bytes."""
+    files, size = set(), 0
+    for place, member in places.items():
+        try:
+            status = os.lstat(f"{folder}/{place}")
+        except (FileNotFoundError, NotADirectoryError):
+            raise damaged(archive, f"the member {member.name!r} is listed, and not in it") from None
+        if not stat.S_ISREG(status.st_mode) or status.st_size != member.bytes:
+            raise damaged(archive, f"the member {member.name!r} is no file of {member.bytes:,} bytes, as it says")
+        files.add((status.st_dev, status.st_ino))
+        size += status.st_size
+    if len(files) < len(places):  # `A.jpg` and `a.jpg`, where the disk makes no difference between them
+        raise damaged(archive, "two members have one name on this disk")
+    return size
 
 
 def _package() -> Any:
@@ -116,18 +133,3 @@ def _last(done: subprocess.CompletedProcess[str]) -> str:
     return next((line for line in lines if "rror" in line), lines[-1] if lines else f"exit code {done.returncode}")[
         :300
     ]
-
-
-def without_checksum(member: str | None) -> str:
-    """Says of the first member that does not have its checksum, if there is one, what is wrong with it."""
-    return f"{member} in it, which is not what its checksum says" if member else ""
-
-
-def damaged(archive: Path, received: str) -> StarshiftError:
-    """The error for an archive, zip or 7z, that is not whole."""
-    return StarshiftError(
-        f"{archive.name} is damaged.",
-        expected="a whole zip or 7z archive",
-        received=received,
-        remedy="download it again",
-    )

@@ -13,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import archives
+from pipeline.kaggle import zips
+from pipeline.kaggle.members import normalize
 
 KINDS = "biuf"
 """Of NumPy's dtypes: truth values and numbers; nothing that has to be interpreted."""
@@ -68,10 +69,14 @@ def members(
 def _plain(entry: zipfile.ZipInfo, what: str) -> None:
     """Refuses a member that is anything but a stored file inside."""
     name = entry.orig_filename
-    if archives.leaves(name):
-        raise refused(what, f"the member {name!r} leaves the folder")
-    if not archives.is_plain(entry) or entry.is_dir():
+    try:
+        normal = normalize(name) == name
+    except ValueError as error:
+        raise refused(what, f"the member {name!r} {error}") from error
+    if not zips.is_plain(entry) or zips.is_folder(entry):
         raise refused(what, f"the member {name!r} is a link, a folder or a device")
+    if not normal:
+        raise refused(what, f"the member {name!r} is not called as a file is")
     if entry.flag_bits & 1:
         raise refused(what, f"the member {name!r} is encrypted")
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
@@ -105,8 +110,11 @@ def arrays(content: bytes, what: str) -> dict[str, np.ndarray]:
             raise refused(what, f"{name!r} holds {'pickled objects' if dtype.hasobject else dtype}, not numbers")
         if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != len(data):
             raise refused(what, f"{name!r} does not have the size that it claims")
+        key = name.removesuffix(".npy")
+        if key in found:
+            raise refused(what, f"two arrays have one name, {key!r}")
         values = np.frombuffer(data, dtype, offset=file.tell())
-        found[name.removesuffix(".npy")] = values.reshape(shape, order="F" if by_columns else "C").copy()
+        found[key] = values.reshape(shape, order="F" if by_columns else "C").copy()
     return found
 
 

@@ -3,12 +3,13 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import StarshiftError, require
+from pipeline.kaggle import slugs
 from pipeline.kaggle.client import KaggleError, Purpose, ask, call
 from pipeline.remote.pushed import Pushed
 
@@ -28,19 +29,27 @@ REMEDIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What is attached to a kernel.
+    """What is attached to a kernel, each thing once.
 
     Args:
         competitions: slugs.
-        datasets: `owner/slug` or `owner/slug/version`.
+        datasets: `owner/slug`; Kaggle documents no version here. SHA-256 decides inside the kernel (away/aboard.py).
         models: `owner/model/framework/variation/version`.
         kernels: `owner/slug`, whose output is attached.
+
+    Raises:
+        StarshiftError: Kaggle knows no such names.
     """
 
     competitions: Sequence[str] = ()
     datasets: Sequence[str] = ()
     models: Sequence[str] = ()
     kernels: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            names = slugs.check(field.name.removesuffix("s"), getattr(self, field.name))
+            object.__setattr__(self, field.name, names)
 
 
 def accelerated(name: str) -> str:

@@ -32,7 +32,7 @@ class Pushed:
         digest: of the payload.
         session: the number of this session of the run, from 1.
         accelerator: such as `NvidiaTeslaT4`, or `cpu`.
-        seconds: that the session may take.
+        seconds: after which Kaggle ends the session; its run ends earlier, see budget.run_seconds.
         metadata: what was sent beside the script.
         version: of the kernel, from Kaggle's answer.
         url: of its page.

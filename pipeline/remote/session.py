@@ -2,10 +2,12 @@
 
     python -m pipeline.remote.session ORDER.json SESSION
 
-SESSION is JSON: number, seconds, kernel, accelerator. The run may be killed at any moment and loses nothing that is
-whole; so ending it in time is all that a checkpoint takes, and the next session goes on from this one's parcel.
+SESSION is JSON: number, seconds (from the session's start, see budget.run_seconds), kernel, accelerator. The run may be
+killed at any moment and loses nothing that is whole; so ending it in time is all that a checkpoint takes, and the next
+session goes on from this one's parcel.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -25,6 +27,8 @@ from pipeline.remote import parcel, progress
 
 RUN = (sys.executable, "-m", "pipeline.away.aboard")
 TELL_EVERY = 30.0
+LAST_WORDS = 10.0
+"""Seconds after a run's end in which its output is still read; what outlives it may hold the pipe open."""
 PROGRESS = "progress"
 """What a line begins with that says how far the run is."""
 
@@ -36,53 +40,109 @@ class Watched:
     Args:
         command: to run.
         log: the file that keeps its words.
-        seconds: that it may take.
+        seconds: from `started` on, in which the process has to end and its results have to be packed.
         environment: variables to add.
+        started: time.monotonic() of the session's start.
     """
 
     command: list[str]
     log: Path
     seconds: float
     environment: dict[str, str] = field(default_factory=dict)
-    late: bool = False
     started: float = field(default_factory=time.monotonic)
+    late: bool = False
+    packing: float = 0.0
+    process: "subprocess.Popen[str] | None" = None
 
     def wait(self, competition: str) -> int:
         """Runs to the end. Returns the exit code."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            self.command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",  # a name that is no UTF-8 must not end the session
+            start_new_session=True,
+            env={**os.environ, **self.environment},
+        )
+        reader = threading.Thread(target=self._pass_on, args=(self.process,), daemon=True)
         ended = threading.Event()
-        with (
-            self.log.open("a", encoding="utf-8") as file,
-            subprocess.Popen(
-                self.command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-                env={**os.environ, **self.environment},
-            ) as process,
-        ):
-            threading.Thread(target=self._watch, args=(process, competition, ended), daemon=True).start()
-            for line in process.stdout or ():
-                print(line, end="", flush=True)
-                file.write(line)
-                file.flush()
+        reader.start()
+        threading.Thread(target=self._watch, args=(competition, ended), daemon=True).start()
+        code = self.process.wait()
         ended.set()
-        return process.returncode
+        reader.join(LAST_WORDS)
+        return code
 
-    def _watch(self, process: "subprocess.Popen[str]", competition: str, ended: threading.Event) -> None:
-        """Says how far the run is, and ends it when its time is up."""
-        while not ended.wait(max(0.0, min(TELL_EVERY, self.seconds - self.took))):
-            if self.took >= self.seconds:
-                self.late = True
-                os.killpg(process.pid, signal.SIGKILL)
-                return
-            print(f"{PROGRESS} {self.took:7.0f} s  {progress.words(paths.home(), competition)}", flush=True)
+    def stop(self) -> None:
+        """Ends the process and its children now; where it has not begun, as soon as it does."""
+        self.seconds = 0.0
+        if self.process is not None and self.process.poll() is None:
+            self.late = True
+            _kill(self.process.pid)
 
     @property
     def took(self) -> float:
-        """Seconds since the start."""
+        """Seconds since the session's start."""
         return time.monotonic() - self.started
+
+    @property
+    def left(self) -> float:
+        """Seconds until the process has to end, so that its results can be packed in time."""
+        return self.seconds - self.packing - self.took
+
+    def _pass_on(self, process: "subprocess.Popen[str]") -> None:
+        """Prints what the process says, and keeps it."""
+        assert process.stdout is not None
+        with process.stdout, contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                with contextlib.suppress(OSError):  # on a full disk the words are lost, and the run is packed
+                    file.write(line)
+                    file.flush()
+
+    def _watch(self, competition: str, ended: threading.Event) -> None:
+        """Says how far the run is, and ends it when its time is up."""
+        while not ended.is_set():
+            self._look(competition)
+            if self.left <= 0:
+                self.stop()
+                return
+            ended.wait(min(TELL_EVERY, self.left))
+
+    def _look(self, competition: str) -> None:
+        """Says how far the run is, and estimates what packing it would take now: results grow."""
+        try:
+            self.packing = parcel.packing_seconds(parcel.size(parcel.contents(paths.home(), competition)))
+            words = progress.words(paths.home(), competition)
+        except Exception as error:  # the run writes while it is looked at; without its watch it would not end in time
+            words = f"not known: {error!r}"
+        print(f"{PROGRESS} {self.took:7.0f} s  {words}", flush=True)
+
+
+def _kill(leader: int) -> None:
+    """Kills a process that leads a session, all of the session, and descendants in sessions of their own."""
+    below = descendants(leader)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+    for process in below:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def descendants(process: int) -> list[int]:
+    """Lists the children of a process, theirs, and so on; none where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            after_name = path.read_text(errors="replace").rpartition(")")[2].split()
+            children.setdefault(int(after_name[1]), []).append(int(path.parent.name))
+    found = [process]
+    for one in found:
+        found += children.get(one, [])
+    return found[1:]
 
 
 def take_up(order: str) -> int:
@@ -99,29 +159,51 @@ def main(arguments: list[str], command: tuple[str, ...] = RUN) -> int:
     """Runs an order and packs the parcel. Returns 0 where the run is complete or can go on, 1 where it failed."""
     order, session = orders.read(Path(arguments[0])), json.loads(arguments[1])
     name, home = order.competition.name, paths.home()
-    log = paths.runs_folder(name) / "session.log"
+    watched = Watched(
+        command=[*command, arguments[0]],
+        log=paths.runs_folder(name) / "session.log",
+        seconds=session["seconds"],
+        environment={"STARSHIFT_COMMIT": order.commit},
+        started=float(os.environ.get("STARSHIFT_BEGUN") or time.monotonic()),
+    )
+    signal.signal(signal.SIGTERM, lambda *_: watched.stop())
     try:
         taken = take_up(order.digest)
     except StarshiftError as error:
         print(f"warning: {error}\nstarting anew", flush=True)
         taken = 0
     print(f"session {session['number']} of {order.fingerprint[:16]}: {taken} files from the session before", flush=True)
-    watched = Watched([*command, arguments[0]], log, session["seconds"], {"STARSHIFT_COMMIT": order.commit})
     code = watched.wait(name)
-    state = "interrupted" if watched.late else "failed" if code else "complete"
+    state = "complete" if code == 0 else "interrupted" if watched.late else "failed"
     said = {"state": state, "order": order.digest, "fingerprint": order.fingerprint, **session}
-    said |= {"took": round(watched.took, 1), "rates": progress.rates(home), "versions": _versions()}
+    said |= {"took": round(watched.took, 1), **_describe(home)}
     target = paths.kaggle("working") / parcel.NAME
-    parcel.pack(target, home, parcel.contents(home, name), said)
+    pack(target, home, name, said)
     print(f"{state} after {watched.took:.0f} s: packed {target.stat().st_size / 1e6:.1f} MB", flush=True)
     return 1 if state == "failed" else 0
 
 
-def _versions() -> dict[str, Any]:
-    """What the session ran on."""
+def pack(target: Path, home: Path, competition: str, words: dict[str, Any]) -> None:
+    """Packs the parcel; where that fails, without features: they are computed again, and the run is what counts."""
+    files = parcel.contents(home, competition)
+    try:
+        parcel.pack(target, home, files, words)
+    except (StarshiftError, OSError) as error:
+        print(f"warning: {error}\npacking again without features, which are computed again", flush=True)
+        features = home / "data" / "cache"
+        parcel.pack(target, home, [path for path in files if not path.is_relative_to(features)], words)
+
+
+def _describe(home: Path) -> dict[str, Any]:
+    """Returns how fast the session was, and what it ran on."""
     from pipeline import runs
 
-    return dict(runs.environment(0, ""))["libraries"] | {"python": sys.version.split()[0]}
+    try:
+        versions = dict(runs.environment(0, ""))["libraries"] | {"python": sys.version.split()[0]}
+        return {"rates": progress.rates(home), "versions": versions}
+    except Exception as error:  # nothing here is worth the results, which are not packed yet
+        print(f"warning: speeds and versions are not known: {error!r}", flush=True)
+        return {"rates": {}, "versions": {}}
 
 
 if __name__ == "__main__":

@@ -4,17 +4,22 @@ The text of this file is the beginning of every pushed script, so it knows the s
 """
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
+
+BEGUN = time.monotonic()
 
 
 def start(digest: str, session: dict[str, Any], payload: str) -> int:
@@ -43,6 +48,7 @@ def start(digest: str, session: dict[str, Any], payload: str) -> int:
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")]),
         "PYTHONUNBUFFERED": "1",
+        "STARSHIFT_BEGUN": str(BEGUN),  # the session's clock; on Linux, all processes have one origin
         "STARSHIFT_HOME": str(place / "home"),
         "KERAS_HOME": str(place / "keras"),
         "KERAS_BACKEND": "tensorflow",
@@ -51,7 +57,10 @@ def start(digest: str, session: dict[str, Any], payload: str) -> int:
         "TF_ENABLE_ONEDNN_OPTS": "1",  # the default; said aloud, TensorFlow does not print about it
     }
     command = [sys.executable, "-m", "pipeline.remote.session", str(code / "order.json"), json.dumps(session)]
-    return subprocess.call(command, cwd=code, env=environment)
+    with subprocess.Popen(command, cwd=code, env=environment) as process:
+        with contextlib.suppress(ValueError):  # raised outside the main thread, where Kaggle may run a script one day
+            signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the session packs what it has
+        return process.wait()
 
 
 def _scratch() -> Path:

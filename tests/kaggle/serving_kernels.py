@@ -1,13 +1,16 @@
 """Kernels on loopback: a pushed script runs in a process of its own, with /kaggle-like folders and no network.
 
 Refusals and invalid sources are HTTP 200, as Kaggle's are. The log comes as events while the session runs, and as one
-piece of JSON afterwards. Faults: `log` can be `cut`, `silence` or `500`.
+piece of JSON afterwards. Faults: `log` can be `cut`, `silence` or `500`. A session that is not over after its
+sessionTimeoutSeconds is killed with all its processes, and has no output.
 """
 
+import contextlib
 import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.remote.session import descendants
 from tests.kaggle.server import USER, Handler, Kaggle, Reply
 from tests.kaggle.serving_datasets import Datasets
 from tests.kaggle.serving_storage import Storage
@@ -59,6 +63,8 @@ class Session:
     version: int
     status: str = "RUNNING"
     failure: str = ""
+    process: subprocess.Popen | None = None
+    end_as: str = "COMPLETE"
     events: list[dict] = field(default_factory=list)
 
     @property
@@ -87,10 +93,26 @@ class Session:
         }
         command = [*without_network(), python, str(script)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen(command, cwd=self.working, env=environment, **pipes) as process:
-            for line in process.stdout or ():
+        clock = threading.Timer(self.body.get("sessionTimeoutSeconds", 12 * 3600), self.expire)
+        clock.daemon = True
+        clock.start()
+        with subprocess.Popen(command, cwd=self.working, env=environment, **pipes) as self.process:
+            for line in self.process.stdout or ():
                 self.say(line)
-        self.end("ERROR" if process.returncode else "COMPLETE")
+        clock.cancel()
+        if not self.failure:
+            self.end("ERROR" if self.process.returncode else self.end_as)
+
+    def expire(self) -> None:
+        """Ends a session whose time is up, as Kaggle does: at once, and without output."""
+        self.failure = "Timeout exceeded"
+        if self.process:
+            for process in [*descendants(self.process.pid), self.process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+        shutil.rmtree(self.working)
+        self.working.mkdir()
+        self.end("ERROR")
 
 
 class Kernels:
@@ -127,7 +149,7 @@ class Kernels:
         self.refusals: list[str] = []
         self.sessions: dict[str, list[Session]] = {}
         self.page = 20
-        self.used, self.total = 10.0, 30.0
+        self.used, self.reserved, self.total = 10.0, 0.0, 30.0
         server.calls |= {
             "SaveKernel": self.save,
             "GetKernelSessionStatus": self.state,
@@ -137,7 +159,8 @@ class Kernels:
         server.places["/v1/kernels/logs/stream/"] = self.stream
 
     def quota(self, _: dict) -> dict:
-        gpu = {"timeUsed": f"{self.used * 3600:.0f}s", "totalTimeAllowed": f"{self.total * 3600:.0f}s"}
+        hours = {"timeUsed": self.used, "timeReserved": self.reserved, "totalTimeAllowed": self.total}
+        gpu = {name: f"{value * 3600:.0f}s" for name, value in hours.items()}
         return {"quotaRefreshTime": "2026-11-28T00:00:00Z", "gpuQuota": gpu}
 
     def save(self, body: dict) -> dict:
@@ -171,7 +194,7 @@ class Kernels:
             f"competitions/{name}": self.competitions.get(name) for name in body.get("competitionDataSources", [])
         }
         for name in body.get("datasetDataSources", []):
-            places[f"datasets/{'/'.join(name.split('/')[:2])}"] = self.dataset(name)
+            places[f"datasets/{name}"] = self.dataset(name)
         for name in body.get("kernelDataSources", []):
             if before := self.sessions.get(name.partition("/")[2]):
                 places[f"notebooks/{name}"] = before[-1].working
@@ -183,14 +206,13 @@ class Kernels:
                 path.symlink_to(target)
 
     def dataset(self, name: str) -> Path | None:
-        """The folder of `owner/slug` or of a version of it, `owner/slug/3`."""
-        ref, number = "/".join(name.split("/")[:2]), name.split("/")[2:]
-        one = self.stored.stored.get(ref) if self.stored else None
+        """The folder of the newest version of `owner/slug`; a name with a version is no name."""
+        one = self.stored.stored.get(name) if self.stored else None
         if one is None:
-            return self.datasets.get(ref)
+            return self.datasets.get(name)
         folder = self.folder / "datasets" / name
         folder.mkdir(parents=True, exist_ok=True)
-        for file, data in one.versions[int(number[0]) - 1 if number else -1].items():
+        for file, data in one.versions[-1].items():
             (folder / file).write_bytes(data)
         return folder
 

@@ -1,6 +1,8 @@
 """Archives are told by content, unpacked inside each other, and refused when they are unsafe."""
 
+import contextlib
 import io
+import random
 import stat
 import zipfile
 
@@ -9,6 +11,7 @@ import pytest
 
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import archives
+from tests.kaggle.test_zips import raw_zip
 
 
 def zipped(members) -> bytes:
@@ -115,3 +118,156 @@ WHOLE = zipped([("a", b"x" * 1000)])
 def test_what_is_no_whole_archive_is_said_to_be_damaged(tmp_path, data):
     with pytest.raises(StarshiftError, match="damaged"):
         unpacked(tmp_path, data)
+
+
+def refusal(tmp_path, data, words):
+    """What is said of a bundle that is refused; nothing was written beside the folder that it belongs into."""
+    (tmp_path / "place").mkdir()
+    (tmp_path / "bundle.bin").write_bytes(data)
+    with pytest.raises(StarshiftError, match=words) as caught:
+        archives.unpack(tmp_path / "bundle.bin", tmp_path / "place" / "raw")
+    assert {path.name for path in (tmp_path / "place").iterdir()} <= {"raw"}
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["...zip", "..zip", ". .zip", " .zip", "....zip", "a/...zip"])
+@pytest.mark.parametrize("pack", [zipped, seven_zipped])
+def test_an_archive_whose_name_is_dots_is_refused(tmp_path, pack, name):
+    inner = pack([("1.jpg", b"a"), ("2.jpg", b"b")])
+    refusal(tmp_path, zipped([(name, inner)]), "without its ending its name")
+
+
+@pytest.mark.parametrize("name", [b"", b".", b"...", b" ", b"a/.."])
+def test_a_member_without_a_name_is_refused(tmp_path, name):
+    refusal(tmp_path, raw_zip([(b"a.txt", b"x"), (name, b"y")]), "names no file|leaves the folder")
+
+
+def test_a_member_without_a_name_is_refused_in_an_inner_archive_too(tmp_path):
+    refusal(tmp_path, zipped([("a.zip", raw_zip([(b".", b"y")]))]), "a.zip is not unpacked: the member")
+
+
+@pytest.mark.parametrize("name", ["./a.txt", "b//../a.txt", "b/.//c.txt", ".//b/c.txt"])
+def test_two_spellings_of_one_name_are_refused(tmp_path, name):
+    refusal(tmp_path, zipped([("a.txt", b"1"), ("b/c.txt", b"2"), (name, b"3")]), "one name|leaves")
+
+
+def test_a_name_that_begins_with_the_folder_itself_is_taken(tmp_path):
+    assert unpacked(tmp_path, zipped([("./", b""), ("./a//1.jpg", b"x"), ("./b.zip", zipped([("b", b"")]))])) == [
+        "a/1.jpg",
+        "b",
+    ]
+
+
+def test_odd_spellings_in_a_seven_zip_are_taken(tmp_path):
+    assert unpacked(tmp_path, seven_zipped([("./a/./1.jpg", b"x"), ("b//2.jpg", b"y")])) == ["a/1.jpg", "b/2.jpg"]
+
+
+def test_two_thousand_folders_inside_each_other_are_refused(tmp_path):
+    refusal(tmp_path, zipped([("d/" * 2000 + "a.zip", zipped([("b", b"")]))]), "64 folders deep")
+
+
+def test_an_inner_archive_does_not_overwrite_what_lies_beside_it(tmp_path):
+    bundle = zipped([("labels.csv", b"right"), ("labels.csv.zip", zipped([("./labels.csv", b"wrong")]))])
+    refusal(tmp_path, bundle, "'labels.csv' is there already")
+    assert (tmp_path / "place" / "raw" / "labels.csv").read_bytes() == b"right"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("a/1.jpg", b"x"), ("a", b"x")],
+        [("a", b"x"), ("b.zip", zipped([("a/b/c", b"x")]))],
+        [("b", b"x"), ("b.zip", zipped([("1", b"x"), ("2", b"x")]))],
+    ],
+)
+def test_a_file_and_a_folder_of_one_name_are_refused_wherever_they_come_from(tmp_path, members):
+    refusal(tmp_path, zipped(members), "a file and a folder have one name")
+
+
+def test_a_file_where_a_folder_is_is_refused(tmp_path):
+    refusal(tmp_path, zipped([("a/1.jpg", b"x"), ("b.zip", zipped([("a", b"x")]))]), "'a' is there already")
+
+
+def test_archives_of_nothing_are_unpacked_to_nothing(tmp_path):
+    members = [("a.zip", zipped([])), ("b.zip", zipped([("c/", b""), ("c/d/", b"")])), ("e.7z", seven_zipped([]))]
+    assert unpacked(tmp_path, zipped(members)) == []
+    assert archives.unpack(tmp_path / "bundle.bin", tmp_path / "again") == archives.Summary(
+        0, sum(len(data) for _, data in members)
+    )
+
+
+def test_zip_within_seven_zip_within_zip_is_unpacked(tmp_path):
+    innermost = zipped([("1.jpg", b"x")])
+    assert unpacked(tmp_path, zipped([("b.7z", seven_zipped([("c/a.zip", innermost)]))])) == ["c/1.jpg"]
+
+
+def nested(levels: int) -> bytes:
+    data = b"x"
+    for _ in range(levels):
+        data = zipped([("a.zip" if data != b"x" else "a.txt", data)])
+    return data
+
+
+def test_archives_below_the_deepest_level_stay_packed_and_are_counted(tmp_path, caplog):
+    assert unpacked(tmp_path, nested(4)) == ["a.txt"] and not caplog.messages
+    (tmp_path / "deep.zip").write_bytes(nested(6))
+    archives.unpack(tmp_path / "deep.zip", tmp_path / "deep")
+    assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["a.zip"]
+    assert "stay packed: 1, such as a.zip" in caplog.text
+
+
+@pytest.mark.parametrize("pack", [zipped, seven_zipped])
+def test_many_archives_inside_have_one_budget(tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    inner = pack([("zeros", bytes(600_000))])
+    bundle = zipped([(f"{number}/a.zip", inner) for number in range(50)])
+    assert 100 * len(bundle) < 50 * 600_000
+    refusal(tmp_path, bundle, "times its size")
+    written = sum(path.stat().st_size for path in (tmp_path / "place").rglob("*") if path.is_file())
+    assert written <= max(1 << 20, 100 * len(bundle))
+
+
+def test_levels_have_one_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    data = bytes(800_000)
+    bundle = zipped([("zeros", data), ("a.zip", zipped([("a", data), ("b.zip", zipped([("b", data)]))]))])
+    refusal(tmp_path, bundle, "grow to 0.0 GB, [0-9,]+ times its size")
+
+
+def test_files_and_folders_have_one_budget_over_all_archives(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_FILES", 20)
+    inner = [zipped([(f"{number}/{n}", b"") for n in range(4)]) for number in range(4)]
+    bundle = zipped([(f"{number}.zip", data) for number, data in enumerate(inner)])
+    refusal(tmp_path, bundle, "files and folders; 20 are the most")
+
+
+def test_what_claims_to_be_absurdly_large_is_not_read_to_be_checked(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    (tmp_path / "a.zip").write_bytes(zipped([("zeros", bytes(4 << 20))]))
+    monkeypatch.setattr(archives.zips, "damage", lambda _: pytest.fail("it was read"))
+    with pytest.raises(StarshiftError, match="times its size"):
+        archives.check(tmp_path / "a.zip")
+
+
+def test_an_archive_may_hold_a_file_of_its_own_name(tmp_path):
+    assert unpacked(tmp_path, zipped([("a.zip", zipped([("a.zip/1.jpg", b"x")]))])) == ["a.zip/1.jpg"]
+
+
+def test_a_member_may_have_any_name_beside_an_archive(tmp_path):
+    bundle = zipped([(".a.zip.archive", b"y"), ("a.zip", zipped([("1.jpg", b"x")]))])
+    assert unpacked(tmp_path, bundle) == [".a.zip.archive", "1.jpg"]
+
+
+def test_a_long_name_of_an_archive_is_taken(tmp_path):
+    assert unpacked(tmp_path, zipped([("a" * 251 + ".zip", zipped([("1.jpg", b"x")]))])) == ["1.jpg"]
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("pack", [zipped, seven_zipped])
+def test_an_inner_archive_with_changed_bytes_is_unpacked_or_refused(tmp_path, pack, seed):
+    rng = random.Random(seed)
+    inner = bytearray(pack([("train/1.jpg", bytes(range(256))), ("ü.csv", b"id" * 50)]))
+    for _ in range(3):
+        inner[rng.randrange(6, len(inner))] = rng.randrange(256)
+    with contextlib.suppress(StarshiftError):
+        unpacked(tmp_path, zipped([("train.zip", bytes(inner))]))

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
 import zipfile
@@ -156,3 +157,33 @@ def test_force_replaces_the_data_only_by_whole_data(bundles):
     with pytest.raises(StarshiftError, match="damaged"):
         fetch(COMPETITION, bundle=bad, force=True)
     assert (raw / "labels.csv").exists() and status(COMPETITION).startswith("ready")
+
+
+def inner(members) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("...zip", inner([("folds-9-0.csv", b"bad"), ("b", b"bad")]))],
+        [("labels.csv", b"right"), ("./labels.csv", b"wrong")],
+        [("d/" * 2000 + "1.jpg", b"x")],
+        [("a", b"x"), ("a.zip", inner([("a/1.jpg", b"x")]))],
+    ],
+    ids=["an archive of dots", "two spellings", "too deep", "a file and a folder"],
+)
+def test_a_refused_bundle_leaves_the_old_data_and_nothing_else(bundles, members):
+    raw = fetch(COMPETITION, bundle=bundles / "pets-slug.zip")
+    place = paths.competition_folder("pets")
+    (place / "folds-5-0.csv").write_text("mine")
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    (bundles / "bad.zip").write_bytes(inner(members))
+    with pytest.raises(StarshiftError, match="is not unpacked"):
+        fetch(COMPETITION, bundle=bundles / "bad.zip")
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert sorted(leftovers()) == ["complete.json", "raw"] and (raw / "labels.csv").read_text() == "id,label\n"

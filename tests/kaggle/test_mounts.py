@@ -9,7 +9,7 @@ import pytest
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import client, mounts
+from pipeline.kaggle import archives, client, mounts
 from pipeline.kaggle.fetch import fetch, status
 from pipeline.models import bases
 
@@ -102,3 +102,40 @@ def test_outside_a_kernel_nothing_is_mounted(inside, monkeypatch):
     assert list(mounts.files("a.h5")) and mounts.competition("pets-slug")
     monkeypatch.delenv("KAGGLE_KERNEL_RUN_TYPE")
     assert not list(mounts.files("a.h5")) and mounts.competition("pets-slug") is None
+
+
+@pytest.mark.parametrize("members", [["train/9.jpg"], ["train/deep/9.jpg"], ["8.jpg", "9.jpg"], ["train/1.jpg"]])
+def test_an_archive_beside_a_folder_of_its_name_does_not_write_into_what_is_mounted(inside, members):
+    folder = inside / "pets-slug"
+    (folder / "train" / "deep").mkdir(parents=True)
+    (folder / "train" / "1.jpg").write_bytes(b"a")
+    (folder / "train.zip").write_bytes(zipped(dict.fromkeys(members, b"b")))
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(StarshiftError, match=r"'train.*' is a link that leaves the folder"):
+        fetch(PETS)
+    assert sorted(folder.rglob("*")) == before and (folder / "train" / "1.jpg").read_bytes() == b"a"
+    assert not list(paths.competition_folder("pets").glob("*"))
+
+
+def test_an_archive_does_not_write_through_a_link_to_nowhere(inside, tmp_path):
+    folder = inside / "pets-slug"
+    folder.mkdir()
+    (folder / "labels.csv").symlink_to(tmp_path / "outside.csv")
+    (folder / "labels.csv.zip").write_bytes(zipped({"labels.csv": b"id\n"}))
+    with pytest.raises(StarshiftError, match=r"'labels\.csv' is there already"):
+        fetch(PETS)
+    assert not (tmp_path / "outside.csv").exists()
+
+
+def test_all_archives_of_a_mount_have_one_budget(inside, monkeypatch):
+    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    folder = inside / "pets-slug"
+    folder.mkdir()
+    for number in range(4):
+        data = io.BytesIO()
+        with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{number}/zeros", bytes(600_000))
+        (folder / f"{number}.zip").write_bytes(data.getvalue())
+    with pytest.raises(StarshiftError, match="times its size"):
+        fetch(PETS)
+    assert not list(paths.competition_folder("pets").glob("*"))

@@ -54,6 +54,9 @@ if command == "l":
 if command == "x":
     folder = next(flag[2:] for flag in flags if flag.startswith("-o"))
     names = open(next(flag[3:] for flag in flags if flag.startswith("-i@"))).read().splitlines()
+    if not names:
+        print("Command Line Error:", file=sys.stderr)
+        sys.exit(7)
     opened.extract(folder, targets=names)
 """
 
@@ -103,3 +106,39 @@ def test_without_either_it_is_said_what_is_missing(monkeypatch, tmp_path):
     (tmp_path / "a.7z").write_bytes(b"")
     with pytest.raises(StarshiftError, match="pip install py7zr"):
         seven.members(tmp_path / "a.7z")
+
+
+def test_the_program_refuses_what_the_package_refuses(program, tmp_path):
+    inner = seven_zipped([("1.jpg", b"a"), ("2.jpg", b"b")])
+    (tmp_path / "a.7z").write_bytes(seven_zipped([("...7z", inner)]))
+    with pytest.raises(StarshiftError, match="without its ending its name"):
+        archives.unpack(tmp_path / "a.7z", tmp_path / "place" / "raw")
+    assert [path.name for path in (tmp_path / "place").iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize("done", ["unlink", "truncate", "link"])
+def test_what_the_program_unpacked_is_held_against_its_list(program, tmp_path, monkeypatch, done):
+    (tmp_path / "a.7z").write_bytes(seven_zipped([("train/1.jpg", b"a" * 10), ("train/2.jpg", b"b" * 10)]))
+    run = seven._program
+
+    def spoiled(command, *arguments):
+        answer, path = run(command, *arguments), tmp_path / "out" / "train" / "2.jpg"
+        if command == "x":
+            path.unlink() if done != "truncate" else path.write_bytes(b"b")
+            path.symlink_to("1.jpg") if done == "link" else None
+        return answer
+
+    monkeypatch.setattr(seven, "_program", spoiled)
+    with pytest.raises(StarshiftError, match=r"damaged(.|\n)*'train/2.jpg'"):
+        archives.unpack(tmp_path / "a.7z", tmp_path / "out")
+
+
+def test_the_list_of_members_does_not_lie_where_a_member_may(program, tmp_path):
+    (tmp_path / "a.7z").write_bytes(seven_zipped([(".a.7z.members", b"mine")]))
+    archives.unpack(tmp_path / "a.7z", tmp_path / "out")
+    assert (tmp_path / "out" / ".a.7z.members").read_bytes() == b"mine"
+
+
+def test_an_archive_of_nothing_is_unpacked_by_the_program_to_nothing(program, tmp_path):
+    (tmp_path / "a.7z").write_bytes(seven_zipped([]))
+    assert archives.unpack(tmp_path / "a.7z", tmp_path / "out") == archives.Summary(0, 0)

@@ -18,7 +18,7 @@ from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
 from pipeline.options import Options
 from pipeline.regime import Training
-from pipeline.remote import pushed
+from pipeline.remote import budget, pushed
 from tests.kaggle.serving_kernels import lacking, without_network
 from tests.remote.conftest import PETS
 
@@ -56,7 +56,7 @@ def test_training_that_takes_two_sessions_ends_as_one_that_does_not(kernels, bun
     half = (time.monotonic() - started) / 2
     monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "other"))
     kernels.python = sys.executable
-    hours = iter([half / 3600, 1.0])
+    hours = iter([half / 3600 + budget.MARGIN_HOURS, 1.0])
     monkeypatch.setattr(attending.budget, "session_hours", lambda *_: next(hours))
     there = attending.send(tuned, Options(engine="keras"), Request())
     assert [one.state for one in pushed.listed("pets")] == ["interrupted", "complete"]

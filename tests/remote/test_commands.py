@@ -46,7 +46,15 @@ def test_a_push_that_is_not_waited_for_is_picked_up_by_kernel(kernels, mine, cap
 
 @pytest.mark.parametrize(
     ("flags", "words"),
-    [({"on": "moon"}, "--on kaggle"), ({"dry_run": True}, "--on kaggle"), ({"on": "kaggle", "force": True}, "--force")],
+    [
+        ({"on": "moon"}, "--on kaggle"),
+        ({"dry_run": True}, "--on kaggle"),
+        ({"attach": ["me/x"]}, "--attach: only for a run on Kaggle"),
+        ({"accelerator": "cpu", "wait": False}, "--accelerator, --no-wait: only for a run on Kaggle"),
+        ({"on": "kaggle", "force": True}, "--force"),
+        ({"on": "kaggle", "dry_run": True, "attach": ["datasets/me/x"]}, "remedy: --attach me/x"),
+        ({"on": "kaggle", "dry_run": True, "attach": ["me/x/3"]}, "without a version"),
+    ],
 )
 def test_flags_without_a_meaning_are_explained(mine, capsys, flags, words):
     with pytest.raises(SystemExit):

@@ -136,11 +136,11 @@ def test_a_push_whose_weights_would_be_missing_is_refused_before_it_is_made(kern
     assert kaggle.count("SaveKernel") == 1
 
 
-def test_the_account_s_own_weights_are_attached_by_themselves_with_their_version(kernels, kaggle, weights):
+def test_the_account_s_own_weights_are_attached_by_themselves_without_a_version(kernels, kaggle, weights):
     weighing.upload(WEIGHED)
     send(competition=WEIGHED)
     body = next(body for name, body in kaggle.asked if name == "SaveKernel")
-    assert body["datasetDataSources"] == [f"{USER}/starshift-weights/1"]
+    assert body["datasetDataSources"] == [f"{USER}/starshift-weights"]
     mounted = kernels.latest().root / "input" / "datasets" / USER / "starshift-weights" / SMALL
     assert mounted.read_bytes() == (weights / SMALL).read_bytes()
     assert ordering.needed(WEIGHED)[0].sha256 == sha256_of_file(mounted)
@@ -151,6 +151,26 @@ def test_ones_own_pictures_need_a_dataset(kernels, tmp_path):
     with pytest.raises(StarshiftError, match=r"not on Kaggle(.|\n)*--attach"):
         attending.send(mine, OPTIONS, Request(dry=True))
     assert sending.sources(mine, Request(attach=("me/mine",))).datasets == ["me/mine"]
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_wrong_attachment_is_refused_before_anything_is_asked_of_kaggle(kernels, kaggle, dry):
+    with pytest.raises(StarshiftError, match=r"names no dataset(.|\n)*--attach me/x"):
+        send(Request(dry=dry, attach=("me/x/3",)))
+    assert not kaggle.asked
+
+
+def test_what_is_attached_twice_is_sent_once(kernels, kaggle):
+    kernels.datasets["me/weights"] = kernels.competitions[SLUG]
+    send(Request(wait=False, attach=("me/weights", "me/weights")))
+    body = next(body for name, body in kaggle.asked if name == "SaveKernel")
+    assert body["datasetDataSources"] == ["me/weights"]
+
+
+def test_a_competition_whose_slug_is_an_address_is_refused(kernels, kaggle):
+    with pytest.raises(StarshiftError, match="names no competition"):
+        send(competition=replace(PETS, slug="https://www.kaggle.com/c/pets"))
+    assert not kaggle.asked
 
 
 def test_an_unknown_kernel_is_said_to_be_one(kernels):

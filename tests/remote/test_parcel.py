@@ -101,3 +101,52 @@ def test_progress_differs_where_a_result_does_and_not_for_what_was_said(packed, 
     (run / "one" / "checkpoint.npz").write_bytes(b"epoch 2")
     parcel.pack(packed, home, parcel.contents(home, "pets"), {"state": "complete", "order": "abc"})
     assert parcel.opened(packed).words["progress"] != before
+
+
+def respelled(spelling):
+    def change(members):
+        manifest = json.loads(members["manifest.json"])
+        manifest["files"][spelling] = hashlib.sha256(b"other").hexdigest()
+        members |= {"manifest.json": json.dumps(manifest).encode(), spelling: b"other"}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *(
+            "data/./runs/pets/one/metrics.json",
+            "data//runs/pets/one/metrics.json",
+            "./data/x",
+            "data",
+            "data/",
+            "/data/x",
+        ),
+        *("data/runs/pets/one/metrics.json/x", "data/...", "data/" + "d/" * 2000 + "x", "data/" + "x" * 256),
+    ],
+)
+def test_a_second_spelling_of_a_name_is_refused_and_so_is_what_no_disk_takes(packed, spelling):
+    rewritten(packed, respelled(spelling))
+    with pytest.raises(StarshiftError, match="no whole result"):
+        parcel.opened(packed)
+
+
+@pytest.mark.parametrize("manifest", [b"[]", b"3", b"null", b'{"files": 3, "state": "complete"}', b'{"files": [[]]}'])
+def test_a_manifest_of_other_values_is_no_result(packed, manifest):
+    rewritten(packed, lambda members: members.update({"manifest.json": manifest}))
+    with pytest.raises(StarshiftError, match="no whole result"):
+        parcel.opened(packed)
+
+
+def test_a_changed_byte_of_what_is_compressed_is_noticed(home, tmp_path):
+    table = home / "data" / "runs" / "pets" / "oof.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("".join(f"{number},{number**3 % 97}\n" for number in range(3000)))
+    path = tmp_path / parcel.NAME
+    parcel.pack(path, home, [table], {"state": "complete", "order": "abc"})
+    whole = path.read_bytes()
+    for place in range(200, 500, 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        with pytest.raises(StarshiftError, match="no whole result"):
+            parcel.opened(path)

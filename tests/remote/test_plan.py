@@ -43,11 +43,21 @@ def test_a_quota_that_kaggle_does_not_tell_is_no_obstacle(kernels, kaggle, quick
 
 
 def test_a_session_takes_what_is_left_and_never_more_than_kaggle_allows():
-    assert budget.session_hours("NvidiaTeslaT4", budget.Quota(used=0.0)) == 11.5
-    assert budget.session_hours("NvidiaTeslaT4", budget.Quota(used=27.0)) == 2.5
-    assert budget.session_hours("cpu", budget.Quota(used=30.0)) == 11.5
+    assert budget.session_hours("NvidiaTeslaT4", budget.Quota(used=0.0)) == 9
+    assert budget.session_hours("NvidiaTeslaT4", budget.Quota(used=27.0)) == 3
+    assert budget.session_hours("cpu", budget.Quota(used=30.0)) == 12
     with pytest.raises(StarshiftError, match="used up"):
-        budget.session_hours("NvidiaTeslaT4", budget.Quota(used=29.5))
+        budget.session_hours("NvidiaTeslaT4", budget.Quota(used=29.6))
+
+
+def test_a_session_that_is_taken_leaves_its_run_time_to_be_packed():
+    shortest = budget.session_hours("NvidiaTeslaT4", budget.Quota(used=29.5))
+    assert 0 < budget.run_seconds(shortest * 3600) < shortest * 3600
+
+
+def test_quota_that_a_running_session_has_reserved_is_not_given_away_twice(kernels):
+    kernels.reserved = 15.0
+    assert budget.quota(client.authenticated()).left == 5.0
 
 
 def test_without_a_measurement_the_plan_guesses_nothing(home):

@@ -1,7 +1,11 @@
 """A session inside a kernel: ended in time, packed whatever happened, and gone on with by the next one."""
 
 import json
+import resource
+import signal
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +32,9 @@ def order(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     path = tmp_path / "order.json"
     path.write_text(ordering.ordered(PETS, Options()).text())
-    return path
+    before = signal.getsignal(signal.SIGTERM)
+    yield path
+    signal.signal(signal.SIGTERM, before)
 
 
 def run(order, then, *, seconds=60.0, number=1):
@@ -56,6 +62,70 @@ def test_a_run_whose_time_is_up_is_ended_with_its_children_and_packed(order, mon
     assert code == 0 and found.words["state"] == "interrupted" and found.words["took"] < 20
     said = capfd.readouterr().out
     assert f"{session.PROGRESS} " in said and "rows of features" in said
+
+
+APART = """
+import subprocess
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(8)"
+subprocess.Popen([sys.executable, "-c", code], start_new_session=True).wait()
+"""
+
+
+def test_a_grandchild_in_a_session_of_its_own_is_ended_too(order):
+    _, found = run(order, APART, seconds=1.5)
+    state = Path("/proc") / found.read("data/runs/pets/session.log").decode().split()[-1] / "stat"
+    assert found.words["state"] == "interrupted" and found.words["took"] < 6
+    assert not state.exists() or ") Z " in state.read_text()
+
+
+def test_what_outlives_the_run_and_holds_its_output_open_does_not_keep_it_from_being_packed(order, monkeypatch):
+    monkeypatch.setattr(session, "LAST_WORDS", 0.3)
+    orphan = "import subprocess; subprocess.Popen(['sleep', '8'], start_new_session=True)"
+    started = time.monotonic()
+    code, found = run(order, orphan)
+    assert code == 0 and found.words["state"] == "complete" and time.monotonic() - started < 6
+
+
+def test_words_that_are_no_utf8_do_not_end_the_session(order):
+    code, found = run(order, "sys.stdout.buffer.write(b'caf\\xe9\\n'); sys.stdout.flush(); print('on')")
+    assert code == 0 and "caf\ufffd\non" in found.read("data/runs/pets/session.log").decode()
+
+
+def test_the_time_before_the_watch_counts(order, monkeypatch):
+    monkeypatch.setenv("STARSHIFT_BEGUN", str(time.monotonic() - 100))
+    _, found = run(order, "time.sleep(60)", seconds=101)
+    assert found.words["state"] == "interrupted" and 100 < found.words["took"] < 110
+
+
+def test_a_larger_result_is_ended_earlier_because_packing_it_takes_longer(order, monkeypatch):
+    monkeypatch.setattr(session, "TELL_EVERY", 0.1)
+    monkeypatch.setattr(parcel, "PACKED_A_SECOND", 1e4)
+    _, found = run(order, "(folder / 'model.keras').write_bytes(bytes(300_000)); time.sleep(60)", seconds=31.5)
+    assert found.words["state"] == "interrupted" and found.words["took"] < 10
+
+
+def test_a_home_that_cannot_be_read_does_not_keep_a_run_from_being_ended_in_time(order, home, monkeypatch, capfd):
+    monkeypatch.setattr(session, "TELL_EVERY", 0.2)
+    damaged = "cache = folder.parents[3] / 'data/cache/features/k'; cache.mkdir(parents=True); "
+    damaged += "(cache / 'a.json').write_text('[]'); time.sleep(20)"
+    _, found = run(order, damaged, seconds=1.5)
+    assert found.words["state"] == "interrupted" and found.words["rates"] == {}
+    assert "not known" in capfd.readouterr().out
+
+
+def test_where_the_whole_parcel_has_no_room_the_run_is_packed_without_its_features(order, home, capfd):
+    store = home / "data" / "cache" / "features" / "k"
+    store.mkdir(parents=True)
+    for name, data in (("spec.json", b'{"pooling": "avg"}'), ("a.json", b'{"ids": []}'), ("a.npy", bytes(3_000_000))):
+        (store / name).write_bytes(data)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+    try:
+        code, found = run(order, "pass")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 0 and found.words["state"] == "complete" and not found.below("data/cache")
+    assert "without features" in capfd.readouterr().out
 
 
 def test_the_next_session_goes_on_from_the_parcel_that_is_attached(order, home, tmp_path, monkeypatch):

@@ -1,0 +1,89 @@
+"""Names of things on Kaggle, checked before Kaggle is asked: a wrong one would fail a session only after its push."""
+
+import re
+from collections.abc import Iterable
+
+from pipeline.errors import StarshiftError, require
+
+DATASET, MODEL = "owner/slug", "owner/model/framework/variation/version"
+ATTACHED = f"{DATASET} for a dataset, without a version (its newest is taken), or {MODEL} for a model"
+CHARACTERS = "letters, digits, - and _ in each part"
+PART = "[A-Za-z0-9_-]+"
+FORMS = {
+    "competition": ("a slug", PART),
+    "dataset": (ATTACHED, f"{PART}/{PART}"),
+    "kernel": (f"{DATASET}, the slug of five characters or more", f"{PART}/[A-Za-z0-9_-]{{5,}}"),  # as the client wants
+    "model": (ATTACHED, f"{PART}/{PART}/{PART}/{PART}/[1-9][0-9]*"),
+}
+FRAMEWORKS = (
+    *("tensorFlow1", "tensorFlow2", "tfLite", "tfJs", "pyTorch", "jax", "flax", "pax", "maxText", "gemmaCpp", "ggml"),
+    *("gguf", "coral", "scikitLearn", "mxnet", "onnx", "keras", "transformers", "api", "other", "tensorRtLlm"),
+    *("triton", "vllm"),
+)
+"""Of models: ModelFramework in kagglesdk 0.1.38."""
+PLACES = {"datasets", "d", "models", "code", "notebooks", "competitions", "c"}
+"""Words before a name in the address of its page; nobody's account."""
+BETWEEN = {"frameworks", "variations", "versions", "version"}
+"""Words between the parts of a name in older addresses."""
+ADDRESS = re.compile(r"(https?://)?(www\.)?kaggle\.com/|kaggle://", re.IGNORECASE)
+
+
+def check(kind: str, names: Iterable[str]) -> list[str]:
+    """Returns the names of things of one kind, each once.
+
+    Args:
+        kind: a key of FORMS.
+        names: what is to be attached to a kernel.
+
+    Raises:
+        StarshiftError: Kaggle knows no such names.
+    """
+    form, pattern = FORMS[kind]
+    once: dict[str, str] = {}
+    for name in names:
+        if not re.fullmatch(pattern, name) or name.split("/")[0].lower() in PLACES:
+            meant = find_meant(name) if form is ATTACHED else ""
+            raise StarshiftError(
+                f"This names no {kind} on Kaggle.",
+                expected=f"{form}; {CHARACTERS}",
+                received=repr(name),
+                remedy=f"--attach {meant}" if meant else "",
+            )
+        if kind == "model":
+            _check_framework(name)
+        once.setdefault(name.lower(), name)
+    return list(once.values())
+
+
+def _check_framework(model: str) -> None:
+    known = {name.lower() for name in FRAMEWORKS}
+    require(
+        model.split("/")[2].lower() in known,
+        "Kaggle has no models of this framework.",
+        expected=f"{MODEL}, the framework one of {', '.join(FRAMEWORKS)}",
+        received=model,
+    )
+
+
+def split_attached(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Splits what `--attach` was given into datasets and models, by the number of parts."""
+    models = [name for name in names if name.count("/") == MODEL.count("/")]
+    return [name for name in names if name not in models], models
+
+
+def without_version(dataset: str) -> str:
+    """Returns `owner/slug` of a dataset."""
+    return "/".join(dataset.split("/")[:2])
+
+
+def find_meant(name: str) -> str:
+    """Finds the name in the address of a page, or in one with a version or blanks; empty where there is none."""
+    text = re.split("[?#]", ADDRESS.sub("", name.strip(), count=1))[0]
+    parts = [part.strip() for part in text.split("/") if part.strip()]
+    place = parts.pop(0).lower() if parts and parts[0].lower() in PLACES else ""
+    parts = [part for part in parts if part not in BETWEEN]
+    kind = "dataset" if place in ("datasets", "d") or (not place and len(parts) in (2, 3)) else "model"
+    if place not in ("", "datasets", "d", "models"):
+        return ""
+    meant = "/".join(parts[:2] if kind == "dataset" else parts[:5])
+    return meant if re.fullmatch(FORMS[kind][1], meant) else ""
