@@ -15,7 +15,7 @@ from pipeline.composing.ensembling import Asked, shares
 from pipeline.composing.finishing import Climb
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
-from pipeline.predict import ensemble
+from pipeline.predict import ensemble, gains
 from pipeline.predict.loglinear import normalised
 from pipeline.predict.nested import Better, Chosen, Plain
 from pipeline.report import steps
@@ -235,11 +235,11 @@ def test_a_table_of_steps_says_what_was_kept_and_the_chart_is_drawn():
     start = Step(kind="step", name="best single base", folds=[0.5, 0.6, 0.7], kept=True)
     better = Step(kind="step", name="ensemble", folds=[0.4, 0.5, 0.6], against=start.name, gain=interval).taken(True)
     noise = replace(better, name="clipping", gain=steps.Interval(0.001, -0.1, 0.1)).taken(False)
-    lines = steps.table([start, better, noise], "log_loss")
+    lines, fallen = steps.table([start, better, noise], "log_loss"), steps.Interval(-0.1, -0.15, -0.05)
     assert "better, kept" in lines[2] and "within noise, dropped" in lines[3] and "+0.10000 ± 0.05000" in lines[2]
-    assert "-16.7%" in steps.total([start, better, noise], "log_loss")
-    assert steps.steps_chart([start, better, noise], "log_loss")[:4] == b"\x89PNG"
-    assert steps.total([start], "auc").startswith("nothing is better")
+    assert "-16.7%" in steps.total([start, better, noise], "log_loss", fallen)
+    assert steps.steps_chart([start, better, noise], "log_loss", fallen)[:4] == b"\x89PNG"
+    assert steps.total([start], "auc", fallen).startswith("nothing is better")
 
 
 def test_a_correction_is_kept_beyond_noise_only_and_a_choice_where_it_is_better_at_all():
@@ -327,3 +327,22 @@ def test_an_auc_is_offered_ranks_and_no_calibration():
 def test_whom_a_run_is_made_of_is_told_by_the_size_of_the_weights_whatever_their_sign():
     told = {"weights": [0.2, -0.9, 0.0, 0.1, 0.3, 0.4]}
     assert shares(told, [f"run {name}" for name in "abcdef"]) == ": -0.90 b, 0.40 f, 0.30 e, 0.20 a and 1 more"
+
+
+def test_a_step_that_is_right_once_more_on_every_fold_is_dropped_and_one_that_is_right_twice_more_kept():
+    labels = np.arange(150) % 3
+    for more in (1, 2):
+        wrong = np.eye(3)[np.where(np.arange(150) // 5 % 30 < more + 3, (labels + 1) % 3, labels)]
+        fewer = np.eye(3)[np.where(np.arange(150) // 5 % 30 < 3, (labels + 1) % 3, labels)]
+        held = held_of([wrong, fewer], labels, "accuracy")
+        climb = Climb(Plain(held, "run", ensemble.only(0)))
+        assert climb.attempt(Plain(held, "step", ensemble.only(1))) == (more == 2)
+        assert ("within noise, dropped" in climb.steps[1].verdict) == (more == 1)
+        difference = gains.difference_over_folds(held, wrong, fewer)
+        assert more == 1 or "beyond noise" in steps.total(climb.steps, "accuracy", difference)
+
+
+def test_a_table_says_in_words_that_nothing_is_known_of_the_spread():
+    gain = steps.Interval(0.1, -np.inf, np.inf)
+    step = Step(kind="step", name="clipping", folds=[0.4, 0.5], against="run", gain=gain)
+    assert "+0.10000 ± unknown" in steps.table([step], "log_loss")[1] and step.record()["gain_low"] is None
