@@ -79,7 +79,12 @@ class Climb:
             tell: puts what was fitted on all folds into words.
         """
         procedure = After(self.current, name, function)
-        return self.attempt(procedure, tell(procedure.on(procedure.held.folds).told()["step"]))
+        told = procedure.on(procedure.held.folds).told()["step"]
+        if "not_tried" in told:
+            step = judged("step", procedure, self.current)
+            self.steps.append(replace(step, gain=None, told=told["not_tried"]))
+            return False
+        return self.attempt(procedure, tell(told))
 
 
 def climb_on(climb: Climb, classes: Sequence[str], scenes: Scenes | None = None, *, several: bool) -> None:

@@ -66,7 +66,7 @@ class Step:
     def verdict(self) -> str:
         """In a word or two."""
         if self.gain is None:
-            return "the start" if self.kept else ""
+            return "the start" if self.kept else "not tried" if self.against else ""
         verdict = "better" if self.helps else "worse" if self.gain.is_negative else "within noise"
         verdict = "no change" if abs(self.gain.estimate) < VISIBLE else verdict
         return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict

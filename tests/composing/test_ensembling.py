@@ -20,7 +20,8 @@ from pipeline.predict.loglinear import normalised
 from pipeline.predict.nested import Better, Chosen, Plain
 from pipeline.report import steps
 from pipeline.report.steps import Step
-from tests.conftest import two_classes
+from tests.conftest import drawn as drawn_picture
+from tests.conftest import encoded, two_classes
 from tests.predict.test_ensemble import drawn, held_of
 from tests.test_tasks import invoke
 
@@ -346,3 +347,42 @@ def test_a_table_says_in_words_that_nothing_is_known_of_the_spread():
     gain = steps.Interval(0.1, -np.inf, np.inf)
     step = Step(kind="step", name="clipping", folds=[0.4, 0.5], against="run", gain=gain)
     assert "+0.10000 ± unknown" in steps.table([step], "log_loss")[1] and step.record()["gain_low"] is None
+
+
+def three_classes(tmp_path, home, metric: str, folds: int = 3) -> str:
+    """Two runs on pictures of three classes, right about every one of them. Returns the competition's file."""
+    two_classes(tmp_path / "pictures", each=6, tests=2)
+    (tmp_path / "pictures" / "train" / "white").mkdir()
+    for number in range(6):
+        (tmp_path / "pictures" / "train" / "white" / f"{number}.jpg").write_bytes(
+            encoded(drawn_picture(number, 32, 32))
+        )
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        f'COMPETITION = Competition(name="mine", data="pictures", metric="{metric}",\n'
+        f'    recipe=Recipe(bases=("mobilenet_025=none",), size=32, folds={folds}))\n'
+    )
+    names = ["blue", "red", "white"]
+    ids = [f"{name}/{number}.jpg" for name in names for number in range(6)]
+    for seed, sure in ((1, 1.0), (2, 0.9)):
+        competition = competitions.find(str(file))
+        competition = replace(competition, recipe=replace(competition.recipe, seed=seed))
+        config = {"competition": asdict(competition), "folds": list(range(folds)), "debug": False}
+        folder = runs.create("mine", "features", config, f"{seed:08d}".ljust(64, "0"))
+        values = (np.eye(3) * sure + (1 - sure) / 3)[np.repeat(range(3), 6)].astype(np.float32)
+        runs.write_predictions(folder / "oof.npz", ids, names, values)
+        runs.write_predictions(folder / "test.npz", ["0.jpg", "1.jpg"], names, values[[0, 6]])
+        rows = [{"id": name, "label": name.partition("/")[0], "fold": n % folds, "group": name}
+                for n, name in enumerate(ids)]  # fmt: skip
+        runs.write_table(folder / "folds.csv", rows)
+        write_json(folder / "metrics.json", {"score": 1.0, "metric": metric, "unreadable": {}})
+    return str(file)
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "log_loss"])
+def test_two_perfect_runs_on_a_small_set_end_well(tmp_path, home, metric, caplog):
+    caplog.set_level("INFO")
+    assert composed.ensemble(competitions.find(three_classes(tmp_path, home, metric)), [], Asked(scenes=True)) is None
+    assert "nothing is written" in caplog.text and "Traceback" not in caplog.text
+    assert metric == "log_loss" or ("not tried" in caplog.text and "nothing is confused" in caplog.text)
