@@ -60,6 +60,8 @@ def look(comp: str, wanted: str | None = None) -> Mapping[str, float]:
 def best(comp: str) -> Path:
     """The best finished run that was predicted in several views and folds, of those of most folds.
 
+    Scores on other pictures, labels or folds mean something else: only those on the newest run's are held together.
+
     Raises:
         StarshiftError: there is none.
     """
@@ -69,7 +71,9 @@ def best(comp: str) -> Path:
         if len(results.get("views", ())) > 1 and len(results.get("folds", ())) > 1 and "-debug" not in folder.name
     ]
     if found:
-        return max(found)[-1]
+        full = [each for each in found if each[0] == max(found)[0]]
+        split = runs.split_of(max(folder for *_, folder in full))
+        return max(each for each in full if runs.split_of(each[-1]) == split)[-1]
     raise StarshiftError(
         f"{comp} has no run that was predicted in several views and folds.",
         expected='views=("plain", "flip") in its recipe, or more',

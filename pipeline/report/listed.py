@@ -178,7 +178,7 @@ def conclusions(found: Sequence[Listed]) -> list[str]:
     distinct = list({one.fingerprint: one for one in reversed(finished)}.values())[::-1]
     if len({(one.folds, one.of_folds, one.split) for one in finished}) > 1:
         said.append(
-            "not all were scored on the same folds: small differences between those mean nothing"
+            "not all were scored on the same folds, pictures and labels: small differences between those mean nothing"
         )
     pairs = [(one.score, one.answer.final) for one in distinct if one.answer and one.answer.final is not None]
     if len(pairs) > 1:

@@ -386,3 +386,12 @@ def test_two_perfect_runs_on_a_small_set_end_well(tmp_path, home, metric, caplog
     assert composed.ensemble(competitions.find(three_classes(tmp_path, home, metric)), [], Asked(scenes=True)) is None
     assert "nothing is written" in caplog.text and "Traceback" not in caplog.text
     assert metric == "log_loss" or ("not tried" in caplog.text and "nothing is confused" in caplog.text)
+
+
+def test_labels_that_have_changed_since_the_runs_are_said_to_be_judged_by_those_of_then(tmp_path, home, caplog):
+    file = three_classes(tmp_path, home, "accuracy")
+    for folder in (home / "data" / "runs" / "mine").iterdir():
+        text = (folder / "folds.csv").read_text()
+        (folder / "folds.csv").write_text(text.replace("red/0.jpg,red", "red/0.jpg,blue"))
+    joining.gather(competitions.find(file))
+    assert "1 have changed since these runs, such as that of 'red/0.jpg'" in caplog.text
