@@ -9,6 +9,8 @@ import pytest
 
 from pipeline import closing
 from pipeline.config import Competition
+from pipeline.kaggle.leaderboards import LEADERBOARDS
+from pipeline.kaggle.standing import sentences
 from pipeline.leaderboard import standing_of
 from tests.written import MINE, probabilities
 
@@ -55,3 +57,13 @@ def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
     caplog.clear()
     closing.tell(MINE, results, [])
     assert "leaderboard" not in caplog.text
+
+
+def test_folds_that_all_score_the_same_do_not_make_a_place_certain():
+    data, trained, _ = a_run((0, 1, 2, 3, 4))
+    found = standing_of(PETS, data, trained, [0.6931] * 5, 1)
+    assert found.low is None and "is not known" in sentences(found)[0]
+    board = LEADERBOARDS["plant-seedlings-classification"]
+    seedlings = replace(PETS, slug="plant-seedlings-classification", metric=board.metric)
+    found = standing_of(seedlings, data, trained, [1.0] * 5, None)
+    assert found.low < 1 == found.high

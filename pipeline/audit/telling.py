@@ -124,8 +124,15 @@ def _held_out(
         fitted = model().fit(values[learned], kinds[learned])
         scores[np.ix_(held, fitted.classes_)] = fitted.predict_proba(values[held])
         areas.append(area_under(kinds[held], scores[held]))
-    found = over_folds([value - CHANCE for value in areas], 1 / len(sides))
+    resolution = float(np.mean([1 / max(1, _fewest_pairs(kinds[held])) for _, held in sides]))
+    found = over_folds([value - CHANCE for value in areas], 1 / len(sides), resolution)
     return Interval(*(min(max(CHANCE + value, 0.0), 1.0) for value in (found.estimate, found.low, found.high))), scores
+
+
+def _fewest_pairs(kinds: np.ndarray) -> int:
+    """Pictures of one kind times all others, of the kind that has the fewest such pairs."""
+    counts = np.unique(kinds, return_counts=True)[1]
+    return int(min(counts * (len(kinds) - counts)))
 
 
 def area_under(kinds: np.ndarray, scores: np.ndarray) -> float:

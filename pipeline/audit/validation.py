@@ -29,11 +29,13 @@ class Crossed:
         scores: the metric, the mean over folds, one a choice of folds.
         right: how often each picture was right, (pictures,) from 0 to 1.
         oof: out-of-fold probabilities (pictures, classes), the mean over choices.
+        resolution: the least step that a score can make.
     """
 
     scores: tuple[float, ...]
     right: np.ndarray
     oof: np.ndarray
+    resolution: float = 0.0
 
     @property
     def score(self) -> float:
@@ -102,9 +104,11 @@ def crossed(
         scores.append(float(np.mean(each)))
         right += (trained.oof.argmax(axis=1) == labels) / REPEATS
         oof += trained.oof / REPEATS
-    return Crossed(scores=tuple(scores), right=right, oof=oof)
+    resolution = metrics.resolution(metric, labels, fold_of, positive) / len(folds)
+    return Crossed(scores=tuple(scores), right=right, oof=oof, resolution=resolution)
 
 
 def flattery(apart: Crossed, together: Crossed) -> Interval:
     """What keeping groups together changes in the metric: the mean over choices of folds, with its 95 % interval."""
-    return over_seeds([after - before for before, after in zip(apart.scores, together.scores, strict=True)])
+    moved = [after - before for before, after in zip(apart.scores, together.scores, strict=True)]
+    return over_seeds(moved, together.resolution)

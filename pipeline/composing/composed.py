@@ -82,7 +82,7 @@ def written(competition: Competition, gathered: Gathered, asked: Asked, made: Ma
     found |= {"before": made.steps[0].score, "steps": [step.record() for step in made.steps]}
     write_json(folder / "environment.json", runs.environment(competition.recipe.seed, "none"))
     files = results.finish(competition, data, folder, trained, test, submit=True)
-    chart = steps_chart(made.steps, competition.metric)
+    chart = steps_chart(made.steps, competition.metric, made.difference)
     write_atomic(folder / "steps.png", lambda file: file.write(chart))
     standing = standing_of(competition, data, trained, found["folds"], results.positive_class(competition, data))
     found |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": results.peak_memory()}

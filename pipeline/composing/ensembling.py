@@ -19,7 +19,9 @@ from pipeline.composing.same_scene import Scenes
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.predict import ensemble
+from pipeline.predict.gains import difference_over_folds
 from pipeline.predict.held import Held, Part
+from pipeline.predict.intervals import Interval
 from pipeline.predict.nested import Chosen, Fitted, Plain
 from pipeline.preparation import stage
 from pipeline.report.steps import Step, table, total
@@ -61,6 +63,7 @@ class Made:
         oof: probabilities (pictures, classes) float32, each fold's by what was fitted on the others.
         test: probabilities (readable test pictures, classes) float32, by what was fitted on all folds.
         fitted: the latter.
+        difference: of the metric, from the start to the end.
         steps: from the start to the end.
         methods: each alone, against the first step.
     """
@@ -68,6 +71,7 @@ class Made:
     oof: np.ndarray
     test: np.ndarray
     fitted: Fitted
+    difference: Interval
     steps: list[Step]
     methods: list[Step]
 
@@ -94,11 +98,12 @@ def compose(competition: Competition, gathered: Gathered, asked: Asked) -> Made:
         if asked.finish:
             finishing.climb_on(climb, gathered.data.pictures.classes, scenes, several=len(held.part.predictions) > 1)
         said.append(f"{len(methods)} methods and {len(climb.steps)} steps over {len(held.folds)} folds")
-    fitted = climb.current.on(held.folds)
+    fitted, oof = climb.current.on(held.folds), climb.current.out_of(held.folds)
     return Made(
-        oof=climb.current.out_of(held.folds).astype(np.float32),
+        oof=oof.astype(np.float32),
         test=fitted.predict(tests).astype(np.float32),
         fitted=fitted,
+        difference=difference_over_folds(held, climb.first.out_of(held.folds), oof),
         steps=climb.steps,
         methods=methods,
     )
@@ -195,4 +200,4 @@ def tell(gathered: Gathered, made: Made) -> None:
         for line in table(steps, held.metric) if steps else ():
             log.info("%s", line)
     log.info("")
-    log.info("%s", total(made.steps, held.metric))
+    log.info("%s", total(made.steps, held.metric, made.difference))

@@ -6,15 +6,14 @@ for the two classes that are confused most.
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from pipeline.composing import same_scene
 from pipeline.composing.same_scene import Scenes
 from pipeline.predict import calibration, ensemble
+from pipeline.predict.gains import gain_over_folds
 from pipeline.predict.held import Held
-from pipeline.predict.intervals import over_folds
 from pipeline.predict.nested import After, Better, Fitted, Plain, Procedure
 from pipeline.predict.pairs import Specialists
 from pipeline.report.steps import Step
@@ -33,12 +32,11 @@ def judged(kind: str, procedure: Procedure, before: Procedure | None) -> Step:
         before: what it is compared with; None where it comes first.
     """
     held = procedure.held
-    after = held.by_fold(procedure.out_of(held.folds))
+    after = procedure.out_of(held.folds)
+    step = Step(kind=kind, name=procedure.name, folds=held.by_fold(after))
     if before is None:
-        return Step(kind=kind, name=procedure.name, folds=after)
-    gains = np.subtract(after, held.by_fold(before.out_of(held.folds))) * (1 if held.higher else -1)
-    gain = over_folds(list(gains), 1 / len(held.folds))
-    return Step(kind=kind, name=procedure.name, folds=after, against=before.name, gain=gain)
+        return step
+    return replace(step, against=before.name, gain=gain_over_folds(held, before.out_of(held.folds), after))
 
 
 class Climb:
@@ -50,7 +48,7 @@ class Climb:
     """
 
     def __init__(self, first: Procedure, told: str = "") -> None:
-        self.current = first
+        self.first = self.current = first
         self.steps = [judged("step", first, None).taken(True, told)]
 
     def attempt(self, procedure: Procedure, told: str = "", *, beyond_noise: bool = True) -> bool:
@@ -81,7 +79,12 @@ class Climb:
             tell: puts what was fitted on all folds into words.
         """
         procedure = After(self.current, name, function)
-        return self.attempt(procedure, tell(procedure.on(procedure.held.folds).told()["step"]))
+        told = procedure.on(procedure.held.folds).told()["step"]
+        if "not_tried" in told:
+            step = judged("step", procedure, self.current)
+            self.steps.append(replace(step, gain=None, told=told["not_tried"]))
+            return False
+        return self.attempt(procedure, tell(told))
 
 
 def climb_on(climb: Climb, classes: Sequence[str], scenes: Scenes | None = None, *, several: bool) -> None:

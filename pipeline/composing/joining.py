@@ -1,5 +1,6 @@
 """Members joined into arrays, by the ids of their pictures and never by their order."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from pipeline.ledger import reading
 from pipeline.naming import called
 from pipeline.predict.held import Held, Part
 from pipeline.preparation import Data
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +120,12 @@ def _data(competition: Competition, members: list[Member]) -> Data:
             received=f"{len(train):,} of them, and {len(pictures.classes)} classes",
             remedy=f"invoke run --comp {called(competition.name)} makes new runs",
         )
+    changed = train.loc[train["label"] != train["id"].map(known["label"]), "id"]
+    if len(changed):
+        log.warning(
+            "labels    %d have changed since these runs, such as that of %r: they are judged by those of then;"
+            " invoke run --comp %s makes new runs", len(changed), changed.iloc[0], called(competition.name),
+        )  # fmt: skip
     for column in ("label", "fold", "group"):
         train[column] = train["id"].map(known[column])
     unreadable: dict[str, str] = {}

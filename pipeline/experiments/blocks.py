@@ -17,6 +17,7 @@ from pipeline.features import depth
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import Base, parse
 from pipeline.options import Options, folds_asked
+from pipeline.predict.held import Held, Part
 from pipeline.preparation import Data, prepare, stage
 from pipeline.report.blocks import WHOLE, Block, compared, tell
 from pipeline.results import measured, positive_class
@@ -40,14 +41,26 @@ def compare(competition: Competition, options: Options) -> list[Path]:
     written = []
     for cuts in every:
         blocks = at_every_cut(competition, recipe, cuts, data, folds, options.engine)
-        truth = data.labels[np.isin(data.pictures.train["fold"], folds)]
         share = 1 / recipe.folds if recipe.folds > 1 else recipe.holdout
-        found = compared(blocks, competition.metric, truth, share, positive_class(competition, data))
+        found = compared(blocks, held_by(blocks, competition, data, folds), share)
         file = f"blocks-{cuts[-1].name}-{cuts[-1].size}"
         written += tell(competition.name, str(cuts[-1]), file, competition.metric, found)
     for path in written:
         log.info("wrote %s", paths.shown(path))
     return written
+
+
+def held_by(blocks: Sequence[Block], competition: Competition, data: Data, folds: Sequence[int]) -> Held:
+    """The pictures that the folds hold out, predicted by every block."""
+    fold_of = data.pictures.train["fold"].to_numpy()
+    rows = np.isin(fold_of, folds)
+    return Held(
+        part=Part(np.stack([block.held for block in blocks])),
+        labels=data.labels[rows],
+        fold_of=fold_of[rows],
+        metric=competition.metric,
+        positive=positive_class(competition, data),
+    )
 
 
 def at_every_cut(

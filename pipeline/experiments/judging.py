@@ -98,10 +98,12 @@ def gains(judged: Judged) -> Gains:
         with np.errstate(divide="ignore", invalid="ignore"):  # some draws have no gap
             return resampled(lambda truth, rows: of(three(truth, rows)), judged.truth, values, random, samples=samples)
 
-    wide = interval(lambda each: sign * (each[2] - each[0])).low > 0
+    wide = interval(lambda each: sign * (each[2] - each[0])).is_positive
+    step = metrics.resolution(judged.metric, judged.truth, judged.fold_of, judged.positive)
+    count = moved.shape[1]
     return Gains(
-        seeds=over_seeds(moved.mean(axis=1).tolist()) if len(moved) > 1 else None,
-        folds=over_folds(moved.mean(axis=0).tolist(), judged.held) if moved.shape[1] > 1 else None,
+        seeds=over_seeds(moved.mean(axis=1).tolist(), step / count) if len(moved) > 1 else None,
+        folds=over_folds(moved.mean(axis=0).tolist(), judged.held, step) if count > 1 else None,
         pictures=interval(lambda each: sign * (each[1] - each[0])),
         gap=interval(lambda each: (each[1] - each[0]) / (each[2] - each[0])) if wide else None,
     )

@@ -14,8 +14,8 @@ from pipeline.features.extract import Extractor
 from pipeline.files import sha256_of_json
 from pipeline.models.scratch import networks_of
 from pipeline.options import Options
+from pipeline.predict.gains import difference_over_folds
 from pipeline.predict.held import Held, Part
-from pipeline.predict.intervals import over_folds
 from pipeline.preparation import Data, prepare, stage
 from pipeline.report.steps import Step, table, total
 from pipeline.training import assemble, features
@@ -128,7 +128,8 @@ def told(competition: Competition, data: Data, lesson: Lesson, rule: Rule) -> bo
         positive=results.positive_class(competition, data),
     )  # fmt: skip
     before, after = (held.by_fold(values) for values in held.part.predictions)
-    gain = over_folds(list(np.subtract(after, before) * (1 if held.higher else -1)), 1 / len(held.folds))
+    difference = difference_over_folds(held, *held.part.predictions)
+    gain = difference if held.higher else -difference
     first = Step(kind="step", name="labels alone", folds=before, kept=True)
     step = Step(kind="step", name="pseudo-labels", folds=after, against=first.name, gain=gain)
     step = step.taken(step.helps, f"cap {rule.cap:.0%}, weight {rule.weight:g}, precision {rule.precision:.0%}")
@@ -138,7 +139,7 @@ def told(competition: Competition, data: Data, lesson: Lesson, rule: Rule) -> bo
     log.info("")
     log.info(
         "%s",
-        total([first, step], held.metric)
+        total([first, step], held.metric, difference)
         if step.kept
         else "pseudo-labels do not help beyond noise: nothing is written",
     )

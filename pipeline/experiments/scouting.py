@@ -17,8 +17,8 @@ from pipeline.experiments import combinations
 from pipeline.features.extract import Extractor
 from pipeline.models.bases import parse
 from pipeline.options import Options
+from pipeline.predict import metrics
 from pipeline.predict.growth import Members, Trials, grow
-from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.sharpness import Judge
 from pipeline.preparation import Data, prepare, stage
 from pipeline.report import scouted
@@ -61,7 +61,12 @@ def scout(competition: Competition, options: Options, *, verify: bool = True, mo
     with stage("scout") as said:
         tried = combinations.every(sets, judge, len(data.pictures.classes))
         said.append(f"{len(tried)} combinations x {recipe.folds} folds x {len(ridge.STRENGTHS)} strengths")
-    trials = Trials({one.members: one.folds for one in tried}, 1 / recipe.folds, higher_is_better(competition.metric))
+    trials = Trials(
+        {one.members: one.folds for one in tried},
+        1 / recipe.folds,
+        metrics.higher_is_better(judge.metric),
+        metrics.resolution(judge.metric, judge.labels, judge.fold_of, judge.positive),
+    )
     growth = grow(trials)
     told = scouted.Scouted(
         names=recipe.bases,
@@ -122,9 +127,9 @@ def confirmed(competition: Competition, data: Data, options: Options, told: scou
             folds[members] = results["folds"]
             score = f"{competition.metric} {with_spread(results)}"
             said.append(f"{told.joined(members)}: {score}, accuracy {results['accuracy']:.1%}")
-    gain = Trials(folds, trials.held, trials.higher).gain(winner, best)
+    gain = replace(trials, folds=folds).gain(winner, best)
     log.info("%s", scouted.verdict(gain, competition.recipe.head, refused=refused))
-    return winner if gain.low > 0 else best
+    return winner if gain.is_positive else best
 
 
 def head(competition: Competition, data: Data, options: Options) -> dict[str, Any]:

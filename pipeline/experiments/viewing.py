@@ -18,6 +18,7 @@ from pipeline.naming import called
 from pipeline.predict import views
 from pipeline.predict.blends import Blend
 from pipeline.predict.held import Held, Part
+from pipeline.predict.intervals import plus_minus
 from pipeline.predict.metrics import higher_is_better
 from pipeline.predict.nested import Plain
 from pipeline.report.steps import Step, table
@@ -59,6 +60,8 @@ def look(comp: str, wanted: str | None = None) -> Mapping[str, float]:
 def best(comp: str) -> Path:
     """The best finished run that was predicted in several views and folds, of those of most folds.
 
+    Scores on other pictures, labels or folds mean something else: only those on the newest run's are held together.
+
     Raises:
         StarshiftError: there is none.
     """
@@ -68,7 +71,9 @@ def best(comp: str) -> Path:
         if len(results.get("views", ())) > 1 and len(results.get("folds", ())) > 1 and "-debug" not in folder.name
     ]
     if found:
-        return max(found)[-1]
+        full = [each for each in found if each[0] == max(found)[0]]
+        split = runs.split_of(max(folder for *_, folder in full))
+        return max(each for each in full if runs.split_of(each[-1]) == split)[-1]
     raise StarshiftError(
         f"{comp} has no run that was predicted in several views and folds.",
         expected='views=("plain", "flip") in its recipe, or more',
@@ -142,9 +147,9 @@ def told(found: list[views.View], metric: str) -> list[str]:
     for one in found:
         alone = f"{np.mean(one.folds):.5f} ± {np.std(one.folds, ddof=1):.5f}"
         gain = one.gain
-        worth = f"{gain.estimate:+.5f} ± {(gain.high - gain.low) / 2:.5f}" if gain else ""
-        verdict = "" if gain is None else "helps" if gain.low > 0 else "hurts" if gain.high < 0 else "within noise"
-        rows.append([one.name, alone, worth, verdict])
+        worth = plus_minus(gain, 5) if gain else ""
+        verdict = "helps" if gain and gain.is_positive else "hurts" if gain and gain.is_negative else "within noise"
+        rows.append([one.name, alone, worth, verdict if gain else ""])
     header = ["view", f"{metric} alone", "gain ± noise (95 %)", ""]
     return lines(header, rows, right=header[1:3])
 

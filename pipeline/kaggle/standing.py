@@ -13,7 +13,7 @@ class Standing:
 
     Args:
         score: from cross-validation.
-        low: end of its interval.
+        low: end of its interval; None where nothing is known of it.
         high: the other end.
         top: percent of teams that are as good or better.
         best_top: the same at the interval's better end.
@@ -29,8 +29,8 @@ class Standing:
     """
 
     score: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     top: float
     best_top: float
     worst_top: float
@@ -60,13 +60,14 @@ def standing(board: Leaderboard, score: float, low: float, high: float, pictures
         high: the other end; infinite ends say that nothing is known.
         pictures: number of labelled pictures that there were.
     """
+    known = bool(np.isfinite([low, high]).all())
     better, worse = (high, low) if board.higher else (low, high)
     top, best_top, worst_top = (top_of(board, value) for value in (score, better, worse))
     next_top, next_score = next_step(board, score) or (None, None)
     return Standing(
         score=score,
-        low=low,
-        high=high,
+        low=low if known else None,
+        high=high if known else None,
         top=top,
         best_top=best_top,
         worst_top=worst_top,
@@ -135,12 +136,11 @@ def not_the_board(board: Leaderboard, pictures: int) -> str:
 
 def sentences(found: Standing) -> list[str]:
     """The standing in words, a line each, the place first."""
-    known = np.isfinite([found.low, found.high]).all()
     said = [f"rank {found.rank:,} of {found.teams:,} on the final leaderboard ({percent(found.top)})"]
-    if known:
+    if found.low is not None and found.high is not None:
         said[0] += f", {found.best_rank:,} to {found.worst_rank:,} for {found.low:.5f} to {found.high:.5f}"
     else:
-        said[0] += "; one fold does not say how sure that is"
+        said[0] += "; how sure that is, is not known"
     if found.next_top is not None:
         said.append(f"{percent(found.next_top)} begins at {found.next_score:.5f}: {found.to_go:.5f} to go")
     return [*said, *found.remarks]

@@ -9,6 +9,8 @@ import numpy as np
 from pipeline.errors import StarshiftError
 
 SUBSAMPLE = 1000
+ROUNDING = 1e-12
+"""Squared distances below it are of equal pictures."""
 
 
 def normalised(features: np.ndarray) -> np.ndarray:
@@ -45,6 +47,7 @@ def median_gamma(features: np.ndarray, seed: int) -> float:
 
     So the kernel's width is the median distance, and two pictures that far apart have k = exp(-1/2). A kernel twice as
     narrow ranks as well, but needs more points, and mixtures are recovered half as well (benchmarks/learnware_search).
+    Where most pairs are of equal pictures the median is that of the others.
 
     Args:
         features: (n, width), as extracted.
@@ -57,7 +60,9 @@ def median_gamma(features: np.ndarray, seed: int) -> float:
     chosen = np.random.default_rng(seed).permutation(len(rows))[:SUBSAMPLE]
     rows = rows[chosen].astype(np.float64)
     pairs = squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
-    median = float(np.median(pairs)) if len(pairs) else 0.0
-    if median <= 0:
-        raise StarshiftError("A kernel needs pictures that differ.", expected="two or more", received=str(len(rows)))
-    return 1 / (2 * median)
+    apart = pairs[pairs > ROUNDING]
+    if not len(apart):
+        received = f"{len(rows)}, all alike" if len(rows) > 1 else "1"
+        raise StarshiftError("A kernel needs pictures that differ.", expected="two or more", received=received)
+    median = float(np.median(pairs))
+    return 1 / (2 * (median if median > ROUNDING else float(np.median(apart))))

@@ -8,12 +8,14 @@ from pipeline import runs
 from pipeline.errors import StarshiftError
 from pipeline.ledger import listing
 from pipeline.ledger.reading import Run, found, opened
-from pipeline.predict import intervals, metrics, resampling
+from pipeline.predict import gains, intervals, metrics
 from pipeline.predict.by_class import changes_of
-from pipeline.report.compared import Compared, Pictures, Side, told
+from pipeline.predict.held import Held, Part
+from pipeline.report.compared import ByFold, Compared, Pictures, Side, told
 
-AUC_SAMPLES = 300
-"""Fewer than for the other metrics, whose value for a picture need not be computed again."""
+ONE_SPLIT = 0.8
+"""The share of pictures from which on, lying in the same fold, two runs have the same folds; by chance it is a half or
+less."""
 
 
 def compare(before: str, after: str, comp: str | None = None) -> Compared:
@@ -31,15 +33,19 @@ def compare(before: str, after: str, comp: str | None = None) -> Compared:
 
 
 def held_against(before: Run, after: Run) -> Compared:
-    """Two runs on the pictures that both held out.
+    """Two runs on the pictures that both held out with the same label, and that both have in the same fold.
+
+    Where many lie in another fold, the runs were split in other ways: then all are compared, without regard to folds.
 
     Raises:
         StarshiftError: there are none, or the classes are not the same.
     """
     common = [name for name in before.held if name in after.held]
-    if before.classes != after.classes or not common:
+    same = [name for name in common if before.label[name] == after.label[name]]
+    if before.classes != after.classes or not same:
+        other = "tell other classes apart" if before.classes != after.classes else "share no label"
         raise StarshiftError(
-            "The two runs have no pictures in common." if not common else "The two runs tell other classes apart.",
+            f"The two runs {other if common else 'have no pictures in common'}.",
             expected="two runs of one competition",
             received=" and ".join(
                 f"{run.folder.parent.name}/{run.folder.name}: {len(run.held):,} held-out pictures,"
@@ -47,27 +53,38 @@ def held_against(before: Run, after: Run) -> Compared:
                 for run in (before, after)
             ),
         )
-    same = [name for name in common if before.label[name] == after.label[name]]
-    truth = np.searchsorted(before.classes, [before.label[name] for name in same])
-    first, second = (np.stack([run.held[name] for name in same]) for run in (before, after))
-    metric = str(before.results["metric"])
-    pooled = [metrics.score(metric, truth, values, before.positive) for values in (first, second)]
+    stayed = [name for name in same if before.fold[name] == after.fold[name]]
+    one_split = len(stayed) > ONE_SPLIT * len(same)
+    held = held_by_both(before, after, stayed if one_split else same)
+    first, second = held.part.predictions
+    guesses = first.argmax(axis=1), second.argmax(axis=1)
     return Compared(
-        before=side(before, pooled[0]),
-        after=side(after, pooled[1]),
-        metric=metric,
-        higher=metrics.higher_is_better(metric),
+        before=side(before, metrics.score(held.metric, held.labels, first, held.positive)),
+        after=side(after, metrics.score(held.metric, held.labels, second, held.positive)),
+        metric=held.metric,
+        higher=held.higher,
         differing=differing(before, after),
         pictures=Pictures(
-            common=len(same),
+            common=len(held.labels),
             relabelled=len(common) - len(same),
-            moved=sum(before.fold[name] != after.fold[name] for name in same),
+            moved=len(same) - len(stayed),
             identical=bool(np.array_equal(first, second)),
         ),
-        difference=difference(metric, truth, first, second, before.positive),
-        by_fold=by_fold(before, after, [before.fold[name] == after.fold[name] for name in same]),
-        right=intervals.paired(truth, first.argmax(axis=1), second.argmax(axis=1)),
-        changes=changes_of(before.classes, truth, first.argmax(axis=1), second.argmax(axis=1)),
+        difference=gains.difference_over_pictures(held, first, second),
+        by_fold=by_fold(held, before.config["competition"]["recipe"]["folds"]) if one_split else None,
+        right=intervals.paired(held.labels, *guesses),
+        changes=changes_of(before.classes, held.labels, *guesses),
+    )
+
+
+def held_by_both(before: Run, after: Run, names: list[str]) -> Held:
+    """What both runs predict for some pictures, with the truth; by the first one's metric and folds."""
+    return Held(
+        part=Part(np.stack([[run.held[name] for name in names] for run in (before, after)])),
+        labels=np.searchsorted(before.classes, [before.label[name] for name in names]),
+        fold_of=np.array([before.fold[name] for name in names]),
+        metric=str(before.results["metric"]),
+        positive=before.positive,
     )
 
 
@@ -91,35 +108,18 @@ def differing(before: Run, after: Run) -> list[tuple[str, Any, Any]]:
     return [(name, one, other) for name, one, other in pairs if one != other]
 
 
-def difference(
-    metric: str, truth: np.ndarray, before: np.ndarray, after: np.ndarray, positive: int | None
-) -> intervals.Interval:
-    """The metric's difference, after - before, by drawing the pictures again.
+def by_fold(held: Held, of_all: int) -> ByFold | None:
+    """The metric's difference fold by fold, both runs scored anew on these very pictures; None for a single fold.
 
     Args:
-        metric: its name.
-        truth: classes (n,) int.
-        before: probabilities (n, classes).
-        after: probabilities (n, classes).
-        positive: for auc, the class that is asked for.
+        held: predictions of both.
+        of_all: how many folds there are.
     """
-    random = np.random.default_rng(0)
-    if metric == "auc":
-        return resampling.bootstrap(
-            lambda classes, values: metrics.score(metric, classes, values, positive),
-            *(truth, before, after, random),
-            samples=AUC_SAMPLES,
-        )
-    first, second = (metrics.by_picture(metric, truth, values) for values in (before, after))
-    return resampling.bootstrap(lambda _, values: float(values.mean()), truth, first, second, random)
-
-
-def by_fold(before: Run, after: Run, same: list[bool]) -> intervals.Interval | None:
-    """The difference fold by fold, where both trained the same folds of one split, and more than one of them."""
-    first, second = ([float(value) for value in run.results["folds"]] for run in (before, after))
-    one_metric = before.results["metric"] == after.results["metric"]
-    folds = list(before.config["folds"])
-    if not one_metric or not all(same) or folds != list(after.config["folds"]) or len(first) < 2:
+    usable = frozenset(
+        fold for fold in held.folds if held.metric != "auc" or len(np.unique(held.labels[held.fold_of == fold])) > 1
+    )
+    if len(usable) < 2:
         return None
-    of_all = before.config["competition"]["recipe"]["folds"]
-    return intervals.over_folds(list(np.subtract(second, first)), 1 / of_all)
+    part = held.take(usable)
+    difference = gains.difference_over_folds(part, *part.part.predictions, share=1 / of_all)
+    return ByFold(difference=difference, folds=len(usable), of_folds=of_all, pictures=len(part.labels))

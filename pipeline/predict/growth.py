@@ -22,11 +22,13 @@ class Trials:
         folds: the metric on each fold, by combination; all of them, or at least all that are asked for.
         held: the share of pictures that a fold holds out.
         higher: whether a larger metric is a better one.
+        resolution: the least step that the metric of a fold can make, see metrics.resolution.
     """
 
     folds: Mapping[Members, Sequence[float]]
     held: float
     higher: bool
+    resolution: float
 
     def mean(self, members: Members) -> float:
         """The metric's mean over folds."""
@@ -43,7 +45,7 @@ class Trials:
     def gain(self, after: Members, before: Members) -> Interval:
         """What `after` is better by than `before`."""
         difference = np.subtract(self.folds[after], self.folds[before]) * (1 if self.higher else -1)
-        return over_folds(list(difference), self.held)
+        return over_folds(list(difference), self.held, self.resolution)
 
     def with_and_without(self, member: int) -> Interval:
         """The gain of the best combination that has a member over the best one that lacks it.
@@ -55,7 +57,8 @@ class Trials:
         others = (table.sum(axis=1, keepdims=True) - table) / max(1, table.shape[1] - 1)
         each = range(table.shape[1])
         best = [np.where(side, others.T, -np.inf).argmax(axis=1) for side in (has, ~has)]
-        return over_folds([float(table[best[0][f], f] - table[best[1][f], f]) for f in each], self.held)
+        differences = [float(table[best[0][f], f] - table[best[1][f], f]) for f in each]
+        return over_folds(differences, self.held, self.resolution)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def grow(trials: Trials) -> Growth:
     start = max((frozenset([member]) for member in members), key=lambda one: (trials.worth(one), -min(one)))
     grown = _added(trials, members, Growth(start))
     best = trials.ranked()[0]
-    if best != grown.winner and trials.gain(best, grown.winner).low > 0:
+    if best != grown.winner and trials.gain(best, grown.winner).is_positive:
         grown = Growth(best)
     grown = _added(trials, members, _dropped(trials, grown))
     steps = grown.steps + _tried(trials, grown.winner, members - grown.winner)
@@ -111,7 +114,7 @@ def _tried(trials: Trials, onto: Members, candidates: Members) -> list[Step]:
     found = []
     for member in sorted(candidates):
         gain = trials.gain(onto | {member}, onto)
-        verdict = "added" if gain.low > 0 else "refused: it hurts" if gain.high < 0 else "refused: within noise"
+        verdict = "added" if gain.is_positive else f"refused: {'it hurts' if gain.is_negative else 'within noise'}"
         found.append(Step(member, gain, verdict, onto))
     return sorted(found, key=lambda step: -step.gain.estimate)
 
@@ -120,7 +123,7 @@ def _added(trials: Trials, members: Members, grown: Growth) -> Growth:
     """Adds, again and again, what gains most beyond noise."""
     winner, steps = grown.winner, list(grown.steps)
     while True:
-        good = [step for step in _tried(trials, winner, members - winner) if step.gain.low > 0]
+        good = [step for step in _tried(trials, winner, members - winner) if step.gain.is_positive]
         if not good:
             return Growth(winner, steps)
         steps.append(good[0])
@@ -133,7 +136,7 @@ def _dropped(trials: Trials, grown: Growth) -> Growth:
     while len(winner) > 1:
         losses = [(trials.gain(winner, winner - {member}), member) for member in sorted(winner)]
         gain, member = min(losses, key=lambda one: one[0].estimate)
-        if gain.low > 0:
+        if gain.is_positive:
             break
         winner -= {member}
         steps.append(Step(member, gain, "dropped: within noise", winner))

@@ -66,6 +66,11 @@ class Held:
         """The pictures of each fold."""
         return {fold: self.part.take(np.flatnonzero(self.fold_of == fold)) for fold in self.folds}
 
+    @cached_property
+    def resolution(self) -> float:
+        """The least step that the metric of a fold can make, the mean over folds."""
+        return metrics.resolution(self.metric, self.labels, self.fold_of, self.positive)
+
     def among(self, folds: Folds) -> np.ndarray:
         """Whether each picture is held out in one of these folds, (pictures,) bool."""
         return np.isin(self.fold_of, list(folds))

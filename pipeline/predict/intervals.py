@@ -11,20 +11,73 @@ import numpy as np
 from pipeline.errors import require
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-9
+"""A spread below this share of the estimate is rounding, and no spread."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where the true value lies with the confidence that was asked for."""
+    """An estimate and where the true value lies with the confidence that was asked for.
+
+    Args:
+        estimate: the value itself.
+        low: the lower end.
+        high: the upper end; both are infinite where nothing is known of the spread.
+        p_value: of a second test, which has to find a difference, too; None where there is none.
+    """
 
     estimate: float
     low: float
     high: float
+    p_value: float | None = None
+
+    def __neg__(self) -> "Interval":
+        """The same difference, seen from the other side."""
+        return Interval(-self.estimate, -self.high, -self.low, self.p_value)
+
+    @classmethod
+    def around(cls, estimate: float, low: float, high: float) -> "Interval":
+        """Infinite where the width is zero: values that are all alike say nothing of the spread.
+
+        Zero itself may have no width: nothing was found to differ.
+        """
+        wide = not estimate or high - low > ROUNDING * abs(estimate)
+        return cls(estimate, low, high) if wide else cls(estimate, -np.inf, np.inf)
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of the spread."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
     @property
     def holds_zero(self) -> bool:
         """Whether no difference at all is among the values that it allows."""
         return self.low <= 0 <= self.high
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether it cannot be told from zero, be it by the second test alone."""
+        return self.holds_zero or self.overruled
+
+    @property
+    def overruled(self) -> bool:
+        """Whether the second test finds no difference."""
+        return self.p_value is not None and self.p_value > 1 - CONFIDENCE
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether it is above zero, beyond noise."""
+        return self.estimate > 0 and not self.within_noise
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it is below zero, beyond noise."""
+        return self.estimate < 0 and not self.within_noise
+
+    def record(self) -> dict[str, float | None]:
+        """Plain JSON values; ends that are not known are None."""
+        low, high = (self.low, self.high) if self.known else (None, None)
+        return {"estimate": self.estimate, "low": low, "high": high, "p_value": self.p_value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,29 +117,34 @@ def wilson(right: float, total: int, confidence: float = CONFIDENCE) -> Interval
     return Interval(share, float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share))))
 
 
-def over_seeds(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def over_seeds(values: Sequence[float], resolution: float = 0.0, confidence: float = CONFIDENCE) -> Interval:
     """The mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
 
     Args:
         values: one a seed, n >= 1. One alone says nothing about spread: its interval is infinite.
+        resolution: the least step that a value can make; see over_folds.
         confidence: between 0 and 1.
     """
-    return _t_interval(values, 1 / len(values), confidence)
+    return _t_interval(values, 1 / len(values), resolution, confidence)
 
 
-def over_folds(differences: Sequence[float], held: float, confidence: float = CONFIDENCE) -> Interval:
+def over_folds(
+    differences: Sequence[float], held: float, resolution: float = 0.0, confidence: float = CONFIDENCE
+) -> Interval:
     """The mean of one difference a fold, by the corrected resampled t interval.
 
     Folds share most of their training pictures, so that plain t is too sure of itself; the variance is multiplied by
-    1 / n + held / (1 - held) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52, 239-281).
+    1 / n + held / (1 - held) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52, 239-281). Few folds that
+    all move by one picture seem to have no spread at all: it is taken to be at least the metric's resolution.
 
     Args:
         differences: after - before on each fold, n >= 1.
         held: the share of pictures that a fold holds out, between 0 and 1.
+        resolution: the least step that the metric of a fold can make, see metrics.resolution.
         confidence: between 0 and 1.
     """
     require(0 < held < 1, "Unusable held-out share.", expected="between 0 and 1", received=held)
-    return _t_interval(differences, 1 / len(differences) + held / (1 - held), confidence)
+    return _t_interval(differences, 1 / len(differences) + held / (1 - held), resolution, confidence)
 
 
 def over_seeds_and_pictures(differences: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
@@ -105,7 +163,7 @@ def over_seeds_and_pictures(differences: np.ndarray, confidence: float = CONFIDE
     spread = sum(part**2 / (count - 1) for part, count in zip(parts, differences.shape, strict=True))
     mean, error = float(differences.mean()), float(np.sqrt(sum(parts)))
     half = error * float(t.ppf((1 + confidence) / 2, sum(parts) ** 2 / spread)) if spread > 0 else 0.0
-    return Interval(mean, mean - half, mean + half)
+    return Interval.around(mean, mean - half, mean + half)
 
 
 def paired(truth: np.ndarray, before: np.ndarray, after: np.ndarray, confidence: float = CONFIDENCE) -> Comparison:
@@ -152,17 +210,41 @@ def sentence(
         after: a name.
         before: a name.
         difference: after - before.
-        within_noise: by the test that fits; `difference.holds_zero` where there is no other.
+        within_noise: by the test that fits; `difference.within_noise` where there is no other.
         higher: whether a larger value is a better one.
         points: show shares as percentage points.
     """
     scale, form, unit = (100, "+.1f", " points") if points else (1, "+.4f", "")
-    value, low, high = (format(scale * x, form) for x in (difference.estimate, difference.low, difference.high))
-    numbers = f"{value}{unit} (95 % interval {low} to {high})"
+    value = format(scale * difference.estimate, form)
+    numbers = f"{value}{unit} (95 % interval {between(difference, form, scale)})"
     if within_noise:
         return f"{after} is within noise of {before}: {numbers}"
     better = (difference.estimate > 0) == higher
     return f"{after} is {'better' if better else 'worse'} than {before}, beyond noise: {numbers}"
+
+
+def between(found: Interval, form: str, scale: float = 1) -> str:
+    """The ends of an interval in words, and the second test's p-value where that overrules them.
+
+    Args:
+        found: the interval.
+        form: of the numbers.
+        scale: what they are multiplied by.
+    """
+    if not found.known:
+        return "unknown: all that was measured is alike"
+    ends = f"{format(scale * found.low, form)} to {format(scale * found.high, form)}"
+    return ends + _overruling(found)
+
+
+def plus_minus(found: Interval, digits: int) -> str:
+    """An estimate ± half its interval, and the second test's p-value where that overrules it."""
+    half = f"{(found.high - found.low) / 2:.{digits}f}" if found.known else "unknown"
+    return f"{found.estimate:+.{digits}f} ± {half}{_overruling(found)}"
+
+
+def _overruling(found: Interval) -> str:
+    return f", but p = {found.p_value:.2g}" if found.overruled and not found.holds_zero else ""
 
 
 def _normal_quantile(confidence: float) -> float:
@@ -173,12 +255,13 @@ def _normal_quantile(confidence: float) -> float:
     return float(norm.ppf((1 + confidence) / 2))
 
 
-def _t_interval(values: Sequence[float], factor: float, confidence: float) -> Interval:
-    """Mean ± t times the square root of `factor` times the sample variance."""
+def _t_interval(values: Sequence[float], factor: float, resolution: float, confidence: float) -> Interval:
+    """Mean ± t times the square root of `factor` times the sample variance; the deviation is at least `resolution`."""
     from scipy.stats import t
 
     mean = float(np.mean(values))
     if len(values) == 1:
         return Interval(mean, -np.inf, np.inf)
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1) * np.sqrt(factor * np.var(values, ddof=1)))
-    return Interval(mean, mean - half, mean + half)
+    deviation = max(float(np.std(values, ddof=1)), resolution)
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1) * np.sqrt(factor) * deviation)
+    return Interval.around(mean, mean - half, mean + half)

@@ -6,6 +6,8 @@ from pipeline.config import METRICS
 from pipeline.errors import StarshiftError
 
 HIGHER = ("auc", "micro_f1", "accuracy")
+COUNTED = ("micro_f1", "accuracy")
+"""The share of pictures that are right; micro-averaged F1 of one class a picture is that, too."""
 CLIP = 1e-15
 
 
@@ -59,17 +61,38 @@ def chance(metric: str, truth: np.ndarray, classes: int, positive: int | None = 
     return score(metric, truth, np.tile(prior(truth, classes), (len(truth), 1)), positive)
 
 
+def resolution(metric: str, labels: np.ndarray, fold_of: np.ndarray, positive: int | None = None) -> float:
+    """The least step that the metric of a fold can make, the mean over folds: one picture, or for an AUC one pair.
+
+    Log losses are continuous and have none: 0.
+
+    Args:
+        metric: its name.
+        labels: (pictures,) int.
+        fold_of: (pictures,) int.
+        positive: for auc, the class that is asked for; None is the last.
+    """
+    if metric not in HIGHER:
+        return 0.0
+    steps = []
+    for fold in np.unique(fold_of):
+        own = labels[fold_of == fold]
+        right = int(np.sum(own == (labels.max() if positive is None else positive)))
+        steps.append(right * (len(own) - right) if metric == "auc" else len(own))
+    return float(np.mean([1 / max(1, count) for count in steps]))
+
+
 def by_picture(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """What each picture adds to a metric that is a mean over pictures, (pictures,) float64.
 
-    The mean is `score`'s, which takes ten times as long. Micro-averaged F1 of one class a picture is accuracy.
+    The mean is `score`'s, which takes ten times as long.
 
     Args:
         metric: any but auc.
         labels: (pictures,) int.
         probabilities: (pictures, classes).
     """
-    if higher_is_better(metric):
+    if metric in COUNTED:
         return (probabilities.argmax(axis=1) == labels).astype(np.float64)
     clipped = np.clip(probabilities.astype(np.float64), CLIP, 1 - CLIP)
     return np.asarray(np.log(clipped.sum(axis=1)) - np.log(clipped[np.arange(len(labels)), labels]))

@@ -91,8 +91,8 @@ class Pick:
 class Chosen(Procedure):
     """The first of several that is not worse than the best one by more than a standard error.
 
-    Out-of-fold scores are paired over folds (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3);
-    two folds say nothing of errors, and the best one is taken.
+    Out-of-fold scores are paired over folds (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3),
+    whose spread is at least the metric's resolution; two folds say nothing of errors, and the best one is taken.
     """
 
     def __init__(self, held: Held, name: str, among: Sequence[Procedure]) -> None:
@@ -103,7 +103,9 @@ class Chosen(Procedure):
         sign = 1 if held.higher else -1
         scores = sign * np.array([held.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
         behind = scores[int(np.argmax(scores.mean(axis=1)))] - scores
-        error = behind.std(axis=1, ddof=1) / np.sqrt(len(folds)) if len(folds) > 2 else np.zeros(len(behind))
+        error = np.zeros(len(behind))
+        if len(folds) > 2:
+            error = np.maximum(behind.std(axis=1, ddof=1), held.resolution) / np.sqrt(len(folds))
         first = self.procedures[int(np.argmax(behind.mean(axis=1) <= error))]
         return Pick(first.name, first.on(folds))
 

@@ -49,8 +49,27 @@ class Specialist:
         return {"pair": list(self.pair), "trust": list(self.trust)}
 
 
-def most_confused(labels: np.ndarray, probabilities: np.ndarray) -> tuple[int, int]:
-    """The two classes taken for each other most often, the smaller number first.
+@dataclass(frozen=True)
+class Untouched:
+    """Leaves predictions as they are, where there is nobody to train.
+
+    Args:
+        reason: why that is.
+    """
+
+    reason: str
+
+    def predict(self, part: Part) -> np.ndarray:
+        """Probabilities (pictures, classes) float64."""
+        return part.predictions[0].astype(np.float64)
+
+    def told(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"not_tried": self.reason}
+
+
+def most_confused(labels: np.ndarray, probabilities: np.ndarray) -> tuple[int, int] | None:
+    """The two classes taken for each other most often, the smaller number first; None where nothing is confused.
 
     Args:
         labels: (n,) int.
@@ -60,6 +79,8 @@ def most_confused(labels: np.ndarray, probabilities: np.ndarray) -> tuple[int, i
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
     mistaken = np.triu(counts + counts.T, 1)
+    if not mistaken.any():
+        return None
     first, second = np.unravel_index(int(mistaken.argmax()), mistaken.shape)
     return int(first), int(second)
 
@@ -94,11 +115,16 @@ class Specialists:
         from sklearn.linear_model import LogisticRegression
 
         pair = most_confused(held.labels, held.part.predictions[0])
+        if pair is None:
+            return Untouched("nothing is confused")
+        others = {fold: held.folds - {fold} or held.folds for fold in held.folds}
+        if any(len(np.intersect1d(held.labels[held.among(folds)], pair)) < 2 for folds in others.values()):
+            return Untouched("the two classes that are confused most lie in too few folds")
         of_pair = np.isin(held.labels, pair)
         decision = np.zeros(len(held.labels))
         for fold in held.folds:
             own = of_pair & (held.fold_of == fold)
-            machine = self._machine(held, pair, held.folds - {fold} or held.folds)
+            machine = self._machine(held, pair, others[fold])
             if own.any():
                 decision[own] = machine.decision_function(features_of(held.part, own))
         seen = np.stack([log_odds(held.part.predictions[0], pair), decision], axis=1)[of_pair]

@@ -72,5 +72,5 @@ def _percentiles(
     rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
     estimate = value(np.arange(len(truth)))
     drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(estimate, float(min(low, estimate)), float(max(high, estimate)))
+    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval.around(estimate, float(min(low, estimate)), float(max(high, estimate)))

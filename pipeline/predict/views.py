@@ -11,9 +11,10 @@ import numpy as np
 
 from pipeline.predict import ensemble
 from pipeline.predict.blends import Blend
+from pipeline.predict.gains import gain_over_folds
 from pipeline.predict.greedy import worth_of
 from pipeline.predict.held import Held
-from pipeline.predict.intervals import Interval, over_folds
+from pipeline.predict.intervals import Interval
 from pipeline.predict.weights import weighted as weights_each
 
 SHARES = tuple(float(share) for share in np.linspace(0, 1, 21))
@@ -90,13 +91,12 @@ def worths(held: Held, names: Sequence[str]) -> list[View]:
         names: of the views, in the members' order.
     """
     predictions = held.part.predictions
-    everything = held.by_fold(predictions.mean(axis=0, dtype=np.float64))
+    everything = predictions.mean(axis=0, dtype=np.float64)
     found = []
     for place, name in enumerate(names):
         gain = None
         if len(names) > 1:
-            without = held.by_fold(np.delete(predictions, place, axis=0).mean(axis=0, dtype=np.float64))
-            difference = np.subtract(everything, without) * (1 if held.higher else -1)
-            gain = over_folds(list(difference), 1 / len(held.folds))
+            without = np.delete(predictions, place, axis=0).mean(axis=0, dtype=np.float64)
+            gain = gain_over_folds(held, without, everything)
         found.append(View(name, held.by_fold(predictions[place]), gain))
     return found

@@ -12,7 +12,7 @@ from pipeline.audit.subject import Subject
 from pipeline.audit.suspects import INSTALL, Suspects
 from pipeline.audit.telling import Told
 from pipeline.audit.validation import Crossed, flattery
-from pipeline.predict.intervals import Interval
+from pipeline.predict.intervals import Interval, between
 
 FINE, LOOK, ACT = "fine", "look", "act"
 STRONG = 0.6
@@ -96,14 +96,14 @@ def validation(apart: Crossed, together: Crossed, metric: str, higher: bool, gro
     change = flattery(apart, together)
     said = (
         f"{metric} {apart.score:.4f} ± {apart.spread:.4f} with random folds, {together.score:.4f} ± "
-        f"{together.spread:.4f} with grouped ones ({change.estimate:+.4f}, {change.low:+.4f} to {change.high:+.4f}), "
+        f"{together.spread:.4f} with grouped ones ({change.estimate:+.4f}, {between(change, '+.4f')}), "
         "by a linear head in the plain view"
     )
     joined = groups.joined
     if joined.any():
         both = apart.right[joined].mean(), together.right[joined].mean()
         said += f"; of the pictures in groups {both[0]:.1%} and {both[1]:.1%} right"
-    worse = (change.high < 0) if higher else (change.low > 0)
+    worse = change.is_negative if higher else change.is_positive
     if worse:
         return Finding("folds", ACT, said, "random folds flatter; compare recipes with --grouped")
     return Finding("folds", FINE, said, "no difference beyond noise")

@@ -34,7 +34,7 @@ def record(found: Found, findings: Sequence[Finding], title: str) -> dict[str, A
         "tests_known": [names[row] for row in tests_known(found.pairs, found.links, subject)],
         "random_folds": found.apart.scores,
         "grouped_folds": found.together.scores,
-        "change": asdict(flattery(found.apart, found.together)),
+        "change": flattery(found.apart, found.together).record(),
         "files": _areas(found.leak),
         "drift": None if found.drift is None else _drift(found.drift),
         "suspects": [

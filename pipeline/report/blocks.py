@@ -12,12 +12,12 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.files import write_atomic, write_text
-from pipeline.predict import intervals, metrics, resampling
+from pipeline.predict import gains, intervals
+from pipeline.predict.held import Held
 from pipeline.report.curves import Depth, depth_curve
 
 log = logging.getLogger(__name__)
 WHOLE = "whole base"
-SAMPLES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Block:
         seconds: to train the heads of all folds.
         pictures_per_second: up to this cut, by Keras on this machine.
         folds: the metric on each fold.
-        held: probabilities of all held-out pictures (n, classes) float32.
+        held: probabilities of all held-out pictures (n, classes) float32, in the order of `compared`'s truth.
     """
 
     recipe: str
@@ -70,36 +70,25 @@ class Comparison:
     higher: bool
 
 
-def compared(
-    blocks: Sequence[Block], metric: str, truth: np.ndarray, held: float, positive: int | None = None
-) -> Comparison:
+def compared(blocks: Sequence[Block], held: Held, share: float) -> Comparison:
     """Finds the best cut, and from where on more depth gains at most one standard error.
 
-    Cuts are compared fold by fold (`intervals.over_folds`), or where there is one fold by the bootstrap over its
-    pictures. The best of many is flattered by having been picked: one that only just beats the whole base may not do
-    so on other pictures.
+    Cuts are compared fold by fold, or where there is one fold by the bootstrap over its pictures. The best of many is
+    flattered by having been picked: one that only just beats the whole base may not do so on other pictures.
 
     Args:
         blocks: from the picture upwards, the whole base last.
-        metric: of the competition.
-        truth: classes of the held-out pictures (n,) int.
-        held: the share of pictures that a fold holds out.
-        positive: for two classes, the one that is asked for.
+        held: the held-out pictures, their classes and folds, and the metric.
+        share: of all pictures that a fold holds out.
     """
-    higher = metrics.higher_is_better(metric)
-    best = max(range(len(blocks)), key=lambda number: (blocks[number].score * (1 if higher else -1), -number))
+    best = max(range(len(blocks)), key=lambda number: (blocks[number].score * (1 if held.higher else -1), -number))
 
     @cache
     def best_over(number: int) -> intervals.Interval:
-        before, after = blocks[number], blocks[best]
-        if len(after.folds) > 1:
-            return intervals.over_folds(list(np.subtract(after.folds, before.folds)), held)
-        random = np.random.default_rng(0)
-        return resampling.bootstrap(
-            lambda classes, values: metrics.score(metric, classes, values, positive),
-            *(truth, before.held, after.held, random),
-            samples=SAMPLES,
-        )
+        before, after = blocks[number].held, blocks[best].held
+        if len(held.folds) > 1:
+            return gains.difference_over_folds(held, before, after, share=share)
+        return gains.difference_over_pictures(held, before, after)
 
     enough = best
     while enough > 0 and _within_one_error(best_over(enough - 1), len(blocks[best].folds)):
@@ -110,7 +99,7 @@ def compared(
         enough=enough,
         over_whole=best_over(len(blocks) - 1),
         over_enough=best_over(enough),
-        higher=higher,
+        higher=held.higher,
     )
 
 
@@ -123,7 +112,7 @@ def _within_one_error(difference: intervals.Interval, folds: int) -> bool:
     from scipy.stats import norm, t
 
     errors = float(t.ppf(0.975, folds - 1) if folds > 1 else norm.ppf(0.975))
-    return abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
+    return difference.known and abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
 
 
 def conclusions(found: Comparison, metric: str) -> list[str]:
@@ -131,7 +120,7 @@ def conclusions(found: Comparison, metric: str) -> list[str]:
     best, enough, whole = found.blocks[found.best], found.blocks[found.enough], found.blocks[-1]
     said = [f"best: {best.block}, {metric} {best.score:.4f} ± {best.spread:.4f} with {best.width} features"]
     if best is not whole:
-        noise = found.over_whole.holds_zero
+        noise = found.over_whole.within_noise
         words = intervals.sentence(
             best.block, f"the {WHOLE}", found.over_whole, within_noise=noise, higher=found.higher
         )
@@ -139,7 +128,7 @@ def conclusions(found: Comparison, metric: str) -> list[str]:
     if enough is not best:
         times = enough.pictures_per_second / whole.pictures_per_second
         faster = f", pictures {times:.1f} times as fast" if times >= 1.1 else ""
-        loss = found.over_enough.high if found.higher else -found.over_enough.low
+        loss = (found.over_enough if found.higher else -found.over_enough).high
         said.append(
             f"from {enough.block} on, more depth gains at most one standard error ({enough.score:.4f}; with these"
             f" pictures it may still be {max(loss, 0):.4f} worse than the best): {enough.width} features instead of"
@@ -153,7 +142,7 @@ def title(found: Comparison) -> str:
     """The finding in a few words."""
     best, enough = found.blocks[found.best], found.blocks[found.enough]
     if best is not found.blocks[-1]:
-        return f"{best.block} {'is within noise of' if found.over_whole.holds_zero else 'beats'} the {WHOLE}"
+        return f"{best.block} {'is within noise of' if found.over_whole.within_noise else 'beats'} the {WHOLE}"
     return f"the {WHOLE} is best" if enough is best else f"{enough.block} is within noise of the {WHOLE}"
 
 

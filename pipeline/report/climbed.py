@@ -92,8 +92,8 @@ def row_of(name: str, found: Sequence[Climbed], total: int) -> dict[str, Any]:
     interval = wilson(right, total)
     low, high = interval.low, interval.high
     if len(found) > 1:
-        seeds = over_seeds([one.test for one in found])
-        low, high = min(low, seeds.low), max(high, min(1.0, seeds.high))
+        seeds = over_seeds([one.test for one in found], 1 / total)
+        low, high = min(low, max(0.0, seeds.low)), max(high, min(1.0, seeds.high))
     return {
         "rung": name,
         "seeds": len(found),
@@ -110,11 +110,12 @@ def step_of(before: Sequence[Climbed], after: Sequence[Climbed]) -> tuple[str, b
     """What a step is worth on the test pictures, and whether that is noise: over seeds and pictures where there are
     several seeds, by McNemar's exact test where there is one.
     """
-    if len(before) == len(after) > 1:
-        both = [np.stack([one.right for one in each]).astype(float) for each in (before, after)]
-        difference = over_seeds_and_pictures(both[1] - both[0])
-        noise = difference.holds_zero
-    else:
+    several = len(before) == len(after) > 1
+    moved = np.array([two.right.astype(float) - one.right for one, two in zip(before, after, strict=several)])
+    if several and np.ptp(moved) > 0:
+        difference = over_seeds_and_pictures(moved)
+        noise = difference.within_noise
+    else:  # one seed, or seeds and pictures that all move alike
         truth = np.ones(len(before[0].right), int)
         found = paired(truth, before[0].right.astype(int), after[0].right.astype(int))
         difference, noise = found.difference, found.within_noise

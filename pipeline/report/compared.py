@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.predict.by_class import Change
 from pipeline.predict.intervals import Comparison, Interval, sentence
+from pipeline.predict.metrics import COUNTED
 from pipeline.report.listed import Listed, folds, short, value
 from pipeline.report.listed import score as score_of
 from pipeline.report.table import lines
@@ -38,9 +39,9 @@ class Pictures:
     """The pictures that both held out.
 
     Args:
-        common: how many, with the same label in both.
+        common: how many are compared: with the same label in both, and in the same fold but where the splits differ.
         relabelled: how many more have another label in B; they are left out.
-        moved: how many of the common ones lie in another fold in B.
+        moved: how many lie in another fold in B; left out where they are the fewer.
         identical: whether both predict the same to the last bit.
     """
 
@@ -48,6 +49,30 @@ class Pictures:
     relabelled: int
     moved: int
     identical: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByFold:
+    """Both runs scored anew, fold by fold.
+
+    Args:
+        difference: of the metric.
+        folds: how many could be compared.
+        of_folds: how many there are.
+        pictures: in these.
+    """
+
+    difference: Interval
+    folds: int
+    of_folds: int
+    pictures: int
+
+    @property
+    def words(self) -> str:
+        """On what it rests, where that is not everything."""
+        if self.folds == self.of_folds:
+            return ""
+        return f" (on {self.folds} of {self.of_folds} folds, {self.pictures:,} pictures: the others cannot be compared)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +87,7 @@ class Compared:
         differing: fields of configuration and environment, (name, A's, B's); None where there is none.
         pictures: that both held out.
         difference: of the pooled metric, by drawing the pictures again.
-        by_fold: the same fold by fold; None where the folds are not the same.
+        by_fold: the same fold by fold, which decides; None where the folds are not the same.
         right: which pictures are right.
         changes: each class.
     """
@@ -74,7 +99,7 @@ class Compared:
     differing: Sequence[tuple[str, Any, Any]]
     pictures: Pictures
     difference: Interval
-    by_fold: Interval | None
+    by_fold: ByFold | None
     right: Comparison
     changes: Sequence[Change]
 
@@ -135,26 +160,45 @@ def verdict(found: Compared) -> list[str]:
         said.append(f"both by {found.metric} here; B's own score is {after.listed.metric}")
     if pictures.relabelled:
         said.append(f"{pictures.relabelled:,} more have another label in B and are left out")
-    if pictures.moved:
+    if pictures.moved and found.by_fold:
+        said.append(f"{pictures.moved:,} more lie in another fold in B and are left out")
+    elif pictures.moved:
         said.append(
             f"the folds differ: {pictures.moved:,} of them lie in another fold in B. Both still held each out, but the"
             " networks saw other training pictures"
         )
     if pictures.identical:
         return [*said, "the predictions are the same to the last bit"]
-    if found.metric not in ("accuracy", "micro_f1"):
-        noise = found.difference.holds_zero
-        line = sentence("B", "A", found.difference, within_noise=noise, higher=found.higher)
-        said.append(f"{line}, over these pictures")
-    if found.by_fold:
-        noise = found.by_fold.holds_zero
-        line = sentence("B", "A", found.by_fold, within_noise=noise, higher=found.higher)
-        said.append(f"{line}, fold by fold, which counts the chance in training too")
-    right = found.right
+    return [*said, *verdicts(found)]
+
+
+def verdicts(found: Compared) -> list[str]:
+    """What the tests say; where they differ, that fold by fold decides."""
+    fold, right, said = found.by_fold, found.right, []
+    counted = found.metric in COUNTED
+    if not counted:
+        alone = overruled(found.difference, found.difference.within_noise, fold)
+        said.append(f"{_sentence(found.difference, found)}, over these pictures{alone}")
+    if fold:
+        words = "fold by fold, which counts the chance in training too"
+        said.append(f"{_sentence(fold.difference, found)}, {words}{fold.words}")
     line = sentence("B", "A", right.difference, within_noise=right.within_noise, points=True)
-    alone = ", these pictures alone, without the chance in training" if found.by_fold else ""
+    alone = ", these pictures alone, without the chance in training" if fold else ""
+    alone += overruled(right.difference, right.within_noise, fold) if counted else ""
     said.append(f"accuracy: {line}{alone}; right in A alone: {right.lost:,}, in B alone: {right.gained:,}")
     return said
+
+
+def _sentence(difference: Interval, found: Compared) -> str:
+    return sentence("B", "A", difference, within_noise=difference.within_noise, higher=found.higher)
+
+
+def overruled(difference: Interval, within_noise: bool, fold: ByFold | None) -> str:
+    """That fold by fold decides, where that says something else of the same metric."""
+    if fold is None:
+        return ""
+    opposite = not within_noise and difference.estimate * fold.difference.estimate < 0
+    return "; fold by fold decides" if opposite or within_noise != fold.difference.within_noise else ""
 
 
 def classes(found: Compared) -> list[str]:

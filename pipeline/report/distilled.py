@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.files import write_json, write_text
-from pipeline.predict.intervals import Interval
+from pipeline.predict.intervals import Interval, between
 from pipeline.report.table import lines
 
 log = logging.getLogger(__name__)
@@ -66,12 +66,12 @@ class Gains:
     @property
     def sure(self) -> bool:
         """Whether every interval that there is lies above 0."""
-        return all(one.low > 0 for one in (self.seeds, self.folds, self.pictures) if one is not None)
+        return all(one.is_positive for one in (self.seeds, self.folds, self.pictures) if one is not None)
 
     @property
     def harmful(self) -> bool:
         """Whether every interval that there is lies below 0."""
-        return all(one.high < 0 for one in (self.seeds, self.folds, self.pictures) if one is not None)
+        return all(one.is_negative for one in (self.seeds, self.folds, self.pictures) if one is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,9 @@ def told(finding: Finding, folder: Path) -> list[Path]:
         log.info("  %s", sentence)
     words, numbers = (folder / f"{finding.name}{suffix}" for suffix in (".md", ".json"))
     write_text(words, markdown(finding))
-    write_json(numbers, {**asdict(finding), "sure": finding.gains.sure})
+    gains = {one.name: getattr(finding.gains, one.name) for one in fields(finding.gains)}
+    known = {name: found and found.record() for name, found in gains.items()}
+    write_json(numbers, {**asdict(finding), "gains": known, "sure": finding.gains.sure})
     for path in (words, numbers):
         log.info("wrote %s", paths.shown(path))
     return [words, numbers]
@@ -146,16 +148,15 @@ def sentences(finding: Finding) -> list[str]:
     """What the numbers mean."""
     gains, seeds = finding.gains, len(finding.sides[1].scores)
     kinds = [("seeds", gains.seeds), ("folds", gains.folds), ("pictures", gains.pictures)]
-    noise = "; ".join(f"{one.low:+.4f} to {one.high:+.4f} over {kind}" for kind, one in kinds if one is not None)
+    noise = "; ".join(f"{between(one, '+.4f')} over {kind}" for kind, one in kinds if one is not None)
     gain = finding.sides[2].score - finding.sides[1].score
     verdict = "better, beyond noise" if gains.sure else "worse, beyond noise" if gains.harmful else "within noise"
     told_of = [f"distilled against labels alone: {verdict}: {finding.metric} {gain:+.4f}; gain (95 %) {noise}"]
     if gains.gap is None:
         told_of.append("there is no gap to the teacher beyond noise")
     else:
-        low, high = gains.gap.low, gains.gap.high
         told_of.append(
-            f"{gains.gap.estimate:.0%} of the gap to the teacher closed ({low:.0%} to {high:.0%} by pictures)"
+            f"{gains.gap.estimate:.0%} of the gap to the teacher closed ({between(gains.gap, '.0%')} by pictures)"
         )
     if finding.flattered:
         told_of.append(

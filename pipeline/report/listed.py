@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.kaggle.answers import Answer
-from pipeline.predict.intervals import over_seeds
+from pipeline.predict.intervals import between, over_seeds
 from pipeline.predict.metrics import higher_is_better
 from pipeline.report.table import lines
 
@@ -177,7 +177,9 @@ def conclusions(found: Sequence[Listed]) -> list[str]:
     finished = [one for one in found if one.state == "finished"]
     distinct = list({one.fingerprint: one for one in reversed(finished)}.values())[::-1]
     if len({(one.folds, one.of_folds, one.split) for one in finished}) > 1:
-        said.append("not all were scored on the same folds: small differences between those mean nothing")
+        said.append(
+            "not all were scored on the same folds, pictures and labels: small differences between those mean nothing"
+        )
     pairs = [(one.score, one.answer.final) for one in distinct if one.answer and one.answer.final is not None]
     if len(pairs) > 1:
         said.append(agreement(*zip(*pairs, strict=True)))  # type: ignore[arg-type]
@@ -205,5 +207,5 @@ def agreement(validated: Sequence[float], answered: Sequence[float]) -> str:
     order = f"rank correlation {spearmanr(validated, answered).statistic:+.2f}" if same else "all the same on one side"
     return (
         f"leaderboard against cross-validation, {len(validated)} runs: {order}, offset {offset.estimate:+.5f}"
-        f" (95 % interval {offset.low:+.5f} to {offset.high:+.5f})"
+        f" (95 % interval {between(offset, '+.5f')})"
     )

@@ -12,7 +12,7 @@ from pipeline import paths
 from pipeline.config import Competition, Recipe
 from pipeline.files import write_atomic, write_text
 from pipeline.predict.growth import Growth, Members, Trials
-from pipeline.predict.intervals import Interval
+from pipeline.predict.intervals import Interval, plus_minus
 from pipeline.report.members import Row, members_chart
 from pipeline.report.table import lines
 
@@ -62,11 +62,6 @@ class Scouted:
         return f"{self.trials.mean(members):.4f} ± {self.spread(members):.4f}"
 
 
-def noise(gain: Interval) -> str:
-    """A gain with half its interval."""
-    return f"{gain.estimate:+.4f} ± {(gain.high - gain.low) / 2:.4f}"
-
-
 def rows(found: Scouted) -> list[dict[str, object]]:
     """One record a combination, the best first."""
     return [
@@ -95,7 +90,7 @@ def tables(found: Scouted) -> list[str]:
             ranked.append([*numbers, f"{row['bases']}{mark}"])
     gains = [found.trials.with_and_without(number) for number in range(len(found.names))]
     worth = [
-        [found.shown(frozenset([number])), noise(gains[number]), found.short[number]]
+        [found.shown(frozenset([number])), plus_minus(gains[number], 4), found.short[number]]
         for number in sorted(range(len(gains)), key=lambda one: -gains[one].estimate)
     ]
     first, second = ("rank", found.metric, "strength", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
@@ -107,11 +102,11 @@ def conclusions(found: Scouted) -> list[str]:
     said = []
     for step in found.growth.steps:
         onto, name = found.joined(step.onto), found.short[step.member]
-        said.append(f"{step.verdict}: {name} onto {onto}: {noise(step.gain)}")
+        said.append(f"{step.verdict}: {name} onto {onto}: {plus_minus(step.gain, 4)}")
     over = found.growth.over_best
     if over is not None:
-        best = found.joined(found.trials.ranked()[0])
-        said.append(f"the best of {len(found.trials.folds)}, {best}, is within noise of the winner: {noise(over)}")
+        best, tried = found.joined(found.trials.ranked()[0]), len(found.trials.folds)
+        said.append(f"the best of {tried}, {best}, is within noise of the winner: {plus_minus(over, 4)}")
     said.append(f"winner: {found.joined(found.growth.winner)}, {found.metric} {found.shown(found.growth.winner)}")
     return said
 
@@ -134,13 +129,13 @@ def verdict(gain: Interval, head: str, *, refused: bool = False) -> str:
     """
     words = (
         ("sees more in the combination than the ranking" if refused else "confirms it")
-        if gain.low > 0
+        if gain.is_positive
         else "sees a loss"
-        if gain.high < 0
+        if gain.is_negative
         else "sees no gain beyond noise"
     )
-    than = "" if gain.low > 0 else ", which is kept"
-    return f"the {head} head {words}: {noise(gain)} over the best base alone{than}"
+    than = "" if gain.is_positive else ", which is kept"
+    return f"the {head} head {words}: {plus_minus(gain, 4)} over the best base alone{than}"
 
 
 def tell(competition: Competition, found: Scouted) -> list[Path]:

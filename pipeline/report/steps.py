@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from pipeline.predict.intervals import Interval, over_folds, sentence
+from pipeline.predict.intervals import Interval, plus_minus, sentence
 from pipeline.predict.metrics import higher_is_better
 from pipeline.report.canvas import BLUE, GREEN, GREY, INK, figure, plain, png
 from pipeline.report.table import lines
@@ -56,7 +56,7 @@ class Step:
     @property
     def helps(self) -> bool:
         """Whether it is better than what it is compared with, beyond noise."""
-        return self.gain is not None and self.gain.low > 0 and self.gain.estimate >= VISIBLE
+        return self.gain is not None and self.gain.is_positive and self.gain.estimate >= VISIBLE
 
     def taken(self, kept: bool, told: str = "") -> "Step":
         """The same, with what became of it."""
@@ -66,18 +66,18 @@ class Step:
     def verdict(self) -> str:
         """In a word or two."""
         if self.gain is None:
-            return "the start" if self.kept else ""
-        verdict = "better" if self.helps else "worse" if self.gain.high < 0 else "within noise"
+            return "the start" if self.kept else "not tried" if self.against else ""
+        verdict = "better" if self.helps else "worse" if self.gain.is_negative else "within noise"
         verdict = "no change" if abs(self.gain.estimate) < VISIBLE else verdict
         return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
 
     def record(self) -> dict[str, Any]:
         """One row of a CSV file."""
-        gain = self.gain or Interval(0.0, 0.0, 0.0)
+        gain = (self.gain or Interval(0.0, 0.0, 0.0)).record()
         return {
             "kind": self.kind, "name": self.name, "score": self.score, "spread": self.spread, "against": self.against,
-            "gain": gain.estimate, "gain_low": gain.low, "gain_high": gain.high, "verdict": self.verdict,
-            "kept": self.kept, "told": self.told,
+            "gain": gain["estimate"], "gain_low": gain["low"], "gain_high": gain["high"], "p_value": gain["p_value"],
+            "verdict": self.verdict, "kept": self.kept, "told": self.told,
         }  # fmt: skip
 
 
@@ -85,46 +85,48 @@ def table(steps: Sequence[Step], metric: str) -> list[str]:
     """A header and a line a step: score ± spread over folds, gain ± half its interval, and what became of it."""
     rows = []
     for step in steps:
-        gain = ""
-        if step.gain is not None:
-            gain = f"{step.gain.estimate:+.5f} ± {(step.gain.high - step.gain.low) / 2:.5f}"
+        gain = "" if step.gain is None else plus_minus(step.gain, 5)
         rows.append([step.name, f"{step.score:.5f} ± {step.spread:.5f}", gain, step.verdict, step.told])
     shown = [row if any(each[4] for each in rows) else row[:4] for row in rows]
     header = ["", metric, "gain ± noise (95 %)", "", ""][: len(shown[0])]
     return lines(header, shown, right=(metric, "gain ± noise (95 %)"))
 
 
-def total(steps: Sequence[Step], metric: str) -> str:
-    """From the first step to the last one kept, in a sentence."""
+def total(steps: Sequence[Step], metric: str, difference: Interval) -> str:
+    """From the first step to the last one kept, in a sentence.
+
+    Args:
+        steps: in their order.
+        metric: its name.
+        difference: of the metric, the last step kept less the first.
+    """
     kept, higher = [step for step in steps if step.kept], higher_is_better(metric)
     first, last = kept[0], kept[-1]
     if first is last:
         return f"nothing is better than the {first.name}"
-    moved = np.subtract(last.folds, first.folds)
-    difference = over_folds(list(moved), 1 / len(moved))
     share = f"; {difference.estimate / first.score:+.1%}" if not higher else ""
-    said = sentence(last.name, first.name, difference, within_noise=difference.holds_zero, higher=higher)
+    said = sentence(last.name, first.name, difference, within_noise=difference.within_noise, higher=higher)
     return f"{said}; {metric} {first.score:.5f} to {last.score:.5f}{share}"
 
 
-def finding(steps: Sequence[Step], metric: str) -> str:
+def finding(steps: Sequence[Step], metric: str, difference: Interval) -> str:
     """The same, short enough for a title."""
     kept = [step for step in steps if step.kept]
-    noise = over_folds(list(np.subtract(kept[-1].folds, kept[0].folds)), 1 / len(kept[0].folds)).holds_zero
     words = f"{metric.replace('_', ' ')} {kept[0].score:.4f} to {kept[-1].score:.4f}"
     return (
-        f"{words} by “{kept[-1].name}”{', within noise' if noise else ''}"
+        f"{words} by “{kept[-1].name}”{', within noise' if difference.within_noise else ''}"
         if len(kept) > 1
         else f"{words}: no step helps"
     )
 
 
-def steps_chart(steps: Sequence[Step], metric: str) -> bytes:
+def steps_chart(steps: Sequence[Step], metric: str, difference: Interval) -> bytes:
     """The steps from top to bottom: every fold, the mean, and what was dropped in grey.
 
     Args:
         steps: in their order, at least one.
         metric: its name.
+        difference: of the metric, the last step kept less the first.
 
     Returns:
         A PNG file.
@@ -132,7 +134,7 @@ def steps_chart(steps: Sequence[Step], metric: str) -> bytes:
     height, left = 1.6 + 0.42 * len(steps), 0.5 + 0.085 * max(len(step.name) for step in steps)
     width = left + 7.0
     note = "Small dots: folds; large ones: their mean. Right: the gain over what it builds on, ± its 95% noise."
-    made = figure(width, height, finding(steps, metric), note)
+    made = figure(width, height, finding(steps, metric, difference), note)
     axes = made.add_axes((left / width, 0.85 / height, 4.2 / width, (height - 1.5) / height))
     plain(axes)
     for place, step in enumerate(steps):
@@ -154,7 +156,7 @@ def _draw(axes: Axes, place: int, step: Step) -> None:
     axes.scatter([step.score], [place], s=52, color=colour, zorder=4)
     words = step.verdict
     if step.gain is not None:
-        words = f"{step.gain.estimate:+.4f} ± {(step.gain.high - step.gain.low) / 2:.4f}, {step.verdict}"
+        words = f"{plus_minus(step.gain, 4)}, {step.verdict}"
     axes.annotate(
         words, (1.02, place), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8.5,
         color=GREEN if step.helps else GREY,

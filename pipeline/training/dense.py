@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.errors import require
 from pipeline.models.heads import Head
 from pipeline.training.distilled import Soft, loss_of
 from pipeline.training.linear import Fold
-from pipeline.training.logistic import cross_entropy
+from pipeline.training.logistic import cross_entropy, deviation
 
 UNITS = 256
 DROPOUT = 0.5
@@ -56,6 +57,9 @@ def parted(fold: Fold, seed: int) -> Fold:
         seed: of the order.
     """
     pictures = len(fold.labels) // fold.views
+    require(
+        pictures > 1, "A dense head sets pictures aside.", expected="2 training pictures or more", received=pictures
+    )
     random = np.random.default_rng(seed)
     order = random.permutation(pictures)
     order = order[np.argsort(fold.labels[order], kind="stable")]
@@ -93,7 +97,7 @@ def _trained(fold: Fold, classes: int, seed: int, epochs: int | None = None) -> 
     from pipeline.models.feeding import Pairs, fed
 
     keras.utils.set_random_seed(seed)
-    mean, deviation = fold.features.mean(axis=0), np.maximum(fold.features.std(axis=0), 1e-6)
+    mean, spread = fold.features.mean(axis=0), deviation(fold.features)
     model = keras.Sequential(
         [
             keras.layers.Input((fold.features.shape[1],)),
@@ -105,7 +109,7 @@ def _trained(fold: Fold, classes: int, seed: int, epochs: int | None = None) -> 
     truth, held_truth = _truth(fold, classes)
     watched = _compile(model, fold.soft)
     stop = keras.callbacks.EarlyStopping(watched, mode="min", patience=PATIENCE)
-    seen, held = (fold.features - mean) / deviation, (fold.held_features - mean) / deviation
+    seen, held = (fold.features - mean) / spread, (fold.held_features - mean) / spread
     fitted = model.fit(
         fed(Pairs(seen, truth, BATCH, seed)),
         validation_data=fed(Pairs(held, held_truth, HELD)) if epochs is None else None,
@@ -115,7 +119,7 @@ def _trained(fold: Fold, classes: int, seed: int, epochs: int | None = None) -> 
         verbose=0,
     )
     first, first_bias, last, last_bias = model.get_weights()
-    folded = first / deviation[:, None]
+    folded = first / spread[:, None]
     head = Head(((folded, first_bias - mean @ folded), (last, last_bias)))
     return head, fitted.history["loss"], fitted.history.get(watched, [])
 

@@ -21,13 +21,13 @@ from tqdm import tqdm
 from pipeline.errors import StarshiftError
 from pipeline.models.heads import Head, softmax
 from pipeline.training.linear import Fold, lowest
-from pipeline.training.logistic import cross_entropy
+from pipeline.training.logistic import cross_entropy, deviation
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 SCALES = (1e-3, 3.0)
 """Between which the scale is looked for."""
 NOTHING = 1e-6
-"""The share of the largest square below which a direction is rounding."""
+"""The share of the largest square below which a direction is rounding, and of all variance that within classes."""
 UNSEEN = 0.5
 """Pictures that a class without any is taken to have."""
 
@@ -35,7 +35,8 @@ UNSEEN = 0.5
 class Gaussians:
     """The classes of one fold, features centred and divided by their deviation.
 
-    A class without a picture stands where all pictures do, with a share of half a picture.
+    A class without a picture stands where all pictures do, with a share of half a picture. Where no picture differs
+    from its class, as when there is one a class, the variance is taken to be that of all pictures.
 
     Args:
         features: (n, width) float32.
@@ -45,7 +46,7 @@ class Gaussians:
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int) -> None:
         self.mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.unit = 1 / np.maximum(features.std(axis=0), 1e-6)
+        self.unit = 1 / deviation(features)
         rows, basis = _spanned((features - self.mean) * self.unit)
         counts = np.bincount(labels, minlength=classes).astype(np.float32)
         chosen = np.zeros((classes, len(labels)), np.float32)
@@ -54,7 +55,8 @@ class Gaussians:
         within = (rows.T @ rows - (centres.T * counts) @ centres) / np.float32(len(rows))
         variance, axes = eigh(within, driver="evd", check_finite=False, overwrite_a=True)
         self.variance = np.maximum(variance, 0)
-        self.level = self.variance.sum() / np.float32(features.shape[1])
+        level = self.variance.sum() / np.float32(features.shape[1])
+        self.level = level if level > NOTHING else np.float32(1)  # of all pictures: classes of one say nothing of it
         self.centres = centres @ axes
         self.axes = axes if basis is None else basis @ axes
         shares = np.maximum(counts, UNSEEN)

@@ -17,6 +17,18 @@ def cross_entropy(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndar
     return float(np.mean(losses) if shares is None else shares @ losses)
 
 
+def deviation(features: np.ndarray) -> np.ndarray:
+    """The deviation of each feature, (width,) float32; infinite where a feature never varies, so that it counts 0.
+
+    Divided by a tiny number instead, a feature that is 0 in these pictures and not in others would drown all others
+    there.
+
+    Args:
+        features: (n, width) float32.
+    """
+    return np.where(np.ptp(features, axis=0) > 0, np.maximum(features.std(axis=0), 1e-6), np.float32(np.inf))
+
+
 class Axes:
     """Coordinates in which the loss is round: features standardised, then turned to their principal axes.
 
@@ -31,7 +43,7 @@ class Axes:
 
     def __init__(self, features: np.ndarray) -> None:
         self.mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.scale = 1 / (np.sqrt(features.shape[1]) * np.maximum(features.std(axis=0), 1e-6)).astype(np.float32)
+        self.scale = 1 / (np.sqrt(features.shape[1]) * deviation(features)).astype(np.float32)
         rows = (features - self.mean) * self.scale
         if len(rows) < features.shape[1]:
             variance, axes = np.linalg.eigh(rows @ rows.T / len(rows))

@@ -42,7 +42,8 @@ def directions(features: np.ndarray, most: int) -> Directions:
         most: how many; a set that has no more of them keeps all.
     """
     axes = Axes(features)
-    kept = axes.variance[::-1][:most].sum() / axes.variance.sum()
+    whole = axes.variance.sum()
+    kept = axes.variance[::-1][:most].sum() / whole if whole > 0 else 1.0
     rows = axes.rows(features)[:, ::-1][:, :most] * np.float32(np.sqrt(features.shape[1]))
     return Directions(np.ascontiguousarray(rows), features.shape[1], float(kept))
 

@@ -1,8 +1,9 @@
 """Random folds flatter where pictures of one scene are on both sides, and only there."""
 
 import numpy as np
+import pytest
 
-from pipeline.audit.validation import crossed, flattery, torn
+from pipeline.audit.validation import Crossed, crossed, flattery, torn
 from pipeline.config import Recipe
 
 RECIPE = Recipe(folds=3, grouping="estimated")
@@ -42,3 +43,11 @@ def test_what_random_folds_flatter_is_seen():
 def test_without_scenes_there_is_no_difference_beyond_noise():
     apart, together = both(own=0)
     assert flattery(apart, together).holds_zero and abs(apart.score - together.score) < 0.08
+
+
+def test_choices_of_folds_that_all_move_by_one_picture_are_within_noise():
+    def at(score):
+        return Crossed(scores=(score,) * 3, right=np.ones(160), oof=np.ones((160, 2)), resolution=1 / 160)
+
+    assert flattery(at(0.9), at(0.9 - 1 / 160)).within_noise and flattery(at(0.9), at(0.9 - 4 / 160)).is_negative
+    assert both(own=0).__next__().resolution == pytest.approx(1 / 160, rel=0.05)

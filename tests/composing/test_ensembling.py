@@ -15,12 +15,13 @@ from pipeline.composing.ensembling import Asked, shares
 from pipeline.composing.finishing import Climb
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
-from pipeline.predict import ensemble
+from pipeline.predict import ensemble, gains
 from pipeline.predict.loglinear import normalised
 from pipeline.predict.nested import Better, Chosen, Plain
 from pipeline.report import steps
 from pipeline.report.steps import Step
-from tests.conftest import two_classes
+from tests.conftest import drawn as drawn_picture
+from tests.conftest import encoded, two_classes
 from tests.predict.test_ensemble import drawn, held_of
 from tests.test_tasks import invoke
 
@@ -235,11 +236,11 @@ def test_a_table_of_steps_says_what_was_kept_and_the_chart_is_drawn():
     start = Step(kind="step", name="best single base", folds=[0.5, 0.6, 0.7], kept=True)
     better = Step(kind="step", name="ensemble", folds=[0.4, 0.5, 0.6], against=start.name, gain=interval).taken(True)
     noise = replace(better, name="clipping", gain=steps.Interval(0.001, -0.1, 0.1)).taken(False)
-    lines = steps.table([start, better, noise], "log_loss")
+    lines, fallen = steps.table([start, better, noise], "log_loss"), steps.Interval(-0.1, -0.15, -0.05)
     assert "better, kept" in lines[2] and "within noise, dropped" in lines[3] and "+0.10000 ± 0.05000" in lines[2]
-    assert "-16.7%" in steps.total([start, better, noise], "log_loss")
-    assert steps.steps_chart([start, better, noise], "log_loss")[:4] == b"\x89PNG"
-    assert steps.total([start], "auc").startswith("nothing is better")
+    assert "-16.7%" in steps.total([start, better, noise], "log_loss", fallen)
+    assert steps.steps_chart([start, better, noise], "log_loss", fallen)[:4] == b"\x89PNG"
+    assert steps.total([start], "auc", fallen).startswith("nothing is better")
 
 
 def test_a_correction_is_kept_beyond_noise_only_and_a_choice_where_it_is_better_at_all():
@@ -335,3 +336,70 @@ def test_a_class_or_a_picture_called_na_is_no_missing_value(tmp_path):
         runs.write_predictions(tmp_path / f"{part}.npz", ["NA"], ["NA", "null"], np.ones((1, 2), np.float32) / 2)
     member = members.opened(tmp_path)
     assert member.folds.loc["NA", ["label", "group"]].tolist() == ["null", "nan"]
+
+
+def test_a_step_that_is_right_once_more_on_every_fold_is_dropped_and_one_that_is_right_twice_more_kept():
+    labels = np.arange(150) % 3
+    for more in (1, 2):
+        wrong = np.eye(3)[np.where(np.arange(150) // 5 % 30 < more + 3, (labels + 1) % 3, labels)]
+        fewer = np.eye(3)[np.where(np.arange(150) // 5 % 30 < 3, (labels + 1) % 3, labels)]
+        held = held_of([wrong, fewer], labels, "accuracy")
+        climb = Climb(Plain(held, "run", ensemble.only(0)))
+        assert climb.attempt(Plain(held, "step", ensemble.only(1))) == (more == 2)
+        assert ("within noise, dropped" in climb.steps[1].verdict) == (more == 1)
+        difference = gains.difference_over_folds(held, wrong, fewer)
+        assert more == 1 or "beyond noise" in steps.total(climb.steps, "accuracy", difference)
+
+
+def test_a_table_says_in_words_that_nothing_is_known_of_the_spread():
+    gain = steps.Interval(0.1, -np.inf, np.inf)
+    step = Step(kind="step", name="clipping", folds=[0.4, 0.5], against="run", gain=gain)
+    assert "+0.10000 ± unknown" in steps.table([step], "log_loss")[1] and step.record()["gain_low"] is None
+
+
+def three_classes(tmp_path, home, metric: str, folds: int = 3) -> str:
+    """Two runs on pictures of three classes, right about every one of them. Returns the competition's file."""
+    two_classes(tmp_path / "pictures", each=6, tests=2)
+    (tmp_path / "pictures" / "train" / "white").mkdir()
+    for number in range(6):
+        (tmp_path / "pictures" / "train" / "white" / f"{number}.jpg").write_bytes(
+            encoded(drawn_picture(number, 32, 32))
+        )
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        f'COMPETITION = Competition(name="mine", data="pictures", metric="{metric}",\n'
+        f'    recipe=Recipe(bases=("mobilenet_025=none",), size=32, folds={folds}))\n'
+    )
+    names = ["blue", "red", "white"]
+    ids = [f"{name}/{number}.jpg" for name in names for number in range(6)]
+    for seed, sure in ((1, 1.0), (2, 0.9)):
+        competition = competitions.find(str(file))
+        competition = replace(competition, recipe=replace(competition.recipe, seed=seed))
+        config = {"competition": asdict(competition), "folds": list(range(folds)), "debug": False}
+        folder = runs.create("mine", "features", config, f"{seed:08d}".ljust(64, "0"))
+        values = (np.eye(3) * sure + (1 - sure) / 3)[np.repeat(range(3), 6)].astype(np.float32)
+        runs.write_predictions(folder / "oof.npz", ids, names, values)
+        runs.write_predictions(folder / "test.npz", ["0.jpg", "1.jpg"], names, values[[0, 6]])
+        rows = [{"id": name, "label": name.partition("/")[0], "fold": n % folds, "group": name}
+                for n, name in enumerate(ids)]  # fmt: skip
+        runs.write_table(folder / "folds.csv", rows)
+        write_json(folder / "metrics.json", {"score": 1.0, "metric": metric, "unreadable": {}})
+    return str(file)
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "log_loss"])
+def test_two_perfect_runs_on_a_small_set_end_well(tmp_path, home, metric, caplog):
+    caplog.set_level("INFO")
+    assert composed.ensemble(competitions.find(three_classes(tmp_path, home, metric)), [], Asked(scenes=True)) is None
+    assert "nothing is written" in caplog.text and "Traceback" not in caplog.text
+    assert metric == "log_loss" or ("not tried" in caplog.text and "nothing is confused" in caplog.text)
+
+
+def test_labels_that_have_changed_since_the_runs_are_said_to_be_judged_by_those_of_then(tmp_path, home, caplog):
+    file = three_classes(tmp_path, home, "accuracy")
+    for folder in (home / "data" / "runs" / "mine").iterdir():
+        text = (folder / "folds.csv").read_text()
+        (folder / "folds.csv").write_text(text.replace("red/0.jpg,red", "red/0.jpg,blue"))
+    joining.gather(competitions.find(file))
+    assert "1 have changed since these runs, such as that of 'red/0.jpg'" in caplog.text

@@ -280,3 +280,14 @@ def test_worse_is_said_only_where_all_that_is_known_says_so():
     gains = distilled.Gains(seeds=None, folds=below, pictures=below, gap=None)
     assert gains.harmful and not gains.sure
     assert not replace(gains, folds=across).harmful and not replace(gains, pictures=across).harmful
+
+
+def test_one_picture_more_on_every_fold_with_every_seed_is_no_gain_beyond_noise():
+    truth, fold_of = np.arange(100) % 2, np.arange(100) // 20
+    right = np.eye(2)[truth] * 0.8 + 0.1
+    before = np.where((np.arange(100) % 20 == 0)[:, None], 1 - right, right)
+    gains = judging.gains(judging.Judged(
+        metric="accuracy", positive=None, truth=truth, fold_of=fold_of, teacher=right, before=np.stack([before] * 2),
+        after=np.stack([right] * 2), held=0.2,
+    ))  # fmt: skip
+    assert gains.folds.within_noise and gains.seeds.known and not gains.sure

@@ -102,3 +102,18 @@ def test_a_line_of_several_seeds_has_the_wider_interval():
     several = climbed.row_of("a", [one(0, 70), one(1, 90)], 100)
     assert several["test"] == alone["test"] == 0.8 and several["seconds"] == 2.5
     assert several["test_high"] - several["test_low"] > alone["test_high"] - alone["test_low"]
+
+
+def of_seeds(rung, right):
+    return [Climbed(rung=rung, seed=n, validation=0.5, right=right, seconds=1.0, trained=1) for n in range(3)]
+
+
+@pytest.mark.parametrize(("few", "words"), [(5, "is within noise of"), (6, "is better than")])
+def test_seeds_that_all_gain_every_picture_are_judged_by_how_many_there_are(few, words):
+    before, after = of_seeds("scratch", np.zeros(few, bool)), of_seeds("features", np.ones(few, bool))
+    assert words in climbed.step_of(before, after)[0]
+
+
+def test_seeds_of_one_accuracy_are_as_sure_as_their_pictures_allow():
+    row = climbed.row_of("x", of_seeds("x", np.arange(20) < 15), 20)
+    assert 0 <= row["test_low"] < 0.75 < row["test_high"] <= 1

@@ -38,7 +38,12 @@ def test_every_combination_is_tried_and_the_two_that_belong_together_win():
     for metric in ("log_loss", "accuracy"):
         found = tried(metric)
         assert len({one.members for one in found}) == 15 and {len(one.path) for one in found} == {len(ridge.STRENGTHS)}
-        trials = Trials({one.members: one.folds for one in found}, 0.2, metric == "accuracy")
+        trials = Trials(
+            {one.members: one.folds for one in found},
+            0.2,
+            metric == "accuracy",
+            1 / 120 if metric == "accuracy" else 0.0,
+        )
         growth = grow(trials)
         assert 1 in growth.winner and len(growth.winner & {0, 2}) == 1 and 3 not in growth.winner
         verdicts = {step.member: step.verdict for step in growth.steps if step.verdict != "added"}
@@ -100,7 +105,7 @@ def test_the_head_that_counts_has_a_say_on_a_combination_that_the_ranking_has_ah
     monkeypatch, caplog, alone, together, heads, taken, words
 ):
     one, two, both = (frozenset(members) for members in ({0}, {1}, {0, 1}))
-    trials = Trials({one: alone, two: [0.5] * 4, both: together}, 0.25, True)
+    trials = Trials({one: alone, two: [0.5] * 4, both: together}, 0.25, True, 0.001)
     told = SimpleNamespace(trials=trials, growth=SimpleNamespace(winner=one), joined=lambda members: "joined")
     asked = []
 

@@ -56,3 +56,13 @@ def test_the_best_run_of_most_folds_is_looked_at():
         if sure == 3.0:
             wanted = folder
     assert viewing.best(MINE.name) == wanted
+
+
+def test_a_run_on_other_labels_is_not_called_better_than_the_newest():
+    views = {"plain": 0.5, "flip": 0.5}
+    old, new = written(3.0), written(2.0, seed=1)
+    for folder in (old, new):
+        write_json(folder / "metrics.json", {**read_json(folder / "metrics.json"), "views": views})
+    text = (old / "folds.csv").read_text()
+    (old / "folds.csv").write_text(text.replace("p1,b", "p1,a"))
+    assert viewing.best(MINE.name) == new

@@ -86,7 +86,7 @@ def test_fewer_pictures_than_kaggles_are_mentioned_and_the_right_number_is_not()
 
 def test_an_unknown_interval_is_not_made_up():
     said = sentences(standing(PETS, 0.05, -math.inf, math.inf, 25000))
-    assert "one fold does not say how sure that is" in said[0]
+    assert "how sure that is, is not known" in said[0]
 
 
 def test_a_competition_without_a_leaderboard_or_another_metric_says_nothing():

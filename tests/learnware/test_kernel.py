@@ -82,3 +82,9 @@ def test_gamma_of_equal_pictures_is_refused():
 def test_features_that_are_not_finite_are_refused():
     with pytest.raises(StarshiftError, match="no features"):
         kernel.normalised(np.array([[1.0, np.nan]]))
+
+
+def test_where_most_pictures_are_alike_gamma_is_that_of_those_that_differ():
+    features = np.random.default_rng(0).normal(size=(3, 40))
+    found = kernel.median_gamma(np.concatenate([np.tile(features[:1], (9, 1)), features[1:]]), 0)
+    assert 0.1 < found < 10

@@ -1,17 +1,22 @@
 """Two runs compared: joined by picture, with an interval, and honest about folds and noise."""
 
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from pipeline import runs
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
-from pipeline.ledger import comparison
-from pipeline.ledger.comparison import compare, difference, held_against
+from pipeline.ledger.comparison import compare, held_against
 from pipeline.ledger.reading import found, opened
-from pipeline.predict import metrics
+from pipeline.predict import gains, metrics
 from pipeline.predict.by_class import changes_of
+from pipeline.predict.gains import difference_over_pictures
+from pipeline.predict.held import Held, Part
 from pipeline.report.compared import fields, verdict
-from tests.written import PAIR, probabilities, written
+from tests.written import MINE, PAIR, probabilities, written
 
 
 def against(before, after):
@@ -21,7 +26,7 @@ def against(before, after):
 def test_a_better_run_is_better_beyond_noise_and_the_same_twice_is_the_same():
     weak, strong = written(1.0), written(3.0, seed=1)
     made = against(weak, strong)
-    assert made.difference.high < 0 and made.by_fold.high < 0 and not made.right.within_noise
+    assert made.difference.high < 0 and made.by_fold.difference.is_negative and not made.right.within_noise
     assert "B is better than A, beyond noise" in verdict(made)[1]
     assert made.right.gained > made.right.lost
     same = against(strong, strong)
@@ -31,7 +36,8 @@ def test_a_better_run_is_better_beyond_noise_and_the_same_twice_is_the_same():
 def test_of_twenty_pairs_that_differ_by_chance_most_are_within_noise():
     truth = np.arange(200) % 4
     pairs = [(probabilities(truth, 4, 2.0, seed), probabilities(truth, 4, 2.0, seed + 20)) for seed in range(20)]
-    noise = [difference("log_loss", truth, *pair, None).holds_zero for pair in pairs]
+    held = Held(part=Part(np.zeros((0, 200, 4))), labels=truth, fold_of=np.arange(200) // 4 % 5, metric="log_loss")
+    noise = [difference_over_pictures(held, *pair).within_noise for pair in pairs]
     assert np.mean(noise) >= 0.85
 
 
@@ -89,7 +95,7 @@ def test_the_metric_of_each_picture_has_the_metric_as_its_mean(metric):
 
 
 def test_an_auc_is_compared_for_the_class_that_is_asked_for(monkeypatch):
-    monkeypatch.setattr(comparison, "AUC_SAMPLES", 60)
+    monkeypatch.setattr(gains, "AUC_SAMPLES", 60)
     weak, strong = (written(sure, competition=PAIR, names="ab", seed=int(sure)) for sure in (0.5, 3.0))
     made = against(weak, strong)
     assert made.difference.low > 0 and made.higher
@@ -134,3 +140,92 @@ def test_the_comparison_is_printed_as_a_whole(caplog):
     said = caplog.text
     for words in ("log_loss", "nothing differs", "beyond noise", "right in A alone", "classes that moved most"):
         assert words in said
+
+
+def changed(folder, change):
+    """Rewrites what a run kept of each picture: `change` gets the rows of folds.csv, and those it returns stay."""
+    with (folder / "folds.csv").open() as file:
+        rows = change(list(csv.DictReader(file)))
+    runs.write_table(folder / "folds.csv", rows)
+    ids, classes, values = runs.read_predictions(folder / "oof.npz")
+    kept = [row["id"] for row in rows]
+    runs.write_predictions(folder / "oof.npz", kept, classes, values[[ids.index(name) for name in kept]])
+    return folder
+
+
+def noisy(share: float, seed: int = 5) -> np.ndarray:
+    """Predictions of 400 pictures, so many of them of another class."""
+    truth = np.arange(400) % 4
+    wrong = np.random.default_rng(seed).random(400) < share
+    return (np.eye(4)[np.where(wrong, (truth + 1) % 4, truth)] * 0.9 + 0.025).astype(np.float32)
+
+
+def corrected(rows):
+    return [
+        {**row, "label": "abcd"["abcd".index(row["label"]) - 1]} if n % 5 == 0 else row for n, row in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
+def test_a_run_whose_labels_were_corrected_since_is_rescored_on_the_pictures_of_one_label(metric):
+    competition = replace(MINE, metric=metric)
+    before, after = (written(values=noisy(0.1), competition=competition, seed=n) for n in (0, 1))
+    results = read_json(after / "metrics.json")
+    write_json(
+        after / "metrics.json", {**results, "folds": [score - 0.5 for score in results["folds"]]}
+    )  # other labels'
+    made = against(before, changed(after, corrected))
+    assert made.by_fold.difference.estimate == 0 and made.pictures.relabelled == 80
+    assert made.by_fold.pictures == made.pictures.common == 320
+
+
+def test_a_run_from_which_pictures_were_removed_is_rescored_on_those_that_both_have():
+    before, after = written(2.0), changed(written(2.0, seed=0, size=64), lambda rows: rows[::3])
+    results = read_json(after / "metrics.json")
+    write_json(after / "metrics.json", {**results, "folds": [0.0] * 5})
+    made = against(before, after)
+    assert made.by_fold.difference.estimate == 0 and made.by_fold.pictures == made.pictures.common == 134
+
+
+def test_a_fold_without_common_pictures_is_left_out_and_said():
+    made = against(
+        written(1.0), changed(written(3.0, seed=1), lambda rows: [row for row in rows if row["fold"] != "2"])
+    )
+    assert (made.by_fold.folds, made.by_fold.of_folds, made.by_fold.pictures) == (4, 5, 320)
+    assert any("on 4 of 5 folds, 320 pictures" in line for line in verdict(made))
+
+
+def test_a_fold_of_one_class_is_left_out_of_an_auc_and_said():
+    def one_class(rows):
+        return [row for row in rows if row["fold"] != "0" or row["label"] == "a"]
+
+    sides = [changed(written(sure, competition=PAIR, names="ab", seed=int(sure)), one_class) for sure in (1.0, 3.0)]
+    made = against(*sides)
+    assert made.by_fold.folds == 4 and any("on 4 of 5 folds" in line for line in verdict(made))
+
+
+def test_a_few_pictures_that_lie_in_another_fold_are_left_out_and_said():
+    def moved(rows):
+        return [{**row, "fold": (int(row["fold"]) + 1) % 5} if n < 8 else row for n, row in enumerate(rows)]
+
+    made = against(written(1.0), changed(written(3.0, seed=1), moved))
+    assert made.by_fold.pictures == made.pictures.common == 392
+    assert any("8 more lie in another fold in B and are left out" in line for line in verdict(made))
+
+
+def test_where_the_folds_and_the_pictures_disagree_it_is_said_that_the_folds_decide():
+    better = noisy(0.3)
+    fold = np.random.default_rng(0).permutation(np.arange(400) % 5)  # as `written` splits
+    better[fold == 0] = noisy(0.0)[fold == 0]
+    made = against(written(values=noisy(0.3)), written(values=better, seed=1))
+    said = "\n".join(verdict(made))
+    assert "beyond noise" in said and "over these pictures; fold by fold decides" in said
+    assert "B is within noise of A" in said and made.by_fold.difference.within_noise
+
+
+def test_runs_that_share_pictures_and_no_label_are_refused():
+    def others(rows):
+        return [{**row, "label": "abcd"["abcd".index(row["label"]) - 1]} for row in rows]
+
+    with pytest.raises(StarshiftError, match="share no label"):
+        against(written(1.0), changed(written(1.0, seed=1), others))

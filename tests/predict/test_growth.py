@@ -13,7 +13,7 @@ def trials(value, members=3, noise=0.001, higher=True, seed=0):
     random = np.random.default_rng(seed)
     shared = random.normal(0, 0.02, 5)
     every = [frozenset(c) for k in range(1, members + 1) for c in itertools.combinations(range(members), k)]
-    return Trials({c: tuple(value(c) + shared + random.normal(0, noise, 5)) for c in every}, 0.2, higher)
+    return Trials({c: tuple(value(c) + shared + random.normal(0, noise, 5)) for c in every}, 0.2, higher, 0.0)
 
 
 def test_what_helps_is_added_and_what_hurts_is_refused():
@@ -65,5 +65,13 @@ def test_a_useless_member_gains_nothing_though_the_best_of_many_has_it():
 
 
 def test_one_base_alone_is_the_winner():
-    found = Trials({frozenset([0]): (0.5, 0.6)}, 0.5, True)
+    found = Trials({frozenset([0]): (0.5, 0.6)}, 0.5, True, 0.0)
     assert grow(found).winner == {0} and grow(found).steps == [] and found.with_and_without(0).estimate == 0
+
+
+def test_a_member_that_adds_one_picture_on_every_fold_is_refused_and_one_that_adds_two_is_added():
+    alone, other, both = frozenset([0]), frozenset([1]), frozenset([0, 1])
+    for pictures, verdict in ((1, "refused: within noise"), (2, "added")):
+        folds = {alone: (0.80, 0.82, 0.81, 0.8, 0.84), other: (0.5,) * 5}
+        folds[both] = tuple(score + pictures / 100 for score in folds[alone])
+        assert [step.verdict for step in grow(Trials(folds, 0.2, True, 0.01)).steps] == [verdict]

@@ -111,3 +111,41 @@ def test_a_sentence_says_which_is_better_by_the_metrics_own_direction():
     assert "is worse than" in intervals.sentence("finetune", "frozen", found, within_noise=False)
     noise = intervals.sentence("finetune", "frozen", found, within_noise=True, points=True)
     assert noise == "finetune is within noise of frozen: -1.2 points (95 % interval -2.0 to -0.4)"
+
+
+def test_folds_that_all_move_alike_have_at_least_the_spread_of_the_metric_s_resolution():
+    one = intervals.over_folds([0.01] * 5, 0.2, resolution=0.01)
+    assert one.within_noise and one.known and intervals.over_folds([0.02] * 5, 0.2, resolution=0.01).is_positive
+
+
+@pytest.mark.parametrize("values", [[0.3 - 0.1] * 5, [0.82 - 0.81, 0.72 - 0.71, 0.92 - 0.91], [-0.5, -0.5]])
+def test_without_a_resolution_values_that_are_all_alike_say_nothing_of_the_spread(values):
+    for found in (intervals.over_folds(values, 0.2), intervals.over_seeds(values)):
+        assert found.within_noise and not found.known
+
+
+def test_where_nothing_differs_at_all_the_interval_is_zero():
+    assert intervals.over_folds([0.0] * 5, 0.2) == intervals.Interval(0.0, 0.0, 0.0)
+
+
+def test_seeds_that_all_moved_by_one_picture_are_within_noise():
+    assert intervals.over_seeds([0.01, 0.01], resolution=0.01).within_noise
+
+
+def test_seeds_and_pictures_that_all_move_alike_say_nothing_of_the_spread():
+    found = intervals.over_seeds_and_pictures(np.ones((3, 4)))
+    assert found.estimate == 1 and found.within_noise
+
+
+def test_an_interval_that_is_not_known_is_said_in_words_and_written_as_none():
+    found = intervals.over_folds([0.1], 0.2)
+    said = intervals.sentence("B", "A", found, within_noise=found.within_noise) + intervals.plus_minus(found, 4)
+    assert "inf" not in said and "interval unknown" in said and said.endswith("+0.1000 ± unknown")
+    assert found.record() == {"estimate": 0.1, "low": None, "high": None, "p_value": None}
+
+
+def test_a_second_test_that_overrules_an_interval_is_named():
+    found = intervals.Interval(0.02, 0.01, 0.03, 0.3)
+    assert (
+        found.within_noise and not found.is_positive and intervals.plus_minus(found, 2) == "+0.02 ± 0.01, but p = 0.3"
+    )

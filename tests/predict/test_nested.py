@@ -96,3 +96,13 @@ def test_scores_by_fold_are_the_metric_s(metric):
     values = held.part.predictions[0]
     each = [metrics.score(metric, held.labels[rows], values[rows]) for rows in (held.fold_of == f for f in range(5))]
     assert held.by_fold(values) == pytest.approx(each, rel=1e-12)
+
+
+def test_a_method_behind_by_a_picture_on_two_folds_of_five_is_within_an_error_of_the_best():
+    labels = np.arange(100) % 2
+    fold_of = np.arange(100) // 20
+    right = np.eye(2)[labels]
+    behind = np.where(np.isin(np.arange(100), (0, 20))[:, None], 1 - right, right)
+    held = Held(part=Part(np.stack([behind, right])), labels=labels, fold_of=fold_of, metric="accuracy")
+    among = [Plain(held, name, ensemble.only(number)) for number, name in enumerate(("behind", "best"))]
+    assert Chosen(held, "method", among).on(held.folds).told()["method"] == "behind"

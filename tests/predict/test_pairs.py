@@ -78,3 +78,19 @@ def test_without_features_there_is_no_specialist():
     held = confused()
     with pytest.raises(ValueError, match="features"):
         Specialists()(replace(held, part=Part(held.part.predictions)))
+
+
+def test_where_nothing_is_confused_nobody_is_trained_and_predictions_stay():
+    held = confused()
+    right = Part(np.eye(4)[held.labels][None].astype(np.float32), held.part.features)
+    fitted = Specialists()(replace(held, part=right))
+    assert fitted.told() == {"not_tried": "nothing is confused"}
+    assert np.array_equal(fitted.predict(right), right.predictions[0])
+
+
+def test_a_class_that_is_never_true_or_that_lies_in_one_fold_has_no_specialist():
+    held = confused(pictures=60)
+    for keep in (held.labels != 3, (held.labels != 3) | (held.fold_of == 0)):
+        part = replace(held, part=held.part.take(keep), labels=held.labels[keep], fold_of=held.fold_of[keep])
+        assert pairs.most_confused(part.labels, part.part.predictions[0]) == (1, 3)
+        assert "too few folds" in Specialists()(part).told()["not_tried"]

@@ -55,3 +55,19 @@ def test_a_bootstrap_finds_a_real_difference_flips_with_the_sides_and_calls_none
     assert there.high < 0 and there.low <= there.estimate <= there.high
     assert (back.estimate, back.low, back.high) == pytest.approx((-there.estimate, -there.high, -there.low))
     assert bootstrap(log_loss, truth, weak, weak, np.random.default_rng(0), samples=20).holds_zero
+
+
+def test_draws_that_are_all_alike_say_nothing_of_the_spread():
+    truth, right = np.arange(20) % 2, np.eye(2)[np.arange(20) % 2]
+    assert not resampled(accuracy, truth, right, np.random.default_rng(0)).known
+    assert bootstrap(accuracy, truth, 1 - right, right, np.random.default_rng(0)).within_noise
+
+
+def test_draws_without_a_value_are_left_out():
+    truth, values = guesses(60)
+    random = np.random.default_rng(0)
+
+    def sometimes(classes, probabilities):
+        return accuracy(classes, probabilities) if random.random() < 0.9 else np.nan
+
+    assert resampled(sometimes, truth, values, np.random.default_rng(1)).known

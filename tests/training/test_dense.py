@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from pipeline.errors import StarshiftError
 from pipeline.training import dense, linear, logistic
 from pipeline.training.distilled import Soft
 
@@ -56,3 +58,17 @@ def test_a_tenth_of_every_class_is_set_aside_with_all_its_views_and_teachers():
 def test_three_pictures_are_enough_to_set_one_aside():
     part = dense.parted(replace(fold_of(pictures=4, classes=2)), 5)
     assert (len(part.labels), len(part.held_labels)) == (2, 1)
+
+
+def test_a_feature_that_the_training_pictures_do_not_vary_in_has_no_say(monkeypatch):
+    monkeypatch.setattr(dense, "EPOCHS", 5)
+    fold = fold_of()
+    features, held = (np.pad(one, ((0, 0), (0, 1))) for one in (fold.features, fold.held_features))
+    head = dense.fit([replace(fold, features=features, held_features=held)], 4, 0)[0][0]
+    np.testing.assert_array_equal(head.probabilities(held + np.eye(7, dtype=np.float32)[6]), head.probabilities(held))
+
+
+def test_a_single_training_picture_is_refused():
+    fold = fold_of()
+    with pytest.raises(StarshiftError, match="sets pictures aside"):
+        dense.fit([replace(fold, features=fold.features[:1], labels=fold.labels[:1])], 4, 0)

@@ -119,3 +119,28 @@ def test_it_does_not_pretend_to_learn_from_a_teacher():
     taught = [replace(fold, soft=soft) for fold in folds_of(features, labels)]
     with pytest.raises(StarshiftError, match="teacher"):
         gaussian.fit(taught, 3)
+
+
+@pytest.mark.parametrize("width", [3, 50])
+def test_one_picture_a_class_gives_finite_predictions_that_know_the_nearest(width):
+    random = np.random.default_rng(0)
+    features = (9 * random.normal(size=(4, width))).astype(np.float32)
+    head = gaussian.Gaussians(features, np.arange(4), 4).head(0.5, 1.0)
+    found = head.probabilities(features + random.normal(size=(4, width)).astype(np.float32))
+    assert np.isfinite(found).all() and (found.argmax(axis=1) == np.arange(4)).all()
+
+
+@pytest.mark.parametrize("width", [3, 50])
+def test_features_that_never_vary_give_the_class_shares(width):
+    labels = np.repeat([0, 1, 2], [9, 6, 3])
+    folds = folds_of(np.ones((18, width), np.float32), labels)
+    for head, fold in zip(gaussian.fit(folds, 3)[0], folds, strict=True):
+        shares = np.bincount(fold.labels, minlength=3) / len(fold.labels)
+        np.testing.assert_allclose(head.probabilities(fold.held_features)[0], shares, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [3, 50])
+def test_one_picture_in_all_gives_finite_predictions(width):
+    features = np.random.default_rng(0).normal(size=(5, width)).astype(np.float32)
+    found = gaussian.Gaussians(features[:1], np.zeros(1, int), 3).head(0.1, 1.0).probabilities(features)
+    assert np.isfinite(found).all() and (found.argmax(axis=1) == 0).all()

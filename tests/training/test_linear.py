@@ -147,3 +147,21 @@ def test_few_pictures_that_are_all_told_right_do_not_ask_for_certainty():
 def test_a_heads_probabilities_sum_to_one_even_for_huge_logits():
     head = Head(((np.array([[500.0, -500.0]], np.float32), np.zeros(2, np.float32)),))
     assert np.allclose(head.probabilities(np.array([[3.0], [-3.0]], np.float32)), [[1, 0], [0, 1]])
+
+
+def test_a_feature_that_is_seen_in_the_first_fold_s_own_pictures_alone_does_not_spoil_the_other_folds():
+    random = np.random.default_rng(0)
+    labels, fold_of = np.arange(210) % 3, np.arange(210) // 3 % 7
+    features = 2 * random.normal(size=(3, 10))[labels] + random.normal(size=(210, 10))
+    features[:, -1] = 0.5 * (fold_of == 0)
+    features = features.astype(np.float32)
+    folds = [
+        linear.Fold(
+            number=number, features=features[fold_of != number], labels=labels[fold_of != number],
+            held_features=features[fold_of == number], held_labels=labels[fold_of == number],
+        )
+        for number in range(7)
+    ]  # fmt: skip
+    heads, _ = linear.fit(folds, 3)
+    held = zip(heads, folds, strict=True)
+    assert max(logistic.cross_entropy(head.probabilities(f.held_features), f.held_labels) for head, f in held) < 0.5

@@ -84,3 +84,8 @@ def test_as_many_directions_are_kept_as_the_budget_allows():
 
         assert cost(most) <= budget and (most == 40 or cost(most + 1) > budget)
     assert most == 40
+
+
+def test_features_that_never_vary_lose_nothing():
+    found = ridge.directions(np.ones((10, 4), np.float32), 3)
+    assert found.kept == 1 and not found.rows.any()
