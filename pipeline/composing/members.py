@@ -96,7 +96,8 @@ def unfit(folder: Path, *, named: bool = False) -> str:
 def opened(folder: Path) -> Member:
     """Reads a finished run."""
     held, test = (frame(folder / f"{part}.npz") for part in ("oof", "test"))
-    table = pd.read_csv(folder / "folds.csv", dtype={"id": str, "label": str, "group": str, "fold": int})
+    kinds = {"id": str, "label": str, "group": str, "fold": int}
+    table = pd.read_csv(folder / "folds.csv", dtype=kinds, keep_default_na=False)
     return Member(
         folder=folder,
         config=read_json(folder / "config.json"),
