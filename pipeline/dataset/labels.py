@@ -12,7 +12,8 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition, Labels
 from pipeline.dataset.checks import enough, fetched
-from pipeline.dataset.listing import Scan, left_out, measured, parts, scan, some
+from pipeline.dataset.layout import parts
+from pipeline.dataset.listing import Scan, left_out, measured, scan, some
 from pipeline.dataset.tables import Sample, label_rows, read_sample
 from pipeline.errors import StarshiftError
 
@@ -63,11 +64,9 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
     Raises:
         StarshiftError: what cannot be trained on, with counts.
     """
-    labels = competition.labels
-    train, test_folder = parts(labels, raw)
-    train_scan = scan(train, labels.suffix, (test_folder,) if train == raw else ())
-    test_scan = scan(test_folder, labels.suffix)
-    warnings = left_out(train_scan, test_scan)
+    labels, folders = competition.labels, parts(competition.labels, raw)
+    train_scan, test_scan = scan(folders.train, labels.suffix, folders.apart), scan(folders.test, labels.suffix)
+    warnings = [*folders.warnings, *left_out(train_scan, test_scan)]
     files, tests = train_scan.pictures, test_scan.pictures
     if labels.kind == "folders":
         warnings += _no_classes(train_scan)

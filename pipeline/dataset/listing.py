@@ -11,10 +11,8 @@ from pathlib import Path, PurePath
 
 import pandas as pd
 
-from pipeline.config import Labels
 from pipeline.dataset import images
 from pipeline.dataset.junk import count_files, kind_of_junk
-from pipeline.dataset.tables import locate
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, sha256_of_file, write_json
 
@@ -161,33 +159,6 @@ def left_out(*scans: Scan) -> list[str]:
         if names := [name for one in scans for name in getattr(one, kind)]:
             found.append(f"{len(names):,} {words}: {some(names)}")
     return found
-
-
-def parts(labels: Labels, raw: Path) -> tuple[Path | None, Path | None]:
-    """The folders of training and of test pictures. A class may be called `test` or `train`: neither is a part."""
-    train = folder_of(raw, labels.folder)
-    test = folder_of(raw, labels.test) if labels.test else None
-    if labels.kind == "folders":
-        if train is None or not any(path.is_dir() for path in train.iterdir()):
-            train = raw
-            if test is not None and test.parts[: len(raw.parts) + 1] != (*raw.parts, test.name):
-                test = None  # of a class: only what lies beside the classes is a part
-        if test is not None and train != raw and train in test.parents:
-            test = None
-    return train, test
-
-
-def folder_of(raw: Path, name: str) -> Path | None:
-    """The folder of this name; archives sometimes hold it twice (train/train/1.jpg)."""
-    folder = locate(raw, name)
-    if folder is None or not folder.is_dir():
-        return None
-    inner = folder / name
-    return (
-        inner
-        if inner.is_dir() and set(scan(folder).pictures) == {f"{name}/{below}" for below in scan(inner).pictures}
-        else folder
-    )
 
 
 def measured(rows: list[tuple[str, Path | None, str | None]], raw: Path, memory: Path) -> pd.DataFrame:
