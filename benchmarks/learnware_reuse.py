@@ -20,7 +20,7 @@ import numpy as np
 
 import competitions
 from pipeline import paths
-from pipeline.config import Competition, Labels
+from pipeline.config import Competition
 from pipeline.dataset import excerpt
 from pipeline.dataset.labels import labelled
 from pipeline.features.extract import Extractor
@@ -39,14 +39,14 @@ STRENGTHS = np.logspace(0, 6, 13)
 
 
 def held_out(text: str) -> Competition:
-    """The pictures that fold 0 of a run held out, as a competition of their own in class folders."""
+    """The pictures that fold 0 of a run held out, as a competition of their own."""
     run = reading.opened(reading.found(text, None))
     competition = competitions.find(run.folder.parent.name)
     table, raw = labelled(competition)
     name = f"{competition.name}-held-out"
     folder = paths.home() / "data" / "teaching" / name
     excerpt.link(table[table["id"].map(run.fold) == 0], raw, folder / "train")
-    return Competition(name=name, data=str(folder), labels=Labels(folder="train"), metric="accuracy")
+    return Competition(name=name, data=str(folder), labels=excerpt.labels_of("train"), metric="accuracy")
 
 
 def data_of(found: Competition, base: bases.Base) -> Data:

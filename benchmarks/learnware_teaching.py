@@ -16,7 +16,7 @@ import numpy as np
 
 import competitions
 from pipeline import flow, paths
-from pipeline.config import Competition, Labels, Recipe
+from pipeline.config import Competition, Recipe
 from pipeline.dataset import excerpt
 from pipeline.dataset.labels import labelled
 from pipeline.experiments import distilling
@@ -29,7 +29,7 @@ FOLDS = 5
 
 
 def parts(competition: Competition, each: int, seed: int, bundle: Path | None) -> tuple[Competition, Competition]:
-    """The task of few pictures and the task of all others, as competitions in class folders."""
+    """The task of few pictures and the task of all others, as competitions of their own."""
     table, raw = labelled(competition, bundle)
     table = table.drop_duplicates("sha256")
     few = excerpt.balanced(table, each * table["label"].nunique(), np.random.default_rng(seed))
@@ -41,7 +41,7 @@ def parts(competition: Competition, each: int, seed: int, bundle: Path | None) -
             Competition(
                 name=f"{competition.name}-{each}-seed{seed}-{what}",
                 data=str(folder),
-                labels=Labels(folder="train", positive=competition.labels.positive),
+                labels=excerpt.labels_of("train", competition.labels.positive),
                 metric=competition.metric,
             )
         )

@@ -84,7 +84,8 @@ def prepare(competition: Competition, bases: list[Base], options: Options) -> Da
         if options.debug:
             pictures = debug.sample_of(pictures, competition.recipe.seed)
             counts = {"train": len(pictures.train), "test": len(pictures.test), "classes": len(pictures.classes)}
-        said.append(f"{counts['train']:,} training and {counts['test']:,} test pictures, {counts['classes']} classes")
+        said.append(f"{counts['train']:,} training and {counts['test']:,} test pictures")
+        said.append(f"{counts['classes']} classes: {some(pictures.classes)}")
     for warning in pictures.warnings:
         log.warning("  warning: %s", warning)
     data = _readable(raw, pictures, sample, bases, options, competition)

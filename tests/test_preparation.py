@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 import competitions
+from pipeline.config import Competition, Recipe
 from pipeline.dataset import pixels
 from pipeline.errors import StarshiftError
 from pipeline.models.bases import parse
 from pipeline.options import Options, as_made, folds_asked
 from pipeline.preparation import prepare
+from tests.conftest import drawn, encoded
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 BASES = [parse("mobilenet_025@conv_pw_3_relu=none", size) for size in (32, 48)]
@@ -39,3 +41,13 @@ def test_the_folds_that_are_asked_for_are_there(mine):
     assert folds_asked(as_made(competition, Options(debug=True)).recipe, Options(debug=True)) == (0, 1)
     with pytest.raises(StarshiftError, match=r"no such fold(.|\n)*0 to 2"):
         folds_asked(replace(recipe, seed=1), Options(folds=(0, 3)))
+
+
+def test_the_table_stage_names_the_classes(tmp_path, caplog):
+    for name in ("Black-grass", "Charlock", "Cleavers", "Fat Hen", "Maize"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "own" / name / f"{number}.jpg").write_bytes(encoded(drawn(number)))
+    caplog.set_level("INFO")
+    prepare(Competition(name="own", data=str(tmp_path / "own"), recipe=Recipe(folds=2)), BASES, Options(debug=True))
+    assert "0 test pictures; 5 classes: Black-grass, Charlock, Cleavers, Fat Hen, ..." in caplog.text

@@ -142,7 +142,7 @@ def test_comps_and_show_speak_of_every_competition():
     listed = invoke("comps").stdout
     assert "dog-breed" in listed and "not downloaded" in listed and "micro_f1" in listed
     shown = invoke("show", "--comp", "dog-breed", "--base", "mobilenet_v2").stdout
-    assert "recipe.bases" in shown and "299 px, cut none, pooling avg, imagenet weights" in shown
+    assert "recipe.bases" in shown and "224 px, cut none, pooling avg, imagenet weights" in shown
     trained = invoke("show", "--comp", "plant-seedlings", "--size", "own", "--rung", "finetune").stdout
     lines = {line.split()[0]: line.split()[-1] for line in trained.splitlines()}
     assert lines["training.rate"] == "0.0007" and lines["training.schedule"] == "cosine"

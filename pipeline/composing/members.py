@@ -15,7 +15,6 @@ from pipeline.files import read_json, sha256_of_file
 from pipeline.ledger import listing
 from pipeline.report.listed import short
 
-COLUMNS = {"id": str, "label": str, "group": str, "fold": int}
 LEAST_FOLDS = 3
 """A nest needs a fold to judge on, and two to choose with."""
 
@@ -97,9 +96,8 @@ def unfit(folder: Path, *, named: bool = False) -> str:
 def opened(folder: Path) -> Member:
     """Reads a finished run."""
     held, test = (frame(folder / f"{part}.npz") for part in ("oof", "test"))
-    table = pd.read_csv(
-        folder / "folds.csv", dtype={"id": str, "label": str, "group": str, "fold": int}, keep_default_na=False
-    )
+    kinds = {"id": str, "label": str, "group": str, "fold": int}
+    table = pd.read_csv(folder / "folds.csv", dtype=kinds, keep_default_na=False)
     return Member(
         folder=folder,
         config=read_json(folder / "config.json"),

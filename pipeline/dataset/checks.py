@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.config import Competition
-from pipeline.dataset.listing import parts
+from pipeline.dataset.layout import parts
 from pipeline.dataset.tables import label_rows, read_sample
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
@@ -55,7 +55,7 @@ def belongs(competition: Competition, raw: Path) -> None:
     """
     labels = competition.labels
     read_sample(competition, raw)
-    if parts(labels, raw)[0] is None:
+    if parts(labels, raw).train is None:
         raise StarshiftError("The training pictures are missing.", expected=f"the folder {labels.folder}")
     if labels.csv is not None:
         label_rows(labels, raw)

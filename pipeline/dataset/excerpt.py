@@ -1,19 +1,24 @@
-"""An excerpt of a competition: so many labelled pictures in class folders, and a test part whose labels stay apart."""
+"""An excerpt of a competition: so many pictures with a table of labels, and a test part whose labels stay apart."""
 
 import csv
 import io
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.config import Labels
+from pipeline.dataset.listing import natural
 from pipeline.errors import require
+from pipeline.files import write_text
 
 log = logging.getLogger(__name__)
+LABELS = "labels.csv"
 
 
 def fitting(sizes: tuple[int, int, int], labelled: int) -> tuple[int, int, int]:
@@ -47,20 +52,52 @@ def file_name(row: Any) -> str:
 
 
 def link(table: pd.DataFrame, raw: Path, folder: Path, *, flat: bool = False) -> None:
-    """Links the pictures into class folders, or all into one; a folder of other pictures is replaced."""
-    wanted = {("" if flat else f"{row.label}/") + file_name(row): raw / row.path for row in table.itertuples()}
-    if folder.is_dir() and {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == set(wanted):
+    """Links the pictures into numbered class folders, with a table of their labels, or all into one folder.
+
+    Labels are text and never paths: `N/A` or `../up` is no folder. A folder of other pictures or labels is replaced.
+    """
+    # as class folders of these names would sort: the split depends on the order of the pictures
+    order = sorted(table["label"].unique(), key=lambda label: (natural(f"{label}/"), label))
+    below = {label: "" if flat else f"{number}/" for number, label in enumerate(order)}
+    rows = {below[row.label] + file_name(row): row for row in table.itertuples()}
+    links = {name: str((raw / row.path).resolve()) for name, row in rows.items()}
+    text = _table((name, row.label) for name, row in rows.items())
+    if _links_in(folder) == links and (flat or _text_of(folder / LABELS) == text):
         return
     shutil.rmtree(folder, ignore_errors=True)
-    for name, path in wanted.items():
+    for name, target in links.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(path.resolve(), folder / name)
+        os.symlink(target, folder / name)
+    if not flat:
+        write_text(folder / LABELS, text)
+
+
+def labels_of(folder: str, positive: str | None = None) -> Labels:
+    """Where the labels are of a folder that `link` filled."""
+    return Labels(folder=folder, csv=f"{folder}/{LABELS}", positive=positive)
+
+
+def _links_in(folder: Path) -> dict[str, str]:
+    """Where the links below a folder lead, by their paths below it."""
+    found = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    return {path.relative_to(folder).as_posix(): os.readlink(path) for path in found if path.is_symlink()}
+
+
+def _text_of(path: Path) -> str | None:
+    """What a text file holds; None where it is missing or no text."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def answers_text(test: pd.DataFrame) -> str:
     """The test part's classes as CSV."""
+    return _table((file_name(row), row.label) for row in test.itertuples())
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    """Ids and labels as CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [("id", "label"), *((file_name(r), r.label) for r in test.itertuples())]
-    )
+    csv.writer(text, lineterminator="\n").writerows([("id", "label"), *rows])
     return text.getvalue()

@@ -1,6 +1,9 @@
 """Picture tables: every picture with its id and label, held against the sample submission, differences counted."""
 
+import logging
 import re
+import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +12,12 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition, Labels
 from pipeline.dataset.checks import enough, fetched
-from pipeline.dataset.listing import listing, measured, parts, some
+from pipeline.dataset.layout import parts
+from pipeline.dataset.listing import Scan, left_out, measured, scan, some
 from pipeline.dataset.tables import Sample, label_rows, read_sample
 from pipeline.errors import StarshiftError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,10 @@ def labelled(competition: Competition, bundle: Path | None = None) -> tuple[pd.D
     """
     raw = fetched(competition, bundle=bundle)
     memory = paths.competition_folder(competition.name) / "table.json"
-    return picture_table(competition, raw, read_sample(competition, raw), memory).train, raw
+    pictures = picture_table(competition, raw, read_sample(competition, raw), memory)
+    for warning in pictures.warnings:
+        log.warning("  warning: %s", warning)
+    return pictures.train, raw
 
 
 def picture_table(competition: Competition, raw: Path, sample: Sample | None, memory: Path) -> Pictures:
@@ -55,11 +64,12 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
     Raises:
         StarshiftError: what cannot be trained on, with counts.
     """
-    labels, warnings = competition.labels, list[str]()
-    train_folder, test_folder = parts(labels, raw)
-    files = listing(train_folder, labels.suffix)
-    if test_folder is not None and train_folder == raw:
-        files = {identity: path for identity, path in files.items() if test_folder not in path.parents}
+    labels, folders = competition.labels, parts(competition.labels, raw)
+    train_scan, test_scan = scan(folders.train, labels.suffix, folders.apart), scan(folders.test, labels.suffix)
+    warnings = [*folders.warnings, *left_out(train_scan, test_scan)]
+    files, tests = train_scan.pictures, test_scan.pictures
+    if labels.kind == "folders":
+        warnings += _no_classes(train_scan)
     label_of = _labels(labels, raw, files, warnings)
     if not label_of:
         raise StarshiftError(
@@ -68,15 +78,38 @@ def picture_table(competition: Competition, raw: Path, sample: Sample | None, me
             received=f"{len(files)} files, none of them with a label",
             remedy="look at Labels(folder=, suffix=, csv=, pattern=) in the competition file",
         )
-    tests = listing(test_folder, labels.suffix)
     ordered = _against_sample(sample, tests, warnings)
     classes = _classes(competition, sample, set(label_of.values()))
+    warnings += _nearly_equal(classes)
     rows: list[tuple[str, Path | None, str | None]] = [(name, files[name], label) for name, label in label_of.items()]
     rows += [(name, tests.get(name), None) for name in ordered]
     table = measured(rows, raw, memory)
     train, test = table.iloc[: len(label_of)], table.iloc[len(label_of) :].reset_index(drop=True)
     enough(competition, train, classes)
     return Pictures(train=train, test=test, classes=classes, warnings=warnings)
+
+
+def _no_classes(train: Scan) -> list[str]:
+    """What was found among class folders that is no class, or no picture."""
+    classes, warnings = {identity.split("/")[0] for identity in train.pictures}, list[str]()
+    known = classes.union(train.locked)
+    if empty := [name for name in train.folders if name not in known and not name.startswith(".")]:
+        warnings.append(f"{len(empty)} class folders hold no picture and are no classes: {some(empty)}")
+    if others := [name for name in train.others if "/" in name]:
+        warnings.append(f"{len(others)} files in class folders are no pictures and are left out: {some(others)}")
+    return warnings
+
+
+def _nearly_equal(classes: list[str]) -> list[str]:
+    """Says which class names differ only in what is easily overlooked: case, blanks, how an accent is written."""
+    same = defaultdict[str, list[str]](list)
+    for name in classes:
+        same[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    return [
+        f"{len(names)} classes have nearly the same name: {', '.join(map(repr, names))}"
+        for names in same.values()
+        if len(names) > 1
+    ]
 
 
 def _labels(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[str]) -> dict[str, str]:
@@ -87,9 +120,10 @@ def _labels(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[st
         return {identity: identity.split("/")[0] for identity in files if "/" in identity}
     if labels.kind == "pattern":
         matches = {identity: re.fullmatch(str(labels.pattern), path.name) for identity, path in files.items()}
-        if unnamed := [identity for identity, match in matches.items() if match is None]:
+        label_of = {identity: match["label"] for identity, match in matches.items() if match and match["label"]}
+        if unnamed := [identity for identity in files if identity not in label_of]:
             warnings.append(f"{len(unnamed)} training files have a name without a label: {some(unnamed)}")
-        return {identity: match["label"] for identity, match in matches.items() if match is not None}
+        return label_of
     return _labels_of_rows(labels, raw, files, warnings)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.config import Competition, Labels
+from pipeline.dataset.junk import kind_of_junk
 from pipeline.errors import StarshiftError
 
 
@@ -25,14 +26,25 @@ class Sample:
 
 def locate(raw: Path, name: str) -> Path | None:
     """The file or folder of this relative name in `raw`, or one level or two below; else one that differs in case."""
+    return next(iter(locations(raw, name)), None)
+
+
+def locations(raw: Path, name: str) -> list[Path]:
+    """The same, and all others of the same level: none of them stands out. Junk is looked past."""
     if name == ".":
-        return raw
+        return [raw]
     for case_sensitive in (True, False):
         spelt = escape(name) if case_sensitive else "".join(map(_either_case, name))
         for pattern in ("", "*/", "*/*/"):
-            if found := sorted(raw.glob(pattern + spelt)):
-                return found[0]
-    return None
+            found = [path for path in sorted(raw.glob(pattern + spelt)) if not _in_junk(path.relative_to(raw))]
+            if found:
+                return found
+    return []
+
+
+def _in_junk(path: Path) -> bool:
+    """Whether a path leads through known junk."""
+    return any(map(kind_of_junk, path.parts))
 
 
 def _either_case(letter: str) -> str:
@@ -75,8 +87,10 @@ def read_sample(competition: Competition, raw: Path) -> Sample | None:
     if wanted is None:
         return None
     path = locate(raw, wanted.sample)
-    if path is None and len(others := [found for found in raw.rglob("*.csv") if "sample" in found.name.lower()]) == 1:
-        path = others[0]
+    if path is None:
+        others = [found for found in raw.rglob("*.csv") if "sample" in found.name.lower()]
+        others = [found for found in others if not _in_junk(found.relative_to(raw))]
+        path = others[0] if len(others) == 1 else None
     if path is None:
         raise StarshiftError(
             "The sample submission is missing.", expected=wanted.sample, received=f"no such file in {raw}",

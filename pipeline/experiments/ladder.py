@@ -1,7 +1,7 @@
 """The talk's experiment: every rung on the same pictures, what each step gained, and what it cost.
 
-The ladder's pictures are links in a folder of class folders, so that each rung is a plain run of a competition of one's
-own; pixels and features are cached by content and shared with every other run. The test part's labels stay apart.
+The ladder's pictures are links in a folder with a table of labels, so that each rung is a plain run of a competition of
+one's own; pixels and features are cached by content and shared with every other run. The test part's labels stay apart.
 """
 
 import logging
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import flow, paths, runs, schooling
-from pipeline.config import Competition, Labels, Recipe, require
+from pipeline.config import Competition, Recipe, require
 from pipeline.dataset import excerpt
 from pipeline.dataset.labels import labelled
 from pipeline.files import read_json, write_text
@@ -30,7 +30,7 @@ class Ladder:
     """The pictures that every rung sees.
 
     Args:
-        competition: one's own pictures in class folders, with a hold-out for validation.
+        competition: the excerpt, with a hold-out for validation.
         answers: class by id, of the test part.
         sizes: number of training, validation and test pictures.
     """
@@ -53,7 +53,7 @@ def prepared(
         bundle: an archive that was downloaded by hand.
     """
     table, raw = labelled(competition, bundle)
-    table = table.drop_duplicates("sha256")
+    table = table.drop_duplicates("sha256").assign(label=table["label"].str.strip())  # as labels in tables are read
     sizes = excerpt.fitting(sizes, len(table))
     chosen = excerpt.balanced(table, sum(sizes), np.random.default_rng(seed))
     test = excerpt.balanced(chosen, sizes[2], np.random.default_rng(seed))
@@ -67,7 +67,7 @@ def prepared(
     own = Competition(
         name=name,
         data=str(folder),
-        labels=Labels(folder="train", positive=competition.labels.positive),
+        labels=excerpt.labels_of("train", competition.labels.positive),
         metric=competition.metric,
         recipe=recipe,
     )
@@ -101,7 +101,8 @@ def climb(ladder: Ladder, rungs: Sequence[str], seeds: Sequence[int], options: f
             competition = replace(ladder.competition, recipe=recipe_of(rung, ladder.competition.recipe, seed))
             log.info("")
             log.info("rung      %s, seed %d", rung, seed)
-            ahead = replace(options, keep=kept_for(rungs[place + 1 :], ladder.competition.recipe))
+            # the split depends on the pictures and the seed alone: made again it is the same, unless pictures changed
+            ahead = replace(options, keep=kept_for(rungs[place + 1 :], ladder.competition.recipe), resplit=True)
             folder = flow.finished(competition, options) or flow.run(competition, ahead)
             found.append(result_of(folder, rung, seed, ladder.answers))
     return found

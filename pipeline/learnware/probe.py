@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.dataset import pixels
-from pipeline.dataset.listing import listing
+from pipeline.dataset.listing import list_pictures
 from pipeline.errors import StarshiftError, require
 from pipeline.features.extract import Extractor
 from pipeline.files import sha256_of_file
@@ -93,7 +93,7 @@ def look(folder: Path, base: Base, engine: str = "auto") -> Seen:
         StarshiftError: no such folder, or no picture in it that can be read.
     """
     require(folder.is_dir(), "There is no such folder.", expected="a folder of pictures", received=str(folder))
-    found = listing(folder, "")
+    found = list_pictures(folder)
     name_of: dict[str, str] = {}
     for name, path in found.items():
         name_of.setdefault(sha256_of_file(path), name)

@@ -9,7 +9,8 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.config import Competition
-from pipeline.dataset import images, listing
+from pipeline.dataset import images
+from pipeline.dataset.listing import list_pictures
 from pipeline.drawn import world
 from pipeline.errors import StarshiftError, require
 from pipeline.learnware import archive, asking, harmless, kernel, store
@@ -117,7 +118,7 @@ def probe_pictures(side: int, folder: Path | None = None) -> np.ndarray:
         labels = np.linspace(0, len(world.CLASSES) - 1, PROBE_PICTURES).astype(int)
         return np.stack([images.resize(world.picture(int(label), 0, PROBE_SEED), side) for label in labels])
     found: list[np.ndarray] = []
-    for path in listing.listing(folder, "").values():
+    for path in list_pictures(folder).values():
         if len(found) == PROBE_PICTURES:
             break
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.dataset import images
-from pipeline.dataset.listing import listing
+from pipeline.dataset.listing import list_pictures
 from pipeline.errors import require
 from pipeline.files import sha256_of_file
 
@@ -48,7 +48,7 @@ def look(folder: Path) -> tuple[dict[str, str], dict[str, Path], dict[str, str]]
     require(
         folder.is_dir(), "There is no such folder.", expected="--images with a folder of pictures", received=str(folder)
     )
-    found = listing(folder, "")
+    found = list_pictures(folder)
     require(found, "There is no picture.", expected=f"pictures in {folder}", received=0)
     with ThreadPoolExecutor() as pool:
         reasons = dict(zip(found, pool.map(_unreadable, found.values()), strict=True))

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 import competitions
-from pipeline.config import Competition, Labels, Recipe
-from pipeline.dataset.labels import picture_table
-from pipeline.dataset.listing import natural
+from pipeline.config import Competition, Labels, Recipe, Submission
+from pipeline.dataset.labels import labelled, picture_table
 from pipeline.dataset.tables import read_sample
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded, two_classes
@@ -123,10 +122,6 @@ def test_ids_keep_their_leading_zeros(dogs):
     assert read_sample(small("dog-breed"), dogs).ids == ["007"]
 
 
-def test_numbers_in_names_sort_as_numbers():
-    assert sorted(["10", "9", "a2", "a10"], key=natural) == ["9", "10", "a2", "a10"]
-
-
 def test_the_table_is_remembered_and_a_changed_picture_is_read_again(tmp_path):
     raw = tmp_path / "raw"
     two_classes(raw, each=3)
@@ -222,3 +217,47 @@ def test_a_sample_of_another_name_is_found_when_it_is_the_only_one(dogs):
 def test_a_damaged_memory_is_forgotten(dogs):
     (dogs.parent / "memory.json").write_text("[1]")
     assert len(table_of(small("dog-breed"), dogs).train) == 4
+
+
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("cat", "cat "), ("caf\u00e9", "cafe\u0301"), ("a b", "a  b")])
+def test_classes_of_nearly_the_same_name_are_named(raw, names):
+    put(raw, [f"{name}/{n}.jpg" for name in (*names, "dog") for n in range(2)])
+    found = own_pictures(raw)
+    assert len(found.classes) == 3
+    assert found.warnings == [f"2 classes have nearly the same name: {', '.join(map(repr, sorted(names)))}"]
+
+
+@pytest.mark.parametrize("pattern", [r"(?P<label>[a-z]*)\d+\.jpg", r"(?P<label>[a-z]+)?\d+\.jpg"])
+def test_a_name_whose_label_is_empty_has_none(raw, pattern):
+    put(raw, [f"train/{name}{n}.jpg" for name in ("cat", "dog", "") for n in range(2)])
+    own = Competition(name="own", data=str(raw), labels=Labels(pattern=pattern), recipe=Recipe(folds=2))
+    found = table_of(own, raw)
+    assert found.classes == ["cat", "dog"] and found.warnings == [
+        "2 training files have a name without a label: 0.jpg, 1.jpg"
+    ]
+
+
+def test_ids_and_labels_that_look_like_paths_lead_nowhere(raw):
+    put(raw, ["train/a.jpg", "train/b.jpg", "train/c.jpg", "train/d.jpg", "secret.jpg", "test/1.jpg"])
+    (raw / "labels.csv").write_text("id,label\na,N/A\nb,N/A\nc,../x\nd,../x\n../secret,../x\n")
+    (raw / "sample_submission.csv").write_text("id,label\n1,N/A\n../secret,N/A\n")
+    labels = Labels(csv="labels.csv", suffix=".jpg")
+    wanted = Submission(layout="class name")
+    own = Competition(name="own", data=str(raw), labels=labels, submission=wanted, recipe=Recipe(folds=2))
+    found = table_of(own, raw)
+    assert found.classes == ["../x", "N/A"] and list(found.train["id"]) == ["a", "b", "c", "d"]
+    assert list(found.test["path"]) == ["test/1.jpg", ""]
+
+
+def test_junk_is_no_table(dogs):
+    (dogs / "sample_submission.csv").rename(dogs / "sampleSubmission.csv")
+    (dogs / "._sampleSubmission.csv").write_bytes(b"\0\5\x16\7")
+    (dogs / "__MACOSX").mkdir()
+    (dogs / "__MACOSX" / "sample_submission.csv").write_bytes(b"\0\5\x16\7")
+    assert read_sample(small("dog-breed"), dogs).ids == ["y", "x"]
+
+
+def test_who_asks_for_labelled_pictures_alone_is_told_the_warnings_too(raw, caplog):
+    put(raw, [f"{name}/{n}.jpg" for name in ("Cat", "cat") for n in range(2)])
+    labelled(Competition(name="own", data=str(raw), recipe=Recipe(folds=2)))
+    assert "2 classes have nearly the same name" in caplog.text

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import competitions
+from pipeline.config import Labels
+from pipeline.dataset.labels import picture_table
 from pipeline.experiments import ladder
+from pipeline.files import write_text
 from pipeline.models.bases import parse
 from pipeline.regime import Training
 from pipeline.report import climbed
@@ -44,6 +47,28 @@ def test_rungs_climb_on_one_split_and_a_second_time_costs_nothing(mine, home):
     again = invoke(*command, *rungs)
     assert again.returncode == 0 and "training" not in again.stdout and "features is" in again.stdout
     assert not list((home / "submissions").glob("*/*.csv"))
+
+
+def test_labels_that_are_no_names_of_folders_stay_apart_and_write_nothing_outside(mine, home):
+    competition = competitions.load(Path(mine))
+    folder, odd = Path(str(competition.data)), {"red": "N/A", "blue": "../../../N/A"}
+    rows = [f"{path.relative_to(folder)},{odd[path.parent.name]}\n" for path in folder.glob("train/*/*.jpg")]
+    (folder / "labels.csv").write_text("id,label\n" + "".join(rows))
+    found = replace(competition, labels=Labels(folder=".", csv="labels.csv", test="test"))
+    made = ladder.prepared(found, (24, 12, 12))
+    own = picture_table(made.competition, Path(str(made.competition.data)), None, home / "memory.json")
+    assert own.classes == sorted(odd.values()) and set(own.train["label"].value_counts()) == {18}
+    assert sorted(made.answers.values()) == ["../../../N/A"] * 6 + ["N/A"] * 6
+    outside = [path for path in home.rglob("*.jpg") if not path.is_relative_to(home / "data" / "ladders")]
+    assert not outside and len(list(home.rglob("*.jpg"))) == 48
+
+
+def test_a_ladder_whose_pictures_changed_makes_its_split_again(mine, home):
+    stale = home / "data" / "competitions" / "mine-ladder-24-12-12-seed0" / "holdout-0.333333-seed0.csv"
+    write_text(stale, "id,fold\nred/0.jpg,0\n")
+    done = invoke("ladder", "--comp", mine, "--sizes", "24,12,12", "--engine", "keras", "--rung", "features")
+    assert done.returncode == 0, done.stderr
+    assert len(stale.read_text().splitlines()) == 37
 
 
 def test_the_rungs_before_finetune_keep_its_activations_where_it_starts_from_cached_ones(mine):
