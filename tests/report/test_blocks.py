@@ -92,7 +92,7 @@ def test_the_command_compares_every_block_and_writes_the_table_and_the_curve(tmp
         'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy",\n'
         "    recipe=Recipe(size=32, folds=3, augmented_views=2))\n"
     )
-    done = invoke("blocks", "--comp", str(file), "--base", "vgg16=none", "--engine", "keras")
+    done = invoke("blocks", "--comp", str(file), "--base", "vgg16=none", "--size", "32", "--engine", "keras")
     assert done.returncode == 0, done.stderr
     assert "24 computed in one pass" in done.stdout and "recipe: bases=" in done.stdout
     reports = home / "data" / "reports" / "mine"
