@@ -42,26 +42,22 @@ def survey(network: Any) -> list[Layer]:
     """The layers of a functional keras.Model from the picture upwards, each after all that it depends on."""
     import keras
 
-    operations = [o for depth in sorted(network._nodes_by_depth, reverse=True) for o in _at(network, depth)]
-    place = {id(t): k for k, o in enumerate(operations) for t in keras.tree.flatten(o._inbound_nodes[0].output_tensors)}
+    # `operations` and not `layers`: ConvNeXt and MobileNetV3 compute with `+` and `*`, which are no layers
+    operations = network.operations
+    place = {id(tensor): k for k, o in enumerate(operations) for tensor in keras.tree.flatten(o.output)}
     last_use = list(range(len(operations)))
     for k, operation in enumerate(operations):
-        for tensor in keras.tree.flatten(operation._inbound_nodes[0].input_tensors):
+        for tensor in keras.tree.flatten(operation.input):
             last_use[place[id(tensor)]] = max(last_use[place[id(tensor)]], k)
     found, reach = [], 0
     for k, operation in enumerate(operations):
         alone = reach <= k
         reach = max(reach, last_use[k])
-        outputs = keras.tree.flatten(operation._inbound_nodes[0].output_tensors)
+        outputs = keras.tree.flatten(operation.output)
         shape = tuple(outputs[0].shape[1:])
         parameters = operation.count_params() if isinstance(operation, keras.layers.Layer) else 0
         found.append(Layer(operation.name, shape, alone and len(outputs) == 1, int(parameters)))
     return found
-
-
-def _at(network: Any, depth: int) -> list[Any]:
-    """The operations at a depth, in the order in which they were made."""
-    return [node.operation for node in network._nodes_by_depth[depth]]
 
 
 def anatomy(base: Base) -> list[Layer]:
@@ -148,8 +144,7 @@ def resolve(layers: Sequence[Layer], unfreeze: str) -> Layer | None:
 
 def output_of(network: Any, name: str) -> Any:
     """The symbolic output of a network's layer, or of an operation that is no layer (ConvNeXt adds with `+`)."""
-    found = next(operation for operation in network.operations if operation.name == name)
-    return found._inbound_nodes[0].output_tensors[0]
+    return next(operation.output for operation in network.operations if operation.name == name)
 
 
 def lower_part(network: Any, cut: str) -> Any:

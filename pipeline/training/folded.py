@@ -84,17 +84,16 @@ def pairs(network: Any) -> dict[str, Any]:
     """
     users: dict[int, list[Any]] = {}
     for operation in network.operations:
-        for tensor in keras.tree.flatten(operation._inbound_nodes[0].input_tensors):
+        for tensor in keras.tree.flatten(operation.input):
             users.setdefault(id(tensor), []).append(operation)
     outputs = {id(tensor) for tensor in network.outputs}
     found = {}
     for layer in network.layers:
         if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
             continue
-        maps = layer._inbound_nodes[0].output_tensors[0]
-        after = users.get(id(maps), [])
+        after = users.get(id(layer.output), [])
         plain = layer.activation is keras.activations.linear and layer.data_format == "channels_last"
-        alone = len(after) == 1 and id(maps) not in outputs
+        alone = len(after) == 1 and id(layer.output) not in outputs
         if plain and alone and isinstance(after[0], keras.layers.BatchNormalization):
             found[layer.name] = after[0]
     return found
