@@ -77,10 +77,12 @@ def explained(error: BaseException, purpose: Purpose, *, repeatable: bool = True
     """
     if isinstance(error, StarshiftError):
         return error
+    # Checked first: a full disk anywhere in the chain is the cause, whatever it was wrapped in.
     if any(isinstance(one, OSError) and one.errno == errno.ENOSPC for one in chain(error)):
         return full_disk(purpose.folder)
     status, text = status_of(error), f"{error}"[:LONGEST_TEXT]
     message, remedy = _answered(status, text, purpose, ordered_wait(error)) if status else _unanswered(error, purpose)
+    # A refusal (4xx) or a failed connection did nothing. A 5xx or silence may follow an action that was carried out.
     uncertain = not repeatable and not unheard(error) and (status is None or status >= 500)
     if uncertain:
         message += f" It is not known whether Kaggle did it: {purpose.doing}."
@@ -100,6 +102,7 @@ def _answered(status: int, text: str, purpose: Purpose, wait: float | None) -> t
             "create a new token at https://www.kaggle.com/settings; note that KAGGLE_API_TOKEN and "
             "~/.kaggle/access_token are used before a username and key, even when they are stale",
         )
+    # 403 has several causes; only the text of the answer tells them apart.
     if status == 403 and "rules" in text:
         return (
             f"The rules of {name} have not been accepted with this account.",

@@ -17,6 +17,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and those that it was raised from or while handling, inside requests' wrappers too."""
     while error is not None:
         yield error
+        # urllib3 keeps the cause in `reason`; requests passes urllib3's error as its first argument.
         inner = getattr(error, "reason", None) or next(iter(error.args), None)
         error = error.__cause__ or error.__context__ or (inner if isinstance(inner, BaseException) else None)
 
@@ -57,6 +58,7 @@ def ordered_wait(error: BaseException) -> float | None:
 
 def unheard(error: BaseException) -> bool:
     """Whether Kaggle certainly did nothing: it refused for now, or no connection was made. Always safe to repeat."""
+    # Only these are raised before a request is sent. A reset or a read timeout may come after Kaggle acted on it.
     never = (requests.ConnectTimeout, urllib3.exceptions.NewConnectionError, urllib3.exceptions.NameResolutionError)
     return status_of(error) == 429 or any(isinstance(one, never) for one in chain(error))
 

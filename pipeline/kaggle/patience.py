@@ -51,6 +51,7 @@ def call(function: Callable[..., Any], *arguments: Any, purpose: Purpose, safe_t
         wait=_pause,
         retry=retry_if_exception(passing if safe_to_repeat else unheard),
         before_sleep=lambda state: _tell(state, purpose),
+        # Otherwise tenacity's RetryError replaces the error that explains the failure.
         reraise=True,
     )
     try:
@@ -80,6 +81,7 @@ def _tell(state: RetryCallState, purpose: Purpose) -> None:
         log.info("  %s: %s; again in %.0f s", purpose.doing, brief(error), pause)
 
 
+# requests has no timeout per session; an adapter is the only place that sees every request.
 class Patient(HTTPAdapter):
     """Gives a timeout to every request that has none: Kaggle's client would wait for ever."""
 
@@ -99,6 +101,7 @@ class Patient(HTTPAdapter):
 def session() -> requests.Session:
     """A session for signed addresses: with timeouts, without credentials (not even those of ~/.netrc)."""
     made = requests.Session()
+    # Without an auth of its own, a session sends credentials from ~/.netrc. This one adds nothing.
     made.auth = lambda request: request
     for scheme in ("https://", "http://"):
         made.mount(scheme, Patient())

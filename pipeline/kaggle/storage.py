@@ -37,9 +37,11 @@ def send(path: Path, url: str, start: int = 0) -> None:
     headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
     with path.open("rb") as file, _bar(path.name, size, start) as bar, patience.session() as session:
         file.seek(start)
+        # requests (checked with 2.34) sends an empty file object chunked, without a Content-Length; b"" has one.
         body = CallbackIOWrapper(bar.update, file, "read") if size else b""
         with session.put(url, data=body, headers=headers) as response:
             _accepted(response)
+            # 308 means that only a part arrived; requests does not raise for it.
             if response.status_code not in (200, 201):
                 raise requests.ConnectionError(f"only a part arrived ({response.status_code})")
 
@@ -62,9 +64,11 @@ def put(path: Path, url: str, purpose: Purpose, *, begun: bool = False) -> None:
     """
     furthest, tries = -1, 0
     while True:
+        # A fresh address holds nothing, so it is not asked.
         start = patience.call(_arrived, url, path.stat().st_size, purpose=purpose, safe_to_repeat=True) if begun else 0
         if start is None:
             return
+        # Progress resets the count: a bad line may break off more than ATTEMPTS times within a large file.
         tries = 1 if start > furthest else tries + 1
         furthest, begun = max(start, furthest), True
         try:
@@ -84,6 +88,7 @@ def _arrived(url: str, size: int) -> int | None:
     if response.status_code in (200, 201):
         return None
     _accepted(response)
+    # The header reads `bytes=0-LAST`; it is missing while nothing has arrived.
     last = response.headers.get("Range", "").rpartition("-")[2]
     return int(last) + 1 if last.isdigit() else 0
 
@@ -100,6 +105,7 @@ def get(url: str, path: Path, purpose: Purpose) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
+    # Only within this call does the ETag prove that a partial file belongs to the same content.
     validator: list[str] = []
     try:
         patience.call(_fetch, url, partial, validator, purpose=purpose, safe_to_repeat=True)
@@ -112,11 +118,14 @@ def get(url: str, path: Path, purpose: Purpose) -> Path:
 def _fetch(url: str, partial: Path, validator: list[str]) -> None:
     """One try: what is there already is gone on with, if it is of the same file (RFC 9110, 13.1.5)."""
     have = partial.stat().st_size if partial.exists() and validator else 0
+    # Under compression, Content-Length and ranges would count other bytes than those written.
     headers = {"Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={have}-", "If-Range": validator[0]} if have else {}
     with patience.session() as session, session.get(url, stream=True, headers=headers) as response:
         _accepted(response)
+        # Any other status carries the whole file: the content changed, or the storage ignores ranges.
         have = have if response.status_code == 206 else 0
+        # A weak ETag (W/) does not promise the same bytes, so If-Range must not use it.
         validator[:] = [tag for tag in (response.headers.get("ETag"),) if tag and not tag.startswith("W/")]
         size = have + int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
         with partial.open("ab" if have else "wb") as file, _bar(partial.name[1:-8], size or 0, have) as bar:
@@ -133,6 +142,7 @@ def _accepted(response: requests.Response) -> None:
         KaggleError: refused; the next run takes a new address.
         requests.HTTPError: a fault that may pass.
     """
+    # 429 passes with time; any other refusal stays for this address.
     if 400 <= response.status_code < 500 and response.status_code != 429:
         raise KaggleError(
             "Kaggle's storage refuses the file: its address is no longer valid.",
@@ -146,10 +156,12 @@ def _accepted(response: requests.Response) -> None:
 def _check(partial: Path, size: int | None, response: requests.Response) -> None:
     found = partial.stat().st_size
     if size is not None and found != size:
+        # `call` retries a ConnectionError, and the next try resumes from what arrived.
         raise requests.ConnectionError(f"{found} of {size} bytes came")
     said = [part for part in response.headers.get("X-Goog-Hash", "").replace(" ", "").split(",") if part[:4] == "md5="]
     with partial.open("rb") as file:
         if said and base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode() != said[0][4:]:
+            # The wrong byte may be anywhere, so the next try must not resume from this file.
             partial.unlink()
             raise requests.exceptions.ContentDecodingError("its MD5 is another one")
 

@@ -23,6 +23,7 @@ ALLOWED = frozenset(
     {
         *(("keras.layers", name) for name in LAYERS.split()),
         *(("keras.initializers", name) for name in INITIALIZERS.split()),
+        # Private module paths, as Keras writes them into config.json (checked with 3.13.2 and 3.15.1).
         *(("keras.src.ops.numpy", name) for name in ("Add", "Flip", "Multiply")),
         ("keras", "DTypePolicy"),
         ("keras", "Sequential"),

@@ -75,6 +75,7 @@ def extractor_spec(base: bases.Base) -> dict[str, Any]:
 
 def folder_of(base: bases.Base, keeping: bases.Base | None = None) -> Path:
     """Where a base's export and measurement lie; of one that gives the maps at a cut, too, where there is `keeping`."""
+    # 1 is a version: raising it exports and measures every base again.
     spec = {"export": 1, **extractor_spec(base)} | ({"keeping": keeping.cut} if keeping else {})
     return paths.cache_folder("engines") / sha256_of_json(spec)[:16]
 
@@ -128,6 +129,7 @@ def choose(
         if wanted == "openvino-bf16" and not has_bfloat16():
             raise StarshiftError("This processor has no bfloat16.", remedy="--engine openvino")
         return Choice(engine=wanted)
+    # The OpenVINO engines run on the CPU only (engines.py), so there is nothing to compare with.
     if has_gpu():
         return Choice(engine="keras")
     here = machine()
@@ -141,6 +143,7 @@ def choose(
 def _remembered(base: bases.Base, here: dict[str, Any]) -> Choice | None:
     """Reads the choice that was measured on this machine; None where there is none, or its file is damaged."""
     stored = read_json(folder_of(base) / "engine.json")
+    # A new library version or processor counts as another machine and is measured again.
     if not isinstance(stored, dict) or stored.pop("machine", None) != here or stored.get("engine") not in ENGINES:
         return None
     try:
@@ -205,6 +208,7 @@ def is_whole(folder: Path) -> bool:
 def _measure(base: bases.Base, sample: np.ndarray, keeping: bases.Base | None) -> Choice:
     """Measures every engine that can run here, and takes the fastest whose features are good enough."""
     folder = folder_of(base, keeping)
+    # np.resize repeats pictures where there are fewer than SAMPLE, so speeds stay comparable.
     pixels = np.resize(sample, (SAMPLE, *sample.shape[1:]))
     write_atomic(folder / "sample.npy", lambda file: np.save(file, pixels))
     _export(base, keeping)
@@ -214,10 +218,12 @@ def _measure(base: bases.Base, sample: np.ndarray, keeping: bases.Base | None) -
     reference = np.load(folder / "reference.npy")
     require_usable(reference, base, "keras")
     if exported["exported"]:
+        # Only the features decide: a bfloat16 engine keeps no maps at the cut (features/extract.py).
         width = reference.shape[-1] - (math.prod(cuts.shape_at(keeping)) if keeping else 0)
         reference = reference[..., :width]
         for name in ("openvino", "openvino-bf16") if has_bfloat16() else ("openvino",):
             engine = OpenVINOEngine(_exported(base, keeping), precision_of(name))
+            # This pass also warms the engine up before it is timed.
             features = engine(pixels)[..., :width]
             speed[name] = len(pixels) / quickest(functools.partial(engine, pixels))
             error[name] = relative_difference(features, reference)

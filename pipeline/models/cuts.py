@@ -18,6 +18,7 @@ from pipeline.files import read_json, sha256_of_json, write_json
 from pipeline.models.bases import Base
 from pipeline.subprocesses import complete
 
+# The lookahead keeps `block1` from matching the beginning of `block14_sepconv1`.
 BLOCK = re.compile(r"[a-z_]*?\d+[a-z]?(?:_block_?\d+)?(?=_|$)")
 
 
@@ -42,30 +43,28 @@ def survey(network: Any) -> list[Layer]:
     """The layers of a functional keras.Model from the picture upwards, each after all that it depends on."""
     import keras
 
-    operations = [o for depth in sorted(network._nodes_by_depth, reverse=True) for o in _at(network, depth)]
-    place = {id(t): k for k, o in enumerate(operations) for t in keras.tree.flatten(o._inbound_nodes[0].output_tensors)}
+    # `layers` would miss the `+` and `*` of ConvNeXt and MobileNetV3, which are operations but not layers.
+    operations = network.operations
+    place = {id(tensor): k for k, o in enumerate(operations) for tensor in keras.tree.flatten(o.output)}
     last_use = list(range(len(operations)))
     for k, operation in enumerate(operations):
-        for tensor in keras.tree.flatten(operation._inbound_nodes[0].input_tensors):
+        for tensor in keras.tree.flatten(operation.input):
             last_use[place[id(tensor)]] = max(last_use[place[id(tensor)]], k)
     found, reach = [], 0
     for k, operation in enumerate(operations):
+        # `reach` does not count the consumers of k yet: k is a bottleneck if no earlier output is used above it.
         alone = reach <= k
         reach = max(reach, last_use[k])
-        outputs = keras.tree.flatten(operation._inbound_nodes[0].output_tensors)
+        outputs = keras.tree.flatten(operation.output)
         shape = tuple(outputs[0].shape[1:])
         parameters = operation.count_params() if isinstance(operation, keras.layers.Layer) else 0
         found.append(Layer(operation.name, shape, alone and len(outputs) == 1, int(parameters)))
     return found
 
 
-def _at(network: Any, depth: int) -> list[Any]:
-    """The operations at a depth, in the order in which they were made."""
-    return [node.operation for node in network._nodes_by_depth[depth]]
-
-
 def anatomy(base: Base) -> list[Layer]:
     """The layers of a base up to its cut; asked from Keras once, in a process of its own, and remembered."""
+    # Weights and pooling do not change the layers, so one entry serves all and nothing is downloaded.
     whole = replace(base, cut=None, pooling="avg", weights="none")
     key = sha256_of_json({"anatomy": 1, **asdict(whole), "keras": version("keras")})[:16]
     path = paths.cache_folder("engines") / f"anatomy-{key}.json"
@@ -75,6 +74,7 @@ def anatomy(base: Base) -> list[Layer]:
         done = complete(command, paths.child_environment())
         if done.returncode:
             raise StarshiftError(f"{base.name} could not be looked into.", received=done.stderr.strip()[-2000:])
+        # Libraries may print to stdout before the last line.
         stored = json.loads(done.stdout.splitlines()[-1])
         write_json(path, stored)
     layers = [Layer(name, tuple(shape), alone, parameters) for name, shape, alone, parameters in stored]
@@ -115,6 +115,7 @@ def first_unfrozen(layers: Sequence[Layer], unfreeze: str) -> int:
     names = [layer.name for layer in layers]
     if unfreeze in names:
         return names.index(unfreeze)
+    # `block_1` must not match `block_14_expand`.
     begins = re.compile(rf"{re.escape(unfreeze)}(?!\d)")
     for place, name in enumerate(names):
         if begins.match(name):
@@ -134,7 +135,9 @@ def resolve(layers: Sequence[Layer], unfreeze: str) -> Layer | None:
         StarshiftError: no such place, or nothing to train above it.
     """
     first = first_unfrozen(layers, unfreeze)
+    # Layer 0 is the input; a cut there would cache the pictures themselves.
     places = [place for place in range(1, first) if layers[place].bottleneck]
+    # Without weights below the cut there is no work that caching would save.
     if not places or not any(layer.parameters for layer in layers[1 : places[-1] + 1]):
         return None
     if not any(layer.parameters for layer in layers[places[-1] + 1 :]):
@@ -148,8 +151,7 @@ def resolve(layers: Sequence[Layer], unfreeze: str) -> Layer | None:
 
 def output_of(network: Any, name: str) -> Any:
     """The symbolic output of a network's layer, or of an operation that is no layer (ConvNeXt adds with `+`)."""
-    found = next(operation for operation in network.operations if operation.name == name)
-    return found._inbound_nodes[0].output_tensors[0]
+    return next(operation.output for operation in network.operations if operation.name == name)
 
 
 def lower_part(network: Any, cut: str) -> Any:

@@ -87,6 +87,7 @@ class KerasEngine:
         import tensorflow as tf
 
         self.model = build()
+        # Not `predict`: it builds a tf.data pipeline per call and waits for it at the end (feeding.py).
         self.run = tf.function(lambda batch: self.model(batch, training=False), jit_compile=False)  # type: ignore[operator]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -116,11 +117,13 @@ class OpenVINOEngine:
         network.reshape(shape)
         cores = os.cpu_count() or 1
         settings = {
+            # Float32 must be requested: by default OpenVINO (checked with 2026.4) uses bfloat16 where the CPU has it.
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
             "NUM_STREAMS": str(cores),
             "INFERENCE_NUM_THREADS": str(cores),
         }
         self.compiled = core.compile_model(network, "CPU", settings)
+        # One request more than streams, so that a stream that finishes finds the next batch waiting.
         self.queue = openvino.AsyncInferQueue(self.compiled, cores + 1)
         self.shape = tuple(self.compiled.outputs[0].shape)[1:]
 
@@ -129,6 +132,7 @@ class OpenVINOEngine:
         features = np.empty((len(pixels), *self.shape), np.float32)
 
         def keep(request: Any, start: int) -> None:
+            # The tensor is owned by the request and overwritten by its next batch, so it is copied here.
             values = request.get_output_tensor(0).data
             features[start : start + self.batch] = values[: len(pixels) - start]
 
@@ -145,6 +149,7 @@ def import_openvino() -> Any:
     Raises:
         StarshiftError: it is not installed.
     """
+    # None makes its import raise ImportError; OpenVINO then goes on without telemetry.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino

@@ -41,13 +41,17 @@ def export(base: Base, folder: Path, keeping: Base | None = None) -> None:
     except StarshiftError:
         write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": False})
         return
+    # Checked before the export: OpenVINO reports a full disk in words of its own. A float32 weight takes 4 bytes.
     if free_in(folder) < (needed := 4 * model.count_params() + ROOM):
         raise full_disk(folder, needed)
+    # OpenVINO wants the suffix .xml and writes the weights beside it as .bin.
     partial = folder / f".partial-{os.getpid()}.xml"
     weights = partial.with_suffix(".bin")
     with removed_after(partial), removed_after(weights), room_in(folder):
         model.export(str(partial), format="openvino", verbose=False)
+        # Hashed before the rename: another process may export the same base and replace the files.
         digests = {name: sha256_of_file(path) for name, path in zip(EXPORTED, (partial, weights), strict=True)}
+        # Weights, then graph, then digests: killed in between, the export does not count as whole.
         weights.replace(folder / EXPORTED[1])
         partial.replace(folder / EXPORTED[0])
     write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": True, "sha256": digests})

@@ -47,6 +47,7 @@ def pooled(outputs: Any, base: Base) -> Any:
     import keras
 
     if base.pooling == "none":
+        # Under a mixed-precision policy the maps are half precision; the extractor promises float32.
         return keras.layers.Activation("linear", dtype="float32", name=f"{base.name}_maps")(outputs)
     found = []
     if base.pooling in ("avg", "both") or base.by_moments:
@@ -67,9 +68,11 @@ def preprocess(pixels: Any, mode: str, name: str) -> Any:
     if mode == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name=f"{name}_rescale")(pixels)
     if mode == "torch":
+        # (x / 255 - mean) / deviation as one multiplication and one addition.
         scale = [1 / (255 * deviation) for deviation in TORCH_DEVIATION]
         offset = [-mean / deviation for mean, deviation in zip(TORCH_MEAN, TORCH_DEVIATION, strict=True)]
         return keras.layers.Rescaling(scale, offset=offset, name=f"{name}_rescale")(pixels)
+    # Cast first: uint8 minus the mean would wrap around.
     values = keras.layers.Rescaling(1.0, name=f"{name}_float")(pixels)
     reversed_channels = keras.ops.flip(values, axis=-1)
     offset = [-mean for mean in CAFFE_MEAN]
@@ -97,9 +100,12 @@ def build_network(base: Base, *, free: bool = False) -> Any:
     import keras
 
     if base.random:
+        # Layers draw their initial weights when they are built, so the seed comes first.
         keras.utils.set_random_seed(seed_of(base))
+    # Keras itself loads only the ImageNet weights for this size; `imagenet:SIZE` and files are loaded below.
     weights = "imagenet" if base.weights == "imagenet" else None
     whole = _whole(base, base.size, weights=weights)
+    # Both share their layers, so weights may be loaded into either.
     cut = cuts.lower_part(whole, base.cut) if base.cut else whole
     if weights is None and not base.random:
         _load(cut, whole, base)
@@ -143,6 +149,7 @@ def _load(cut: Any, whole: Any, base: Base) -> None:
                 received=_first_line(error),
             ) from error
         try:
+            # The file may be of the whole base; its layers above the cut are loaded and not used.
             whole.load_weights(file)
         except (ValueError, OSError, KeyError) as second:
             raise StarshiftError(

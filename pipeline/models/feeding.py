@@ -34,6 +34,7 @@ class Rows(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any]:
         rows = slice(index * self.batch, (index + 1) * self.batch)
         parts = tuple(array[rows] for array in self.inputs)
+        # Keras reads a tuple of two as inputs and targets, so the inputs are wrapped in a tuple of one.
         return (parts if len(parts) > 1 else parts[0],)
 
 
@@ -77,16 +78,21 @@ def fed(batches: Any) -> Any:
         return batches
     import tensorflow as tf
 
+    # The first batch is built for its dtypes and shapes; it is reused below instead of being built twice.
     first = [batches[0]]
+    # The batch axis stays None because the last batch may be smaller.
     kinds = keras.tree.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), first[0])
 
     def made() -> Iterator[Any]:
         for index in range(len(batches)):
             yield first.pop() if first and index == 0 else batches[index]
+        # Keras calls on_epoch_end of a PyDataset, but not of the tf.data.Dataset made from it.
         batches.on_epoch_end()
 
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_generator(made, output_signature=kinds)
+    # A generator has no length, and Keras needs one to know where an epoch ends.
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    # A fixed number: AUTOTUNE would bring back the tuning thread.
     return dataset.prefetch(AHEAD).with_options(options)

@@ -29,13 +29,16 @@ def pooled(maps: Any, directions: np.ndarray, name: str) -> Any:
     import keras
 
     channels, width = directions.shape
+    # A convolution saves the directions with the weights of the model, and every engine runs it.
     turn = keras.layers.Conv2D(width, 1, use_bias=False, trainable=False, name=f"{name}_directions")
     turn.build((None, None, None, channels))
     turn.set_weights([directions[None, None]])
     rows = keras.layers.Reshape((-1, width), name=f"{name}_positions")(turn(maps))
     moments = keras.ops.matmul(keras.ops.transpose(rows, (0, 2, 1)), rows)
     flat = keras.layers.Reshape((width * width,), name=f"{name}_root")(root(moments, width))
+    # The matrix is symmetric; the lower triangle would repeat the same numbers.
     upper = np.ravel_multi_index(np.triu_indices(width), (width, width))
+    # Plain ints: arguments of an operation are saved as JSON, which has no NumPy integers.
     chosen = keras.ops.take(flat, [int(place) for place in upper], axis=1)
     return keras.layers.UnitNormalization(axis=1, name=f"{name}_moments")(chosen)
 
@@ -52,7 +55,9 @@ def root(moments: Any, width: int) -> Any:
     import keras
 
     one = np.eye(width, dtype=np.float32)[None]
+    # Divided by the trace, no eigenvalue exceeds 1, and the iteration converges.
     trace = keras.ops.sum(moments * one, axis=(1, 2), keepdims=True)
+    # 1e-12: after a ReLU, maps may be 0 everywhere.
     value = moments / (trace + 1e-12) + RIDGE * one
     other = None
     for _ in range(ROUNDS):

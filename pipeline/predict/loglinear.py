@@ -41,6 +41,7 @@ class LogLinear:
         scores = np.zeros(part.predictions.shape[1:])
         for number, (weight, values) in enumerate(zip(self.weights, part.predictions, strict=True)):
             slope = weight if self.slopes is None else weight + self.slopes[number]
+            # Skips the logarithms of members without weight.
             if np.any(slope):
                 scores += logs(values) * slope
         return normalised(scores if self.bias is None else scores + self.bias)
@@ -100,6 +101,7 @@ def fit_weights(
 
     def at(weights: np.ndarray) -> tuple[float, np.ndarray]:
         scores = np.tensordot(weights, values, 1)
+        # Subtracting the maximum keeps exp from overflowing (above 709 in float64).
         top = scores.max(axis=1, keepdims=True)
         scores = np.exp(scores - top)
         whole = scores.sum(axis=1, keepdims=True)
@@ -112,9 +114,12 @@ def fit_weights(
         weighed = values * probabilities
         means = weighed.sum(axis=2)
         gradient = means.mean(axis=1) - chosen + strength * weights
+        # E[v v'] - E[v] E[v'], summed over pictures by one matrix product.
         hessian = (weighed.reshape(members, -1) @ flat.T - means @ means.T) / pictures
+        # RIDGE keeps the Hessian invertible where two members predict the same.
         hessian += (RIDGE + strength) * np.eye(members)
         step = np.linalg.solve(hessian, gradient)
+        # Far from the minimum a full Newton step may raise the loss.
         for halving in range(HALVINGS):
             following, predicted = at(weights - step / 2**halving)
             if following <= loss:
@@ -151,6 +156,7 @@ def fit(held: Held, start: np.ndarray, *, weights: bool = False, slopes: bool = 
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         error = normalised(_scores(at(parameters), values))
+        # Taken before `error` turns from probabilities into p - y in place. 1e-300 avoids log(0).
         value = -np.mean(np.log(np.maximum(error[every, held.labels], 1e-300)))
         error[every, held.labels] -= 1
         error /= pictures

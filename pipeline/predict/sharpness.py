@@ -74,6 +74,7 @@ def temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarray])
         after = factor - slope.sum() / max(curve.sum(), 1e-30)
         if abs(after - factor) < SURE * factor:
             break
+        # Where the loss is nearly flat a Newton step leaps; it is limited to a factor of 4 either way.
         factor = min(max(after, factor / 4), factor * 4, LARGEST)
     rest = [(slope.sum() - slope[own].sum()) / max(curve.sum() - curve[own].sum(), 1e-30) for own in held]
     return np.clip(factor - np.array(rest), factor / 4, factor * 4)
@@ -82,9 +83,11 @@ def temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarray])
 def _slopes(factor: float, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and second derivative by the factor of each picture's cross entropy, (pictures,) each."""
     shifted = scores - scores.max(axis=1, keepdims=True)
+    # A float64 factor would turn the whole array into float64; the search calls this for every combination.
     likely = np.exp(np.float32(factor) * shifted)
     total = likely.sum(axis=1)
     likely *= shifted
     mean = likely.sum(axis=1) / total
     square = np.einsum("nc,nc->n", likely, shifted) / total
+    # The curvature is a variance; rounding may make it negative.
     return mean - shifted[np.arange(len(labels)), labels], np.maximum(square - mean**2, 0)

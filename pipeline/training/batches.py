@@ -41,9 +41,11 @@ class Batches(keras.utils.PyDataset):
         self.source, self.positions, self.regime, self.seed = source, positions, regime, seed
         self.labels, self.soft = labels, soft
         self.one_hot = np.eye(classes, dtype=np.float32)[labels]
+        # Classes without pictures do not count, so the weights average 1 over the pictures.
         counts = np.bincount(labels, minlength=classes)
         self.class_weights = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
         self.augment = RandAugment(regime.randaugment) if regime.randaugment else None
+        # Never larger than the set: an epoch needs at least one full batch.
         self.batch = min(int(regime.batch or 1), len(positions))
         self.parts = 1
         self.begin(0)
@@ -67,12 +69,15 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         size = max(1, self.batch // self.parts)
         places = self.order[index * size : (index + 1) * size]
+        # One generator per batch: its content does not depend on which batches were built before it.
         random = np.random.default_rng([self.seed, self.epoch, index])
         inputs = self.source.take(self.positions[places], self.epoch)
+        # RandAugment needs pictures; activations at a cut are float16.
         if self.augment and inputs.dtype == np.uint8:
             inputs = self.augment(inputs, random)
         regime, labels = self.regime, self.one_hot[places]
         if self.soft is not None:
+            # Appended before mixing, so that soft targets are mixed with the same shares.
             labels = np.concatenate([labels, self.soft.take(self.positions[places], self.epoch)], axis=1)
         inputs, labels = mixed(inputs, labels, random, mixup=regime.mixup or 0.0, cutmix=regime.cutmix or 0.0)
         weighted = regime.balance == "weights"

@@ -62,11 +62,13 @@ def parted(fold: Fold, seed: int) -> Fold:
     )
     random = np.random.default_rng(seed)
     order = random.permutation(pictures)
+    # A stable sort keeps the random order within each class.
     order = order[np.argsort(fold.labels[order], kind="stable")]
     aside = np.zeros(pictures, bool)
     aside[order[random.integers(min(ASIDE, pictures)) :: ASIDE]] = True
     kept = np.tile(~aside, fold.views)
     soft = replace(fold.soft, targets=fold.soft.targets[kept]) if fold.soft else None
+    # Views of all pictures follow each other; only the first view is validated on.
     features, labels = fold.features[:pictures][aside], fold.labels[:pictures][aside]
     part = replace(fold, features=fold.features[kept], labels=fold.labels[kept], soft=soft)
     return replace(part, held_features=features, held_labels=labels)
@@ -77,6 +79,7 @@ def _fit_one(fold: Fold, classes: int, seed: int) -> tuple[Head, list[dict[str, 
     seed += fold.number
     _, losses, aside_losses = _trained(parted(fold, seed), classes, seed)
     best = int(np.argmin(aside_losses))
+    # `best` counts from 0.
     head, _, _ = _trained(fold, classes, seed, best + 1)
     held = cross_entropy(head.probabilities(fold.held_features), fold.held_labels)
     records = [
@@ -143,6 +146,7 @@ def _compile(model: Any, soft: Soft | None) -> str:
         model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
         return "val_loss"
     labels_alone = loss_of(1.0, 0.0)
+    # Keras names a metric after its function; the history then has `val_labels`.
     labels_alone.__name__ = "labels"
     model.compile(optimizer=optimizer, loss=loss_of(soft.temperature, soft.weight), metrics=[labels_alone])
     return "val_labels"

@@ -29,6 +29,7 @@ class Folded(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Maps (n, height, width, channels), as both layers give them."""
         layer, norm = self.convolution, self.norm
+        # BatchNorm variables stay float32 under any policy; in bfloat16, 1 + epsilon would round to 1. Cast below.
         scale = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
         scale = scale * norm.gamma if norm.scale else scale
         offset = -norm.moving_mean if layer.bias is None else layer.bias - norm.moving_mean
@@ -46,6 +47,7 @@ class Folded(keras.layers.Layer):
 
 def is_pointwise(layer: Any) -> bool:
     """Whether a convolution looks at one pixel at a time, every pixel, all channels."""
+    # Exact type: a subclass may compute something else.
     plain = type(layer) is keras.layers.Conv2D and layer.groups == 1
     return plain and tuple(layer.kernel_size) == (1, 1) and tuple(layer.strides) == (1, 1)
 
@@ -82,19 +84,21 @@ def pairs(network: Any) -> dict[str, Any]:
     Args:
         network: a functional keras.Model.
     """
+    # `input` of a nested functional model is its own input, not the tensor it is called on. No base of the table
+    # nests one (Keras 3.13.2 and 3.15.1; those of ConvNeXt are Sequential, whose `input` is the tensor).
     users: dict[int, list[Any]] = {}
     for operation in network.operations:
-        for tensor in keras.tree.flatten(operation._inbound_nodes[0].input_tensors):
+        for tensor in keras.tree.flatten(operation.input):
             users.setdefault(id(tensor), []).append(operation)
     outputs = {id(tensor) for tensor in network.outputs}
     found = {}
     for layer in network.layers:
         if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
             continue
-        maps = layer._inbound_nodes[0].output_tensors[0]
-        after = users.get(id(maps), [])
+        after = users.get(id(layer.output), [])
         plain = layer.activation is keras.activations.linear and layer.data_format == "channels_last"
-        alone = len(after) == 1 and id(maps) not in outputs
+        # Any other consumer would see the maps after BatchNorm instead of before.
+        alone = len(after) == 1 and id(layer.output) not in outputs
         if plain and alone and isinstance(after[0], keras.layers.BatchNormalization):
             found[layer.name] = after[0]
     return found
@@ -110,10 +114,12 @@ def fold(network: Any) -> Any:
     gone = {norm.name for norm in norms.values()}
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        # Folded already did the work of this BatchNorm. Layer names are unique within a network.
         if layer.name in gone:
             return arguments[0]
         if layer.name in norms:
             return Folded(layer, norms[layer.name])(arguments[0])
         return layer(*arguments, **options)
 
+    # Returning the layer itself shares its variables instead of copying them.
     return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)

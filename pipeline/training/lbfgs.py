@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 MEMORY = 6
+# c1 of the Armijo condition, as Nocedal and Wright suggest (section 3.1).
 SUFFICIENT = 1e-4
 HALVINGS = 20
 
@@ -42,8 +43,10 @@ def minimize(
                 break
             length /= 2
         else:
+            # Even the shortest step does not lower the value: in float32 this is the minimum.
             return point, iteration
         step, change = candidate - point, following_gradient - gradient
+        # Armijo alone does not ensure positive curvature; a pair without it could turn directions uphill.
         if float(np.vdot(step, change)) > 1e-10 * float(np.vdot(change, change)):
             steps, changes = [*steps[1 - MEMORY :], step], [*changes[1 - MEMORY :], change]
         fallen = value - following
@@ -61,6 +64,7 @@ def _product(gradient: np.ndarray, steps: list[np.ndarray], changes: list[np.nda
         weight = np.vdot(step, result) / np.vdot(step, change)
         result -= weight * change
         weights.append(weight)
+    # Initial Hessian: the curvature of the latest pair (equation 7.20).
     if steps:
         result *= np.vdot(steps[-1], changes[-1]) / np.vdot(changes[-1], changes[-1])
     for step, change, weight in zip(steps, changes, reversed(weights), strict=True):

@@ -95,6 +95,7 @@ def scale_of(fitted: Sequence[Fitted]) -> float:
 
 def lowest(loss: Callable[[float], float], between: tuple[float, float]) -> float:
     """Where a function with one minimum is least, to about a hundredth of the value."""
+    # Searched over the logarithm: a scale is a factor, and a single minimum stays single.
     found = minimize_scalar(
         lambda power: loss(math.exp(power)), bounds=np.log(between), method="bounded", options={"xatol": 0.01}
     )
@@ -167,6 +168,7 @@ def fit(
     scales = {
         one: scales_of([found[one] for found in walked], scale)
         for one in strengths
+        # Only strengths that every fold reached can be compared.
         if all(one in found for found in walked)
     }
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pipeline.errors import StarshiftError
 from pipeline.models.feeding import fed
+from pipeline.models.keras_private import is_seed_state, moments_of, set_batches_seen, without_loss_scaling
 from pipeline.regime import Training
 from pipeline.training import checkpoint
 from pipeline.training.batches import Batches
@@ -23,14 +24,12 @@ from pipeline.training.checkpoint import Progress, put_back, values_of
 from pipeline.training.distilled import loss_of
 from pipeline.training.lessons import Taught
 from pipeline.training.logistic import cross_entropy
-from pipeline.training.optimizer import DepthAdam, optimizer
+from pipeline.training.optimizer import optimizer
 from pipeline.training.predicting import predict
 from pipeline.training.sources import Source
 from pipeline.training.telling import Advance, write_board
 
 log = logging.getLogger(__name__)
-SEED = "seed_generator_state"
-"""How the paths of the states of seed generators end; dropout has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +140,7 @@ class Course:
         """
         variables = self.model.trainable_variables
         current = values_of(variables)
-        put_back(variables, values_of(_inner(self.model.optimizer).averages) or current)
+        put_back(variables, values_of(without_loss_scaling(self.model.optimizer).averages) or current)
         probabilities = predict(self.model, self.held.source, self.held.positions)
         if not np.isfinite(probabilities).all():
             put_back(variables, current)
@@ -196,7 +195,7 @@ class Course:
 
     def _halve(self, progress: Progress) -> None:
         """Goes back to the last checkpoint with batches of half the size, two to a step."""
-        old = self.model.optimizer
+        old = without_loss_scaling(self.model.optimizer)
         stored = checkpoint.read(self.file, self.fingerprint)
         if stored is None:  # the model is in the middle of an epoch, and there is nothing to go back to
             raise StarshiftError(
@@ -206,15 +205,16 @@ class Course:
                 remedy="the same command starts this fold anew; a smaller batch needs less memory",
             )
         stored.put_into(self.model)
-        moments, steps = values_of(_slots(old)), int(_inner(old).iterations)
+        moments, steps = values_of(_slots(old)), int(old.iterations)
         progress.parts = self.batches.parts * 2
         size = self.batches.batch // progress.parts
         log.warning(
             "  warning: %s: out of memory; batches of %d, gradients added up over %d", self.name, size, progress.parts
         )
         self._compile(progress.parts)
-        put_back(_slots(self.model.optimizer), moments)
-        _inner(self.model.optimizer)._iterations.assign(steps * progress.parts)
+        new = without_loss_scaling(self.model.optimizer)
+        put_back(_slots(new), moments)
+        set_batches_seen(new, steps * progress.parts)
         checkpoint.save(self.file, self.fingerprint, progress, self.model)
 
 
@@ -225,17 +225,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 def reseed(model: Any, seed: int, epoch: int) -> None:
     """Sets the state of every seed generator in the model (dropout has one) from the seed and the epoch."""
-    for number, variable in enumerate(v for v in model.variables if v.path.endswith(SEED)):
+    for number, variable in enumerate(v for v in model.variables if is_seed_state(v)):
         random = np.random.default_rng([seed, epoch, number])
         variable.assign(random.integers(0, 2**32, variable.shape, dtype=np.uint32))
 
 
-def _inner(optimizer: Any) -> DepthAdam:
-    """The optimizer inside of Keras's loss scaling, where mixed precision has put it there."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
 def _slots(optimizer: Any) -> list[Any]:
     """The variables that a step depends on: both moments and the averages."""
-    inner = _inner(optimizer)
-    return [*inner._momentums, *inner._velocities, *inner.averages]
+    return [*moments_of(optimizer), *optimizer.averages]

@@ -31,6 +31,8 @@ class Still(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """What the network gives."""
+        # Passed inside the call of a layer. Passed where a nested model is called symbolically, `fit` overrides it and
+        # the statistics of BatchNorm move (checked with Keras 3.13.2 and 3.15.1).
         return self.network(inputs, training=False)
 
     def compute_output_shape(self, shape: Any) -> Any:
@@ -43,6 +45,7 @@ def head_layers(head: Head) -> list[Any]:
     layers = []
     for number, (weights, bias) in enumerate(head.layers):
         last = number == len(head.layers) - 1
+        # float32 even under mixed precision: probabilities near 0 and 1 need its digits.
         layer = keras.layers.Dense(
             len(bias), activation="softmax" if last else "relu", dtype="float32", name=f"head_dense{number}"
         )
@@ -71,6 +74,7 @@ class Scale:
 
     def layer(self) -> Any:
         """The standardisation as a layer."""
+        # Plain floats: the configuration of a layer is saved as JSON.
         offset = [float(value) for value in -self.mean / self.deviation]
         return keras.layers.Rescaling([float(v) for v in 1 / self.deviation], offset=offset, name="standardised")
 
@@ -101,6 +105,7 @@ def live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
         head: from `head_layers`.
     """
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"pixels_{base.size}")
+    # Without Still: a saved model must load where our layer classes are unknown.
     maps = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
     return keras.Model(pixels, _answers(pooled(maps, base), head, 0.0), name="starshift")
 
@@ -133,6 +138,7 @@ def trained_from_cut(base: Base, upper: Any, head: Sequence[Any], dropout: float
         head: from `head_layers`.
         dropout: before the last layer.
     """
+    # Activations are cached as float16; widening them here halves what is copied to the device.
     activations = keras.Input(upper.input_shape[1:], dtype="float16", name="activations")
     values = keras.layers.Activation("linear", dtype="float32", name="widened")(activations)
     return keras.Model(activations, _answers(pooled(Still(upper)(values), base), head, dropout), name="training")
@@ -146,6 +152,7 @@ def trained_from_features(head: Sequence[Any], dropout: float, scale: Scale) -> 
 
 def freeze_up_to(network: Any, cut: str | None) -> None:
     """Freezes the layers of a network up to a cut and lets those above it be trained; None trains all."""
+    # Sets every layer, too, whatever was frozen before.
     network.trainable = True
     if cut is None:
         return

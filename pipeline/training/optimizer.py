@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from pipeline.models import keras_private
 from pipeline.regime import Training
 
 
@@ -46,7 +47,7 @@ class DepthAdam(keras.optimizers.Adam):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One variable's step."""
-        place = self._get_variable_index(variable)
+        place = keras_private.index_of(self, variable)
         rate = keras.ops.cast(learning_rate, variable.dtype) * self.rates[place]
         if self.decay and len(variable.shape) > 1:
             self.assign_sub(variable, variable * rate * self.decay)

@@ -44,6 +44,7 @@ def directions(features: np.ndarray, most: int) -> Directions:
     axes = Axes(features)
     whole = axes.variance.sum()
     kept = axes.variance[::-1][:most].sum() / whole if whole > 0 else 1.0
+    # Undoes the division in Axes, so that variances sum to the width. np.sqrt of an int is float64, hence the cast.
     rows = axes.rows(features)[:, ::-1][:, :most] * np.float32(np.sqrt(features.shape[1]))
     return Directions(np.ascontiguousarray(rows), features.shape[1], float(kept))
 
@@ -75,6 +76,7 @@ class Products:
             fold: its place among the folds.
             columns: (r,) int.
         """
+        # Axes centred the rows, so these differences of sums cancel few digits in float32.
         count = len(self.rows) - len(self.held[fold])
         block = np.ix_(columns, columns)
         square = (self.every[0][block] - self.squares[fold][block]) / np.float32(count)
@@ -110,12 +112,14 @@ class Path:
         from scipy.linalg import eigh
 
         variance, self.axes = eigh(square, driver="evd", check_finite=False, overwrite_a=True)
+        # Rounding makes eigenvalues of 0 slightly negative; plus a small strength they would be near 0.
         self.variance = np.maximum(variance, 0)
         self.turned = self.axes.T @ cross
         self.mean, self.share = mean, share
 
     def weights(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
         """W (r, classes) and b (classes,)."""
+        # Cast to the dtype of the rows: a float64 strength would widen every product.
         found = self.axes @ (self.turned / (self.variance + self.variance.dtype.type(strength))[:, None])
         return found, self.share - self.mean @ found
 
@@ -137,6 +141,7 @@ def most_directions(widths: Sequence[int], decompositions: int, budget: float) -
     low, high = 1, max(widths)
     while low < high:
         middle = (low + high + 1) // 2
+        # Widths of all subsets of sets, the empty one included.
         sides = np.zeros(1)
         for width in widths:
             sides = np.concatenate([sides, sides + min(width, middle)])
