@@ -55,3 +55,10 @@ def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
     caplog.clear()
     closing.tell(MINE, results, [])
     assert "leaderboard" not in caplog.text
+
+
+def test_the_last_words_name_no_memory_where_none_was_measured(caplog):
+    caplog.set_level("INFO")
+    results = {"score": 0.9, "spread": None, "folds": [0.9], "chance": 0.5, "seconds": 1.0}
+    closing.tell(MINE, {**results, "megabytes": None}, [])
+    assert "1.0 s\n" in caplog.text and "memory" not in caplog.text
