@@ -4,7 +4,7 @@ BIN := .venv/bin
 REQUIREMENTS := requirements.txt requirements-common.txt
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-kaggle-224 lint clean
+.PHONY: run test test-slow test-lowest lint clean
 
 run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
@@ -19,11 +19,9 @@ test: .venv/ready
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
 
-# The oldest client that the requirements allow, in a folder of its own before .venv's newest.
-test-kaggle-224: .venv/ready
-	$(INSTALL) --no-deps --upgrade --target .venv/kaggle-2.2.4 kaggle==2.2.4 kagglesdk==0.1.37
-	@PYTHONPATH=.venv/kaggle-2.2.4 $(BIN)/python -c "from importlib.metadata import version; print('kaggle', version('kaggle'))"
-	PYTHONPATH=.venv/kaggle-2.2.4 $(BIN)/python -m pytest --numprocesses 2 tests/kaggle tests/remote tests/learnware/test_sharing.py
+# On the lowest versions that the requirements allow, in an environment of its own: about two minutes to install, and 2 GB.
+test-lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest --numprocesses 2
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -44,5 +42,11 @@ lint: .venv/ready
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
+.venv-lowest/ready: $(REQUIREMENTS) requirements-dev.txt .ci/lowest
+	@$(PYTHON) -m venv --clear .venv-lowest
+	@$(PYTHON) .ci/lowest > .venv-lowest/constraints.txt
+	@.venv-lowest/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c .venv-lowest/constraints.txt
+	@touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-lowest

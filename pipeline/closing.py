@@ -37,7 +37,9 @@ def tell(
     log.info("%s %s (chance %.5f)", name, with_spread(results), results["chance"])
     for line in sentences(standing) if standing else ():
         log.info("  %s", line)
-    log.info("%.1f s, the largest process took %.0f MB of memory", results["seconds"], results["megabytes"])
+    memory = results["megabytes"]
+    taken = "" if memory is None else f", the largest process took {memory:.0f} MB of memory"
+    log.info("%.1f s%s", results["seconds"], taken)
     for path in written:
         log.info("wrote %s", paths.shown(path))
     if before is not None:

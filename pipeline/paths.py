@@ -46,6 +46,11 @@ def runs_folder(name: str) -> Path:
     return home() / "data" / "runs" / name
 
 
+def locks_folder() -> Path:
+    """data/locks: one file a run that is under way, so that no other process begins it."""
+    return home() / "data" / "locks"
+
+
 def kernels_folder(name: str) -> Path:
     """data/kernels/<name>: what was pushed to Kaggle for a competition, one file a kernel."""
     return home() / "data" / "kernels" / name

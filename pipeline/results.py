@@ -1,7 +1,6 @@
 """The last stages: what a run came to, measured, and written into its folder."""
 
 import os
-import resource
 import shutil
 import sys
 import time
@@ -162,8 +161,12 @@ def submitted(competition: Competition, data: Data, folder: Path, test: np.ndarr
     return written[1:]
 
 
-def peak_memory() -> float:
-    """The largest resident memory of this process and of the largest child, in MB."""
+def peak_memory() -> float | None:
+    """The largest resident memory of this process and of the largest child, in MB; None where it is not measured."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
     return round(max(resource.getrusage(who).ru_maxrss for who in kinds) * unit / 1024**2, 1)

@@ -1,7 +1,6 @@
 """Run folders: one a run, explaining itself; an interrupted run is found again and finished in the same folder."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import platform
@@ -82,24 +81,29 @@ def begun(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Holds a lock on a folder, which ends with the process, however that ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise StarshiftError(
-            "Another process is at this very run.",
-            expected="one process a run",
-            received=paths.shown(folder),
-            remedy="wait for it, or stop it: the same command goes on from there",
-        ) from error
-    except OSError:
-        pass  # a file system without locks
-    try:
-        yield
-    finally:
-        os.close(handle)
+    """Holds a lock on a run, which ends with the process, however that ends."""
+    from filelock import FileLock, Timeout
+
+    path = paths.locks_folder() / f"{folder.parent.name}.{folder.name}.lock"
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(path, timeout=0))
+        except Timeout as error:
+            raise StarshiftError(
+                "Another process is at this very run.",
+                expected="one process a run",
+                received=paths.shown(folder),
+                remedy="wait for it, or stop it: the same command goes on from there",
+            ) from error
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks
+        try:
+            yield
+        finally:
+            # While it is held, since who locks a file that is gone is told so. Windows keeps it until the release.
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def finished(folder: Path) -> bool:

@@ -67,3 +67,10 @@ def test_folds_that_all_score_the_same_do_not_make_a_place_certain():
     seedlings = replace(PETS, slug="plant-seedlings-classification", metric=board.metric)
     found = standing_of(seedlings, data, trained, [1.0] * 5, None)
     assert found.low < 1 == found.high
+
+
+def test_the_last_words_name_no_memory_where_none_was_measured(caplog):
+    caplog.set_level("INFO")
+    results = {"score": 0.9, "spread": None, "folds": [0.9], "chance": 0.5, "seconds": 1.0}
+    closing.tell(MINE, {**results, "megabytes": None}, [])
+    assert "1.0 s\n" in caplog.text and "memory" not in caplog.text

@@ -1,5 +1,6 @@
 """Run folders: a mistake that ends a run at once leaves none, and what was interrupted later is gone on with."""
 
+import errno
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,8 @@ from pipeline.dataset import splits
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json, write_text
 from pipeline.options import Options
-from pipeline.results import finished, keep_model, run_folder, weights_of
+from pipeline.remote import parcel
+from pipeline.results import finished, keep_model, peak_memory, run_folder, weights_of
 
 
 def test_a_run_that_a_mistake_ends_at_once_leaves_no_folder(home):
@@ -50,6 +52,35 @@ def test_a_run_belongs_to_one_process_until_that_ends(home):
     assert subprocess.run(command, cwd=paths.REPOSITORY, check=False).returncode == 0
 
 
+def test_a_lock_ends_with_a_process_that_is_killed(home):
+    folder = runs.create("pets", "features", {}, "0" * 64)
+    begin = f"held = runs.begun(Path({str(folder)!r})); held.__enter__(); os.kill(os.getpid(), signal.SIGKILL)"
+    code = f"import os, signal; from pathlib import Path; from pipeline import runs; {begin}"
+    killed = subprocess.run([sys.executable, "-c", code], cwd=paths.REPOSITORY, check=False)
+    assert killed.returncode == -9 and len(list(paths.locks_folder().iterdir())) == 1
+    with runs.begun(folder):
+        pass
+    assert not list(paths.locks_folder().iterdir())
+
+
+def test_a_lock_lies_neither_in_the_run_nor_beside_it_nor_in_a_parcel(home):
+    folder = runs.create("pets", "features", {}, "0" * 64)
+    with runs.begun(folder):
+        there = [path for path in (home / "data" / "runs").rglob("*") if path.is_file()]
+        assert there == parcel.contents(home, "pets") == [folder / "config.json"]
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_no_hindrance(home, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    folder = runs.create("pets", "features", {}, "0" * 64)
+    with runs.begun(folder) as begun:
+        assert begun == folder
+
+
 def test_a_model_that_a_killed_process_left_half_written_is_none(home):
     models = runs.create("pets", "finetune", {}, "0" * 64) / "models"
     models.mkdir()
@@ -80,3 +111,9 @@ def test_a_run_counts_as_finished_on_the_folds_and_from_the_weights_of_today_onl
     write_text(folds, "id,fold\nb,1\nNA,0\n")
     weights.write_bytes(b"another")
     assert finished(pets, options) is None
+
+
+def test_where_the_system_does_not_measure_memory_none_is_told(monkeypatch):
+    assert peak_memory() > 1
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_memory() is None

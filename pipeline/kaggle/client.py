@@ -28,7 +28,7 @@ BY_HAND = "or download the archive by hand and give it with --bundle FILE"
 
 
 def ask(api: Any, request: str, fields: Mapping[str, Any]) -> Any:
-    """Sends one request of Kaggle's SDK, for what KaggleApi lacks or does with more than one request.
+    """Sends one request of Kaggle's SDK, for what KaggleApi lacks, or does with more requests or repeats by itself.
 
     Args:
         api: from `authenticated`.

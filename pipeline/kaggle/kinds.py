@@ -10,7 +10,7 @@ import urllib3
 
 UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError)
 SHORT = "does not match expected size"
-"""How the client says that a download is not whole; 2.2.4 does so, too, when it has saved an error page."""
+"""How the client says that a download is not whole."""
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

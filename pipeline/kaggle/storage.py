@@ -1,13 +1,10 @@
-"""Signed addresses, where Kaggle keeps files: sent and fetched with patience, gone on with after a fault, and checked.
+"""Signed addresses, where Kaggle keeps files: sent there with patience, and gone on with after a fault.
 
 No credentials are sent there: the address itself is the permission, so it is never printed whole (see scrubbing.py).
 """
 
-import base64
 import contextlib
-import hashlib
 import logging
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +19,6 @@ from pipeline.kaggle.failures import KaggleError, Purpose, brief, explained
 from pipeline.kaggle.kinds import passing
 
 log = logging.getLogger(__name__)
-CHUNK = 1 << 20
 SHOWN_FROM = 8 << 20
 """Bytes from which on a bar shows the progress."""
 
@@ -40,7 +36,7 @@ def send(path: Path, url: str, start: int = 0) -> None:
         # requests (checked with 2.34) sends an empty file object chunked, without a Content-Length; b"" has one.
         body = CallbackIOWrapper(bar.update, file, "read") if size else b""
         with session.put(url, data=body, headers=headers) as response:
-            _accepted(response)
+            check_response(response)
             # 308 means that only a part arrived; requests does not raise for it.
             if response.status_code not in (200, 201):
                 raise requests.ConnectionError(f"only a part arrived ({response.status_code})")
@@ -87,55 +83,13 @@ def _arrived(url: str, size: int) -> int | None:
         response = session.put(url, data=b"", headers={"Content-Range": f"bytes */{size}"})
     if response.status_code in (200, 201):
         return None
-    _accepted(response)
+    check_response(response)
     # The header reads `bytes=0-LAST`; it is missing while nothing has arrived.
     last = response.headers.get("Range", "").rpartition("-")[2]
     return int(last) + 1 if last.isdigit() else 0
 
 
-def get(url: str, path: Path, purpose: Purpose) -> Path:
-    """Fetches a file from a signed address, whole or not at all, going on after a break.
-
-    Its length is held against Content-Length, and its MD5 against X-Goog-Hash where the storage says one.
-
-    Raises:
-        KaggleError: it did not come; 403 or 404 says that the address is no longer valid.
-        StarshiftError: what came is not what the storage has.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    # Only within this call does the ETag prove that a partial file belongs to the same content.
-    validator: list[str] = []
-    try:
-        patience.call(_fetch, url, partial, validator, purpose=purpose, safe_to_repeat=True)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
-
-
-def _fetch(url: str, partial: Path, validator: list[str]) -> None:
-    """One try: what is there already is gone on with, if it is of the same file (RFC 9110, 13.1.5)."""
-    have = partial.stat().st_size if partial.exists() and validator else 0
-    # Under compression, Content-Length and ranges would count other bytes than those written.
-    headers = {"Accept-Encoding": "identity"}
-    headers |= {"Range": f"bytes={have}-", "If-Range": validator[0]} if have else {}
-    with patience.session() as session, session.get(url, stream=True, headers=headers) as response:
-        _accepted(response)
-        # Any other status carries the whole file: the content changed, or the storage ignores ranges.
-        have = have if response.status_code == 206 else 0
-        # A weak ETag (W/) does not promise the same bytes, so If-Range must not use it.
-        validator[:] = [tag for tag in (response.headers.get("ETag"),) if tag and not tag.startswith("W/")]
-        size = have + int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
-        with partial.open("ab" if have else "wb") as file, _bar(partial.name[1:-8], size or 0, have) as bar:
-            for piece in response.iter_content(CHUNK):
-                file.write(piece)
-                bar.update(len(piece))
-        _check(partial, size, response)
-
-
-def _accepted(response: requests.Response) -> None:
+def check_response(response: requests.Response) -> None:
     """Tells a refusal, which is the address's and not the account's, from a fault.
 
     Raises:
@@ -151,19 +105,6 @@ def _accepted(response: requests.Response) -> None:
             remedy="run again: it takes a new one",
         )
     response.raise_for_status()
-
-
-def _check(partial: Path, size: int | None, response: requests.Response) -> None:
-    found = partial.stat().st_size
-    if size is not None and found != size:
-        # `call` retries a ConnectionError, and the next try resumes from what arrived.
-        raise requests.ConnectionError(f"{found} of {size} bytes came")
-    said = [part for part in response.headers.get("X-Goog-Hash", "").replace(" ", "").split(",") if part[:4] == "md5="]
-    with partial.open("rb") as file:
-        if said and base64.b64encode(hashlib.file_digest(file, "md5").digest()).decode() != said[0][4:]:
-            # The wrong byte may be anywhere, so the next try must not resume from this file.
-            partial.unlink()
-            raise requests.exceptions.ContentDecodingError("its MD5 is another one")
 
 
 @contextlib.contextmanager

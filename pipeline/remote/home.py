@@ -1,22 +1,27 @@
 """Coming home: a session's parcel fetched whole, whatever the network does, and handed to merging.py."""
 
 import logging
+import re
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import requests
+
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import storage
-from pipeline.kaggle.client import Purpose, ask, call
+from pipeline.kaggle.client import Purpose, call
 from pipeline.remote import merging, parcel
 from pipeline.remote.parcel import Parcel
 from pipeline.remote.pushed import Pushed
 
 log = logging.getLogger(__name__)
-PAGE = 100
+PAGE = 200
+"""Outputs in one answer, the most that Kaggle gives."""
 TRIES = 3
+AGAIN = (None, 400, 403, 404, 410)
+"""Statuses after which a new address may help; None is a file that is not whole. `call` has repeated all others."""
 
 
 class NoResultsError(StarshiftError):
@@ -40,20 +45,6 @@ class Home:
     words: dict[str, Any]
 
 
-def outputs(api: Any, pushed: Pushed) -> Iterator[tuple[str, str]]:
-    """Name and signed address of each of a kernel's outputs, page by page."""
-    owner, slug = pushed.ref.split("/")
-    fields = {"userName": owner, "kernelSlug": slug, "versionLabel": pushed.label, "pageSize": PAGE}
-    purpose = Purpose(doing=f"listing the outputs of {pushed.ref}", kind="kernel", name=pushed.ref)
-    request, token, seen = "kernels.kernels_api_client.list_kernel_session_output", "", set[str]()
-    while token not in seen:
-        seen.add(token)
-        page = {**fields, "pageToken": token} if token else fields
-        answer = call(ask, api, request, page, purpose=purpose, safe_to_repeat=True)
-        yield from ((one.file_name, one.url) for one in answer.files or ())
-        token = answer.next_page_token or ""
-
-
 def fetch(api: Any, pushed: Pushed, folder: Path, tries: int = TRIES) -> Parcel:
     """A session's parcel, fetched into a folder and held against its manifest.
 
@@ -68,24 +59,42 @@ def fetch(api: Any, pushed: Pushed, folder: Path, tries: int = TRIES) -> Parcel:
         StarshiftError: it cannot be fetched whole.
     """
     path = folder / parcel.NAME
-    address = next((url for name, url in outputs(api, pushed) if name == parcel.NAME), None)
-    if address is None:
+    purpose = Purpose(doing=f"fetching the results of {pushed.ref}", kind="kernel", name=pushed.ref, folder=folder)
+    try:
+        call(_download, api, pushed, folder, purpose=purpose, safe_to_repeat=True)
+        if path.is_file():
+            return parcel.opened(path)
+    except StarshiftError as error:
+        if tries <= 1 or getattr(error, "status", None) not in AGAIN:
+            raise
+        log.warning("  warning: %s; fetching again", error.message)
+    else:
         raise NoResultsError(
             f"{pushed.ref} has no results.",
             expected=f"the output {parcel.NAME}",
             received="a kernel that ended before it could pack them",
             remedy=f"its log says why: {pushed.url or 'https://www.kaggle.com/code/' + pushed.ref}",
         )
-    purpose = Purpose(doing=f"fetching the results of {pushed.ref}", kind="kernel", name=pushed.ref, folder=folder)
-    try:
-        storage.get(address, path, purpose)
-        return parcel.opened(path)
-    except StarshiftError as error:
-        if tries <= 1:
-            raise
-        log.warning("  warning: %s; fetching again", error.message)
     path.unlink(missing_ok=True)
     return fetch(api, pushed, folder, tries - 1)
+
+
+def _download(api: Any, pushed: Pushed, folder: Path) -> None:
+    """Downloads the parcel, where the kernel has one. A download that breaks off goes on where it stood.
+
+    Raises:
+        KaggleError: the storage refuses its address.
+    """
+    pattern = rf"\A{re.escape(parcel.NAME)}\Z"
+    try:
+        kernel = f"{pushed.ref}/{pushed.version}"
+        api.kernels_output(kernel, str(folder), file_pattern=pattern, page_size=PAGE)
+    except ValueError as error:  # whatever refuses the listing, the client says that the slug is wrong
+        raise error.__context__ or error from None
+    except requests.HTTPError as error:
+        if error.response is not None and error.response.request.method == "GET":  # the storage's: Kaggle's are POST
+            storage.check_response(error.response)
+        raise
 
 
 def bring(api: Any, pushed: Pushed) -> Home:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -70,7 +69,7 @@ def _failure(job: Job, code: int) -> StarshiftError:
     words = read_json(job.stem.with_suffix(".error.json"))
     if words:
         return StarshiftError.said(words)
-    killed = code == -signal.SIGKILL
+    killed = code == -9  # SIGKILL, a name that Windows lacks
     return StarshiftError(
         f"Training of fold {job.fold} ended before it was done.",
         received="it was killed, most likely since memory ended" if killed else f"exit code {code}",

@@ -25,7 +25,7 @@ from tests.kaggle.serving_storage import Storage
 
 ARITHMETIC = ("OMP_", "OPENBLAS_", "MKL_")
 """What variables begin with that decide in which order sums are taken: the machine's, which a test shares."""
-LACKING = ("openvino", "simplejpeg", "py7zr", "invoke", "tenacity", "imagehash", "jinja2", "kaggle", "kagglesdk")
+LACKING = ("openvino", "simplejpeg", "py7zr", "invoke", "tenacity", "jinja2", "kaggle", "kagglesdk")
 """Packages that a script must do without: Kaggle's image lacks them, or promises nothing."""
 
 

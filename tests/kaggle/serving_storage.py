@@ -2,7 +2,6 @@
 
 import hashlib
 import uuid
-from base64 import b64encode
 from dataclasses import dataclass, field
 
 from tests.kaggle.server import Handler, Kaggle, Reply
@@ -29,11 +28,10 @@ class Storage:
 
     Args:
         server: that it adds itself to.
-        md5: whether answers carry X-Goog-Hash, as Google's do.
     """
 
-    def __init__(self, server: Kaggle, *, md5: bool = False) -> None:
-        self.server, self.md5 = server, md5
+    def __init__(self, server: Kaggle) -> None:
+        self.server = server
         self.files: dict[str, bytes] = {}
         self.uploads: dict[str, Upload] = {}
         self.signatures = 0
@@ -66,8 +64,6 @@ class Storage:
         data, wanted = self.files[name], asked.headers.get("Range", "")
         start = int(wanted.removeprefix("bytes=").partition("-")[0]) if wanted else 0
         headers = {"ETag": f'"{hashlib.md5(data).hexdigest()}"', "Last-Modified": MODIFIED, "Accept-Ranges": "bytes"}
-        if self.md5:
-            headers["X-Goog-Hash"] = f"crc32c=AAAAAA==,md5={b64encode(hashlib.md5(data).digest()).decode()}"
         if wanted:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         if fault == "corrupt":

@@ -13,8 +13,11 @@ from pipeline.away.sending import Request
 from pipeline.config import Recipe
 from pipeline.dataset.shards import RowStore, row_digest
 from pipeline.errors import StarshiftError
+from pipeline.kaggle.client import KaggleError
 from pipeline.options import Options
 from pipeline.remote import bundle, parcel, pushed
+from pipeline.remote import home as home_of_parcels
+from tests.kaggle.server import Kaggle
 from tests.remote.conftest import PETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -95,7 +98,58 @@ def test_the_result_is_found_on_a_later_page(there, kernels, kaggle):
     assert attending.pick_up(PETS).exists() and kaggle.count("ListKernelSessionOutput") >= 3
 
 
-@pytest.mark.parametrize("kind", ["html", "cut", "corrupt", "404", "500", "reset"])
+def test_the_parcel_alone_is_fetched_and_of_this_very_version(there, kernels, kaggle):
+    there.work(score=0.25)
+    there.end()
+    for name in (f"another-{parcel.NAME}", f"{parcel.NAME}.txt", f"below/{parcel.NAME}"):
+        path = kernels.latest().working / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    attending.pick_up(PETS)
+    files = [place.partition("?")[0] for kind, place, _ in kaggle.requests if kind == "GET" and "/storage/" in place]
+    assert files == [f"/storage/{kernels.latest().root.name}/{parcel.NAME}"]
+    assert [body["versionLabel"] for name, body in kaggle.asked if name == "ListKernelSessionOutput"] == ["v1"]
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_stood(there, kaggle, quick):
+    there.work(score=0.25)
+    (there.run / "model.keras").write_bytes(bytes(3 << 20))
+    there.end()
+    kaggle.faults["storage", "cut"] = 1
+    attending.pick_up(PETS)
+    wanted = [wanted for kind, place, wanted in kaggle.requests if kind == "GET" and "/storage/" in place]
+    assert wanted == ["", "bytes=1048576-"], "the client writes by the MiB"
+
+
+def test_an_address_that_stays_refused_is_told_as_such_and_never_shown(there, kaggle, caplog, capfd):
+    there.work(score=0.25)
+    there.end()
+    kaggle.faults["storage", "404"] = 99
+    with pytest.raises(KaggleError, match="storage refuses") as caught:
+        attending.pick_up(PETS)
+    assert caught.value.status == 404 and kaggle.count("ListKernelSessionOutput") == home_of_parcels.TRIES
+    assert "5ignature" not in f"{caught.value}{caplog.text}{capfd.readouterr().out}"
+
+
+def test_a_storage_that_cannot_be_reached_is_told_without_its_address(there, monkeypatch, caplog, capfd):
+    there.work(score=0.25)
+    there.end()
+    monkeypatch.setattr(Kaggle, "storage", "http://127.0.0.1:9")
+    with pytest.raises(KaggleError, match="cannot be reached") as caught:
+        attending.pick_up(PETS)
+    assert "5ignature" not in f"{caught.value}{caplog.text}{capfd.readouterr().out}"
+
+
+def test_outputs_that_may_not_be_listed_are_asked_for_once(there, kaggle):
+    there.work(score=0.25)
+    there.end()
+    kaggle.faults["ListKernelSessionOutput", "401"] = 1
+    with pytest.raises(KaggleError, match=r"refuses the credentials(.|\n)*Unauthenticated") as caught:
+        attending.pick_up(PETS)
+    assert kaggle.count("ListKernelSessionOutput") == 1 and "slug" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["html", "cut", "corrupt", "404", "500", "503", "reset"])
 def test_a_fault_on_the_way_is_tried_again_and_never_taken_for_a_result(there, kaggle, kind, quick):
     there.work(score=0.25)
     there.end()

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 from pipeline import paths
+from pipeline.training import processes
 
 CHILD = """
 import sys, time
@@ -46,3 +49,10 @@ def test_a_fold_does_not_outlive_the_process_that_started_it():
     finally:
         with contextlib.suppress(OSError):
             os.kill(child, 9)
+
+
+def test_a_fold_that_was_killed_is_said_to_have_been_where_the_signal_has_no_name(tmp_path, monkeypatch):
+    """As on Windows, which has no SIGKILL."""
+    monkeypatch.delattr(signal, "SIGKILL")
+    job = SimpleNamespace(stem=tmp_path / "fold0", fold=0)
+    assert "memory ended" in str(processes._failure(job, -9)) and "exit code 1" in str(processes._failure(job, 1))
