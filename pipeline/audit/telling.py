@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.dataset.splits import shuffle_groups
 from pipeline.predict.intervals import Interval, over_folds
 
 FOLDS = 5
@@ -111,8 +112,7 @@ def folds(kinds: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.nda
     """Rows to learn from and rows to tell, FOLDS times, every kind in each, groups whole."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    return list(splitter.split(np.zeros(len(kinds)), kinds, groups))
+    return list(StratifiedGroupKFold(FOLDS).split(np.zeros(len(kinds)), kinds, shuffle_groups(groups, seed)))
 
 
 def _held_out(
