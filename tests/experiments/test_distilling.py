@@ -90,7 +90,8 @@ def test_a_student_is_a_run_like_any_other_and_what_its_teacher_brought_is_told(
     write_json(teacher.parent / "made" / "config.json", {"made_of": [{"run": teacher.name}, {"run": name}]})
     costs = [sizing.cost(each, data_of(mine), "keras") for each in ([teacher], [folder], [teacher.parent / "made"])]
     assert costs[2].parameters == costs[0].parameters + costs[1].parameters
-    assert costs[2].pictures_per_second < min(costs[0].pictures_per_second, costs[1].pictures_per_second)
+    assert costs[2].megabytes == pytest.approx(costs[0].megabytes + costs[1].megabytes)
+    assert costs[2].pictures_per_second > 0
 
 
 def test_targets_are_joined_by_id_and_never_by_order(teacher, data):

@@ -110,7 +110,7 @@ def test_a_scale_makes_a_strong_l2_s_timid_probabilities_right_and_lets_it_win()
     (other,) = {record["strength"] for record in plain_history if record["chosen"]}
     assert strength > other, "timid, and a better classifier"
     assert all(record["scale"] > 1.2 for record in history if record["chosen"])
-    assert np.mean(held_losses(heads, folds)) < np.mean(held_losses(plain, folds)) - 0.02
+    assert np.mean(held_losses(heads, folds)) < np.mean(held_losses(plain, folds)) - 0.015
 
 
 def test_no_held_out_prediction_has_a_say_in_its_own_scale():
