@@ -45,6 +45,7 @@ PINS = (
     "scipy",
     "tqdm",
     "requests",
+    "filelock",  # torch brings it there
 )
 SCORE = 1e-3
 """Largest difference of the metric that is allowed."""
