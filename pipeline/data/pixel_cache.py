@@ -90,14 +90,14 @@ def _append_shard(store: RowStore, ids: Sequence[str], decoded: Sequence[DecodeR
 
 
 def read_pixels(
-    store: RowStore, digests: Sequence[str], files: Mapping[str, Path], *, copied: bool = True
+    store: RowStore, digests: Sequence[str], files: Mapping[str, Path], *, copied: bool = True, few: bool = False
 ) -> np.ndarray:
-    """The pictures' pixels, (n, size, size, 3) uint8; a damaged shard is decoded again. See RowStore.read."""
+    """Reads pixels, (n, size, size, 3) uint8; a damaged shard is decoded again. See RowStore.read, and read_few."""
     try:
-        return store.read(digests, copied=copied)
+        return store.read_few(digests) if few else store.read(digests, copied=copied)
     except DamagedShardError:
         fill_pixel_store(store, files)
-        return read_pixels(store, digests, files, copied=copied)
+        return read_pixels(store, digests, files, copied=copied, few=few)
 
 
 def iterate_chunks(

@@ -60,6 +60,7 @@ class Extractor:
         self.computed = 0
         self.store = pixel_cache.open_pixel_store(base.size)
         self._forced: set[tuple[str, str]] = set()
+        self._stores: dict[str, RowStore] = {}
         self._choice: inference_engines.EngineChoice | None = None
         self._engine: Engine | None = None
 
@@ -99,7 +100,9 @@ class Extractor:
 
     def fill(self, digests: Sequence[str], view: str) -> RowStore:
         """The store in which all of these pictures have what the base gives for them in this view."""
-        store = open_feature_store(self.base, view, find_precision(self.choose(digests).engine))
+        if view not in self._stores:  # one store for all reads of a view: its checksums are checked once
+            self._stores[view] = open_feature_store(self.base, view, find_precision(self.choose(digests).engine))
+        store = self._stores[view]
         if self.force:
             anew = [digest for digest in dict.fromkeys(digests) if (view, digest) not in self._forced]
             store.drop(anew)

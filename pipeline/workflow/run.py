@@ -309,6 +309,6 @@ def export_model(
     """Puts the heads on the live bases, and holds that model against the cached features on a few pictures."""
     digests = list(data.pictures.train["sha256"].iloc[select_positions(len(data.pictures.train))])
     cached = extract_features(extractors, digests, ("plain",))["plain"]
-    shown = {e.base.size: pixel_cache.read_pixels(e.store, digests, data.files) for e in extractors}
+    shown = {e.base.size: pixel_cache.read_pixels(e.store, digests, data.files, few=True) for e in extractors}
     used = {find_precision(extractor.choose(digests).engine) for extractor in extractors}
     return assembly.finish(folder, trained.heads, shown, cached, "bfloat16" if "bfloat16" in used else "float32")

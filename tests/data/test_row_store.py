@@ -125,3 +125,18 @@ def test_what_is_written_behind_is_written_in_order_and_what_it_raises_is_raised
         write(full, 8)
         write(done.append, 9)
     assert done == [0, 1, 2]
+
+
+def test_a_few_rows_are_read_by_their_own_checksums_and_a_damaged_one_is_noticed(tmp_path):
+    store = RowStore(tmp_path, {"kind": "few"})
+    rows = np.arange(40, dtype=np.float32).reshape(10, 4)
+    store.append([str(number) for number in range(10)], rows)
+    (path,) = store.folder.glob("*.npy")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    fresh = RowStore(tmp_path, {"kind": "few"})
+    assert np.array_equal(fresh.read_few(["7", "2"]), rows[[7, 2]])
+    with pytest.raises(DamagedShardError):
+        fresh.read_few(["9"])
+    assert fresh.missing(["0"]) == ["0"], "its shard is gone, and is written anew"
