@@ -16,18 +16,14 @@ def _interrupt(*_: int | FrameType | None) -> None:
 
 signal.signal(signal.SIGINT, _interrupt)
 
-from pipeline.commands.audit import audit
-from pipeline.commands.distill import distill
-from pipeline.commands.ensemble import ensemble, finish, pseudo
-from pipeline.commands.kaggle import submit, weights
-from pipeline.commands.learning import blocks, ladder, pretrain
-from pipeline.commands.looking import augmented, cache, comps, show
-from pipeline.commands.predicting import predict
-from pipeline.commands.remote import kernel
-from pipeline.commands.running import download, features, run
-from pipeline.commands.runs import compare, runs
-from pipeline.commands.scout import scout, views
-from pipeline.commands.store import store
+from pipeline.cli.audit import audit
+from pipeline.cli.ensemble import ensemble, finish, pseudo
+from pipeline.cli.experiments import blocks, distill, ladder, pretrain, scout, views
+from pipeline.cli.inspect import augmented, cache, comps, show
+from pipeline.cli.kaggle import submit, weights
+from pipeline.cli.learnware import predict, store
+from pipeline.cli.run import download, features, kernel, run
+from pipeline.cli.runs import compare, runs
 
 ns = Collection.from_module(sys.modules[__name__])
 ns.add_collection(store)

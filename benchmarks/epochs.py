@@ -7,7 +7,7 @@
 Ours trains from activations cached at the cut (float16 on the disk, memory-mapped), BatchNorm folded in convolutions;
 where all is trained, from pixels, so that only the folding counts. Both take the same pictures (random pixels), batch,
 head and optimizer, repeat themselves to the bit, and add no augmentation. What caching costs is printed beside it, and
-how long `fit` waited after its last batch for tf.data's tuning thread (see pipeline/models/feeding.py).
+how long `fit` waited after its last batch for tf.data's tuning thread (see pipeline/models/keras_input.py).
 """
 
 import argparse
@@ -23,14 +23,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from pipeline.config import Training
 from pipeline.models import cuts
-from pipeline.models.bases import Base, parse, preprocessing_of
-from pipeline.models.extractor import build_network, pooled, preprocess
-from pipeline.models.feeding import fed
-from pipeline.regime import Training
+from pipeline.models.base import Base, find_preprocessing, parse_base
+from pipeline.models.build import build_network, pool_maps, preprocess
+from pipeline.models.keras_input import build_keras_input
 from pipeline.training import device, networks
-from pipeline.training.batches import Batches
-from pipeline.training.optimizer import optimizer
+from pipeline.training.data_loader import TrainSequence
+from pipeline.training.optimizer import build_optimizer
 
 CLASSES = 10
 
@@ -42,7 +42,7 @@ class Stored:
         self.rows = rows
 
     def take(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """See pipeline.training.sources.Source."""
+        """See pipeline.training.data_loader.Source."""
         return self.rows[positions]
 
 
@@ -51,8 +51,8 @@ def textbook(base: Base, network: Any) -> Any:
     import keras
 
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8")
-    maps = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
-    model = keras.Model(pixels, keras.layers.Dense(CLASSES, activation="softmax")(pooled(maps, base)))
+    maps = network(preprocess(pixels, find_preprocessing(base), base.name), training=False)
+    model = keras.Model(pixels, keras.layers.Dense(CLASSES, activation="softmax")(pool_maps(maps, base)))
     model.compile(keras.optimizers.Adam(1e-5), "categorical_crossentropy")
     return model
 
@@ -63,24 +63,25 @@ def activations(base: Base, network: Any, cut: str, pixels: np.ndarray, place: P
 
     inputs = keras.Input((base.size, base.size, 3), dtype="uint8")
     lower = keras.Model(
-        inputs, cuts.lower_part(network, cut)(preprocess(inputs, preprocessing_of(base), base.name), training=False)
+        inputs,
+        cuts.build_lower_part(network, cut)(preprocess(inputs, find_preprocessing(base), base.name), training=False),
     )
     np.save(place, lower.predict(pixels, verbose=0).astype(np.float16))
     return np.asarray(np.load(place, mmap_mode="r"))
 
 
-def ours(base: Base, network: Any, cut: str | None, batches: Batches) -> Any:
+def ours(base: Base, network: Any, cut: str | None, batches: TrainSequence) -> Any:
     """The model that the rung `finetune` trains."""
     import keras
 
     head = [keras.layers.Dense(CLASSES, activation="softmax", dtype="float32")]
     model = (
-        networks.trained_from_cut(base, cuts.upper_part(network, cut), head, 0.0)
+        networks.build_cut_model(base, cuts.build_upper_part(network, cut), head, 0.0)
         if cut
-        else networks.trained_from_pixels(base, network, head, 0.0)
+        else networks.build_pixel_model(base, network, head, 0.0)
     )
     regime = Training(rate=1e-5, schedule="constant").resolved("finetune")
-    model.compile(optimizer(regime, len(batches)), "categorical_crossentropy")
+    model.compile(build_optimizer(regime, len(batches)), "categorical_crossentropy")
     return model
 
 
@@ -97,12 +98,12 @@ def timed(action: Callable[[Any], Any]) -> tuple[float, float]:
 
 def compare(base: Base, unfreeze: str, count: int, rounds: int, batch: int, place: Path) -> None:
     """Both sides, round by round, and the median of the ratios."""
-    device.prepare(0)
+    device.prepare_device(0)
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (count, base.size, base.size, 3), dtype=np.uint8)
     labels = random.integers(0, CLASSES, count)
     network = build_network(base)
-    found = cuts.resolve(cuts.survey(network), unfreeze)
+    found = cuts.find_cut(cuts.list_layers(network), unfreeze)
     cut = found.name if found else None
     networks.freeze_up_to(network, cut)
     spent, rows = 0.0, pixels
@@ -111,12 +112,12 @@ def compare(base: Base, unfreeze: str, count: int, rounds: int, batch: int, plac
         rows = activations(base, network, cut, pixels, place / "activations.npy")
         spent = time.perf_counter() - started
     regime = Training(batch=batch).resolved("finetune")
-    batches = Batches(Stored(rows), np.arange(count), labels, CLASSES, regime, seed=0)
+    batches = TrainSequence(Stored(rows), np.arange(count), labels, CLASSES, regime, seed=0)
     plain, quick = textbook(base, network), ours(base, network, cut, batches)
     answers = np.eye(CLASSES, dtype=np.float32)[labels]
     sides = {
         "plain": lambda watch: plain.fit(pixels, answers, batch_size=batch, verbose=0, callbacks=[watch]),
-        "ours": lambda watch: quick.fit(fed(batches), shuffle=False, verbose=0, callbacks=[watch]),
+        "ours": lambda watch: quick.fit(build_keras_input(batches), shuffle=False, verbose=0, callbacks=[watch]),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     waits: dict[str, list[float]] = {name: [] for name in sides}
@@ -151,7 +152,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        base = parse(flags.base, flags.size)
+        base = parse_base(flags.base, flags.size)
         compare(base, flags.unfreeze, flags.pictures, flags.rounds, flags.batch, Path(folder))
 
 

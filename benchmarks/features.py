@@ -21,17 +21,17 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from pipeline.dataset import pixels
-from pipeline.features.extract import Extractor
-from pipeline.files import sha256_of_file
-from pipeline.models import choice
-from pipeline.models.bases import Base, parse
+from pipeline.data import pixel_cache
+from pipeline.features.extractor import Extractor
+from pipeline.files import hash_file
+from pipeline.models import inference_engines
+from pipeline.models.base import Base, parse_base
 
 
 def files_of(folder: Path, count: int) -> dict[str, Path]:
     """The first `count` pictures by digest."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".png"))[:count]
-    return {sha256_of_file(path): path for path in found}
+    return {hash_file(path): path for path in found}
 
 
 def ours(base: Base, files: dict[str, Path], engine: str) -> tuple[float, float, float]:
@@ -40,14 +40,14 @@ def ours(base: Base, files: dict[str, Path], engine: str) -> tuple[float, float,
         shutil.rmtree(Path(os.environ["STARSHIFT_HOME"]) / "data" / "cache" / kind, ignore_errors=True)
     digests = list(files)
     extractor = Extractor(base, files, wanted=engine)
-    chosen = choice.Choice(engine=engine)
-    extractor._choice, extractor._engine = chosen, choice.load(base, chosen)
+    chosen = inference_engines.EngineChoice(engine=engine)
+    extractor._choice, extractor._engine = chosen, inference_engines.load_engine(base, chosen)
     started = time.perf_counter()
-    pixels.fill(extractor.store, files)
+    pixel_cache.fill_pixel_store(extractor.store, files)
     decoded = time.perf_counter()
     extractor.features(digests, "plain")
     whole = time.perf_counter() - started
-    alone = pixels.read(extractor.store, digests[:256], files)
+    alone = pixel_cache.read_pixels(extractor.store, digests[:256], files)
     extractor._engine(alone)
     forward_started = time.perf_counter()
     extractor._engine(alone)
@@ -58,7 +58,7 @@ def ours(base: Base, files: dict[str, Path], engine: str) -> tuple[float, float,
 def textbook(model: object, folder: Path, size: int) -> tuple[float, float]:
     """Seconds of image_dataset_from_directory and predict, and how many of them came after the last batch.
 
-    What comes then is the wait for tf.data's tuning thread, see pipeline/models/feeding.py.
+    What comes then is the wait for tf.data's tuning thread, see pipeline/models/keras_input.py.
     """
     import keras
 
@@ -77,7 +77,7 @@ def textbook(model: object, folder: Path, size: int) -> tuple[float, float]:
 
 def compare(base: Base, files: dict[str, Path], rounds: int, engine: str) -> None:
     """Alternates both and prints the medians and their ratio."""
-    from pipeline.models.extractor import build_extractor
+    from pipeline.models.build import build_extractor
 
     model = build_extractor(base)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ def memory(base: Base, files: dict[str, Path], count: int, engine: str) -> None:
     paths = list(files.values())
     many = {f"{number:064x}": paths[number % len(paths)] for number in range(count)}
     extractor = Extractor(base, many, wanted=engine)
-    pixels.fill(extractor.store, many)
+    pixel_cache.fill_pixel_store(extractor.store, many)
     extractor.features(list(many), "plain")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{base} {base.size} px, {count} pictures: peak {peak:.0f} MB in the extracting process")
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--memory", type=int, default=0, help="measure peak memory at so many pictures instead")
     flags = parser.parse_args()
-    base, files = parse(flags.base, flags.size), files_of(flags.folder, flags.pictures)
+    base, files = parse_base(flags.base, flags.size), files_of(flags.folder, flags.pictures)
     if "BENCHMARK_HOME" not in os.environ:
         with tempfile.TemporaryDirectory() as home:
             environment = {**os.environ, "STARSHIFT_HOME": home, "BENCHMARK_HOME": "1"}
@@ -137,7 +137,7 @@ def main() -> None:
                 ).returncode
             )
     extractor = Extractor(base, files, wanted=flags.engine)
-    pixels.fill(extractor.store, files)
+    pixel_cache.fill_pixel_store(extractor.store, files)
     engine = extractor.choose(list(files)).engine
     if flags.memory:
         memory(base, files, flags.memory, engine)

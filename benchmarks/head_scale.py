@@ -16,12 +16,12 @@ import numpy as np
 
 import competitions
 from pipeline.errors import require
-from pipeline.features.extract import Extractor
-from pipeline.models.scratch import networks_of
-from pipeline.options import Options
-from pipeline.preparation import prepare
-from pipeline.training import linear
-from pipeline.training.logistic import cross_entropy
+from pipeline.features.extractor import Extractor
+from pipeline.models.small_cnn import list_networks
+from pipeline.run_options import RunOptions
+from pipeline.training.heads import logistic_regression
+from pipeline.training.heads.logistic_regression import cross_entropy
+from pipeline.workflow.prepare import prepare_dataset
 
 
 def main() -> None:
@@ -37,14 +37,14 @@ def main() -> None:
     competition = replace(found, recipe=replace(found.recipe, bases=(flags.base,), size=flags.size))
     require(competition.recipe.folds > 1, "A scale is asked of other folds.", expected="folds=2 or more in the recipe",
             received=competition.recipe.folds)  # fmt: skip
-    (base,) = networks_of(competition.recipe)
-    data = prepare(competition, [base], Options(bundle=flags.bundle))
+    (base,) = list_networks(competition.recipe)
+    data = prepare_dataset(competition, [base], RunOptions(bundle=flags.bundle))
     extractor, digests = Extractor(base, data.files), list(data.pictures.train["sha256"])
     views = {view: extractor.features(digests, view) for view in {"plain", *competition.recipe.views}}
     seen = views["plain"]
     fold_of, classes = data.pictures.train["fold"].to_numpy(), len(data.pictures.classes)
     folds = [
-        linear.Fold(
+        logistic_regression.FoldFeatures(
             number=number,
             features=seen[fold_of != number],
             labels=data.labels[fold_of != number],
@@ -54,9 +54,9 @@ def main() -> None:
         for number in range(competition.recipe.folds)
     ]
     print("strength  as it is   scaled   scale  accuracy")
-    for strength in linear.STRENGTHS:
-        plain = linear.fit(folds, classes, strength, 1.0)[1]
-        heads, scaled = linear.fit(folds, classes, strength)
+    for strength in logistic_regression.L2_VALUES:
+        plain = logistic_regression.fit(folds, classes, strength, 1.0)[1]
+        heads, scaled = logistic_regression.fit(folds, classes, strength)
         right = [
             (head.probabilities(fold.held_features).argmax(axis=1) == fold.held_labels).mean()
             for head, fold in zip(heads, folds, strict=True)
@@ -65,7 +65,7 @@ def main() -> None:
         scale = np.mean([record["scale"] for record in scaled])
         print(f"{strength:8.1e}  {losses[0]:8.4f} {losses[1]:8.4f} {scale:7.2f} {np.mean(right):9.1%}", flush=True)
     for name, scale in (("as it is", 1.0), ("scaled", None)):
-        heads = linear.fit(folds, classes, scale=scale)[0]
+        heads = logistic_regression.fit(folds, classes, scale=scale)[0]
         losses = []
         for head, fold in zip(heads, folds, strict=True):
             held = fold_of == fold.number

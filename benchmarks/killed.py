@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.dataset.shards import RowStore
+from pipeline.data.row_store import RowStore
 from pipeline.files import read_json
 
 

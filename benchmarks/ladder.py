@@ -27,11 +27,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import competitions
-from pipeline import flow
+from pipeline.config import Training
+from pipeline.evaluation.intervals import compare_paired, format_difference, wilson_interval
 from pipeline.experiments import ladder
-from pipeline.models.bases import parse
-from pipeline.predict.intervals import paired, sentence, wilson
-from pipeline.regime import Training
+from pipeline.models.base import parse_base
+from pipeline.workflow import run
 
 SIZE, BATCH, PATIENCE = 224, 32, 5
 EPOCHS = {"features": 30, "frozen": 30, "finetune": 100}
@@ -43,17 +43,17 @@ VIEWS, ANNEALED = 2, 6
 and the epochs over which its rate falls to nothing in `finetune`, where the textbook's stays."""
 
 
-def pictures(base: str, bundle: Path, seed: int) -> ladder.Ladder:
+def pictures(base: str, bundle: Path, seed: int) -> ladder.LadderData:
     """The ladder's pictures; both sides read these links."""
     found = competitions.find("dogs-vs-cats")
     recipe = replace(found.recipe, bases=(base,), size=SIZE, split_seed=seed)
-    return ladder.prepared(replace(found, recipe=recipe), ladder.SIZES, seed, bundle)
+    return ladder.prepare_ladder(replace(found, recipe=recipe), ladder.DEFAULT_SIZES, seed, bundle)
 
 
-def parts(made: ladder.Ladder, place: Path) -> dict[str, Path]:
+def parts(made: ladder.LadderData, place: Path) -> dict[str, Path]:
     """Class folders of links for train and validation, split as ours splits, and the test part in one folder."""
     recipe = made.competition.recipe
-    data = flow.prepare(made.competition, [parse(recipe.bases[0], recipe.size)], flow.Options())
+    data = run.prepare_dataset(made.competition, [parse_base(recipe.bases[0], recipe.size)], run.RunOptions())
     for row in data.pictures.train.itertuples():
         folder = place / ("validation" if row.fold == 0 else "train") / row.label
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def parts(made: ladder.Ladder, place: Path) -> dict[str, Path]:
     return {part: place / part for part in ("train", "validation", "test")}
 
 
-def textbook(made: ladder.Ladder, base: str, place: Path) -> dict[str, Any]:
+def textbook(made: ladder.LadderData, base: str, place: Path) -> dict[str, Any]:
     """Trains the three rungs in plain Keras. Returns seconds and test predictions of each."""
     import keras
 
@@ -162,13 +162,13 @@ def outcome(started: tuple[float, float], fitted: Any, probabilities: np.ndarray
     }
 
 
-def starshift(made: ladder.Ladder) -> dict[str, Any]:
+def starshift(made: ladder.LadderData) -> dict[str, Any]:
     """Our three rungs, in their order, which share what they cache."""
     results = {}
     base, rungs = made.competition.recipe.bases[0], list(EPOCHS)
     for place, (rung, most) in enumerate(EPOCHS.items()):
         started = clocks()
-        recipe = ladder.recipe_of(rung, made.competition.recipe, 0)
+        recipe = ladder.build_recipe(rung, made.competition.recipe, 0)
         training = Training(
             patience=PATIENCE,
             epochs=ANNEALED if rung == "finetune" else most,
@@ -176,9 +176,9 @@ def starshift(made: ladder.Ladder) -> dict[str, Any]:
             cached_views=VIEWS,
         )
         recipe = replace(recipe, training=training)
-        options = flow.Options(keep=ladder.kept_for(rungs[place + 1 :], recipe))
-        folder = flow.run(replace(made.competition, recipe=recipe), options)
-        found = ladder.result_of(folder, rung, 0, made.answers)
+        options = run.RunOptions(keep=ladder.find_finetune_training(rungs[place + 1 :], recipe))
+        folder = run.run(replace(made.competition, recipe=recipe), options)
+        found = ladder.load_result(folder, rung, 0, made.answers)
         labels = np.array([label == "dog" for label in made.answers.values()])
         dogs = np.where(found.right, labels, ~labels)
         results[rung] = {
@@ -199,7 +199,7 @@ def compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
         for side, name in ((theirs, "textbook"), (ours, "starshift")):
             dogs = np.array([side["rungs"][rung]["dogs"][key] for key in ours["answers"]])
             guesses[name] = dogs
-            share = wilson(int((dogs == truth).sum()), len(truth))
+            share = wilson_interval(int((dogs == truth).sum()), len(truth))
             half = (share.high - share.low) / 2
             used = side["rungs"][rung]
             words.append(f"{used['seconds']:.0f} s ({used['worked']:.0f}), test {share.estimate:.1%} ± {half:.1%}")
@@ -208,9 +208,9 @@ def compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     for kind, name in (("seconds", "together"), ("worked", "worked")):
         totals = [sum(side["rungs"][rung][kind] for rung in EPOCHS) for side in (theirs, ours)]
         print(f"{name:<10} {totals[0]:>32.0f} s {totals[1]:>32.0f} s {totals[0] / totals[1]:>7.1f}")
-    found = paired(truth.astype(int), guesses["textbook"].astype(int), guesses["starshift"].astype(int))
+    found = compare_paired(truth.astype(int), guesses["textbook"].astype(int), guesses["starshift"].astype(int))
     print(
-        sentence(
+        format_difference(
             "starshift's finetune", "the textbook's", found.difference, within_noise=found.within_noise, points=True
         )
     )

@@ -21,18 +21,17 @@ import numpy as np
 import competitions
 from pipeline import paths
 from pipeline.config import Competition
-from pipeline.dataset import excerpt
-from pipeline.dataset.labels import labelled
-from pipeline.features.extract import Extractor
-from pipeline.learnware import probe
-from pipeline.learnware.search import search
-from pipeline.learnware.specification import Specification
-from pipeline.learnware.store import Store, opened
-from pipeline.ledger import reading
-from pipeline.models import bases
-from pipeline.options import Options
-from pipeline.preparation import Data, prepare
-from pipeline.reuse import basing
+from pipeline.data import subsets
+from pipeline.data.labels import load_labeled_pictures
+from pipeline.features.extractor import Extractor
+from pipeline.learnware import as_base, probe
+from pipeline.learnware.search import search_specifications
+from pipeline.learnware.store import Store, open_store
+from pipeline.learnware.types import Specification
+from pipeline.models import base as bases
+from pipeline.run_options import RunOptions
+from pipeline.runs import load
+from pipeline.workflow.prepare import Dataset, prepare_dataset
 
 SIZES = (10, 50)
 STRENGTHS = np.logspace(0, 6, 13)
@@ -40,18 +39,20 @@ STRENGTHS = np.logspace(0, 6, 13)
 
 def held_out(text: str) -> Competition:
     """The pictures that fold 0 of a run held out, as a competition of their own."""
-    run = reading.opened(reading.found(text, None))
+    run = load.load_run(load.find_run_folder(text, None))
     competition = competitions.find(run.folder.parent.name)
-    table, raw = labelled(competition)
+    table, raw = load_labeled_pictures(competition)
     name = f"{competition.name}-held-out"
-    folder = paths.home() / "data" / "teaching" / name
-    excerpt.link(table[table["id"].map(run.fold) == 0], raw, folder / "train")
-    return Competition(name=name, data=str(folder), labels=excerpt.labels_of("train"), metric="accuracy")
+    folder = paths.home_folder() / "data" / "teaching" / name
+    subsets.link_subset(table[table["id"].map(run.fold) == 0], raw, folder / "train")
+    return Competition(name=name, data=str(folder), labels=subsets.build_subset_labels("train"), metric="accuracy")
 
 
-def data_of(found: Competition, base: bases.Base) -> Data:
+def data_of(found: Competition, base: bases.Base) -> Dataset:
     """A competition's pictures, decoded for a base."""
-    return prepare(replace(found, recipe=replace(found.recipe, bases=(str(base),), size=base.size)), [base], Options())
+    return prepare_dataset(
+        replace(found, recipe=replace(found.recipe, bases=(str(base),), size=base.size)), [base], RunOptions()
+    )
 
 
 def seen(base: bases.Base, found: Competition) -> np.ndarray:
@@ -81,16 +82,19 @@ def candidates(store: Store, name: str) -> dict[str, tuple[Specification, bases.
     found = {}
     for learnware in store.learnwares():
         part = learnware.contract.bases[0]
-        if learnware.specification.semantic.competition != name and learnware.contract.rung not in basing.UNCHANGED:
-            text = f"{part.name}={basing.weights_file(learnware, basing.part_of(learnware))}"
-            found[learnware.name] = learnware.specification, bases.parse(text, part.size)
+        if (
+            learnware.specification.semantic.competition != name
+            and learnware.contract.rung not in as_base.UNCHANGED_STRATEGIES
+        ):
+            text = f"{part.name}={as_base.load_weights_file(learnware, as_base.find_base_spec(learnware))}"
+            found[learnware.name] = learnware.specification, bases.parse_base(text, part.size)
     return found
 
 
 def compare(store: Store, found: Competition, draws: int) -> None:
     """Prints, for each number of pictures, both accuracies and the paired difference with its 95 % interval."""
     name, learnwares = found.name, candidates(store, found.name)
-    watched = probe.base_of(store.probe)
+    watched = probe.load_probe_base(store.probe)
     probed, labels = seen(watched, found), data_of(found, watched).labels
     values: dict[str, np.ndarray] = {}
     for each in SIZES:
@@ -100,7 +104,9 @@ def compare(store: Store, found: Competition, draws: int) -> None:
         both, first = [], Counter[str]()
         for number in range(draws):
             rows = drawn(labels, each, np.random.default_rng([each, number]))
-            ranked = search(probed[rows], [one for one, _ in learnwares.values()], store.probe, store.gamma or 0.0)
+            ranked = search_specifications(
+                probed[rows], [one for one, _ in learnwares.values()], store.probe, store.gamma or 0.0
+            )
             best = ranked.matches[0].name
             first[f"{best} ({ranked.matches[0].verdict})"] += 1
             base = learnwares[best][1]
@@ -129,7 +135,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     flags = parser.parse_args()
     for task in [*map(competitions.find, flags.comp), *map(held_out, flags.held_out)]:
-        compare(opened(flags.store), task, flags.draws)
+        compare(open_store(flags.store), task, flags.draws)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,13 @@ import numpy as np
 
 import competitions
 from benchmarks.textures import textures
-from pipeline.learnware import kernel, probe
-from pipeline.learnware.search import FITS, NOT, Found, search
-from pipeline.learnware.specification import Probe, Semantic, Specification, specify
-from pipeline.models.bases import parse
-from pipeline.options import Options
-from pipeline.preparation import prepare
+from pipeline.learnware import kernel_mean_embedding, probe
+from pipeline.learnware.search import DOES_NOT_FIT, FITS, SearchResult, search_specifications
+from pipeline.learnware.specification import fit_specification
+from pipeline.learnware.types import ModelMetadata, Probe, Specification
+from pipeline.models.base import parse_base
+from pipeline.run_options import RunOptions
+from pipeline.workflow.prepare import prepare_dataset
 
 TASKS = ("dogs-vs-cats", "dog-breed", "plant-seedlings", "invasive-species")
 SIZES = (5, 20, 100, 500)
@@ -42,18 +43,18 @@ class Task:
 
 def task_of(name: str, base: str, size: int) -> Task:
     """A competition's training pictures, as the probe sees them; fold 0 is held out."""
-    seen = parse(base, size)
+    seen = parse_base(base, size)
     competition = competitions.find(name)
     competition = replace(competition, recipe=replace(competition.recipe, bases=(base,), size=size))
-    data = prepare(competition, [seen], Options())
-    features = probe.features(seen, data.files, list(data.pictures.train["sha256"]))
+    data = prepare_dataset(competition, [seen], RunOptions())
+    features = probe.extract_features(seen, data.files, list(data.pictures.train["sha256"]))
     held = data.pictures.train["fold"].to_numpy() == 0
     return Task(features=features, labels=data.labels, classes=tuple(data.pictures.classes), held=held)
 
 
-def words(name: str, classes: tuple[str, ...], pictures: int) -> Semantic:
+def words(name: str, classes: tuple[str, ...], pictures: int) -> ModelMetadata:
     """What a search shows of a learnware; nobody trained one here."""
-    return Semantic(
+    return ModelMetadata(
         **dict.fromkeys(("name", "task", "competition"), name),
         **{"classes": classes, "metric": "accuracy", "score": None, "spread": None, "base": "", "rung": "features"},
         **{"data": "", "pictures": pictures, "licence": "", "size": 224, "megabytes": 0.0},
@@ -64,21 +65,21 @@ def words(name: str, classes: tuple[str, ...], pictures: int) -> Semantic:
 def specified(name: str, task: Task, seen_by: Probe, gamma: float) -> Specification:
     """The specification of a task, without the held-out fold."""
     features, labels = task.features[~task.held], task.labels[~task.held]
-    return specify(features, labels, task.classes, seen_by, gamma, words(name, task.classes, len(features)))
+    return fit_specification(features, labels, task.classes, seen_by, gamma, words(name, task.classes, len(features)))
 
 
 class Store:
     """The specifications of all tasks, and how to search among them."""
 
     def __init__(self, tasks: dict[str, Task], base: str, size: int) -> None:
-        self.seen_by = probe.probe_of(parse(base, size))
-        self.gamma = kernel.median_gamma(tasks[TASKS[0]].features[~tasks[TASKS[0]].held], 0)
+        self.seen_by = probe.build_probe(parse_base(base, size))
+        self.gamma = kernel_mean_embedding.estimate_gamma(tasks[TASKS[0]].features[~tasks[TASKS[0]].held], 0)
         self.specifications = [specified(name, task, self.seen_by, self.gamma) for name, task in tasks.items()]
         print(f"gamma {self.gamma:.4f}, by the median rule on {TASKS[0]}")
 
-    def search(self, features: np.ndarray) -> Found:
+    def search(self, features: np.ndarray) -> SearchResult:
         """As `invoke store.search`."""
-        return search(features, self.specifications, self.seen_by, self.gamma)
+        return search_specifications(features, self.specifications, self.seen_by, self.gamma)
 
 
 def ranked(store: Store, held: dict[str, np.ndarray], draws: int, random: np.random.Generator) -> None:
@@ -143,7 +144,7 @@ def strangers(store: Store, rows: np.ndarray, draws: int, random: np.random.Gene
             store.search(rows[random.permutation(len(rows))[:size]]) for _ in range(draws if size < len(rows) else 1)
         ]
         nearest = found[0].matches[0]
-        none = np.mean([all(match.verdict == NOT for match in one.matches) and not one.fits for one in found])
+        none = np.mean([all(match.verdict == DOES_NOT_FIT for match in one.matches) and not one.fits for one in found])
         print(
             f"{size:4} pictures: nothing fits {none:.1%}; nearest {nearest.name}, MMD^2 {nearest.distance:.3f}, "
             f"limit {nearest.limit:.3f}; pictures at home anywhere "
@@ -154,10 +155,10 @@ def strangers(store: Store, rows: np.ndarray, draws: int, random: np.random.Gene
 def seconds(seen_by: Probe, features: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], rounds: int) -> None:
     """What a specification of 5,000 pictures takes; where there are fewer, some come twice."""
     chosen = np.resize(np.arange(len(features)), 5000)
-    gamma = kernel.median_gamma(features, 0)
+    gamma = kernel_mean_embedding.estimate_gamma(features, 0)
     for number in range(rounds):
         started, worked = time.perf_counter(), time.process_time()
-        specify(features[chosen], labels[chosen], classes, seen_by, gamma, words("timed", classes, 5000))
+        fit_specification(features[chosen], labels[chosen], classes, seen_by, gamma, words("timed", classes, 5000))
         print(
             f"specification of 5,000 x {features.shape[1]}, K = 50, {len(classes)} classes, round {number}: "
             f"{time.perf_counter() - started:.2f} s on the clock, {time.process_time() - worked:.2f} s of processor"
@@ -167,8 +168,8 @@ def seconds(seen_by: Probe, features: np.ndarray, labels: np.ndarray, classes: t
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default=probe.DEFAULT)
-    parser.add_argument("--size", type=int, default=probe.SIZE)
+    parser.add_argument("--base", default=probe.DEFAULT_BASE)
+    parser.add_argument("--size", type=int, default=probe.DEFAULT_SIZE)
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", action="store_true")
@@ -176,7 +177,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
     tasks = {name: task_of(name, given.base, given.size) for name in (TASKS[1:2] if given.seconds else TASKS)}
     breeds = tasks["dog-breed"]
-    seen_by = probe.probe_of(parse(given.base, given.size))
+    seen_by = probe.build_probe(parse_base(given.base, given.size))
     seconds(seen_by, breeds.features, breeds.labels, breeds.classes, given.rounds)
     if given.seconds:
         return

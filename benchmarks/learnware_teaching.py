@@ -15,33 +15,33 @@ from pathlib import Path
 import numpy as np
 
 import competitions
-from pipeline import flow, paths
+from pipeline import paths
 from pipeline.config import Competition, Recipe
-from pipeline.dataset import excerpt
-from pipeline.dataset.labels import labelled
-from pipeline.experiments import distilling
-from pipeline.learnware import store
-from pipeline.options import Options
-from pipeline.reuse import adding
-from pipeline.training.distilled import Distillation
+from pipeline.data import subsets
+from pipeline.data.labels import load_labeled_pictures
+from pipeline.distillation import run as distilling
+from pipeline.learnware import publish, store
+from pipeline.run_options import RunOptions
+from pipeline.training.soft_targets import DistillationConfig
+from pipeline.workflow import run as flow
 
 FOLDS = 5
 
 
 def parts(competition: Competition, each: int, seed: int, bundle: Path | None) -> tuple[Competition, Competition]:
     """The task of few pictures and the task of all others, as competitions of their own."""
-    table, raw = labelled(competition, bundle)
+    table, raw = load_labeled_pictures(competition, bundle)
     table = table.drop_duplicates("sha256")
-    few = excerpt.balanced(table, each * table["label"].nunique(), np.random.default_rng(seed))
+    few = subsets.select_balanced(table, each * table["label"].nunique(), np.random.default_rng(seed))
     found = []
     for what, pictures in (("few", few), ("others", table.drop(few.index))):
-        folder = paths.home() / "data" / "teaching" / f"{competition.name}-{each}-seed{seed}-{what}"
-        excerpt.link(pictures, raw, folder / "train")
+        folder = paths.home_folder() / "data" / "teaching" / f"{competition.name}-{each}-seed{seed}-{what}"
+        subsets.link_subset(pictures, raw, folder / "train")
         found.append(
             Competition(
                 name=f"{competition.name}-{each}-seed{seed}-{what}",
                 data=str(folder),
-                labels=excerpt.labels_of("train", competition.labels.positive),
+                labels=subsets.build_subset_labels("train", competition.labels.positive),
                 metric=competition.metric,
             )
         )
@@ -63,17 +63,17 @@ def main() -> None:
     flags = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     few, others = parts(competitions.find(flags.comp), flags.each, flags.seed, flags.bundle)
-    options = Options(practice=True)
+    options = RunOptions(practice=True)
     recipe = Recipe(bases=(flags.teacher,), size=224, folds=FOLDS)
     known = replace(others, recipe=recipe)
-    run = flow.finished(known, options) or flow.run(known, options)
-    shelf = store.begun(paths.home() / "data" / "teaching" / "store")
+    run = flow.find_finished_run(known, options) or flow.run(known, options)
+    shelf = store.open_or_create_store(paths.home_folder() / "data" / "teaching" / "store")
     name = f"{others.name}-{run.name.rpartition('-')[2]}"
     if not shelf.path(name).exists():
-        adding.add(run, shelf, adding.Wanted(name=name), options)
+        publish.publish_run(run, shelf, publish.PublishRequest(name=name), options)
     learner = replace(few, recipe=replace(recipe, bases=(flags.student,), augmented_views=flags.augmented_views))
-    asked = Distillation(teachers=(f"store:{shelf.folder}/{name}",), weight=flags.weight, patient=flags.patient)
-    distilling.distill(learner, asked, options)
+    asked = DistillationConfig(teachers=(f"store:{shelf.folder}/{name}",), weight=flags.weight, patient=flags.patient)
+    distilling.run_distillation(learner, asked, options)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.features import files_of
-from pipeline.audit import geometry
-from pipeline.audit.keypoints import Keypoints, describe
-from pipeline.dataset import images
+from pipeline.audit import keypoints as geometry
+from pipeline.audit.keypoints import Keypoints, detect_keypoints
+from pipeline.data import images
 
 OTHERS, SIDE = 30, 224
 
@@ -24,7 +24,7 @@ OTHERS, SIDE = 30, 224
 def keypoints_of(folder: Path, count: int) -> Keypoints:
     """Of the first different pictures of a folder by path."""
     paths = files_of(folder, count).values()
-    found = describe(np.stack([images.decode(path.read_bytes(), SIDE) for path in paths]))
+    found = detect_keypoints(np.stack([images.decode(path.read_bytes(), SIDE) for path in paths]))
     return found.reduced(np.random.default_rng(0))
 
 
@@ -35,7 +35,7 @@ def compared(keypoints: Keypoints, others: np.ndarray, step: int) -> tuple[list[
         places
         for first, some in enumerate(others)
         for start in range(0, len(some), step)
-        for places in geometry.matches(keypoints, first, some[start : start + step])
+        for places in geometry.match_descriptors(keypoints, first, some[start : start + step])
     ]
     return found, time.perf_counter() - started
 

@@ -19,17 +19,18 @@ from pathlib import Path
 import numpy as np
 
 import competitions
-from pipeline import flow, paths, runs
-from pipeline.away import ordering
-from pipeline.commands.shared import competition_with
+from pipeline import paths
+from pipeline.cli.common import load_competition
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.kaggle.fetch import fetch
-from pipeline.models import bases
-from pipeline.options import Options
-from pipeline.remote import parcel
-from pipeline.remote.bundle import bundle
-from pipeline.remote.parcel import Parcel
+from pipeline.kaggle.download import fetch_data
+from pipeline.kernels import job_builder, result_archive
+from pipeline.kernels.bundle import build_bundle
+from pipeline.kernels.result_archive import ResultArchive
+from pipeline.models import base
+from pipeline.run_options import RunOptions
+from pipeline.runs import folder as runs
+from pipeline.workflow import run
 
 PINS = (
     "tensorflow-cpu==2.20.0",
@@ -80,12 +81,12 @@ def folders(root: Path, competition: Competition, raw: Path) -> None:
     weights = root / "input" / "datasets" / "me" / "weights"
     weights.mkdir(parents=True)
     for text in competition.recipe.bases:
-        path = bases.weights_path(bases.parse(text, competition.recipe.size))
+        path = base.find_weights_path(base.parse_base(text, competition.recipe.size))
         if path is not None:
             (weights / path.name).symlink_to(path)
 
 
-def there(python: str, root: Path, script: str) -> Parcel:
+def there(python: str, root: Path, script: str) -> ResultArchive:
     """Runs the script as a kernel does. Returns what it packed."""
     (root / "script.py").write_text(script)
     alone = ["unshare", "-rn"]
@@ -95,7 +96,7 @@ def there(python: str, root: Path, script: str) -> Parcel:
     variables = {"PATH": os.environ["PATH"], "HOME": str(root), "STARSHIFT_KAGGLE_ROOT": str(root)}
     variables |= {"KAGGLE_KERNEL_RUN_TYPE": "Batch", "HTTPS_PROXY": "http://127.0.0.1:9"}
     subprocess.run([*alone, python, str(root / "script.py")], cwd=root / "working", env=variables, check=True)
-    return parcel.opened(root / "working" / parcel.NAME)
+    return result_archive.load_archive(root / "working" / result_archive.ARCHIVE_NAME)
 
 
 def difference(here: Path, home: Path, name: str) -> tuple[float, float]:
@@ -106,7 +107,7 @@ def difference(here: Path, home: Path, name: str) -> tuple[float, float]:
     return float(np.nanmax(np.abs(ours - theirs))), float(np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1)))
 
 
-def compare(found: Parcel, here: Path, place: Path) -> bool:
+def compare(found: ResultArchive, here: Path, place: Path) -> bool:
     """Prints how far the two runs are apart. Returns whether that is allowed."""
     found.extract({name: place / name for name in found.files})
     home = next((place / "data" / "runs").glob("*/*/metrics.json")).parent
@@ -142,16 +143,16 @@ def main() -> int:
     parser.add_argument("--python", default="python3.12", help="a Python 3.12")
     parser.add_argument("--environment", type=Path, default=paths.cache_folder("environments") / "kaggle")
     given = parser.parse_args()
-    competition = competition_with(
+    competition = load_competition(
         given.comp, bases=tuple(given.base or ()), size=given.size, rung=given.rung, epochs=given.epochs
     )
-    options = Options(debug=given.debug, folds=tuple(given.fold or ()), bundle=given.bundle)
+    options = RunOptions(debug=given.debug, folds=tuple(given.fold or ()), bundle=given.bundle)
     python = environment(given.python, given.environment)
     root = paths.cache_folder("environments") / "root"
-    here = flow.run(competition, options)
-    folders(root, competition, fetch(competition))
+    here = run.run(competition, options)
+    folders(root, competition, fetch_data(competition))
     session = {"number": 1, "seconds": 12 * 3600, "kernel": "me/test", "accelerator": "cpu"}
-    script = bundle(ordering.ordered(competition, replace(options, bundle=None))).script(session)
+    script = build_bundle(job_builder.build_job(competition, replace(options, bundle=None))).script(session)
     print(f"script    {len(script):,} bytes")
     started = time.perf_counter()
     good = compare(there(python, root, script), here, root / "home")

@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.experiments import combinations
-from pipeline.predict.growth import Growth, Trials, grow
-from pipeline.predict.metrics import higher_is_better
-from pipeline.predict.sharpness import Judge
-from pipeline.training import ridge
+from pipeline.ensemble.member_selection import CombinationScores, SelectionHistory, select_members
+from pipeline.ensemble.temperature import FoldScorer
+from pipeline.evaluation.metrics import higher_is_better
+from pipeline.experiments import base_search
+from pipeline.training.heads import ridge
 
 WIDTHS = (1280, 1280, 512, 320, 256, 160)
 KNOWS = (0.35, 0.3, 0.35, 0.35, 0.3, 0.0)
@@ -40,41 +40,41 @@ def drawn(pictures: int, classes: int, seed: int) -> tuple[list[np.ndarray], np.
     return sets, labels, np.arange(pictures) % 5
 
 
-def cached(comp: str, bases: list[str]) -> tuple[list[np.ndarray], Judge]:
+def cached(comp: str, bases: list[str]) -> tuple[list[np.ndarray], FoldScorer]:
     """A competition's features from the cache, each base at its own size, and its metric on its folds."""
     import competitions
-    from pipeline.features.extract import Extractor
-    from pipeline.models.bases import parse
-    from pipeline.options import Options
-    from pipeline.preparation import prepare
-    from pipeline.results import positive_class
+    from pipeline.features.extractor import Extractor
+    from pipeline.models.base import parse_base
+    from pipeline.run_options import RunOptions
+    from pipeline.workflow.finish import find_positive_class
+    from pipeline.workflow.prepare import prepare_dataset
 
     competition = competitions.find(comp)
     competition = replace(competition, recipe=replace(competition.recipe, bases=tuple(bases), size=None))
-    parsed = [parse(text) for text in bases]
-    data = prepare(competition, parsed, Options())
+    parsed = [parse_base(text) for text in bases]
+    data = prepare_dataset(competition, parsed, RunOptions())
     digests = list(data.pictures.train["sha256"])
     values = [Extractor(base, data.files).features(digests, "plain") for base in parsed]
     fold_of = data.pictures.train["fold"].to_numpy()
-    judge = Judge(
-        metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=positive_class(competition, data)
+    judge = FoldScorer(
+        metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=find_positive_class(competition, data)
     )
     return values, judge
 
 
-def once(values: list[np.ndarray], judge: Judge, most: int | None) -> tuple[Trials, Growth]:
+def once(values: list[np.ndarray], judge: FoldScorer, most: int | None) -> tuple[CombinationScores, SelectionHistory]:
     """Scouts, and prints what it took."""
     started, worked = time.perf_counter(), time.process_time()
     folds = len(np.unique(judge.fold_of))
-    most = most or ridge.most_directions([one.shape[1] for one in values], folds, combinations.BUDGET)
-    sets = combinations.turned(values, most)
-    tried = combinations.every(sets, judge, int(judge.labels.max()) + 1)
-    trials = Trials({one.members: one.folds for one in tried}, 1 / folds, higher_is_better(judge.metric))
-    growth = grow(trials)
+    most = most or ridge.find_max_components([one.shape[1] for one in values], folds, base_search.COMPUTE_BUDGET)
+    sets = base_search.compute_principal_directions(values, most)
+    tried = base_search.evaluate_combinations(sets, judge, int(judge.labels.max()) + 1)
+    trials = CombinationScores({one.members: one.folds for one in tried}, 1 / folds, higher_is_better(judge.metric))
+    growth = select_members(trials)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     kept = ", ".join(f"{one.kept:.0%} of {one.width}" for one in sets)
     print(
-        f"{len(tried)} combinations x {folds} folds x {len(ridge.STRENGTHS)} strengths, "
+        f"{len(tried)} combinations x {folds} folds x {len(ridge.L2_VALUES)} strengths, "
         f"{len(judge.labels):,} pictures, {judge.labels.max() + 1} classes: {time.perf_counter() - started:.1f} s "
         f"({time.process_time() - worked:.1f} s of processor time), peak {peak:,.0f} MB"
     )
@@ -86,7 +86,7 @@ def once(values: list[np.ndarray], judge: Judge, most: int | None) -> tuple[Tria
     return trials, growth
 
 
-def compared(few: Trials, many: Trials) -> None:
+def compared(few: CombinationScores, many: CombinationScores) -> None:
     """Prints how far two rankings of the same combinations agree."""
     from scipy.stats import kendalltau, spearmanr
 
@@ -115,7 +115,7 @@ def main() -> None:
         values, judge = cached(given.comp, given.base)
     else:
         values, labels, fold_of = drawn(given.pictures, given.classes, given.seed)
-        judge = Judge(metric="log_loss", labels=labels, fold_of=fold_of)
+        judge = FoldScorer(metric="log_loss", labels=labels, fold_of=fold_of)
     few, growth = once(values, judge, None)
     if given.directions:
         many, other = once(values, judge, given.directions)

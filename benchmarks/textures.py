@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.learnware import probe
-from pipeline.models.bases import parse
+from pipeline.models.base import parse_base
 
 TEXTURES = 240
 
@@ -35,4 +35,4 @@ def textures(base: str, size: int) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(TEXTURES):
             Image.fromarray(texture(number, size, random)).save(Path(folder) / f"{number}.png")
-        return probe.look(Path(folder), parse(base, size)).features
+        return probe.extract_folder_features(Path(folder), parse_base(base, size)).features

@@ -3,7 +3,7 @@
     python -m benchmarks.waiting [--seconds 1.5] [--rounds 5]
 
 Keras makes a self-tuning tf.data pipeline of a PyDataset (and of arrays) in every `fit`, and waits for its tuning
-thread when that ends; `pipeline.models.feeding.fed` makes one that does not tune itself. Both train the same small
+thread when that ends; `keras_input.build_keras_input` makes one that does not tune itself. Both train the same small
 network on the same batches, on whose number an epoch of about so many seconds is chosen.
 """
 
@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from benchmarks.worked import Worked
-from pipeline.models.feeding import fed
+from pipeline.models.keras_input import build_keras_input
 
 BATCH, SIDE = 32, 64
 
@@ -47,11 +47,11 @@ def main() -> None:
     layers = [keras.layers.Conv2D(64, 3), keras.layers.Conv2D(64, 3), keras.layers.GlobalAveragePooling2D()]
     model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), *layers, keras.layers.Dense(BATCH, activation="softmax")])
     model.compile("adam", "categorical_crossentropy")
-    model.fit(fed(Drawn(2)), shuffle=False, verbose=0)
+    model.fit(build_keras_input(Drawn(2)), shuffle=False, verbose=0)
     started = time.perf_counter()
-    model.fit(fed(Drawn(8)), shuffle=False, verbose=0)
+    model.fit(build_keras_input(Drawn(8)), shuffle=False, verbose=0)
     batches = Drawn(max(2, round(8 * flags.seconds / (time.perf_counter() - started))))
-    sides = {"keras": lambda: batches, "ours": lambda: fed(batches)}
+    sides = {"keras": lambda: batches, "ours": lambda: build_keras_input(batches)}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     waited: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(flags.rounds):

@@ -1,4 +1,4 @@
-"""When Keras was done with its last batch; what comes after it is waiting, see pipeline/models/feeding.py."""
+"""When Keras was done with its last batch; what comes after it is waiting, see pipeline/models/keras_input.py."""
 
 import time
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
-from pipeline.naming import given
+from pipeline.run_options import register_competition_file
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -37,7 +37,7 @@ def find(name: str | None) -> Competition:
                 expected="a name of its own, not " + " | ".join(names()),
                 received=name,
             )
-        given(found.name, name)
+        register_competition_file(found.name, name)
         return found
     raise StarshiftError(
         "No competition was named." if not name else f"There is no competition called {name!r}.",

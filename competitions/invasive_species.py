@@ -13,7 +13,7 @@ docs/measured.md):
 The recipe's own pair, of larger networks, is not measured: its weights could not be had there.
 """
 
-from pipeline.config import SYMMETRIES, Competition, Labels, Recipe, Submission
+from pipeline.config import SYMMETRY_VIEWS, Competition, Labels, Recipe, Submission
 
 COMPETITION = Competition(
     name="invasive-species",
@@ -21,5 +21,5 @@ COMPETITION = Competition(
     labels=Labels(csv="train_labels.csv", image="name", label="invasive", folder="train", suffix=".jpg", positive="1"),
     submission=Submission(image="name", layout="probability", label="invasive"),
     metric="auc",
-    recipe=Recipe(bases=("inception_v3", "resnet50"), folds=5, views=SYMMETRIES, train_views=SYMMETRIES),
+    recipe=Recipe(bases=("inception_v3", "resnet50"), folds=5, views=SYMMETRY_VIEWS, train_views=SYMMETRY_VIEWS),
 )

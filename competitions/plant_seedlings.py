@@ -21,8 +21,7 @@ on folds that keep scenes together:
 The recipe's own pair, of larger networks, is not measured: its weights could not be had there.
 """
 
-from pipeline.config import SYMMETRIES, Competition, Labels, Recipe, Submission
-from pipeline.regime import Training
+from pipeline.config import SYMMETRY_VIEWS, Competition, Labels, Recipe, Submission, Training
 
 COMPETITION = Competition(
     name="plant-seedlings",
@@ -33,8 +32,8 @@ COMPETITION = Competition(
     recipe=Recipe(
         bases=("resnet50", "xception"),
         folds=5,
-        views=SYMMETRIES,
-        train_views=SYMMETRIES,
+        views=SYMMETRY_VIEWS,
+        train_views=SYMMETRY_VIEWS,
         training=Training(
             epochs=12,
             patience=10,

@@ -15,19 +15,19 @@ from typing import IO, Any
 
 from pipeline.errors import StarshiftError
 
-CHUNK = 1 << 20
-PARTIAL = re.compile(r"^\..*\.partial(\.|$)")
+CHUNK_BYTES = 1 << 20
+PARTIAL_PATTERN = re.compile(r"^\..*\.partial(\.|$)")
 """What the files are called that are being written here, and those that a killed process left."""
 
-WITHOUT_ROOM = ("free space", "requested and")
+DISK_FULL_MESSAGES = ("free space", "requested and")
 """NumPy's words where a disk is full; its errors have no number."""
-LITTLE = 1 << 20
+MIN_FREE_BYTES = 1 << 20
 """Bytes: with less, what OpenVINO or HDF5 could not write found no room."""
-UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
+UNWRITABLE_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 @contextlib.contextmanager
-def room_in(folder: Path) -> Iterator[None]:
+def translate_disk_errors(folder: Path) -> Iterator[None]:
     """Says so where the disk is full, or where nothing can be written.
 
     Raises:
@@ -37,10 +37,10 @@ def room_in(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         number = error.errno if isinstance(error, OSError) else None
-        told = number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in WITHOUT_ROOM)
-        if told or (number is None and free_in(folder) < LITTLE):
-            raise full_disk(folder) from error
-        if isinstance(error, OSError) and number in UNWRITABLE:
+        told = number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in DISK_FULL_MESSAGES)
+        if told or (number is None and count_free_bytes(folder) < MIN_FREE_BYTES):
+            raise build_disk_full_error(folder) from error
+        if isinstance(error, OSError) and number in UNWRITABLE_ERRNOS:
             raise StarshiftError(
                 f"Nothing can be written to {folder}.",
                 expected="a folder that may be written to",
@@ -50,17 +50,17 @@ def room_in(folder: Path) -> Iterator[None]:
         raise
 
 
-def full_disk(folder: Path, needed: int = 0) -> StarshiftError:
+def build_disk_full_error(folder: Path, needed: int = 0) -> StarshiftError:
     """The error for a disk without room."""
     return StarshiftError(
         "The disk is full.",
         expected=f"room for {needed / 1e9:.2f} GB in {folder}" if needed else f"room in {folder}",
-        received=f"{free_in(folder) / 1e9:.2f} GB free",
+        received=f"{count_free_bytes(folder) / 1e9:.2f} GB free",
         remedy="free some room, `invoke cache --prune KEY` helps, or set STARSHIFT_HOME to a larger disk",
     )
 
 
-def free_in(folder: Path) -> int:
+def count_free_bytes(folder: Path) -> int:
     """Bytes that are free on the disk of a folder, there or not."""
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
@@ -76,7 +76,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         StarshiftError: the disk is full, or the folder cannot be written to.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with removed_after(partial), room_in(path.parent):
+    with remove_after(partial), translate_disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             write(file)
@@ -86,7 +86,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 @contextlib.contextmanager
-def removed_after(partial: Path) -> Iterator[None]:
+def remove_after(partial: Path) -> Iterator[None]:
     """Removes a file at the end, where it is still there and can be removed; it hides no error."""
     try:
         yield
@@ -96,7 +96,7 @@ def removed_after(partial: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomic(path: Path) -> Iterator[Path]:
     """A path beside `path`, with its endings, for libraries that write by name; it takes its place once all is done.
 
     Args:
@@ -106,7 +106,7 @@ def replacing(path: Path) -> Iterator[Path]:
         StarshiftError: the disk is full, or the folder cannot be written to.
     """
     partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-    with removed_after(partial), room_in(path.parent):
+    with remove_after(partial), translate_disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         with open(partial, "rb") as file:
@@ -119,7 +119,7 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda file: file.write(text.encode("utf-8")))
 
 
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
+def format_csv(rows: Iterable[Iterable[object]]) -> str:
     """Formats rows as CSV, lines ended by a line feed; a value with a comma, a quote, CR or LF is quoted."""
     lines: list[str] = []
     # csv quotes only the characters of its own line end: with a line feed alone, a CR in a value would break the row
@@ -165,16 +165,16 @@ def open_arrays(path: Path) -> Iterator[Any]:
         raise DamagedFileError(f"{type(error).__name__}: {error}") from error
 
 
-def sha256_of_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of the file's bytes, as 64 hex digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
 
 
-def sha256_of_json(value: Any) -> str:
+def hash_json(value: Any) -> str:
     """SHA-256 of the value's canonical JSON (sorted keys, no blanks), as 64 hex digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

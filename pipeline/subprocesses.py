@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pipeline import paths
 from pipeline.errors import StarshiftError
 
-USER_ERROR = 3
+USER_ERROR_CODE = 3
 """The exit code of a process whose last line is a user's error, as JSON."""
 
 
 @contextlib.contextmanager
-def shield() -> Iterator[None]:
+def block_interrupts() -> Iterator[None]:
     """Makes processes that are started meanwhile deaf to Ctrl-C. One that is pressed meanwhile is not lost.
 
     A blocked signal stays pending here, and the mask is inherited by the child. Windows has no signal masks.
@@ -37,9 +37,9 @@ def shield() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def complete(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_command(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end, deaf to Ctrl-C, and captures what it prints; an exception here ends it."""
-    with shield():
+    with block_interrupts():
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
@@ -64,8 +64,8 @@ def run_module(module: str, *arguments: str, failed: str, remedy: str = "") -> N
     Raises:
         StarshiftError: the one that the module raised, or that it failed.
     """
-    done = complete([sys.executable, "-m", module, *arguments], paths.child_environment())
-    if done.returncode == USER_ERROR:
+    done = run_command([sys.executable, "-m", module, *arguments], paths.build_child_environment())
+    if done.returncode == USER_ERROR_CODE:
         raise StarshiftError.said(json.loads(done.stdout.splitlines()[-1]))
     if done.returncode:
         raise StarshiftError(failed, received=done.stderr.strip()[-2000:], remedy=remedy)
@@ -73,16 +73,16 @@ def run_module(module: str, *arguments: str, failed: str, remedy: str = "") -> N
 
 def run_main(work: Callable[[], None]) -> int:
     """Does the work of such a process, as long as the one that started it lives. Returns its exit code."""
-    end_with(os.getppid())
+    exit_with_parent(os.getppid())
     try:
         work()
     except StarshiftError as error:
         print(json.dumps(error.words), flush=True)
-        return USER_ERROR
+        return USER_ERROR_CODE
     return 0
 
 
-def end_with(parent: int, every: float = 1.0) -> None:
+def exit_with_parent(parent: int, every: float = 1.0) -> None:
     """Ends this process soon after the one that started it: killed, it must leave nobody who writes on in its place.
 
     Args:

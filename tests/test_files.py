@@ -39,7 +39,7 @@ def test_a_library_that_finds_no_room_need_not_say_so(tmp_path, monkeypatch):
     wrote = RuntimeError("basic_ios::clear: iostream error")
     with pytest.raises(RuntimeError, match="iostream"):
         files.write_atomic(tmp_path / "x", failing(wrote))
-    monkeypatch.setattr(files, "free_in", lambda folder: 4096)
+    monkeypatch.setattr(files, "count_free_bytes", lambda folder: 4096)
     with pytest.raises(StarshiftError, match="disk is full"):
         files.write_atomic(tmp_path / "x", failing(wrote))
     with pytest.raises(OSError, match="broken"):
@@ -54,6 +54,6 @@ def test_another_error_stays_what_it_is(tmp_path):
 
 def test_a_home_that_is_a_file_is_explained(tmp_path):
     (tmp_path / "home").write_text("a file")
-    for write in (lambda path: files.write_text(path, "x"), lambda path: files.replacing(path).__enter__()):
+    for write in (lambda path: files.write_text(path, "x"), lambda path: files.replace_atomic(path).__enter__()):
         with pytest.raises(StarshiftError, match="Nothing can be written"):
             write(tmp_path / "home" / "data" / "x.txt")

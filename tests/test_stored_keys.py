@@ -11,10 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.dataset.pixels import pixel_store
-from pipeline.features.cache import feature_store
-from pipeline.models import bases, directions
-from pipeline.models.bases import parse
+from pipeline.data.pixel_cache import open_pixel_store
+from pipeline.features.cache import open_feature_store
+from pipeline.models import base as bases
+from pipeline.models import pooling
+from pipeline.models.base import parse_base
 
 WEIGHTS = "0123456789abcdef" * 4
 """Stands for the SHA-256 of a file of published weights."""
@@ -24,14 +25,14 @@ RESIZED = "stretch, bilinear to twice the size and area to it, area above three 
 @pytest.fixture
 def published(monkeypatch):
     """Weights files that nobody needs to have."""
-    monkeypatch.setattr(bases, "weights_digest", lambda base: WEIGHTS)
+    monkeypatch.setattr(bases, "compute_weights_digest", lambda base: WEIGHTS)
 
 
 @pytest.mark.parametrize(
     ("size", "key"), [(224, "7acdd6c64f17b44f"), (299, "42e5e6a8fb3ab20d"), (160, "e9f9d4a02a05f46d")]
 )
 def test_the_key_of_decoded_pictures(size, key):
-    assert pixel_store(size).key == key
+    assert open_pixel_store(size).key == key
 
 
 @pytest.mark.parametrize(
@@ -43,22 +44,22 @@ def test_the_key_of_decoded_pictures(size, key):
     ],
 )
 def test_the_key_of_features_with_each_pooling(text, view, precision, key):
-    assert feature_store(parse(text, 224), view, precision).key == key
+    assert open_feature_store(parse_base(text, 224), view, precision).key == key
 
 
 def test_the_key_of_activations_at_a_cut():
-    base = replace(parse("mobilenet_v2@block_12_add=none", 160), pooling="none")
-    assert feature_store(base, "rotate90", "float32").key == "66d190907951ee92"
+    base = replace(parse_base("mobilenet_v2@block_12_add=none", 160), pooling="none")
+    assert open_feature_store(base, "rotate90", "float32").key == "66d190907951ee92"
 
 
 def test_the_key_of_second_moments():
-    base = replace(parse("inception_v3@mixed7=none", 299), pooling="second:0123456789abcdef")
-    directions.keep(base, np.eye(32, 5, dtype=np.float32))
-    assert feature_store(base, "transverse", "bfloat16").key == "645a9ab84fe4a1b0"
+    base = replace(parse_base("inception_v3@mixed7=none", 299), pooling="second:0123456789abcdef")
+    pooling.write_directions(base, np.eye(32, 5, dtype=np.float32))
+    assert open_feature_store(base, "transverse", "bfloat16").key == "645a9ab84fe4a1b0"
 
 
 def test_the_name_of_directions():
-    base = directions.named(parse("inception_v3@mixed7+second=none", 299), ("ab" * 32, "cd" * 32))
+    base = pooling.name_directions(parse_base("inception_v3@mixed7+second=none", 299), ("ab" * 32, "cd" * 32))
     assert base.pooling == "second:24dfbb7ac5acae00"
 
 
@@ -73,15 +74,15 @@ def test_the_name_of_directions():
     ],
 )
 def test_the_key_of_features_of_published_weights(published, text, view, precision, key):
-    assert feature_store(parse(text), view, precision).key == key
+    assert open_feature_store(parse_base(text), view, precision).key == key
 
 
 def test_what_a_store_says_of_decoded_pictures():
-    assert pixel_store(299).spec == {"kind": "pixels", "size": 299, "resize": RESIZED}
+    assert open_pixel_store(299).spec == {"kind": "pixels", "size": 299, "resize": RESIZED}
 
 
 def test_what_a_store_says_of_features(published):
-    assert feature_store(parse("xception"), "augment-2", "float32").spec == {
+    assert open_feature_store(parse_base("xception"), "augment-2", "float32").spec == {
         "kind": "features",
         "base": "xception",
         "cut": None,
@@ -97,11 +98,11 @@ def test_what_a_store_says_of_features(published):
 
 
 def test_a_key_is_the_name_of_a_folder_for_its_kind(home, published):
-    store = feature_store(parse("xception"), "plain", "float32")
+    store = open_feature_store(parse_base("xception"), "plain", "float32")
     assert store.folder == home / "data" / "cache" / "features" / "0f6e8bd2788f3c4f"
-    assert pixel_store(224).folder == home / "data" / "cache" / "pixels" / "7acdd6c64f17b44f"
+    assert open_pixel_store(224).folder == home / "data" / "cache" / "pixels" / "7acdd6c64f17b44f"
 
 
 def test_directions_lie_in_a_file_of_their_name(home):
-    base = replace(parse("inception_v3@mixed7=none", 299), pooling="second:0123456789abcdef")
-    assert directions.place_of(base) == home / "data" / "directions" / "0123456789abcdef.npz"
+    base = replace(parse_base("inception_v3@mixed7=none", 299), pooling="second:0123456789abcdef")
+    assert pooling.find_directions_path(base) == home / "data" / "directions" / "0123456789abcdef.npz"

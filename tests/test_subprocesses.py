@@ -19,7 +19,7 @@ def mistaken():
 
 def test_a_mistake_is_told_by_the_last_line_and_how_the_process_ends(capsys):
     print("something else first")
-    assert subprocesses.run_main(mistaken) == subprocesses.USER_ERROR
+    assert subprocesses.run_main(mistaken) == subprocesses.USER_ERROR_CODE
     assert capsys.readouterr().out.splitlines()[-1] == '["No such thing.", "one", "none", "make one"]'
     assert subprocesses.run_main(lambda: None) == 0
 
@@ -30,7 +30,7 @@ def test_a_mistake_in_the_process_is_raised_here(tmp_path, monkeypatch):
         'print("[not the last line]")\nsys.exit(subprocesses.run_main(mistaken))\n'
     )
     found = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
-    monkeypatch.setattr(subprocesses.paths, "child_environment", lambda: found)
+    monkeypatch.setattr(subprocesses.paths, "build_child_environment", lambda: found)
     with pytest.raises(StarshiftError, match=r"No such thing\.\n(.|\n)*remedy: make one"):
         subprocesses.run_module("working", failed="It failed.")
 
@@ -44,11 +44,11 @@ DEAF = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep
 
 
 def test_a_process_of_ours_does_not_hear_ctrl_c():
-    assert subprocesses.complete([sys.executable, "-c", DEAF], os.environ).stdout == "went on\n"
+    assert subprocesses.run_command([sys.executable, "-c", DEAF], os.environ).stdout == "went on\n"
 
 
 def test_ctrl_c_that_is_pressed_while_a_process_is_started_is_not_lost():
-    with pytest.raises(KeyboardInterrupt), subprocesses.shield():
+    with pytest.raises(KeyboardInterrupt), subprocesses.block_interrupts():
         os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -61,15 +61,15 @@ def test_an_interrupted_wait_ends_the_process(monkeypatch):
 
     monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        subprocesses.complete([sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
+        subprocesses.run_command([sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
     assert begun[0].returncode == -signal.SIGKILL
 
 
 def test_ctrl_c_before_a_task_runs_is_answered_without_a_traceback():
     code = "import os, signal, tasks; os.kill(os.getpid(), signal.SIGINT)"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, env=subprocesses.paths.child_environment(), capture_output=True,
-        text=True, check=False,
+        [sys.executable, "-c", code], cwd=REPOSITORY, env=subprocesses.paths.build_child_environment(),
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
@@ -89,7 +89,7 @@ def test_ctrl_c_while_a_process_of_ours_imports_is_answered_by_one_line(mine):
         listed = subprocess.run(
             ["ps", "-o", "args=", "-g", str(process.pid)], capture_output=True, text=True, check=False
         )
-        return "pipeline.training.assemble" in listed.stdout
+        return "pipeline.training.export" in listed.stdout
 
     command = [sys.executable, "-m", "invoke", "run", "--comp", mine, "--engine", "keras"]
     with subprocess.Popen(

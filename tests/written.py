@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import runs
 from pipeline.config import Competition, Labels, Recipe
-from pipeline.files import sha256_of_json, write_json
-from pipeline.predict import metrics
+from pipeline.evaluation import metrics
+from pipeline.files import hash_json, write_json
+from pipeline.runs import folder as runs
 
 MINE = Competition(name="mine", data="pictures", metric="log_loss", recipe=Recipe(folds=5))
 PAIR = Competition(name="pair", data="pictures", metric="auc", labels=Labels(positive="b"))
@@ -41,7 +41,7 @@ def written(
     """Writes a run as the pipeline would. Labels depend on the picture, folds on `split`."""
     competition = replace(competition, recipe=replace(competition.recipe, **recipe))
     config = {"competition": asdict(competition), "folds": folds, "debug": debug, "engine": "auto"}
-    folder = runs.create(competition.name, competition.recipe.rung, config, sha256_of_json([config, sure, seed]))
+    folder = runs.create_run_folder(competition.name, competition.recipe.rung, config, hash_json([config, sure, seed]))
     truth = np.arange(pictures) % len(names)
     fold = np.random.default_rng(split).permutation(np.arange(pictures) % competition.recipe.folds)
     values = probabilities(truth, len(names), sure, seed) if values is None else values

@@ -1,1 +1,1 @@
-"""What may be wrong with a set of pictures: one question a file. Numbers only; report/ puts them into words."""
+"""What may be wrong with a set of pictures: duplicates, scenes, leakage, drift and label errors."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.audit.telling import Told, by_features, by_fields
+from pipeline.audit.leakage import SeparabilityResult, cross_validate_features, cross_validate_metadata
 
-LEAST = 20
+MIN_PICTURES = 20
 """Pictures of each part; of fewer nothing can be said."""
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftResult:
     """How well training and test pictures are told apart.
 
     Args:
@@ -20,8 +20,8 @@ class Drift:
         fields: by the files.
     """
 
-    features: Told
-    fields: Told
+    features: SeparabilityResult
+    fields: SeparabilityResult
 
     def extremes(self, part: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the training and of the test pictures that are most unlike the other part, by their features.
@@ -35,7 +35,9 @@ class Drift:
         return train[:most], test[:most]
 
 
-def drift(features: np.ndarray, table: pd.DataFrame, part: np.ndarray, groups: np.ndarray, seed: int) -> Drift | None:
+def detect_drift(
+    features: np.ndarray, table: pd.DataFrame, part: np.ndarray, groups: np.ndarray, seed: int
+) -> DriftResult | None:
     """Tells training from test pictures.
 
     Args:
@@ -48,6 +50,8 @@ def drift(features: np.ndarray, table: pd.DataFrame, part: np.ndarray, groups: n
     Returns:
         None where a part has too few pictures.
     """
-    if min(np.bincount(part, minlength=2)) < LEAST:
+    if min(np.bincount(part, minlength=2)) < MIN_PICTURES:
         return None
-    return Drift(by_features(features, part, groups, seed), by_fields(table, part, groups, seed))
+    return DriftResult(
+        cross_validate_features(features, part, groups, seed), cross_validate_metadata(table, part, groups, seed)
+    )

@@ -35,7 +35,7 @@ class Groups:
         return counts[place] > 1
 
 
-def grouped(labels: np.ndarray, same: Iterable[tuple[int, int]], links: np.ndarray, folds: int) -> Groups:
+def build_groups(labels: np.ndarray, same: Iterable[tuple[int, int]], links: np.ndarray, folds: int) -> Groups:
     """Joins pictures.
 
     Args:

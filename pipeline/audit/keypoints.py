@@ -3,6 +3,8 @@
 Lowe 2004, Int. J. Computer Vision 60, 91-110; descriptors compared by Hellinger's distance (RootSIFT: Arandjelovic and
 Zisserman 2012, CVPR, section 2). What frozen features cannot say, that two pictures show the same plant and not only
 the same species at the same age, the gravel around it can.
+
+Whether two pictures show the same scene: keypoints that match, and lie alike up to a turn, a shift and a zoom.
 """
 
 import os
@@ -13,14 +15,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-SIDE = 128
+PICTURE_SIDE = 128
 """Pixels; at 224 no more pairs were told apart on plant-seedlings, and printed labels began to match each other."""
-MOST = 150
-CONTRAST = 0.02
-WIDTH = 128
-AXES = 64
+MAX_KEYPOINTS = 150
+CONTRAST_THRESHOLD = 0.02
+DESCRIPTOR_WIDTH = 128
+PCA_COMPONENTS = 64
 """Principal axes of the descriptors that are kept: half the work, and as many pairs."""
-SAMPLE = 50_000
+PCA_SAMPLE = 50_000
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ class Keypoints:
 
     def without(self, struck: np.ndarray) -> "Keypoints":
         """The keypoints that are not struck, (n, MOST) bool; the others move up."""
-        used = np.arange(MOST) < self.counts[:, None]
+        used = np.arange(MAX_KEYPOINTS) < self.counts[:, None]
         kept = used & ~struck
         order = np.argsort(~kept, axis=1, kind="stable")
         counts = kept.sum(axis=1)
-        blank = (np.arange(MOST) >= counts[:, None])[..., None]
+        blank = (np.arange(MAX_KEYPOINTS) >= counts[:, None])[..., None]
         points = np.take_along_axis(self.points, order[..., None], axis=1)
         descriptors = np.take_along_axis(self.descriptors, order[..., None], axis=1)
         points[np.broadcast_to(blank, points.shape)] = 0
@@ -59,40 +61,124 @@ class Keypoints:
         Args:
             random: draws the descriptors that the axes are found by.
         """
-        used = np.arange(MOST) < self.counts[:, None]
+        used = np.arange(MAX_KEYPOINTS) < self.counts[:, None]
         rows = self.descriptors[used]
-        sample = rows[random.permutation(len(rows))[:SAMPLE]].astype(np.float32)
-        centre = sample.mean(axis=0) if len(sample) else np.zeros(WIDTH, np.float32)
-        axes = np.linalg.eigh((sample - centre).T @ (sample - centre))[1][:, ::-1][:, :AXES]
-        descriptors = np.zeros((*used.shape, AXES), np.float16)
+        sample = rows[random.permutation(len(rows))[:PCA_SAMPLE]].astype(np.float32)
+        centre = sample.mean(axis=0) if len(sample) else np.zeros(DESCRIPTOR_WIDTH, np.float32)
+        axes = np.linalg.eigh((sample - centre).T @ (sample - centre))[1][:, ::-1][:, :PCA_COMPONENTS]
+        descriptors = np.zeros((*used.shape, PCA_COMPONENTS), np.float16)
         turned = (rows.astype(np.float32) - centre) @ axes
         descriptors[used] = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)
         return Keypoints(self.counts, self.points, descriptors)
 
 
-def describe(pictures: np.ndarray) -> Keypoints:
+def detect_keypoints(pictures: np.ndarray) -> Keypoints:
     """The keypoints of pictures (n, height, width, 3) uint8 RGB, n >= 1, on all cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(_one, pictures))
+        found = list(pool.map(_detect_in_picture, pictures))
     return Keypoints(*(np.stack(part) for part in zip(*found, strict=True)))
 
 
-def joined(parts: Sequence[Keypoints]) -> Keypoints:
+def concatenate_keypoints(parts: Sequence[Keypoints]) -> Keypoints:
     """The keypoints of several sets of pictures, one after the other."""
     every = [(part.counts, part.points, part.descriptors) for part in parts]
     return Keypoints(*(np.concatenate(part) for part in zip(*every, strict=True)))
 
 
-def _one(picture: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+def _detect_in_picture(picture: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Count, points and descriptors of one picture."""
-    points, descriptors = np.zeros((MOST, 2), np.float32), np.zeros((MOST, WIDTH), np.float16)
-    grey = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    sift = cv2.SIFT_create(nfeatures=MOST, contrastThreshold=CONTRAST)  # type: ignore[attr-defined]
+    points, descriptors = (
+        np.zeros((MAX_KEYPOINTS, 2), np.float32),
+        np.zeros((MAX_KEYPOINTS, DESCRIPTOR_WIDTH), np.float16),
+    )
+    grey = cv2.resize(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA
+    )
+    sift = cv2.SIFT_create(nfeatures=MAX_KEYPOINTS, contrastThreshold=CONTRAST_THRESHOLD)  # type: ignore[attr-defined]
     spots, values = sift.detectAndCompute(grey, None)
     if not spots:
         return 0, points, descriptors
-    order = np.argsort([-spot.response for spot in spots], kind="stable")[:MOST]
+    order = np.argsort([-spot.response for spot in spots], kind="stable")[:MAX_KEYPOINTS]
     values = values[order]
     points[: len(order)] = [spots[number].pt for number in order]
     descriptors[: len(order)] = np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1e-9))
     return len(order), points, descriptors
+
+
+LOWE_RATIO = 0.8
+"""A match is this much nearer than the next best (Lowe 2004, section 7.1)."""
+REPROJECTION_THRESHOLD = 2.5
+"""Pixels, of keypoints.SIDE, that a match may miss its place by."""
+RANSAC_ITERATIONS = 300
+MIN_MATCHES = 5
+MAX_ZOOM = 4.0
+UNUSED_PRODUCT = -2
+"""Less than any product of unit rows."""
+NO_MATCHES = np.empty((0, 2), int)
+
+
+def find_inlier_matches(keypoints: Keypoints, pairs: np.ndarray) -> list[np.ndarray]:
+    """The matches of each pair that agree on one turn, shift and zoom (RANSAC: Fischler and Bolles 1981, CACM 24).
+
+    Args:
+        keypoints: of all pictures.
+        pairs: (n, 2) int, sorted by the first picture.
+
+    Returns:
+        For each pair (k, 2) int: the places of a keypoint of the first and of one of the second; empty where fewer
+        than LEAST match.
+    """
+    from threadpoolctl import threadpool_limits
+
+    cuts = np.flatnonzero(np.diff(pairs[:, 0])) + 1 if len(pairs) else np.empty(0, int)
+    runs = [run for run in np.split(pairs, cuts) if len(run)]
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda run: _match_one_picture(keypoints, int(run[0, 0]), run[:, 1]), runs)
+        return [one for several in found for one in several]
+
+
+def _match_one_picture(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
+    """The agreeing matches of one picture with each of some others."""
+    found = []
+    for other, near in zip(others, match_descriptors(keypoints, first, others), strict=True):
+        agreed = NO_MATCHES
+        if len(near) >= MIN_MATCHES:
+            agreed = near[_find_inliers(keypoints.points[first][near[:, 0]], keypoints.points[other][near[:, 1]])]
+        found.append(agreed if len(agreed) >= MIN_MATCHES else NO_MATCHES)
+    return found
+
+
+def match_descriptors(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
+    """The keypoints of one picture and of each of some others that are nearest to each other, and clearly so.
+
+    All others are compared at once: alone, a pair takes half as long again (benchmarks/matching.py).
+
+    Returns:
+        For each of the others (k, 2) int: places of keypoints of the first and of the other one.
+    """
+    own, counts = keypoints.descriptors[first, : keypoints.counts[first]].astype(np.float32), keypoints.counts[others]
+    most, every = int(counts.max()), np.arange(len(own))
+    if min(len(own), most) < MIN_MATCHES:
+        return [NO_MATCHES] * len(others)
+    other = keypoints.descriptors[others, :most].astype(np.float32)
+    products = (other.reshape(-1, other.shape[2]) @ own.T).reshape(*other.shape[:2], len(own))
+    products[np.arange(most) >= counts[:, None]] = UNUSED_PRODUCT
+    best, back = products.argmax(axis=1), products.argmax(axis=2)
+    nearest = np.take_along_axis(products, best[:, None], axis=1)[:, 0]
+    np.put_along_axis(products, best[:, None], -1, axis=1)
+    clear = 1 - nearest < LOWE_RATIO**2 * (1 - products.max(axis=1))
+    mutual = np.take_along_axis(back, best, axis=1) == every
+    return [
+        np.stack([here := np.flatnonzero(kept), there[here]], axis=1)
+        for kept, there in zip(clear & mutual, best, strict=True)
+    ]
+
+
+def _find_inliers(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Which of the matched points (n, 2) agree on one similarity transform of a sensible zoom, (n,) bool."""
+    matrix, inside = cv2.estimateAffinePartial2D(
+        here, there, method=cv2.RANSAC, ransacReprojThreshold=REPROJECTION_THRESHOLD, maxIters=RANSAC_ITERATIONS
+    )
+    if matrix is None or not 1 / MAX_ZOOM < np.hypot(matrix[0, 0], matrix[1, 0]) < MAX_ZOOM:
+        return np.zeros(len(here), bool)
+    return inside.ravel().astype(bool)

@@ -2,31 +2,295 @@
 
 The ladder's pictures are links in a folder with a table of labels, so that each rung is a plain run of a competition of
 one's own; pixels and features are cached by content and shared with every other run. The test part's labels stay apart.
+
+The ladder as a staircase, one step a rung: what each brought, what it cost, and how sure that is.
+
+The ladder told: a table of rungs, what each step is worth, and the staircase.
 """
 
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
-from pipeline import flow, paths, runs, schooling
-from pipeline.config import Competition, Recipe, require
-from pipeline.dataset import excerpt
-from pipeline.dataset.labels import labelled
-from pipeline.files import read_json, write_text
-from pipeline.regime import Training
-from pipeline.report.climbed import Climbed, told
+from pipeline import paths
+from pipeline.config import Competition, Recipe, Training
+from pipeline.data import subsets
+from pipeline.data.labels import load_labeled_pictures
+from pipeline.errors import require
+from pipeline.evaluation.intervals import (
+    compare_paired,
+    estimate_over_seeds,
+    estimate_over_seeds_and_pictures,
+    format_difference,
+    wilson_interval,
+)
+from pipeline.figures.style import BLUE, GREY, INK, ORANGE, PALE, build_figure, render_png, style_axes
+from pipeline.files import read_json, write_atomic, write_text
+from pipeline.runs import folder as runs
+from pipeline.workflow import run
 
-log = logging.getLogger(__name__)
-SIZES = (2000, 1000, 1000)
-RUNGS = ("scratch", "augmented", "features", "frozen", "frozen end to end", "finetune")
-DEFAULT_RUNGS = ("scratch", "augmented", "features", "frozen", "finetune")
+PART_STYLES = {"validation": (0.31, ORANGE, "o"), "test": (0.69, BLUE, "D")}
+"""Where on its step a part stands, its colour and its mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ladder:
+class LadderStep:
+    """One rung of the ladder.
+
+    Args:
+        name: of the rung.
+        validation: accuracy, one a seed.
+        test: accuracy, one a seed.
+        pictures: how many the validation part and the test part have.
+        seconds: that the rung took, caches as they were.
+        trained: number of trained parameters.
+        within_noise: whether it cannot be told from the step before.
+    """
+
+    name: str
+    validation: Sequence[float]
+    test: Sequence[float]
+    pictures: tuple[int, int]
+    seconds: float
+    trained: int
+    within_noise: bool = False
+
+    @property
+    def height(self) -> float:
+        """Mean test accuracy."""
+        return float(np.mean(self.test))
+
+
+def plot_staircase(steps: Sequence[LadderStep], *, chance: float, title: str | None = None) -> bytes:
+    """The ladder, one step a rung: accuracy on validation and test with 95 % intervals, gain, seconds and parameters.
+
+    Args:
+        steps: from the bottom upwards, at least one.
+        chance: accuracy of the commonest class.
+        title: the finding; None finds the largest step.
+
+    Returns:
+        A PNG file.
+    """
+    seeds = max(len(step.test) for step in steps)
+    note = "Bars: 95% Wilson interval, given the number of pictures. A step stands at its test accuracy."
+    note += f" Small dots: {seeds} seeds; marks: their mean." if seeds > 1 else ""
+    width = max(8.0, 1.9 * len(steps) + 1.2)
+    made = build_figure(width, 5.6, title or format_headline(steps), note)
+    axes = made.add_axes((0.8 / width, 0.265, 1 - 1.0 / width, 0.61))
+    style_axes(axes)
+    floor, heights = _compute_axis_floor(steps, chance), [step.height for step in steps]
+    axes.stairs(heights, range(len(steps) + 1), baseline=floor, fill=True, color=PALE, zorder=1)
+    axes.stairs(heights, range(len(steps) + 1), baseline=None, color=BLUE, linewidth=1.4, zorder=2)
+    for place, step in enumerate(steps):
+        _draw_parts(axes, place, step)
+        _draw_costs(axes, place, step, heights[place] - heights[place - 1] if place else None)
+    if chance >= floor:
+        axes.axhline(chance, color=GREY, linewidth=1, linestyle=(0, (5, 4)), zorder=3)
+        axes.annotate(f"chance {chance:.0%}", (0, chance), (6, 3), textcoords="offset points", fontsize=9, color=GREY)
+    axes.set(xlim=(0, len(steps)), ylim=(floor, 1 + 0.06 * (1 - floor)), ylabel="accuracy", xticks=[])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if floor < 0.8 else 1))
+    axes.set_yticks([tick for tick in axes.get_yticks() if floor <= tick <= 1.0001])
+    for name, (_, colour, mark) in PART_STYLES.items():
+        axes.plot([], [], mark, color=colour, markersize=6, label=name)
+    made.legend(loc="upper left", bbox_to_anchor=(0.01, 0.945), frameon=False, fontsize=9.5, ncols=2, handletextpad=0.2)
+    return render_png(made)
+
+
+def format_headline(steps: Sequence[LadderStep]) -> str:
+    """What a staircase shows, in one sentence."""
+    first, top = steps[0], max(steps, key=lambda step: step.height)
+    if len(steps) == 1:
+        return f"{first.name}: {first.height:.1%} on test"
+    if top is first:
+        return f"{first.name} reaches {first.height:.1%} on test, and no later rung more"
+    gains = [after.height - before.height for before, after in itertools.pairwise(steps)]
+    largest = int(np.argmax(gains))
+    words = f"From {first.height:.1%} to {top.height:.1%}"
+    return f"{words}; the largest step is “{steps[largest + 1].name}”, {100 * gains[largest]:+.1f} points"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as a reader would say them: `0.4 s`, `48 s`, `12 min`, `3.1 h`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _compute_axis_floor(steps: Sequence[LadderStep], chance: float) -> float:
+    """Where the picture begins: below chance, or below the lowest step where all stand far above it."""
+    lowest = min(min(*step.validation, *step.test) for step in steps)
+    near = chance - 0.06 * (1 - chance)
+    return max(0.0, near if lowest - chance < 0.7 * (1 - chance) else lowest - 0.6 * max(1 - lowest, 0.03))
+
+
+def _draw_parts(axes: Axes, place: int, step: LadderStep) -> None:
+    """The two marks of a step, their intervals, their seeds and their numbers."""
+    for (name, (offset, colour, mark)), pictures in zip(PART_STYLES.items(), step.pictures, strict=True):
+        values = step.validation if name == "validation" else step.test
+        mean = float(np.mean(values))
+        interval = wilson_interval(mean * pictures, pictures)
+        reach = [[mean - interval.low], [interval.high - mean]]
+        axes.errorbar(
+            place + offset, mean, yerr=reach, fmt=mark, color=colour, markersize=6, capsize=4, linewidth=1.6, zorder=5
+        )
+        if len(values) > 1:
+            spots = place + offset + np.sign(offset - 0.5) * np.linspace(0.07, 0.16, len(values))
+            axes.scatter(spots, values, s=12, color="white", edgecolor=colour, linewidth=1, zorder=6)
+        top = max(interval.high, *values)
+        weight = "bold" if name == "test" else "normal"
+        axes.annotate(
+            f"{mean:.1%}", (place + offset, top), (0, 4), textcoords="offset points", ha="center", va="bottom",
+            fontsize=9.5, color=colour, fontweight=weight, zorder=7,
+        )  # fmt: skip
+
+
+def _draw_costs(axes: Axes, place: int, step: LadderStep, gain: float | None) -> None:
+    """Below a step: its name, what it gained, and what it cost."""
+    gained = "" if gain is None else f"{100 * gain:+.1f} points"
+    gained += ", within noise" if step.within_noise else ""
+    number = f"{step.trained:,}" if step.trained < 1e6 else f"{step.trained / 1e6:,.2f} M"
+    lines = [
+        (step.name, 11, INK, "bold"),
+        (gained or "the first step", 8.5, GREY if step.within_noise or gain is None else BLUE, "normal"),
+        (format_duration(step.seconds), 8.5, INK, "normal"),
+        (f"{number} trained parameters", 8.5, INK, "normal"),
+    ]
+    for line, (words, size, colour, weight) in enumerate(lines):
+        axes.text(
+            place + 0.5, -0.035 - 0.068 * line - 0.012 * (line > 0), words, transform=axes.get_xaxis_transform(),
+            ha="center", va="top", fontsize=size, color=colour, fontweight=weight,
+        )  # fmt: skip
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyResult:
+    """One rung with one seed.
+
+    Args:
+        rung: its name.
+        seed: of training.
+        validation: accuracy on the validation part.
+        right: whether each test picture is right, (test,) bool, in the order of the answers.
+        seconds: of the whole run, caches as they were.
+        trained: number of trained parameters.
+    """
+
+    rung: str
+    seed: int
+    validation: float
+    right: np.ndarray
+    seconds: float
+    trained: int
+
+    @property
+    def test(self) -> float:
+        """Accuracy on the test part."""
+        return float(self.right.mean())
+
+
+def write_ladder_report(
+    name: str, base: str, climbed: Sequence[StrategyResult], pictures: tuple[int, int], chance: float
+) -> list[Path]:
+    """Prints the table and what each step is worth, and writes both and the staircase. Returns the files.
+
+    Args:
+        name: of the ladder's competition.
+        base: the recipe's base, which enters the files' names.
+        climbed: rungs and seeds.
+        pictures: number of validation and of test pictures.
+        chance: accuracy of naming the commonest class.
+    """
+    names = list(dict.fromkeys(one.rung for one in climbed))
+    by_rung = {rung: [one for one in climbed if one.rung == rung] for rung in names}
+    compared = {
+        after: compare_strategies(by_rung[before], by_rung[after]) for before, after in itertools.pairwise(names)
+    }
+    rows = [build_table_row(rung, by_rung[rung], pictures[1]) for rung in names]
+    log.info("")
+    log.info("%-18s %10s  %-26s %9s %10s", "rung", "validation", "test (95 % interval)", "seconds", "trained")
+    for row in rows:
+        test = f"{row['test']:.1%} ({row['test_low']:.1%} to {row['test_high']:.1%})"
+        log.info(
+            "%-18s %10s  %-26s %9.0f %10s", row["rung"], f"{row['validation']:.1%}", test, row["seconds"],
+            f"{row['trained']:,}",
+        )  # fmt: skip
+    for words, _ in compared.values():
+        log.info("  %s", words)
+    steps = [
+        LadderStep(
+            name=rung,
+            validation=[one.validation for one in by_rung[rung]],
+            test=[one.test for one in by_rung[rung]],
+            pictures=pictures,
+            seconds=float(np.mean([one.seconds for one in by_rung[rung]])),
+            trained=by_rung[rung][0].trained,
+            within_noise=rung in compared and compared[rung][1],
+        )
+        for rung in names
+    ]
+    folder = paths.reports_folder(name)
+    picture, table = folder / f"staircase-{base}.png", folder / f"ladder-{base}.csv"
+    write_atomic(picture, lambda file: file.write(plot_staircase(steps, chance=chance)))
+    runs.write_table(table, rows)
+    return [table, picture]
+
+
+def build_table_row(name: str, found: Sequence[StrategyResult], total: int) -> dict[str, Any]:
+    """A line of the table: means over seeds; the interval is Wilson's, or Student's over seeds where that is wider."""
+    right = float(np.mean([one.right.sum() for one in found]))
+    interval = wilson_interval(right, total)
+    low, high = interval.low, interval.high
+    if len(found) > 1:
+        seeds = estimate_over_seeds([one.test for one in found], 1 / total)
+        low, high = min(low, max(0.0, seeds.low)), max(high, min(1.0, seeds.high))
+    return {
+        "rung": name,
+        "seeds": len(found),
+        "validation": float(np.mean([one.validation for one in found])),
+        "test": interval.estimate,
+        "test_low": low,
+        "test_high": high,
+        "seconds": float(np.mean([one.seconds for one in found])),
+        "trained": found[0].trained,
+    }
+
+
+def compare_strategies(before: Sequence[StrategyResult], after: Sequence[StrategyResult]) -> tuple[str, bool]:
+    """What a step is worth on the test pictures, and whether that is noise: over seeds and pictures where there are
+    several seeds, by McNemar's exact test where there is one.
+    """
+    several = len(before) == len(after) > 1
+    moved = np.array([two.right.astype(float) - one.right for one, two in zip(before, after, strict=several)])
+    if several and np.ptp(moved) > 0:
+        difference = estimate_over_seeds_and_pictures(moved)
+        noise = difference.within_noise
+    else:  # one seed, or seeds and pictures that all move alike
+        truth = np.ones(len(before[0].right), int)
+        found = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
+        difference, noise = found.difference, found.within_noise
+    return format_difference(after[0].rung, before[0].rung, difference, within_noise=noise, points=True), noise
+
+
+DEFAULT_SIZES = (2000, 1000, 1000)
+LADDER_STRATEGIES = ("scratch", "augmented", "features", "frozen", "frozen end to end", "finetune")
+DEFAULT_STRATEGIES = ("scratch", "augmented", "features", "frozen", "finetune")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LadderData:
     """The pictures that every rung sees.
 
     Args:
@@ -40,9 +304,9 @@ class Ladder:
     sizes: tuple[int, int, int]
 
 
-def prepared(
-    competition: Competition, sizes: tuple[int, int, int] = SIZES, seed: int = 0, bundle: Path | None = None
-) -> Ladder:
+def prepare_ladder(
+    competition: Competition, sizes: tuple[int, int, int] = DEFAULT_SIZES, seed: int = 0, bundle: Path | None = None
+) -> LadderData:
     """Draws the ladder's pictures from a competition's labelled ones, as many of each class as there can be.
 
     Args:
@@ -52,30 +316,30 @@ def prepared(
         seed: of the draw.
         bundle: an archive that was downloaded by hand.
     """
-    table, raw = labelled(competition, bundle)
+    table, raw = load_labeled_pictures(competition, bundle)
     table = table.drop_duplicates("sha256").assign(label=table["label"].str.strip())  # as labels in tables are read
-    sizes = excerpt.fitting(sizes, len(table))
-    chosen = excerpt.balanced(table, sum(sizes), np.random.default_rng(seed))
-    test = excerpt.balanced(chosen, sizes[2], np.random.default_rng(seed))
+    sizes = subsets.limit_sizes(sizes, len(table))
+    chosen = subsets.select_balanced(table, sum(sizes), np.random.default_rng(seed))
+    test = subsets.select_balanced(chosen, sizes[2], np.random.default_rng(seed))
     rest = chosen.drop(test.index)
     name = f"{competition.name}-ladder-{'-'.join(map(str, sizes))}-seed{seed}"
-    folder = paths.home() / "data" / "ladders" / name
-    excerpt.link(rest, raw, folder / "train")
-    excerpt.link(test, raw, folder / "test", flat=True)
-    write_text(folder / "answers.csv", excerpt.answers_text(test))
+    folder = paths.home_folder() / "data" / "ladders" / name
+    subsets.link_subset(rest, raw, folder / "train")
+    subsets.link_subset(test, raw, folder / "test", flat=True)
+    write_text(folder / "answers.csv", subsets.format_test_labels(test))
     recipe = replace(competition.recipe, folds=1, holdout=sizes[1] / (sizes[0] + sizes[1]), split_seed=seed)
     own = Competition(
         name=name,
         data=str(folder),
-        labels=excerpt.labels_of("train", competition.labels.positive),
+        labels=subsets.build_subset_labels("train", competition.labels.positive),
         metric=competition.metric,
         recipe=recipe,
     )
-    answers = {excerpt.file_name(row): row.label for row in test.itertuples()}
-    return Ladder(competition=own, answers=answers, sizes=sizes)
+    answers = {subsets.build_file_name(row): row.label for row in test.itertuples()}
+    return LadderData(competition=own, answers=answers, sizes=sizes)
 
 
-def three(counts: Sequence[int]) -> tuple[int, int, int]:
+def parse_sizes(counts: Sequence[int]) -> tuple[int, int, int]:
     """Training, validation and test pictures, each at least two."""
     require(
         len(counts) == 3 and min(counts) > 1,
@@ -86,54 +350,58 @@ def three(counts: Sequence[int]) -> tuple[int, int, int]:
     return counts[0], counts[1], counts[2]
 
 
-def recipe_of(rung: str, recipe: Recipe, seed: int) -> Recipe:
+def build_recipe(rung: str, recipe: Recipe, seed: int) -> Recipe:
     """A rung's recipe; `frozen end to end` is the talk's way of the rung `frozen`."""
-    require(rung in RUNGS, "Unknown rung.", expected=" | ".join(RUNGS), received=rung)
+    require(rung in LADDER_STRATEGIES, "Unknown rung.", expected=" | ".join(LADDER_STRATEGIES), received=rung)
     training = replace(recipe.training, end_to_end=True) if rung == "frozen end to end" else recipe.training
     return replace(recipe, rung=rung.removesuffix(" end to end"), training=training, seed=seed)
 
 
-def climb(ladder: Ladder, rungs: Sequence[str], seeds: Sequence[int], options: flow.Options) -> list[Climbed]:
+def run_strategies(
+    ladder: LadderData, rungs: Sequence[str], seeds: Sequence[int], options: run.RunOptions
+) -> list[StrategyResult]:
     """Runs every rung with every seed, unless that very run is finished already."""
     found = []
     for seed in seeds:
         for place, rung in enumerate(rungs):
-            competition = replace(ladder.competition, recipe=recipe_of(rung, ladder.competition.recipe, seed))
+            competition = replace(ladder.competition, recipe=build_recipe(rung, ladder.competition.recipe, seed))
             log.info("")
             log.info("rung      %s, seed %d", rung, seed)
             # the split depends on the pictures and the seed alone: made again it is the same, unless pictures changed
-            ahead = replace(options, keep=kept_for(rungs[place + 1 :], ladder.competition.recipe), resplit=True)
-            folder = flow.finished(competition, options) or flow.run(competition, ahead)
-            found.append(result_of(folder, rung, seed, ladder.answers))
+            ahead = replace(
+                options, keep=find_finetune_training(rungs[place + 1 :], ladder.competition.recipe), resplit=True
+            )
+            folder = run.find_finished_run(competition, options) or run.run(competition, ahead)
+            found.append(load_result(folder, rung, seed, ladder.answers))
     return found
 
 
-def kept_for(later: Sequence[str], recipe: Recipe) -> Training | None:
+def find_finetune_training(later: Sequence[str], recipe: Recipe) -> Training | None:
     """How `finetune` trains where it follows: the rungs before it keep the activations that it will want.
 
     They look through the whole base anyway, so that its pictures need not pass the lower part again.
     """
-    return recipe_of("finetune", recipe, 0).regime if "finetune" in later else None
+    return build_recipe("finetune", recipe, 0).regime if "finetune" in later else None
 
 
-def result_of(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> Climbed:
+def load_result(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> StrategyResult:
     """What a finished run came to, its test predictions held against the answers."""
     results = read_json(folder / "metrics.json")
-    return Climbed(
+    return StrategyResult(
         rung=rung, seed=seed, validation=results["accuracy"],
-        right=runs.correct(folder / "test.npz", answers), seconds=results["seconds"],
+        right=runs.find_correct(folder / "test.npz", answers), seconds=results["seconds"],
         trained=results["parameters"],
     )  # fmt: skip
 
 
-def ladder(
+def run_ladder(
     competition: Competition,
     *,
-    rungs: Sequence[str] = DEFAULT_RUNGS,
+    rungs: Sequence[str] = DEFAULT_STRATEGIES,
     seeds: int = 1,
-    sizes: tuple[int, int, int] = SIZES,
-    options: flow.Options | None = None,
-) -> list[Climbed]:
+    sizes: tuple[int, int, int] = DEFAULT_SIZES,
+    options: run.RunOptions | None = None,
+) -> list[StrategyResult]:
     """The whole experiment: prepares the pictures, runs every rung with every seed, tells what came of it.
 
     Args:
@@ -143,14 +411,14 @@ def ladder(
         sizes: training, validation and test pictures.
         options: engine and bundle.
     """
-    options = options or flow.Options()
-    for recipe in (recipe_of(rung, competition.recipe, seed=0) for rung in rungs):
+    options = options or run.RunOptions()
+    for recipe in (build_recipe(rung, competition.recipe, seed=0) for rung in rungs):
         if recipe.rung != "features":
-            schooling.trained_base(recipe)
-    made = prepared(competition, sizes, competition.recipe.split_seed, options.bundle)
-    climbed = climb(made, rungs, range(seeds), replace(options, bundle=None, practice=True))
+            run.select_trained_base(recipe)
+    made = prepare_ladder(competition, sizes, competition.recipe.split_seed, options.bundle)
+    climbed = run_strategies(made, rungs, range(seeds), replace(options, bundle=None, practice=True))
     shares = np.unique(list(made.answers.values()), return_counts=True)[1] / len(made.answers)
     base = "+".join(competition.recipe.bases).replace("/", "_")
-    for path in told(made.competition.name, base, climbed, made.sizes[1:], float(shares.max())):
-        log.info("wrote %s", paths.shown(path))
+    for path in write_ladder_report(made.competition.name, base, climbed, made.sizes[1:], float(shares.max())):
+        log.info("wrote %s", paths.format_path(path))
     return climbed

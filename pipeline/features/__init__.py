@@ -1,1 +1,1 @@
-"""The feature cache: what a base gives for pictures, computed once and kept."""
+"""The feature cache: what a base gives for pictures, computed once and stored."""

@@ -13,22 +13,21 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.dataset import augment, images
-from pipeline.dataset.shards import RowStore
+from pipeline.data import images, transforms
+from pipeline.data.row_store import RowStore
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
-from pipeline.models import bases
-from pipeline.models.choice import extractor_spec
-from pipeline.models.engines import usable
+from pipeline.models import base as bases
+from pipeline.models.inference_engines import build_extractor_spec, find_usable_rows
 
-KINDS = ("pixels", "features", "answers")
-"""Stores of rows in the cache: decoded pictures, what bases see, what learnwares say (learnware/answers.py)."""
-STRAYS = "strays"
-WRITING = 60
+STORE_KINDS = ("pixels", "features", "answers")
+"""Stores of rows: decoded pictures, features, predictions of learnwares (learnware/cached_predictions.py)."""
+STRAY_FILES = "strays"
+WRITE_GRACE_SECONDS = 60
 """Seconds in which a file without its sidecar may still be one that another process is writing."""
 
 
-def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
+def open_feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
     """The store of what a base gives in a view: rows (width,) float32, or maps (height, width, channels) float16.
 
     Args:
@@ -36,16 +35,22 @@ def feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
         view: as in Recipe.views.
         precision: of the arithmetic, `float32` or `bfloat16`.
     """
-    spec = {"kind": "features", **extractor_spec(base), "resize": images.RESIZE, "view": view, "precision": precision}
+    spec = {
+        "kind": "features",
+        **build_extractor_spec(base),
+        "resize": images.RESIZE_METHOD,
+        "view": view,
+        "precision": precision,
+    }
     if base.pooling == "none":
         spec["rows"] = "float16"
-    if view not in augment.SYMMETRIES:
-        spec["augmentation"] = augment.VERSION
+    if view not in transforms.SYMMETRIES:
+        spec["augmentation"] = transforms.AUGMENTATION_VERSION
     return RowStore(paths.cache_folder("features"), spec)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class CacheEntry:
     """One store in the cache: what it is, and how large."""
 
     store: RowStore
@@ -65,10 +70,10 @@ class Entry:
         return f"{spec['base']}{cut}+{spec['pooling']} {spec['size']} px {spec['view']} {spec['precision']}"
 
 
-def entries() -> list[Entry]:
+def list_entries() -> list[CacheEntry]:
     """Every store of rows in the cache, the largest first."""
     found = []
-    for kind in KINDS:
+    for kind in STORE_KINDS:
         for folder in paths.cache_folder(kind).glob("*"):
             spec = read_json(folder / "spec.json")
             if spec is None:
@@ -78,58 +83,60 @@ def entries() -> list[Entry]:
             rows = sum(len(store.ids(name)) for name in store.shards())
             size = sum(path.stat().st_size for path in files)
             found.append(
-                Entry(store=store, rows=rows, bytes=size, last_used=max(path.stat().st_mtime for path in files))
+                CacheEntry(store=store, rows=rows, bytes=size, last_used=max(path.stat().st_mtime for path in files))
             )
     return sorted(found, key=lambda entry: -entry.bytes)
 
 
-def verify(entry: Entry) -> list[str]:
+def verify_entry(entry: CacheEntry) -> list[str]:
     """Checks every row of a store: its checksum, and that it can be a feature at all. See `recheck.py` for its value.
 
     Returns:
         The names of the shards that were damaged; they are removed.
     """
-    damaged = [name for name in entry.store.shards() if not entry.store.intact(name) or not _is_usable(entry, name)]
+    damaged = [
+        name for name in entry.store.shards() if not entry.store.intact(name) or not _has_usable_rows(entry, name)
+    ]
     for name in damaged:
         entry.store.remove(name)
     return damaged
 
 
-def _is_usable(entry: Entry, name: str) -> bool:
+def _has_usable_rows(entry: CacheEntry, name: str) -> bool:
     """Whether all rows of a whole shard are finite and of a size that features can have."""
     path = entry.store.folder / f"{name}.npy"
     if entry.store.spec["kind"] != "features" or not path.exists():
         return True
     rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    return bool(usable(rows, str(rows.dtype)).all())
+    return bool(find_usable_rows(rows, str(rows.dtype)).all())
 
 
-def strays() -> list[Path]:
+def list_stray_files() -> list[Path]:
     """Files that belong to no shard: what an interrupted write left behind, and nobody is just writing."""
     left = []
-    for kind in KINDS:
+    for kind in STORE_KINDS:
         for folder in paths.cache_folder(kind).glob("*"):
             left += list(folder.glob(".*.partial"))
             left += [path for path in folder.glob("*.npy") if not path.with_suffix(".json").exists()]
-    return [path for path in left if time.time() - path.stat().st_mtime > WRITING]
+    return [path for path in left if time.time() - path.stat().st_mtime > WRITE_GRACE_SECONDS]
 
 
-def prune(keys: Sequence[str]) -> int:
+def prune_stores(keys: Sequence[str]) -> int:
     """Removes the stores of these keys, and strays. Returns the bytes that are free again.
 
     Raises:
         StarshiftError: a key that no store has.
     """
-    listed = entries()
+    listed = list_entries()
     known = [entry.store.key for entry in listed]
-    if unknown := set(keys) - {*known, STRAYS}:
+    if unknown := set(keys) - {*known, STRAY_FILES}:
         raise StarshiftError(
             "The cache has no such store.",
-            expected=" | ".join((STRAYS, *known)),
+            expected=" | ".join((STRAY_FILES, *known)),
             received=", ".join(sorted(unknown)),
         )
     freed = 0
-    for path in strays():
+    for path in list_stray_files():
         freed += path.stat().st_size
         path.unlink(missing_ok=True)
     for entry in listed:
@@ -139,7 +146,7 @@ def prune(keys: Sequence[str]) -> int:
     return freed
 
 
-def summary(listed: Sequence[Entry]) -> dict[str, Any]:
+def summarize_entries(listed: Sequence[CacheEntry]) -> dict[str, Any]:
     """Number of stores, rows and bytes."""
     return {
         "stores": len(listed),

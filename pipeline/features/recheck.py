@@ -11,21 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.dataset import augment, pixels
+from pipeline.data import pixel_cache, transforms
 from pipeline.errors import StarshiftError
-from pipeline.features.cache import Entry
+from pipeline.features.cache import CacheEntry
 from pipeline.files import read_json
-from pipeline.models import choice
-from pipeline.models.bases import BASES, SYNTAX, Base, missing_weights
-from pipeline.models.engines import FEATURE_TOLERANCE, Engine, relative_difference
+from pipeline.models import inference_engines
+from pipeline.models.base import BASE_SYNTAX, Base, find_missing_weights
+from pipeline.models.inference_engines import FEATURE_TOLERANCE, Engine, compute_relative_difference
+from pipeline.models.registry import BASES
 from pipeline.paths import cache_folder, runs_folder
 
-ROWS = 4
+ROWS_PER_SHARD = 4
 """Rows of each shard that are computed again: a damaged network is wrong for nearly every picture."""
 
 
 @dataclass(frozen=True)
-class Recheck:
+class RecheckResult:
     """What a recheck of one store found.
 
     Args:
@@ -37,7 +38,7 @@ class Recheck:
     skipped: str = ""
 
 
-def recheck(entry: Entry) -> Recheck:
+def recheck_entry(entry: CacheEntry) -> RecheckResult:
     """Computes a few rows of every shard of features again, and removes shards whose rows differ.
 
     Args:
@@ -45,58 +46,65 @@ def recheck(entry: Entry) -> Recheck:
     """
     spec = entry.store.spec
     if spec["kind"] != "features":
-        return Recheck()
+        return RecheckResult()
     base = find_base(spec)
     if base is None:
-        return Recheck(skipped="its weights are not here under a name that is known")
-    shards = list(_sampled(entry))
+        return RecheckResult(skipped="its weights are not here under a name that is known")
+    shards = list(_sample_shards(entry))
     if not shards:
-        return Recheck(skipped="its decoded pictures are not in the cache")
+        return RecheckResult(skipped="its decoded pictures are not in the cache")
     tolerance = FEATURE_TOLERANCE[spec.get("rows", spec["precision"]) if spec["precision"] == "float32" else "bfloat16"]
     wrong = []
     for name, ids, rows in shards:
-        live = engine_of(base)(augment.apply(spec["view"], pixels.pixel_store(base.size).read(ids), ids))
-        if not all(relative_difference(row, right) <= tolerance for row, right in zip(rows, live, strict=True)):
+        live = load_keras_engine(base)(
+            transforms.apply_view(spec["view"], pixel_cache.open_pixel_store(base.size).read(ids), ids)
+        )
+        if not all(compute_relative_difference(row, right) <= tolerance for row, right in zip(rows, live, strict=True)):
             wrong.append(name)
     for name in wrong:
         entry.store.remove(name)
-    return Recheck(tuple(wrong))
+    return RecheckResult(tuple(wrong))
 
 
-def _sampled(entry: Entry) -> Iterator[tuple[str, list[str], np.ndarray]]:
+def _sample_shards(entry: CacheEntry) -> Iterator[tuple[str, list[str], np.ndarray]]:
     """Yields name, ids and rows of a sample of each shard whose pictures are decoded."""
-    store, pictures = entry.store, pixels.pixel_store(entry.store.spec["size"])
+    store, pictures = entry.store, pixel_cache.open_pixel_store(entry.store.spec["size"])
     for name in store.shards():
         ids = store.ids(name)
         absent = {*pictures.missing(ids), *pictures.unreadable(ids)}
         decoded = [place for place, identity in enumerate(ids) if identity not in absent]
         if decoded:
-            sample = [decoded[place] for place in np.unique(np.linspace(0, len(decoded) - 1, ROWS).astype(int))]
+            sample = [
+                decoded[place] for place in np.unique(np.linspace(0, len(decoded) - 1, ROWS_PER_SHARD).astype(int))
+            ]
             rows = np.load(store.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             yield name, [ids[place] for place in sample], rows[sample]
 
 
 @functools.lru_cache(maxsize=1)
-def engine_of(base: Base) -> Engine:
+def load_keras_engine(base: Base) -> Engine:
     """Returns Keras's engine of a base; stores of one base follow each other, so that one is built once."""
-    return choice.load(base, choice.Choice(engine="keras"))
+    return inference_engines.load_engine(base, inference_engines.EngineChoice(engine="keras"))
 
 
 def find_base(spec: dict[str, Any]) -> Base | None:
     """Returns the base whose features a store holds; None where its weights are not here or no run names their file."""
     if spec["base"] not in BASES:
         return None
-    for weights in _weights_names(spec):
+    for weights in _list_weights_names(spec):
         base = Base(name=spec["base"], cut=spec["cut"], pooling=spec["pooling"], weights=weights, size=spec["size"])
         try:
-            if missing_weights(base) is None and choice.extractor_spec(base).items() <= spec.items():
+            if (
+                find_missing_weights(base) is None
+                and inference_engines.build_extractor_spec(base).items() <= spec.items()
+            ):
                 return base
         except StarshiftError:  # directions of second moments that are not here
             continue
     return None
 
 
-def _weights_names(spec: dict[str, Any]) -> list[str]:
+def _list_weights_names(spec: dict[str, Any]) -> list[str]:
     """Lists what the weights of a digest may be called: published names, and files that a run was made with."""
     kind, _, seed = spec["weights"].partition(":")
     if kind == "random":
@@ -104,7 +112,7 @@ def _weights_names(spec: dict[str, Any]) -> list[str]:
     published = ["imagenet", *(f"imagenet:{size}" for size in BASES[spec["base"]].trained_sizes)]
     environments = (read_json(path) or {} for path in runs_folder("x").parent.glob("*/*/environment.json"))
     named = [item for environment in environments for item in (environment.get("weights") or {}).items()]
-    texts = {match["weights"] for text, digest in named if digest == kind and (match := SYNTAX.fullmatch(text))}
+    texts = {match["weights"] for text, digest in named if digest == kind and (match := BASE_SYNTAX.fullmatch(text))}
     return [*published, *sorted(text for text in texts - {None} if text not in published)]
 
 
@@ -116,8 +124,8 @@ def remove_damaged_exports() -> list[str]:
     """
     removed = []
     for folder in sorted(cache_folder("engines").glob("*/")):
-        present = [folder / name for name in choice.EXPORTED if (folder / name).exists()]
-        if present and not choice.is_whole(folder):
+        present = [folder / name for name in inference_engines.EXPORT_FILES if (folder / name).exists()]
+        if present and not inference_engines.is_export_intact(folder):
             for path in present:
                 path.unlink()
             removed.append(folder.name)

@@ -1,1 +1,1 @@
-"""Getting a competition's data: Kaggle's client, archives, and the marker that says the data is whole."""
+"""Kaggle's API: download, archives, submissions, leaderboards, datasets; each call with a timeout and one error."""

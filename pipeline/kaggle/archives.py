@@ -11,23 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from pipeline.files import free_in, full_disk, room_in
-from pipeline.kaggle import seven, zips
-from pipeline.kaggle.members import Member, damaged, normalize, refused
+from pipeline.files import build_disk_full_error, count_free_bytes, translate_disk_errors
+from pipeline.kaggle import seven_zip, zip_archives
+from pipeline.kaggle.archive_members import ArchiveMember, build_damaged_error, build_unsafe_error, normalize_name
 
 log = logging.getLogger(__name__)
-ABSURD_RATIO = 100
-ABSURD_BYTES = 1 << 30
-MOST_FILES = 2_000_000
+MAX_RATIO = 100
+MIN_BYTE_LIMIT = 1 << 30
+MAX_FILES = 2_000_000
 """Files and folders. ImageNet, among Kaggle's largest competitions, has 1.4 million pictures. Each takes an inode,
 so a limit of bytes alone would let a few megabytes of empty files fill a disk."""
-DEPTH = 3
-SUFFIXES = (".zip", ".7z")
+MAX_NESTING = 3
+ARCHIVE_SUFFIXES = (".zip", ".7z")
 JUNK = ("__MACOSX/", ".DS_Store")
 
 
 @dataclass(frozen=True)
-class Summary:
+class UnpackSummary:
     """What was unpacked."""
 
     members: int
@@ -35,7 +35,7 @@ class Summary:
 
 
 @dataclass
-class Budget:
+class UnpackBudget:
     """What may be written: one for the outermost archives and all those in them.
 
     Args:
@@ -49,7 +49,7 @@ class Budget:
     files: int = 0
 
     @classmethod
-    def of(cls, outermost: Iterable[Path]) -> "Budget":
+    def of(cls, outermost: Iterable[Path]) -> "UnpackBudget":
         """The budget of these archives."""
         return cls(sum(path.stat().st_size for path in outermost))
 
@@ -60,16 +60,18 @@ class Budget:
             StarshiftError: it would be too much, all in all.
         """
         self.files, self.bytes = self.files + files, self.bytes + size
-        if self.files > MOST_FILES:
-            raise refused(
-                archive, f"all in all it would grow to {self.files:,} files and folders; {MOST_FILES:,} are the most"
+        if self.files > MAX_FILES:
+            raise build_unsafe_error(
+                archive, f"all in all it would grow to {self.files:,} files and folders; {MAX_FILES:,} are the most"
             )
-        if self.bytes > max(ABSURD_BYTES, ABSURD_RATIO * self.packed):
+        if self.bytes > max(MIN_BYTE_LIMIT, MAX_RATIO * self.packed):
             ratio = self.bytes // max(1, self.packed)
-            raise refused(archive, f"all in all it would grow to {self.bytes / 1e9:.1f} GB, {ratio:,} times its size")
+            raise build_unsafe_error(
+                archive, f"all in all it would grow to {self.bytes / 1e9:.1f} GB, {ratio:,} times its size"
+            )
 
 
-def kind(path: Path) -> str | None:
+def detect_format(path: Path) -> str | None:
     """`zip`, `7z` or None, by the first bytes."""
     with path.open("rb") as file:
         head = file.read(6)
@@ -78,117 +80,118 @@ def kind(path: Path) -> str | None:
     return "7z" if head == b"7z\xbc\xaf\x27\x1c" else None
 
 
-def _reader(archive: Path) -> ModuleType:
+def _select_reader(archive: Path) -> ModuleType:
     """The module that reads an archive."""
-    return seven if kind(archive) == "7z" else zips
+    return seven_zip if detect_format(archive) == "7z" else zip_archives
 
 
-def check(archive: Path) -> None:
+def check_archive(archive: Path) -> None:
     """Reads the whole archive and holds it against its checksums.
 
     Raises:
         StarshiftError: it is damaged, or no archive; or reading it would take for ever.
     """
     if not archive.is_file():
-        raise damaged(archive, "no such file")
-    if kind(archive) is None:
-        raise damaged(archive, f"no archive but {archive.stat().st_size} bytes of something else")
-    members = _members(archive)
-    Budget.of([archive]).take(archive, len(members), sum(member.bytes for member in members))
-    if damage := _reader(archive).damage(archive):
-        raise damaged(archive, damage)
+        raise build_damaged_error(archive, "no such file")
+    if detect_format(archive) is None:
+        raise build_damaged_error(archive, f"no archive but {archive.stat().st_size} bytes of something else")
+    members = _list_members(archive)
+    UnpackBudget.of([archive]).take(archive, len(members), sum(member.bytes for member in members))
+    if damage := _select_reader(archive).damage(archive):
+        raise build_damaged_error(archive, damage)
 
 
-def unpack(archive: Path, folder: Path) -> Summary:
+def unpack_archive(archive: Path, folder: Path) -> UnpackSummary:
     """Unpacks an archive, and the archives in it, into a folder.
 
     Raises:
         StarshiftError: unsafe members, an absurd expansion, a full disk, files that would overwrite each other.
     """
-    budget = Budget.of([archive])
-    with room_in(folder):
-        outer, found = _unpack(archive, places_in(archive), folder, folder, budget)
+    budget = UnpackBudget.of([archive])
+    with translate_disk_errors(folder):
+        outer, found = _unpack_one(archive, find_target_paths(archive), folder, folder, budget)
         inner = _unpack_levels(found, folder, budget)
-    return Summary(outer.members + inner.members, outer.bytes + inner.bytes)
+    return UnpackSummary(outer.members + inner.members, outer.bytes + inner.bytes)
 
 
-def unpack_inside(folder: Path) -> Summary:
-    """Unpacks the archives in a folder where they lie, and those in them; each is gone afterwards. See `unpack`.
+def unpack_nested(folder: Path) -> UnpackSummary:
+    """Unpacks the archives in a folder where they lie, and those in them; each is gone afterwards. See
+    `unpack_archive`.
 
     Returns:
         What that changed: files less the archives, and bytes.
     """
-    with room_in(folder):
+    with translate_disk_errors(folder):
         found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-        found = [path for path in found if is_inner(path)]
-        return _unpack_levels(found, folder, Budget.of(found))
+        found = [path for path in found if is_nested_archive(path)]
+        return _unpack_levels(found, folder, UnpackBudget.of(found))
 
 
-def _unpack_levels(found: list[Path], root: Path, budget: Budget) -> Summary:
-    """Unpacks archives, those in them, and those in these. See `unpack_inside`."""
+def _unpack_levels(found: list[Path], root: Path, budget: UnpackBudget) -> UnpackSummary:
+    """Unpacks archives, those in them, and those in these. See `unpack_nested`."""
     members = size = 0
-    for _ in range(DEPTH):
+    for _ in range(MAX_NESTING):
         level, found = sorted(found), []
         for path in level:
-            done, more = _unpack_inner(path, root, budget)
+            done, more = _unpack_in_place(path, root, budget)
             members, size = members + done.members - 1, size + done.bytes
             found += more
     if found:
         words = "  warning: archives that lie more than %d archives deep stay packed: %d, such as %s"
-        log.warning(words, DEPTH, len(found), found[0].name)
-    return Summary(members, size)
+        log.warning(words, MAX_NESTING, len(found), found[0].name)
+    return UnpackSummary(members, size)
 
 
-def is_inner(path: Path) -> bool:
+def is_nested_archive(path: Path) -> bool:
     """Whether an unpacked file is an archive that is meant to be unpacked."""
-    return path.suffix.lower() in SUFFIXES and path.is_file() and kind(path) is not None
+    return path.suffix.lower() in ARCHIVE_SUFFIXES and path.is_file() and detect_format(path) is not None
 
 
-def _unpack_inner(path: Path, root: Path, budget: Budget) -> tuple[Summary, list[Path]]:
+def _unpack_in_place(path: Path, root: Path, budget: UnpackBudget) -> tuple[UnpackSummary, list[Path]]:
     """Unpacks an archive that lies in the data, beside it, or in a folder of its name if it holds loose files."""
     try:
-        normalize(path.stem)
+        normalize_name(path.stem)
     except ValueError as error:
-        raise refused(path, f"without its ending its name {error}") from error
+        raise build_unsafe_error(path, f"without its ending its name {error}") from error
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as aside:  # a member may have the archive's own name
         archive = path.rename(Path(aside, path.name))
-        places = places_in(archive)
+        places = find_target_paths(archive)
         tops = {place.partition("/")[0] for place in places}
         folder = path.parent if len(tops) == 1 else path.parent / path.stem
-        return _unpack(archive, places, folder, root, budget)
+        return _unpack_one(archive, places, folder, root, budget)
 
 
-def _members(archive: Path) -> list[Member]:
+def _list_members(archive: Path) -> list[ArchiveMember]:
     """The files in an archive that can be read without a password."""
-    found: list[Member] = _reader(archive).members(archive)
+    found: list[ArchiveMember] = _select_reader(archive).members(archive)
     if any(member.encrypted for member in found):
-        raise refused(archive, "it is encrypted")
+        raise build_unsafe_error(archive, "it is encrypted")
     return found
 
 
-def places_in(archive: Path) -> dict[str, Member]:
+def find_target_paths(archive: Path) -> dict[str, ArchiveMember]:
     """The files in an archive by where they go, as a plain path below the folder; junk is left out.
 
     Raises:
         StarshiftError: the archive is damaged, encrypted or unsafe.
     """
-    places: dict[str, Member] = {}
-    for member in _members(archive):
+    places: dict[str, ArchiveMember] = {}
+    for member in _list_members(archive):
         if member.name.removeprefix("./").startswith(JUNK[0]) or member.name.endswith(JUNK[1]):
             continue
         try:
-            place = normalize(member.name)
+            place = normalize_name(member.name)
         except ValueError as error:
-            raise refused(archive, f"the member {member.name[:80]!r} {error}") from error
+            raise build_unsafe_error(archive, f"the member {member.name[:80]!r} {error}") from error
         if not member.plain:
-            raise refused(archive, f"the member {member.name!r} is a link or a device")
+            raise build_unsafe_error(archive, f"the member {member.name!r} is a link or a device")
         if place in places:
-            raise refused(archive, f"two members have one name, {places[place].name!r} and {member.name!r}")
+            raise build_unsafe_error(archive, f"two members have one name, {places[place].name!r} and {member.name!r}")
         places[place] = member
     return places
 
 
-def _folders_of(places: Iterable[str]) -> set[str]:
+def _list_folders(places: Iterable[str]) -> set[str]:
     """The folders that files lie in, and all those above, but for the outermost."""
     found: set[str] = set()
     for place in places:
@@ -199,32 +202,32 @@ def _folders_of(places: Iterable[str]) -> set[str]:
     return found
 
 
-def _refuse_clashes(
-    archive: Path, places: Mapping[str, Member], folders: Iterable[str], folder: Path, root: Path
+def _check_clashes(
+    archive: Path, places: Mapping[str, ArchiveMember], folders: Iterable[str], folder: Path, root: Path
 ) -> None:
     """Refuses an archive that would overwrite something, or write through a link out of `root`."""
     inside, there = root.resolve(), set()
     for name in ("", *folders):
         path = folder / name
         if name in places or (os.path.lexists(path) and not path.is_dir()):
-            raise refused(archive, f"a file and a folder have one name, {name or folder.name!r}")
+            raise build_unsafe_error(archive, f"a file and a folder have one name, {name or folder.name!r}")
         if path.is_dir():
             there.add(name)
             if not path.resolve().is_relative_to(inside):
-                raise refused(archive, f"{name or folder.name!r} is a link that leaves the folder")
+                raise build_unsafe_error(archive, f"{name or folder.name!r} is a link that leaves the folder")
     for place in places:  # nothing can be there where even the folder is not
         if place.rpartition("/")[0] in there and os.path.lexists(os.path.join(folder, place)):
-            raise refused(archive, f"the member {place!r} is there already")
+            raise build_unsafe_error(archive, f"the member {place!r} is there already")
 
 
-def _unpack(
-    archive: Path, places: Mapping[str, Member], folder: Path, root: Path, budget: Budget
-) -> tuple[Summary, list[Path]]:
+def _unpack_one(
+    archive: Path, places: Mapping[str, ArchiveMember], folder: Path, root: Path, budget: UnpackBudget
+) -> tuple[UnpackSummary, list[Path]]:
     """Unpacks one archive, after everything about it was checked.
 
     Args:
         archive: a zip or a 7z.
-        places: see `places_in`.
+        places: see `find_target_paths`.
         folder: to unpack into.
         root: the outermost folder.
         budget: that it is taken out of.
@@ -232,18 +235,18 @@ def _unpack(
     Returns:
         What was unpacked, and the archives in it.
     """
-    folders = sorted(_folders_of(places))
+    folders = sorted(_list_folders(places))
     size = sum(member.bytes for member in places.values())
     budget.take(archive, len(places) + len(folders), size)
-    _refuse_clashes(archive, places, folders, folder, root)
-    if size > free_in(folder):
-        raise full_disk(folder, size)
+    _check_clashes(archive, places, folders, folder, root)
+    if size > count_free_bytes(folder):
+        raise build_disk_full_error(folder, size)
     folder.mkdir(parents=True, exist_ok=True)
     for name in folders:
         (folder / name).mkdir(exist_ok=True)
     try:
-        written = _reader(archive).extract(archive, folder, places)
+        written = _select_reader(archive).extract(archive, folder, places)
     except FileExistsError as error:  # `A.jpg` and `a.jpg`, where the disk makes no difference between them
-        raise refused(archive, f"two members have one name on this disk, as {error.filename}") from error
-    inner = [folder / place for place in places if place.lower().endswith(SUFFIXES)]
-    return Summary(len(places), written), [path for path in inner if is_inner(path)]
+        raise build_unsafe_error(archive, f"two members have one name on this disk, as {error.filename}") from error
+    inner = [folder / place for place in places if place.lower().endswith(ARCHIVE_SUFFIXES)]
+    return UnpackSummary(len(places), written), [path for path in inner if is_nested_archive(path)]

@@ -1,6 +1,6 @@
 """The official Kaggle client, imported nowhere else: signing in, and asking what its own methods do not ask.
 
-Everything is asked through `call`, which gives patience and one clear error:
+Everything is asked through `call_with_retries`, which gives patience and one clear error:
 
     api = authenticated()
     purpose = Purpose(doing="asking how the kernel is", kind="kernel", name="me/slug")
@@ -19,19 +19,27 @@ from typing import Any, get_type_hints
 
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import archives
-from pipeline.kaggle.failures import KaggleError, Purpose
-from pipeline.kaggle.patience import Patient, call
-from pipeline.kaggle.scrubbing import scrubbed
+from pipeline.kaggle.api_errors import CallPurpose, KaggleError
+from pipeline.kaggle.redact import redact_text
+from pipeline.kaggle.retry import TimeoutAdapter, call_with_retries
 
-__all__ = ["KaggleError", "Purpose", "ask", "authenticated", "call", "download", "username"]
-BY_HAND = "or download the archive by hand and give it with --bundle FILE"
+__all__ = [
+    "CallPurpose",
+    "KaggleError",
+    "authenticate",
+    "call_with_retries",
+    "download_bundle",
+    "find_username",
+    "send_request",
+]
+MANUAL_DOWNLOAD_HINT = "or download the archive by hand and give it with --bundle FILE"
 
 
-def ask(api: Any, request: str, fields: Mapping[str, Any]) -> Any:
+def send_request(api: Any, request: str, fields: Mapping[str, Any]) -> Any:
     """Sends one request of Kaggle's SDK, for what KaggleApi lacks, or does with more requests or repeats by itself.
 
     Args:
-        api: from `authenticated`.
+        api: from `authenticate`.
         request: its place in the SDK, such as `datasets.dataset_api_client.get_dataset`.
         fields: as they are on the wire, `{"ownerSlug": ...}`.
 
@@ -47,7 +55,7 @@ def ask(api: Any, request: str, fields: Mapping[str, Any]) -> Any:
 
 
 @cache
-def _library() -> Any:
+def _load_api_class() -> Any:
     """The class KaggleApi, all of whose clients have timeouts and print no credentials; before `import kaggle` asks."""
     import kagglesdk.kaggle_client as sdk
 
@@ -56,11 +64,11 @@ def _library() -> Any:
             fresh = self._session is None
             super()._init_session()
             for scheme in ("https://", "http://") if fresh else ():
-                self._session.mount(scheme, Patient())
+                self._session.mount(scheme, TimeoutAdapter())
 
         def _print(self, message: str) -> None:
             if self._verbose:
-                print(scrubbed(message))
+                print(redact_text(message))
 
     sdk.KaggleHttpClient = Client
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -68,7 +76,7 @@ def _library() -> Any:
     return KaggleApi
 
 
-def authenticated(otherwise: str = "") -> Any:
+def authenticate(otherwise: str = "") -> Any:
     """Kaggle's API, with credentials.
 
     Args:
@@ -79,10 +87,12 @@ def authenticated(otherwise: str = "") -> Any:
     """
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            api = _library()()
-            call(api.authenticate, purpose=Purpose(doing="signing in", otherwise=otherwise), safe_to_repeat=True)
+            api = _load_api_class()()
+            call_with_retries(
+                api.authenticate, purpose=CallPurpose(doing="signing in", otherwise=otherwise), safe_to_repeat=True
+            )
     except SystemExit as error:
-        raise _unknown(otherwise) from error
+        raise _build_credentials_error(otherwise) from error
     except ImportError as error:
         raise StarshiftError(
             "The kaggle package is not installed.", received=str(error), remedy="pip install -r requirements.txt"
@@ -93,17 +103,17 @@ def authenticated(otherwise: str = "") -> Any:
             received=str(error),
             remedy="set KAGGLE_CONFIG_DIR to a folder that can be written",
         ) from error
-    if (stale := _token()) and api.config_values.get(api.CONFIG_NAME_TOKEN) != stale[0]:
-        raise _unknown(otherwise)
+    if (stale := _find_token()) and api.config_values.get(api.CONFIG_NAME_TOKEN) != stale[0]:
+        raise _build_credentials_error(otherwise)
     return api
 
 
-def username(api: Any) -> str:
+def find_username(api: Any) -> str:
     """The account's name, as in the addresses of its datasets and kernels."""
     return str(api.config_values.get(api.CONFIG_NAME_USER))
 
 
-def _token() -> tuple[str, str] | None:
+def _find_token() -> tuple[str, str] | None:
     """The access token that the client finds, and where; it is sent even where Kaggle said that it is not valid."""
     from kagglesdk.kaggle_env import get_access_token_from_env
 
@@ -111,10 +121,10 @@ def _token() -> tuple[str, str] | None:
     return (token, source) if token else None
 
 
-def _unknown(otherwise: str) -> StarshiftError:
+def _build_credentials_error(otherwise: str) -> StarshiftError:
     """The error for credentials that are missing or not accepted."""
     way = f", {otherwise}" if otherwise else ""
-    found = _token()
+    found = _find_token()
     if found:
         return StarshiftError(
             "Kaggle does not accept the token: it is stale or wrong.",
@@ -129,7 +139,7 @@ def _unknown(otherwise: str) -> StarshiftError:
     )
 
 
-def download(slug: str, folder: Path) -> Path:
+def download_bundle(slug: str, folder: Path) -> Path:
     """Downloads a competition's bundle, going on where an interrupted download stopped.
 
     Args:
@@ -142,12 +152,18 @@ def download(slug: str, folder: Path) -> Path:
     Raises:
         StarshiftError: one for each thing that can go wrong, with what to do.
     """
-    api = authenticated(BY_HAND)
+    api = authenticate(MANUAL_DOWNLOAD_HINT)
     folder.mkdir(parents=True, exist_ok=True)
-    purpose = Purpose(
-        doing=f"downloading {slug}", kind="competition", name=slug, otherwise=f"it resumes; {BY_HAND}", folder=folder
+    purpose = CallPurpose(
+        doing=f"downloading {slug}",
+        kind="competition",
+        name=slug,
+        otherwise=f"it resumes; {MANUAL_DOWNLOAD_HINT}",
+        folder=folder,
     )
-    call(api.competition_download_files, slug, path=str(folder), quiet=False, purpose=purpose, safe_to_repeat=True)
+    call_with_retries(
+        api.competition_download_files, slug, path=str(folder), quiet=False, purpose=purpose, safe_to_repeat=True
+    )
     found = [path for path in folder.glob(f"{slug}.*") if not path.name.endswith(".kaggle-partial")]
     for page in [path for path in found if path.is_dir()]:  # an answer that was no redirect, saved under its address
         shutil.rmtree(page)
@@ -156,10 +172,10 @@ def download(slug: str, folder: Path) -> Path:
         raise StarshiftError(
             "Kaggle sent no archive.",
             expected=f"{slug}.zip in {folder}",
-            remedy=f"see whether a proxy or a login page answers in Kaggle's place, {BY_HAND}",
+            remedy=f"see whether a proxy or a login page answers in Kaggle's place, {MANUAL_DOWNLOAD_HINT}",
         )
     try:
-        archives.check(archive)
+        archives.check_archive(archive)
     except StarshiftError:
         archive.unlink()
         raise

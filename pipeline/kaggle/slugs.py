@@ -5,15 +5,18 @@ from collections.abc import Iterable
 
 from pipeline.errors import StarshiftError, require
 
-DATASET, MODEL = "owner/slug", "owner/model/framework/variation/version"
-ATTACHED = f"{DATASET} for a dataset, without a version (its newest is taken), or {MODEL} for a model"
-CHARACTERS = "letters, digits, - and _ in each part"
-PART = "[A-Za-z0-9_-]+"
-FORMS = {
-    "competition": ("a slug", PART),
-    "dataset": (ATTACHED, f"{PART}/{PART}"),
-    "kernel": (f"{DATASET}, the slug of five characters or more", f"{PART}/[A-Za-z0-9_-]{{5,}}"),  # as the client wants
-    "model": (ATTACHED, f"{PART}/{PART}/{PART}/{PART}/[1-9][0-9]*"),
+DATASET_FORM, MODEL_FORM = "owner/slug", "owner/model/framework/variation/version"
+ATTACHMENT_FORMS = f"{DATASET_FORM} for a dataset, without a version (its newest is taken), or {MODEL_FORM} for a model"
+ALLOWED_CHARACTERS = "letters, digits, - and _ in each part"
+PART_PATTERN = "[A-Za-z0-9_-]+"
+NAME_FORMS = {
+    "competition": ("a slug", PART_PATTERN),
+    "dataset": (ATTACHMENT_FORMS, f"{PART_PATTERN}/{PART_PATTERN}"),
+    "kernel": (
+        f"{DATASET_FORM}, the slug of five characters or more",
+        f"{PART_PATTERN}/[A-Za-z0-9_-]{{5,}}",
+    ),  # as the client wants
+    "model": (ATTACHMENT_FORMS, f"{PART_PATTERN}/{PART_PATTERN}/{PART_PATTERN}/{PART_PATTERN}/[1-9][0-9]*"),
 }
 FRAMEWORKS = (
     *("tensorFlow1", "tensorFlow2", "tfLite", "tfJs", "pyTorch", "jax", "flax", "pax", "maxText", "gemmaCpp", "ggml"),
@@ -21,14 +24,14 @@ FRAMEWORKS = (
     *("triton", "vllm"),
 )
 """Of models: ModelFramework in kagglesdk 0.1.38."""
-PLACES = {"datasets", "d", "models", "code", "notebooks", "competitions", "c"}
+PAGE_PREFIXES = {"datasets", "d", "models", "code", "notebooks", "competitions", "c"}
 """Words before a name in the address of its page; nobody's account."""
-BETWEEN = {"frameworks", "variations", "versions", "version"}
+FILLER_WORDS = {"frameworks", "variations", "versions", "version"}
 """Words between the parts of a name in older addresses."""
-ADDRESS = re.compile(r"(https?://)?(www\.)?kaggle\.com/|kaggle://", re.IGNORECASE)
+ADDRESS_PATTERN = re.compile(r"(https?://)?(www\.)?kaggle\.com/|kaggle://", re.IGNORECASE)
 
 
-def check(kind: str, names: Iterable[str]) -> list[str]:
+def check_names(kind: str, names: Iterable[str]) -> list[str]:
     """Returns the names of things of one kind, each once.
 
     Args:
@@ -38,14 +41,14 @@ def check(kind: str, names: Iterable[str]) -> list[str]:
     Raises:
         StarshiftError: Kaggle knows no such names.
     """
-    form, pattern = FORMS[kind]
+    form, pattern = NAME_FORMS[kind]
     once: dict[str, str] = {}
     for name in names:
-        if not re.fullmatch(pattern, name) or name.split("/")[0].lower() in PLACES:
-            meant = find_meant(name) if form is ATTACHED else ""
+        if not re.fullmatch(pattern, name) or name.split("/")[0].lower() in PAGE_PREFIXES:
+            meant = find_name(name) if form is ATTACHMENT_FORMS else ""
             raise StarshiftError(
                 f"This names no {kind} on Kaggle.",
-                expected=f"{form}; {CHARACTERS}",
+                expected=f"{form}; {ALLOWED_CHARACTERS}",
                 received=repr(name),
                 remedy=f"--attach {meant}" if meant else "",
             )
@@ -60,30 +63,30 @@ def _check_framework(model: str) -> None:
     require(
         model.split("/")[2].lower() in known,
         "Kaggle has no models of this framework.",
-        expected=f"{MODEL}, the framework one of {', '.join(FRAMEWORKS)}",
+        expected=f"{MODEL_FORM}, the framework one of {', '.join(FRAMEWORKS)}",
         received=model,
     )
 
 
-def split_attached(names: Iterable[str]) -> tuple[list[str], list[str]]:
+def split_attachments(names: Iterable[str]) -> tuple[list[str], list[str]]:
     """Splits what `--attach` was given into datasets and models, by the number of parts."""
-    models = [name for name in names if name.count("/") == MODEL.count("/")]
+    models = [name for name in names if name.count("/") == MODEL_FORM.count("/")]
     return [name for name in names if name not in models], models
 
 
-def without_version(dataset: str) -> str:
+def strip_version(dataset: str) -> str:
     """Returns `owner/slug` of a dataset."""
     return "/".join(dataset.split("/")[:2])
 
 
-def find_meant(name: str) -> str:
+def find_name(name: str) -> str:
     """Finds the name in the address of a page, or in one with a version or blanks; empty where there is none."""
-    text = re.split("[?#]", ADDRESS.sub("", name.strip(), count=1))[0]
+    text = re.split("[?#]", ADDRESS_PATTERN.sub("", name.strip(), count=1))[0]
     parts = [part.strip() for part in text.split("/") if part.strip()]
-    place = parts.pop(0).lower() if parts and parts[0].lower() in PLACES else ""
-    parts = [part for part in parts if part not in BETWEEN]
+    place = parts.pop(0).lower() if parts and parts[0].lower() in PAGE_PREFIXES else ""
+    parts = [part for part in parts if part not in FILLER_WORDS]
     kind = "dataset" if place in ("datasets", "d") or (not place and len(parts) in (2, 3)) else "model"
     if place not in ("", "datasets", "d", "models"):
         return ""
     meant = "/".join(parts[:2] if kind == "dataset" else parts[:5])
-    return meant if re.fullmatch(FORMS[kind][1], meant) else ""
+    return meant if re.fullmatch(NAME_FORMS[kind][1], meant) else ""

@@ -1,1 +1,1 @@
-"""Learnwares: trained models that are found by one's own pictures, and what is needed to find and reuse them."""
+"""Learnwares: trained models that others find by their own pictures, published, searched for and reused."""

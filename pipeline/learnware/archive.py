@@ -9,28 +9,164 @@
       digests.json        SHA-256 of everything else
 
 The archive may come from anyone: nothing in it is run, unpacked or believed (see guarded.py and harmless.py).
+
+What goes into a learnware's model and what comes out: its preprocessing contract, as contract.json has it.
+
+The model card of a learnware, for people (Mitchell et al. 2019, Model Cards for Model Reporting): plain Markdown.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.config import NAME_PATTERN, STRATEGIES, VIEW_PATTERN
+from pipeline.data import images
 from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic
-from pipeline.learnware import contract as contracts
-from pipeline.learnware import guarded, harmless
-from pipeline.learnware.contract import Contract
-from pipeline.learnware.guarded import refused
-from pipeline.learnware.specification import Specification, packed, unpacked
+from pipeline.learnware import safe_loading
+from pipeline.learnware.safe_loading import build_refusal
+from pipeline.learnware.specification import pack_specification, unpack_specification
+from pipeline.learnware.types import Specification
+from pipeline.models import base
 
-SUFFIX = ".learnware"
-MODEL, DIGESTS = "model.keras", "digests.json"
-NAMES = (MODEL, "specification.json", "specification.npz", "contract.json", "probe.npz", "card.md")
-MOST_PICTURES = 64
+FORMAT_VERSION = 1
+COLOUR, ANSWER = "RGB, 8 bits, 0 to 255; grey repeated, transparency on white, upright by EXIF", "softmax"
+MAX_CLASSES, MAX_VIEWS, MAX_BASES = 10_000, 32, 16
+WEIGHTS_PATTERN = re.compile(base.PUBLISHED_WEIGHTS + "|own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSpec:
+    """A network inside the model.
+
+    Args:
+        name: in the table of bases, or `scratch`.
+        cut: the layer that it is used up to; None is the whole base.
+        pooling: `avg`, `max` or `both`.
+        weights: those that it was given: `imagenet`, `none`, `none:SEED`, or `own`: others, which only the model has.
+        size: side of the pictures that it takes, in pixels.
+    """
+
+    name: str
+    cut: str | None
+    pooling: str
+    weights: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSignature:
+    """How pictures are made ready, and what the answers are.
+
+    Args:
+        name: of the learnware.
+        sizes: of the model's inputs, in their order: sides of square pictures in pixels.
+        views: that are predicted and averaged.
+        classes: in the order of the outputs.
+        rung: how it was trained; `frozen` and `features` leave the bases as they were.
+        bases: the networks in it.
+        resize: how pictures become square.
+        colour: of the pixels; the model itself rescales them.
+        answer: what the outputs are.
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    views: tuple[str, ...]
+    classes: tuple[str, ...]
+    rung: str
+    bases: tuple[BaseSpec, ...]
+    resize: str = images.RESIZE_METHOD
+    colour: str = COLOUR
+    answer: str = ANSWER
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"format": FORMAT_VERSION, **asdict(self)}
+
+
+def parse_signature(record: Any, what: str) -> ModelSignature:
+    """The contract that `Contract.record` gave.
+
+    Args:
+        record: JSON values.
+        what: it is called in an error.
+
+    Raises:
+        StarshiftError: anything that this version cannot keep.
+    """
+    names = {"format", *(one.name for one in fields(ModelSignature))}
+    _require(isinstance(record, Mapping) and set(record) == names, what, f"the entries {', '.join(sorted(names))}")
+    _require(record["format"] == FORMAT_VERSION, what, f"format {FORMAT_VERSION}")
+    _require(
+        _is_text_list(record["classes"], MAX_CLASSES) and len(record["classes"]) > 1, what, "distinct printable classes"
+    )
+    _require(
+        _is_text_list(record["views"], MAX_VIEWS) and all(map(VIEW_PATTERN.fullmatch, record["views"])),
+        what,
+        "known views",
+    )
+    _require(
+        isinstance(record["name"], str) and NAME_PATTERN.fullmatch(record["name"]),
+        what,
+        f"a name {NAME_PATTERN.pattern}",
+    )
+    _require(
+        isinstance(record["rung"], str) and record["rung"].isidentifier(), what, f"a rung ({', '.join(STRATEGIES)})"
+    )
+    sizes, bases = record["sizes"], record["bases"]
+    _require(isinstance(sizes, list) and sizes and all(map(_is_size, sizes)), what, "sizes of 32 to 2048 pixels")
+    _require(isinstance(bases, list) and 0 < len(bases) <= MAX_BASES, what, "one base or more")
+    parts = tuple(_parse_base(one, what) for one in bases)
+    _require(sizes == sorted({part.size for part in parts}), what, "an input for every size of its bases")
+    for field, own in (("resize", images.RESIZE_METHOD), ("colour", COLOUR), ("answer", ANSWER)):
+        _require(record[field] == own, what, f"{field}: {own}")
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+    del given["format"]
+    return ModelSignature(**(given | {"bases": parts}))
+
+
+def _parse_base(value: Any, what: str) -> BaseSpec:
+    names = {one.name for one in fields(BaseSpec)}
+    _require(isinstance(value, Mapping) and set(value) == names, what, f"of each base {', '.join(sorted(names))}")
+    texts = [value["name"], value["pooling"], value["weights"], value["cut"] or "whole"]
+    _require(
+        all(isinstance(one, str) and one.isprintable() and len(one) < 200 for one in texts), what, "names of a base"
+    )
+    _require(
+        WEIGHTS_PATTERN.fullmatch(value["weights"]) and value["pooling"] in ("avg", "max", "both"), what, "a known base"
+    )
+    _require(_is_size(value["size"]), what, "sizes of 32 to 2048 pixels")
+    return BaseSpec(**value)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 32 <= value <= 2048
+
+
+def _is_text_list(values: Any, most: int) -> bool:
+    """Whether these are distinct texts that may be printed on a terminal."""
+    known = isinstance(values, list) and 0 < len(values) <= most and all(isinstance(one, str) for one in values)
+    return (
+        known and all(one.isprintable() and 0 < len(one) <= 200 for one in values) and len(set(values)) == len(values)
+    )
+
+
+def _require(condition: object, what: str, expected: str) -> None:
+    if not condition:
+        raise build_refusal(what, f"its contract does not have {expected}")
+
+
+ARCHIVE_SUFFIX = ".learnware"
+MODEL_FILE, DIGESTS_FILE = "model.keras", "digests.json"
+MEMBER_NAMES = (MODEL_FILE, "specification.json", "specification.npz", "contract.json", "probe.npz", "card.md")
+MAX_PROBE_PICTURES = 64
 SUM_TOLERANCE = 1e-3
 
 
@@ -54,7 +190,7 @@ class Learnware:
     digest: str
     digests: dict[str, str]
     specification: Specification
-    contract: Contract
+    contract: ModelSignature
     pictures: np.ndarray
     predictions: np.ndarray
     card: str
@@ -69,25 +205,27 @@ class Learnware:
         """The keras.Model, loaded in safe mode after it was looked through.
 
         Raises:
-            StarshiftError: see harmless.load; or its inputs or outputs are not those of the contract.
+            StarshiftError: see safe_loading.load_model; or its inputs or outputs are not those of the contract.
         """
-        model = harmless.load(self.model or opened(self.path).model, self.path.name)
+        model = safe_loading.load_model(self.model or read_archive(self.path).model, self.path.name)
         shapes = [tuple(one.shape[1:]) for one in model.inputs]
         wanted = [(size, size, 3) for size in self.contract.sizes]
         if shapes != wanted or any(one.dtype != "uint8" for one in model.inputs):
-            raise refused(self.path.name, f"its model takes {shapes}, not uint8 pictures {wanted}")
+            raise build_refusal(self.path.name, f"its model takes {shapes}, not uint8 pictures {wanted}")
         if len(model.outputs) != 1 or tuple(model.outputs[0].shape[1:]) != (len(self.contract.classes),):
             answers = [tuple(one.shape[1:]) for one in model.outputs]
-            raise refused(self.path.name, f"its model answers {answers}, not {len(self.contract.classes)} classes")
+            raise build_refusal(
+                self.path.name, f"its model answers {answers}, not {len(self.contract.classes)} classes"
+            )
         return model
 
 
-def write(
+def write_archive(
     path: Path,
     *,
     model: bytes,
     specification: Specification,
-    contract: Contract,
+    contract: ModelSignature,
     pictures: np.ndarray,
     predictions: np.ndarray,
     card: str,
@@ -99,30 +237,32 @@ def write(
         model: the bytes of a .keras file.
         specification, contract, pictures, predictions, card: see Learnware.
     """
-    record, arrays = packed(specification)
+    record, arrays = pack_specification(specification)
     contents = {
-        MODEL: model,
-        "specification.json": _json(record),
-        "specification.npz": guarded.packed(arrays),
-        "contract.json": _json(contract.record()),
-        "probe.npz": guarded.packed({"pictures": pictures, "predictions": predictions}),
+        MODEL_FILE: model,
+        "specification.json": _encode_json(record),
+        "specification.npz": safe_loading.pack_arrays(arrays),
+        "contract.json": _encode_json(contract.record()),
+        "probe.npz": safe_loading.pack_arrays({"pictures": pictures, "predictions": predictions}),
         "card.md": card.encode(),
     }
-    contents[DIGESTS] = _json({name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
-    harmless.check(model, path.name)
-    write_atomic(path, lambda file: guarded.stored(file, contents))
+    contents[DIGESTS_FILE] = _encode_json(
+        {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    )
+    safe_loading.check_model(model, path.name)
+    write_atomic(path, lambda file: safe_loading.write_members(file, contents))
     try:
-        return opened(path)
+        return read_archive(path)
     except StarshiftError:
         path.unlink()
         raise
 
 
-def _json(value: Any) -> bytes:
+def _encode_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def opened(path: Path, *, whole: bool = True) -> Learnware:
+def read_archive(path: Path, *, whole: bool = True) -> Learnware:
     """Reads an archive and checks it; nothing is written anywhere.
 
     Args:
@@ -135,63 +275,117 @@ def opened(path: Path, *, whole: bool = True) -> Learnware:
     what = path.name
     if not path.is_file():
         raise StarshiftError(f"There is no learnware {path}.", remedy="invoke store.list shows those that are there")
-    unread = () if whole else (MODEL,)
+    unread = () if whole else (MODEL_FILE,)
     with path.open("rb") as file:
-        found = guarded.members(file, what, (*NAMES, DIGESTS), unread)
-    digests = _digests(found, what)
-    contract = contracts.read(guarded.values(found["contract.json"], what), what)
-    specification = _specification(found, what)
+        found = safe_loading.read_members(file, what, (*MEMBER_NAMES, DIGESTS_FILE), unread)
+    digests = _read_digests(found, what)
+    contract = parse_signature(safe_loading.parse_json(found["contract.json"], what), what)
+    specification = _read_specification(found, what)
     if (contract.name, contract.classes) != (specification.semantic.name, specification.semantic.classes):
-        raise refused(what, "its contract and its specification speak of different names or classes")
-    if path.name != contract.name + SUFFIX:
-        raise refused(what, f"it calls itself {contract.name!r}, and its file is not {contract.name}{SUFFIX}")
+        raise build_refusal(what, "its contract and its specification speak of different names or classes")
+    if path.name != contract.name + ARCHIVE_SUFFIX:
+        raise build_refusal(
+            what, f"it calls itself {contract.name!r}, and its file is not {contract.name}{ARCHIVE_SUFFIX}"
+        )
     if whole:
-        harmless.check(found[MODEL], what)
+        safe_loading.check_model(found[MODEL_FILE], what)
     return Learnware(
         path=path,
-        digest=hashlib.sha256(found[DIGESTS]).hexdigest(),
+        digest=hashlib.sha256(found[DIGESTS_FILE]).hexdigest(),
         digests=digests,
         specification=specification,
         contract=contract,
-        **_probe(found["probe.npz"], contract, what),
-        card=guarded.text(found["card.md"], what),
-        model=found.get(MODEL, b""),
+        **_read_probe(found["probe.npz"], contract, what),
+        card=safe_loading.decode_text(found["card.md"], what),
+        model=found.get(MODEL_FILE, b""),
     )
 
 
-def _digests(found: dict[str, bytes], what: str) -> dict[str, str]:
+def _read_digests(found: dict[str, bytes], what: str) -> dict[str, str]:
     """The digests that the archive says, each held against its member."""
-    digests = guarded.values(found[DIGESTS], what)
-    if not isinstance(digests, dict) or set(digests) != set(NAMES):
-        raise refused(what, f"{DIGESTS} does not have the digests of {', '.join(NAMES)}")
+    digests = safe_loading.parse_json(found[DIGESTS_FILE], what)
+    if not isinstance(digests, dict) or set(digests) != set(MEMBER_NAMES):
+        raise build_refusal(what, f"{DIGESTS_FILE} does not have the digests of {', '.join(MEMBER_NAMES)}")
     for name, content in found.items():
-        if name != DIGESTS and hashlib.sha256(content).hexdigest() != digests[name]:
-            raise refused(what, f"{name!r} has another digest than {DIGESTS} says: it is damaged, or was changed")
+        if name != DIGESTS_FILE and hashlib.sha256(content).hexdigest() != digests[name]:
+            raise build_refusal(
+                what, f"{name!r} has another digest than {DIGESTS_FILE} says: it is damaged, or was changed"
+            )
     return digests
 
 
-def _specification(found: dict[str, bytes], what: str) -> Specification:
-    record, arrays = guarded.values(found["specification.json"], what), guarded.arrays(found["specification.npz"], what)
+def _read_specification(found: dict[str, bytes], what: str) -> Specification:
+    record, arrays = (
+        safe_loading.parse_json(found["specification.json"], what),
+        safe_loading.read_arrays(found["specification.npz"], what),
+    )
     try:
-        return unpacked(record, arrays)
+        return unpack_specification(record, arrays)
     except StarshiftError as error:
         reason = f"its specification does not have {error.expected or error.message}"
-        raise refused(what, reason) from error
+        raise build_refusal(what, reason) from error
 
 
-def _probe(content: bytes, contract: Contract, what: str) -> dict[str, np.ndarray]:
+def _read_probe(content: bytes, contract: ModelSignature, what: str) -> dict[str, np.ndarray]:
     """The probe batch: pictures of the model's largest size, and probabilities."""
-    found = guarded.arrays(content, what)
+    found = safe_loading.read_arrays(content, what)
     if set(found) != {"pictures", "predictions"}:
-        raise refused(what, "its probe batch is not pictures and predictions")
+        raise build_refusal(what, "its probe batch is not pictures and predictions")
     pictures, predictions = found["pictures"], found["predictions"]
     side = max(contract.sizes)
     count = len(pictures) if pictures.ndim else 0
-    if pictures.dtype != np.uint8 or pictures.shape[1:] != (side, side, 3) or not 0 < count <= MOST_PICTURES:
-        raise refused(what, f"its probe pictures are {pictures.dtype} {pictures.shape}, not uint8 of {side} pixels")
+    if pictures.dtype != np.uint8 or pictures.shape[1:] != (side, side, 3) or not 0 < count <= MAX_PROBE_PICTURES:
+        raise build_refusal(
+            what, f"its probe pictures are {pictures.dtype} {pictures.shape}, not uint8 of {side} pixels"
+        )
     if predictions.dtype != np.float32 or predictions.shape != (count, len(contract.classes)):
-        raise refused(what, f"its probe predictions are {predictions.dtype} {predictions.shape}, not one a class")
+        raise build_refusal(what, f"its probe predictions are {predictions.dtype} {predictions.shape}, not one a class")
     sums = predictions.sum(axis=1, dtype=np.float64)
     if not np.isfinite(predictions).all() or (predictions < 0).any() or np.abs(sums - 1).max() > SUM_TOLERANCE:
-        raise refused(what, "its probe predictions are no probabilities")
+        raise build_refusal(what, "its probe predictions are no probabilities")
     return found
+
+
+MOST_LISTED_CLASSES = 30
+
+
+def format_card(specification: Specification, contract: ModelSignature, drawn: bool) -> str:
+    """What the model is for, how good it is, how it is asked, and what its specification reveals.
+
+    Args:
+        specification: its words.
+        contract: how to ask it.
+        drawn: whether the pictures of the probe batch were drawn, or taken from a folder.
+    """
+    words = specification.semantic
+    classes = ", ".join(words.classes[:MOST_LISTED_CLASSES])
+    more = f", ... ({len(words.classes)} in all)" if len(words.classes) > MOST_LISTED_CLASSES else ""
+    score = "not measured" if words.score is None else f"{words.metric} {words.score:.5f} ± {words.spread or 0:.5f}"
+    speed = f", {words.pictures_per_second:.0f} pictures/s where it was added" if words.pictures_per_second else ""
+    shown = "were drawn for it" if drawn else "were given for it with --probe-images, and travel along"
+    sizes = " and ".join(f"{size} x {size}" for size in contract.sizes)
+    return "\n".join(
+        [
+            f"# {words.name}",
+            "",
+            f"{words.task}: {classes}{more}.",
+            "",
+            f"- trained on: {words.data}",
+            f"- score: {score}, on folds that were held out",
+            f"- network: {words.base}, rung {words.rung}, {words.parameters:,} parameters, "
+            f"{words.megabytes:.1f} MB{speed}",
+            f"- takes: {sizes} pixels, {contract.colour}; views averaged: {', '.join(contract.views)}",
+            f"- answers: {contract.answer} probabilities of {len(contract.classes)} classes",
+            f"- licence: {words.licence}",
+            "",
+            "## What travels with it",
+            "",
+            "No training picture. The specification holds weighted points in the feature space of "
+            f"{specification.probe.base}, fitted to {specification.whole.pictures:,} training pictures and their "
+            "classes: they tell roughly what the pictures look like, and no picture can be read from them, but a "
+            "model and a specification are never proof that nothing about a training picture can be inferred.",
+            "Its predictions on a probe batch let anyone check that the model answers as "
+            f"it did; the pictures of that batch {shown}.",
+            "",
+        ]
+    )

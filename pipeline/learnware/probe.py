@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import paths
-from pipeline.dataset import pixels
-from pipeline.dataset.listing import list_pictures
+from pipeline.data import pixel_cache
+from pipeline.data.tables import list_pictures
 from pipeline.errors import StarshiftError, require
-from pipeline.features.extract import Extractor
-from pipeline.files import sha256_of_file
-from pipeline.learnware.terms import Probe
-from pipeline.models import bases
-from pipeline.models.bases import Base
+from pipeline.features.extractor import Extractor
+from pipeline.files import hash_file
+from pipeline.learnware.types import Probe
+from pipeline.models import base as bases
+from pipeline.models.base import Base
 
-DEFAULT, SIZE = "mobilenet_v2", 224
+DEFAULT_BASE, DEFAULT_SIZE = "mobilenet_v2", 224
 """The probe of a store where no other is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class FolderFeatures:
     """The pictures of a folder, as the probe sees them.
 
     Args:
@@ -40,25 +40,28 @@ class Seen:
     copies: int
 
 
-def probe_of(base: Base) -> Probe:
+def build_probe(base: Base) -> Probe:
     """What has to be equal where features are compared."""
     return Probe(
-        base=str(base), size=base.size, digest=bases.weights_digest(base), preprocessing=bases.preprocessing_of(base)
+        base=str(base),
+        size=base.size,
+        digest=bases.compute_weights_digest(base),
+        preprocessing=bases.find_preprocessing(base),
     )
 
 
-def base_of(probe: Probe) -> Base:
+def load_probe_base(probe: Probe) -> Base:
     """The base of a probe, as it is on this machine.
 
     Raises:
         StarshiftError: there is none of this name, or its weights or preprocessing here are others.
     """
-    base = bases.parse(probe.base, probe.size)
-    hold_equal(probe_of(base), probe, "The probe on this machine is not that of the store.")
+    base = bases.parse_base(probe.base, probe.size)
+    require_equal_probes(build_probe(base), probe, "The probe on this machine is not that of the store.")
     return base
 
 
-def hold_equal(received: Probe, expected: Probe, message: str) -> None:
+def require_equal_probes(received: Probe, expected: Probe, message: str) -> None:
     """Distances between what different probes see mean nothing.
 
     Raises:
@@ -73,7 +76,7 @@ def hold_equal(received: Probe, expected: Probe, message: str) -> None:
         )
 
 
-def features(base: Base, files: Mapping[str, Path], digests: Sequence[str], engine: str = "auto") -> np.ndarray:
+def extract_features(base: Base, files: Mapping[str, Path], digests: Sequence[str], engine: str = "auto") -> np.ndarray:
     """What the probe gives for pictures, (pictures, width) float32, in the order of `digests`.
 
     Args:
@@ -82,11 +85,11 @@ def features(base: Base, files: Mapping[str, Path], digests: Sequence[str], engi
         digests: of pictures that can be read.
         engine: `auto` or the name of an engine.
     """
-    pixels.fill(pixels.pixel_store(base.size), files)
+    pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(base.size), files)
     return Extractor(base, files, wanted=engine).features(digests, "plain")
 
 
-def look(folder: Path, base: Base, engine: str = "auto") -> Seen:
+def extract_folder_features(folder: Path, base: Base, engine: str = "auto") -> FolderFeatures:
     """The pictures below a folder, as the probe sees them.
 
     Raises:
@@ -96,16 +99,18 @@ def look(folder: Path, base: Base, engine: str = "auto") -> Seen:
     found = list_pictures(folder)
     name_of: dict[str, str] = {}
     for name, path in found.items():
-        name_of.setdefault(sha256_of_file(path), name)
+        name_of.setdefault(hash_file(path), name)
     files = {digest: found[name] for digest, name in name_of.items()}
-    store = pixels.pixel_store(base.size)
-    pixels.fill(store, files)
+    store = pixel_cache.open_pixel_store(base.size)
+    pixel_cache.fill_pixel_store(store, files)
     bad = store.unreadable(files)
     good = [digest for digest in files if digest not in bad]
-    require(good, "No picture here can be read.", expected=f"pictures in {paths.shown(folder)}", received=len(found))
-    return Seen(
+    require(
+        good, "No picture here can be read.", expected=f"pictures in {paths.format_path(folder)}", received=len(found)
+    )
+    return FolderFeatures(
         names=tuple(name_of[digest] for digest in good),
-        features=features(base, {digest: files[digest] for digest in good}, good, engine),
+        features=extract_features(base, {digest: files[digest] for digest in good}, good, engine),
         unreadable={name_of[digest]: reason for digest, reason in bad.items()},
         copies=len(found) - len(files),
     )

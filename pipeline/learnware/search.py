@@ -2,32 +2,96 @@
 
 Distances are squared MMD, unbiased for the number of pictures, and are held against those of sets of about as many
 pictures of each learnware's own task (`Typical`), and single pictures against single ones.
+
+The filter by meaning: which learnwares know the classes that are asked for.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.errors import StarshiftError, require
-from pipeline.learnware import kernel
-from pipeline.learnware.distances import among, nearness, product, seen_by
-from pipeline.learnware.meaning import filtered
-from pipeline.learnware.probe import hold_equal
-from pipeline.learnware.simplex import nearest_mixture
-from pipeline.learnware.terms import Probe, Specification
+from pipeline.learnware import kernel_mean_embedding
+from pipeline.learnware.kernel_mean_embedding import (
+    compute_inner_product,
+    compute_mean_kernel,
+    compute_nearness,
+    evaluate_embedding,
+    fit_mixture_weights,
+)
+from pipeline.learnware.probe import require_equal_probes
+from pipeline.learnware.types import Probe, Specification
 
-STRICT = 99
+
+def normalize_class_name(name: str) -> str:
+    """A class name as it is compared: `Golden_Retriever` and `golden retriever` are one."""
+    return re.sub(r"[\W_]+", " ", name.casefold()).strip()
+
+
+def filter_by_classes(
+    specifications: Sequence[Specification], classes: Sequence[str]
+) -> tuple[list[Specification], dict[str, str]]:
+    """Those that know every class of these names, and why the others are left out, by name."""
+    kept, left = [], {}
+    for one in specifications:
+        known = {normalize_class_name(name) for name in one.semantic.classes}
+        lacking = [name for name in classes if normalize_class_name(name) not in known]
+        if lacking:
+            left[one.semantic.name] = f"does not know {', '.join(lacking)}"
+        else:
+            kept.append(one)
+    return kept, left
+
+
+def find_class_columns(name: str, known: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Where a learnware's answers have the classes of a task.
+
+    Args:
+        name: of the learnware.
+        known: its classes, in the order of its answers.
+        wanted: the task's.
+
+    Returns:
+        Places in `known`, in the order of `wanted`; a class of the very name before one that only reads the same.
+
+    Raises:
+        StarshiftError: it does not know all of them, or one of its classes stands for two.
+    """
+    read_as = {normalize_class_name(one): place for place, one in reversed(list(enumerate(known)))}
+    exact = {one: place for place, one in enumerate(known)}
+    places = [exact.get(one, read_as.get(normalize_class_name(one))) for one in wanted]
+    found = [place for place in places if place is not None]
+    if len(found) < len(wanted):
+        lacking = [one for one, place in zip(wanted, places, strict=True) if place is None]
+        raise StarshiftError(
+            f"The learnware {name} does not know {len(lacking)} of the {len(wanted)} classes.",
+            expected=", ".join(wanted[:10]),
+            received=f"{len(known)} classes, without {', '.join(lacking[:10])}",
+            remedy="invoke store.search --images FOLDER --classes A,B lists those that know them",
+        )
+    twice = [one for one, place in zip(wanted, found, strict=True) if found.count(place) > 1]
+    if twice:
+        raise StarshiftError(
+            f"The learnware {name} has one class for several of the task.",
+            expected="classes that differ in more than case and signs",
+            received=", ".join(twice[:10]),
+        )
+    return found
+
+
+FIT_PERCENTILE = 99
 """Of a task's own sets, the percentage that is said to fit."""
-STRANGE = 5
+OUTLIER_PERCENTILE = 5
 """Of a task's own pictures, the percentage that is said not to be at home."""
-MOSTLY = 0.8
+MIN_SHARE_AT_HOME = 0.8
 """The share of pictures at home from which a set is said to be a part of the task, in other proportions."""
-FITS, PART, NOT = "fits", "part of its task", "does not fit"
+FITS, PARTLY_FITS, DOES_NOT_FIT = "fits", "part of its task", "does not fit"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
+class SearchHit:
     """One learnware beside one's pictures.
 
     Args:
@@ -54,7 +118,7 @@ class Match:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """What a search came to.
 
     Args:
@@ -67,7 +131,7 @@ class Found:
     """
 
     pictures: int
-    matches: tuple[Match, ...]
+    matches: tuple[SearchHit, ...]
     left_out: Mapping[str, str]
     mixture_distance: float
     mixture_limit: float
@@ -81,16 +145,16 @@ class Found:
     @property
     def fits(self) -> bool:
         """Whether anything here fits."""
-        return self.covered or any(match.verdict != NOT for match in self.matches)
+        return self.covered or any(match.verdict != DOES_NOT_FIT for match in self.matches)
 
 
-def search(
+def search_specifications(
     features: np.ndarray,
     specifications: Sequence[Specification],
     probe: Probe,
     gamma: float,
     classes: Sequence[str] = (),
-) -> Found:
+) -> SearchResult:
     """Ranks learnwares by how near their training pictures are to one's own.
 
     Args:
@@ -104,18 +168,18 @@ def search(
         StarshiftError: one picture, nothing to search in, or a specification of another probe or kernel.
     """
     for one in specifications:
-        hold_equal(one.probe, probe, f"The learnware {one.semantic.name} was specified with another probe.")
+        require_equal_probes(one.probe, probe, f"The learnware {one.semantic.name} was specified with another probe.")
         message = f"The learnware {one.semantic.name} was specified with another kernel."
         require(np.isclose(one.gamma, gamma, rtol=1e-6), message, expected=f"gamma {gamma}", received=one.gamma)
         width = one.whole.points.shape[1]
         fits = features.ndim == 2 and features.shape[1] == width
         require(fits, "Features of another width.", expected=f"(n, {width})", received=features.shape)
-    kept, left_out = chosen(specifications, classes)
+    kept, left_out = select_specifications(specifications, classes)
     require(len(features) >= 2, "A search needs pictures.", expected="at least 2", received=len(features))
-    return _compared(kernel.normalised(features), kept, gamma, left_out)
+    return _rank_specifications(kernel_mean_embedding.normalize_features(features), kept, gamma, left_out)
 
 
-def chosen(
+def select_specifications(
     specifications: Sequence[Specification], classes: Sequence[str]
 ) -> tuple[list[Specification], dict[str, str]]:
     """The filter by meaning: the specifications to compare with, and why the others are left out, by name.
@@ -123,31 +187,31 @@ def chosen(
     Raises:
         StarshiftError: none is left.
     """
-    kept, left_out = filtered(specifications, classes)
+    kept, left_out = filter_by_classes(specifications, classes)
     if not kept:
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
         raise StarshiftError("There is no learnware to compare with.", received=reasons or "an empty store")
     return kept, left_out
 
 
-def _compared(
+def _rank_specifications(
     rows: np.ndarray, specifications: Sequence[Specification], gamma: float, left_out: Mapping[str, str]
-) -> Found:
+) -> SearchResult:
     """Distances, the mixture, and where each picture belongs."""
-    own = among(rows, gamma)
-    cross = np.array([seen_by(rows, one.whole, gamma).mean() for one in specifications])
-    inner = np.array([[product(a.whole, b.whole, gamma) for b in specifications] for a in specifications])
-    weights = nearest_mixture(inner, cross)
-    near = np.stack([nearness(rows, list(one.by_class.values()), gamma) for one in specifications], axis=1)
-    home = near >= [one.typical.single[STRANGE] for one in specifications]
+    own = compute_mean_kernel(rows, gamma)
+    cross = np.array([evaluate_embedding(rows, one.whole, gamma).mean() for one in specifications])
+    inner = np.array([[compute_inner_product(a.whole, b.whole, gamma) for b in specifications] for a in specifications])
+    weights = fit_mixture_weights(inner, cross)
+    near = np.stack([compute_nearness(rows, list(one.by_class.values()), gamma) for one in specifications], axis=1)
+    home = near >= [one.typical.single[OUTLIER_PERCENTILE] for one in specifications]
     matches = [
-        _match(one, len(rows), float(own - 2 * cross[m] + inner[m, m]), float(home[:, m].mean()), float(weights[m]))
+        _build_hit(one, len(rows), float(own - 2 * cross[m] + inner[m, m]), float(home[:, m].mean()), float(weights[m]))
         for m, one in enumerate(specifications)
     ]
     nearest = np.where(home, near, -np.inf).argmax(axis=1)
     names = [one.semantic.name for one in specifications]
     belongs = [names[best] if some else None for best, some in zip(nearest, np.any(home, axis=1).tolist(), strict=True)]
-    return Found(
+    return SearchResult(
         pictures=len(rows),
         matches=tuple(sorted(matches, key=lambda match: match.distance)),
         left_out=left_out,
@@ -157,13 +221,13 @@ def _compared(
     )
 
 
-def _match(one: Specification, pictures: int, distance: float, at_home: float, weight: float) -> Match:
+def _build_hit(one: Specification, pictures: int, distance: float, at_home: float, weight: float) -> SearchHit:
     """A learnware's line, with its verdict."""
     row = max(0, int(np.searchsorted(one.typical.sizes, pictures, side="right")) - 1)
     quantiles = one.typical.distances[row]
-    typical, limit = (float(np.quantile(quantiles, share)) for share in (0.5, STRICT / 100))
-    verdict = FITS if distance <= limit else PART if at_home >= MOSTLY else NOT
-    return Match(
+    typical, limit = (float(np.quantile(quantiles, share)) for share in (0.5, FIT_PERCENTILE / 100))
+    verdict = FITS if distance <= limit else PARTLY_FITS if at_home >= MIN_SHARE_AT_HOME else DOES_NOT_FIT
+    return SearchHit(
         name=one.semantic.name,
         task=one.semantic.task,
         distance=distance,

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import NAME
+from pipeline.config import NAME_PATTERN
 from pipeline.errors import StarshiftError, require
 from pipeline.files import read_json, write_json
-from pipeline.learnware import archive, asking
+from pipeline.learnware import archive, cached_predictions
 from pipeline.learnware import probe as probes
-from pipeline.learnware.archive import SUFFIX, Learnware
-from pipeline.learnware.specification import Probe, Specification
-from pipeline.models import bases
+from pipeline.learnware.archive import ARCHIVE_SUFFIX, Learnware
+from pipeline.learnware.types import Probe, Specification
+from pipeline.models import base as bases
 
 log = logging.getLogger(__name__)
-RECORD = "store.json"
-PREFIX = "store:"
-VERSION = 1
+STORE_FILE = "store.json"
+ADDRESS_PREFIX = "store:"
+STORE_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Store:
     @property
     def names(self) -> list[str]:
         """Of the archives that lie there, whatever is in them."""
-        return sorted(path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"*{SUFFIX}"))
+        return sorted(path.name.removesuffix(ARCHIVE_SUFFIX) for path in self.folder.glob(f"*{ARCHIVE_SUFFIX}"))
 
     def path(self, name: str) -> Path:
         """Where the archive of a learnware lies, or belongs.
@@ -51,8 +51,10 @@ class Store:
         Raises:
             StarshiftError: it is no name.
         """
-        require(NAME.fullmatch(name), "Unusable name of a learnware.", expected=NAME.pattern, received=name)
-        return self.folder / f"{name}{SUFFIX}"
+        require(
+            NAME_PATTERN.fullmatch(name), "Unusable name of a learnware.", expected=NAME_PATTERN.pattern, received=name
+        )
+        return self.folder / f"{name}{ARCHIVE_SUFFIX}"
 
     def learnware(self, name: str, *, whole: bool = True) -> Learnware:
         """A learnware of this store, read and checked; without its model where it is not read whole.
@@ -65,10 +67,10 @@ class Store:
             raise StarshiftError(
                 f"There is no learnware {name!r}.",
                 expected=", ".join(self.names) or "none: the store is empty",
-                received=paths.shown(self.folder),
+                received=paths.format_path(self.folder),
                 remedy="invoke store.list, invoke store.start, or --store with another folder",
             )
-        found = archive.opened(path, whole=whole)
+        found = archive.read_archive(path, whole=whole)
         self.fits(found.specification, path.name)
         return found
 
@@ -96,38 +98,38 @@ class Store:
                 raise StarshiftError(message, expected=str(own), received=str(other), remedy=remedy)
 
 
-def default_folder() -> Path:
+def find_default_folder() -> Path:
     """data/store."""
-    return paths.home() / "data" / "store"
+    return paths.home_folder() / "data" / "store"
 
 
-def opened(folder: Path | None = None) -> Store:
+def open_store(folder: Path | None = None) -> Store:
     """The store in a folder (data/store where not given).
 
     Raises:
         StarshiftError: there is none, or its store.json is of another version or damaged.
     """
-    folder = folder or default_folder()
-    if not (folder / RECORD).is_file():
+    folder = folder or find_default_folder()
+    if not (folder / STORE_FILE).is_file():
         raise StarshiftError(
-            f"There is no store in {paths.shown(folder)}.",
-            expected=f"a folder with {RECORD}",
+            f"There is no store in {paths.format_path(folder)}.",
+            expected=f"a folder with {STORE_FILE}",
             remedy="invoke store.start or invoke store.add make one; --store FOLDER names another",
         )
-    return read(read_json(folder / RECORD), folder)
+    return parse_store(read_json(folder / STORE_FILE), folder)
 
 
-def at(address: str) -> Learnware:
+def load_learnware(address: str) -> Learnware:
     """The learnware `store:NAME` of data/store, or `store:FOLDER/NAME` of the store in a folder, read whole.
 
     Raises:
         StarshiftError: there is no such store or learnware, or it is refused.
     """
-    folder, slash, name = address.removeprefix(PREFIX).rpartition("/")
-    return opened(Path(folder or "/").expanduser() if slash else None).learnware(name)
+    folder, slash, name = address.removeprefix(ADDRESS_PREFIX).rpartition("/")
+    return open_store(Path(folder or "/").expanduser() if slash else None).learnware(name)
 
 
-def begun(folder: Path | None = None, probe: Probe | None = None) -> Store:
+def open_or_create_store(folder: Path | None = None, probe: Probe | None = None) -> Store:
     """The store in a folder, or a new one, which is written once something enters it.
 
     Args:
@@ -135,24 +137,26 @@ def begun(folder: Path | None = None, probe: Probe | None = None) -> Store:
         probe: of a new store; mobilenet_v2 at 224 px, ImageNet weights, where not given.
 
     Raises:
-        StarshiftError: as `opened`; or the store has another probe than the one given.
+        StarshiftError: as `open_store`; or the store has another probe than the one given.
     """
-    folder = folder or default_folder()
-    if not (folder / RECORD).exists():
-        return Store(folder=folder, probe=probe or probe_named(probes.DEFAULT, probes.SIZE), gamma=None)
-    found = opened(folder)
+    folder = folder or find_default_folder()
+    if not (folder / STORE_FILE).exists():
+        return Store(folder=folder, probe=probe or parse_probe(probes.DEFAULT_BASE, probes.DEFAULT_SIZE), gamma=None)
+    found = open_store(folder)
     if probe is not None:
-        probes.hold_equal(probe, found.probe, "The store has another probe.")
+        probes.require_equal_probes(probe, found.probe, "The store has another probe.")
     return found
 
 
-def read(record: Any, folder: Path) -> Store:
+def parse_store(record: Any, folder: Path) -> Store:
     """The store that a store.json describes.
 
     Raises:
         StarshiftError: it is of another version, or damaged.
     """
-    known = isinstance(record, dict) and record.get("version") == VERSION and isinstance(record.get("probe"), dict)
+    known = (
+        isinstance(record, dict) and record.get("version") == STORE_VERSION and isinstance(record.get("probe"), dict)
+    )
     gamma = record.get("gamma") if known else None
     kinds = {one.name: one.type for one in fields(Probe)}
     known = (
@@ -162,25 +166,27 @@ def read(record: Any, folder: Path) -> Store:
     )
     if not known or not (gamma is None or (type(gamma) is float and 0 < gamma < 1e9)):
         raise StarshiftError(
-            f"{paths.shown(folder / RECORD)} cannot be used.",
-            expected=f"version {VERSION}, a probe and gamma",
+            f"{paths.format_path(folder / STORE_FILE)} cannot be used.",
+            expected=f"version {STORE_VERSION}, a probe and gamma",
             received=str(record)[:200],
             remedy="get the store again, or start another one: --store FOLDER",
         )
     return Store(folder=folder, probe=Probe(**record["probe"]), gamma=gamma)
 
 
-def probe_named(base: str, size: int | None = None) -> Probe:
+def parse_probe(base: str, size: int | None = None) -> Probe:
     """A base, `name[@cut][+pooling][=weights]`, as a store's probe; its weights are fetched where they are not here."""
-    return probes.probe_of(bases.parse(base, size))
+    return probes.build_probe(bases.parse_base(base, size))
 
 
-def record(store: Store) -> None:
+def write_store(store: Store) -> None:
     """Writes store.json."""
-    write_json(store.folder / RECORD, {"version": VERSION, "probe": asdict(store.probe), "gamma": store.gamma})
+    write_json(
+        store.folder / STORE_FILE, {"version": STORE_VERSION, "probe": asdict(store.probe), "gamma": store.gamma}
+    )
 
 
-def remove(store: Store, name: str) -> Path:
+def remove_learnware(store: Store, name: str) -> Path:
     """Deletes a learnware's archive, whatever is in it."""
     path = store.path(name)
     if not path.is_file():
@@ -189,7 +195,7 @@ def remove(store: Store, name: str) -> Path:
     return path
 
 
-def verify(store: Store, names: list[str] | None = None) -> dict[str, str]:
+def verify_learnwares(store: Store, names: list[str] | None = None) -> dict[str, str]:
     """Reads each archive whole and asks its model for the probe batch again.
 
     Returns:
@@ -199,7 +205,7 @@ def verify(store: Store, names: list[str] | None = None) -> dict[str, str]:
     for name in names or store.names:
         try:
             learnware = store.learnware(name)
-            difference = asking.proven(learnware)
+            difference = cached_predictions.check_probe_predictions(learnware)
         except StarshiftError as error:
             found[name] = error.message
             log.info("%-30s %s", name, error.message)

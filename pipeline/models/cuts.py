@@ -14,16 +14,16 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, sha256_of_json, write_json
-from pipeline.models.bases import Base
-from pipeline.subprocesses import complete
+from pipeline.files import hash_json, read_json, write_json
+from pipeline.models.base import Base
+from pipeline.subprocesses import run_command
 
 # The lookahead keeps `block1` from matching the beginning of `block14_sepconv1`.
-BLOCK = re.compile(r"[a-z_]*?\d+[a-z]?(?:_block_?\d+)?(?=_|$)")
+BLOCK_PATTERN = re.compile(r"[a-z_]*?\d+[a-z]?(?:_block_?\d+)?(?=_|$)")
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerInfo:
     """One layer of a network.
 
     Args:
@@ -39,7 +39,7 @@ class Layer:
     parameters: int
 
 
-def survey(network: Any) -> list[Layer]:
+def list_layers(network: Any) -> list[LayerInfo]:
     """The layers of a functional keras.Model from the picture upwards, each after all that it depends on."""
     import keras
 
@@ -58,47 +58,47 @@ def survey(network: Any) -> list[Layer]:
         outputs = keras.tree.flatten(operation.output)
         shape = tuple(outputs[0].shape[1:])
         parameters = operation.count_params() if isinstance(operation, keras.layers.Layer) else 0
-        found.append(Layer(operation.name, shape, alone and len(outputs) == 1, int(parameters)))
+        found.append(LayerInfo(operation.name, shape, alone and len(outputs) == 1, int(parameters)))
     return found
 
 
-def anatomy(base: Base) -> list[Layer]:
+def load_layers(base: Base) -> list[LayerInfo]:
     """The layers of a base up to its cut; asked from Keras once, in a process of its own, and remembered."""
     # Weights and pooling do not change the layers, so one entry serves all and nothing is downloaded.
     whole = replace(base, cut=None, pooling="avg", weights="none")
-    key = sha256_of_json({"anatomy": 1, **asdict(whole), "keras": version("keras")})[:16]
+    key = hash_json({"anatomy": 1, **asdict(whole), "keras": version("keras")})[:16]
     path = paths.cache_folder("engines") / f"anatomy-{key}.json"
     stored = read_json(path)
     if stored is None:
         command = [sys.executable, "-m", "pipeline.models.cuts", json.dumps(asdict(whole))]
-        done = complete(command, paths.child_environment())
+        done = run_command(command, paths.build_child_environment())
         if done.returncode:
             raise StarshiftError(f"{base.name} could not be looked into.", received=done.stderr.strip()[-2000:])
         # Libraries may print to stdout before the last line.
         stored = json.loads(done.stdout.splitlines()[-1])
         write_json(path, stored)
-    layers = [Layer(name, tuple(shape), alone, parameters) for name, shape, alone, parameters in stored]
-    return up_to(layers, base.cut)
+    layers = [LayerInfo(name, tuple(shape), alone, parameters) for name, shape, alone, parameters in stored]
+    return truncate_layers(layers, base.cut)
 
 
-def up_to(layers: Sequence[Layer], cut: str | None) -> list[Layer]:
+def truncate_layers(layers: Sequence[LayerInfo], cut: str | None) -> list[LayerInfo]:
     """The layers up to and with a cut; all where there is none."""
     end = next((place for place, layer in enumerate(layers) if layer.name == cut), len(layers))
     return list(layers[: end + 1])
 
 
-def shape_at(base: Base) -> tuple[int, ...]:
+def find_cut_shape(base: Base) -> tuple[int, ...]:
     """Height, width and channels of the maps at a base's cut."""
-    return next(layer.shape for layer in anatomy(base) if layer.name == base.cut)
+    return next(layer.shape for layer in load_layers(base) if layer.name == base.cut)
 
 
-def blocks(layers: Sequence[Layer]) -> list[str]:
+def list_blocks(layers: Sequence[LayerInfo]) -> list[str]:
     """The names of blocks, such as `block5` or `conv4_block6`: what the names of layers with weights begin with."""
-    matches = (BLOCK.match(layer.name) for layer in layers if layer.parameters)
+    matches = (BLOCK_PATTERN.match(layer.name) for layer in layers if layer.parameters)
     return list(dict.fromkeys(match[0] for match in matches if match))
 
 
-def first_unfrozen(layers: Sequence[Layer], unfreeze: str) -> int:
+def find_first_trainable(layers: Sequence[LayerInfo], unfreeze: str) -> int:
     """The place of the first layer that is trained.
 
     Args:
@@ -122,19 +122,19 @@ def first_unfrozen(layers: Sequence[Layer], unfreeze: str) -> int:
             return place
     raise StarshiftError(
         f"There is no block or layer {unfreeze!r} to unfreeze from.",
-        expected=", ".join(blocks(layers)),
+        expected=", ".join(list_blocks(layers)),
         received=repr(unfreeze),
         remedy="a block, a layer's name, a share of the layers such as 0.3, or all",
     )
 
 
-def resolve(layers: Sequence[Layer], unfreeze: str) -> Layer | None:
+def find_cut(layers: Sequence[LayerInfo], unfreeze: str) -> LayerInfo | None:
     """The cut below the first layer that is trained: the last bottleneck before it; None where all is trained.
 
     Raises:
         StarshiftError: no such place, or nothing to train above it.
     """
-    first = first_unfrozen(layers, unfreeze)
+    first = find_first_trainable(layers, unfreeze)
     # Layer 0 is the input; a cut there would cache the pictures themselves.
     places = [place for place in range(1, first) if layers[place].bottleneck]
     # Without weights below the cut there is no work that caching would save.
@@ -143,32 +143,32 @@ def resolve(layers: Sequence[Layer], unfreeze: str) -> Layer | None:
     if not any(layer.parameters for layer in layers[places[-1] + 1 :]):
         raise StarshiftError(
             f"Above {layers[places[-1]].name} there is nothing to train.",
-            expected=", ".join(blocks(layers)),
+            expected=", ".join(list_blocks(layers)),
             received=repr(unfreeze),
         )
     return layers[places[-1]]
 
 
-def output_of(network: Any, name: str) -> Any:
+def find_output(network: Any, name: str) -> Any:
     """The symbolic output of a network's layer, or of an operation that is no layer (ConvNeXt adds with `+`)."""
     return next(operation.output for operation in network.operations if operation.name == name)
 
 
-def lower_part(network: Any, cut: str) -> Any:
+def build_lower_part(network: Any, cut: str) -> Any:
     """The part of a network up to a layer, as a keras.Model that shares its layers."""
     import keras
 
-    return keras.Model(network.input, output_of(network, cut), name=network.name)
+    return keras.Model(network.input, find_output(network, cut), name=network.name)
 
 
-def upper_part(network: Any, cut: str) -> Any:
+def build_upper_part(network: Any, cut: str) -> Any:
     """The part of a network above a bottleneck, as a keras.Model that shares its layers: the cut's output -> output."""
     import keras
 
-    return keras.Model(output_of(network, cut), network.output, name=f"above_{cut}")
+    return keras.Model(find_output(network, cut), network.output, name=f"above_{cut}")
 
 
-def rate_factors(network: Any, boundaries: Sequence[str], decay: float) -> dict[str, float]:
+def compute_lr_factors(network: Any, boundaries: Sequence[str], decay: float) -> dict[str, float]:
     """The factor of the rate of each variable: `decay` to the number of block ends at or above its layer.
 
     Args:
@@ -189,10 +189,10 @@ def rate_factors(network: Any, boundaries: Sequence[str], decay: float) -> dict[
 
 def main() -> None:
     """Prints the layers of a base as JSON on the last line."""
-    from pipeline.models.extractor import build_network
+    from pipeline.models.build import build_network
 
     network = build_network(Base(**json.loads(sys.argv[1])))
-    print(json.dumps([[layer.name, layer.shape, layer.bottleneck, layer.parameters] for layer in survey(network)]))
+    print(json.dumps([[layer.name, layer.shape, layer.bottleneck, layer.parameters] for layer in list_layers(network)]))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,60 @@
 
 Residual blocks (He et al. 2016, Deep Residual Learning for Image Recognition, figure 2), then a wider end of separable
 ones. It takes part in everything that keras.applications' bases do.
+
+A network's weights at half their size: float16 in Keras's own format, which loads like any other.
 """
 
+import io
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from pipeline.models.bases import OURS
+import numpy as np
 
-WEIGHTS = OURS / "petite_float16.weights.h5"
+from pipeline.files import write_atomic
+from pipeline.models.base import WEIGHTS_FOLDER
+
+
+def save_float16_weights(network: Any, path: Path) -> None:
+    """Saves a network's weights with float16 numbers, atomically.
+
+    Args:
+        network: a Keras model.
+        path: ends with .weights.h5.
+    """
+    import h5py
+
+    halved = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        full = Path(folder) / "full.weights.h5"
+        network.save_weights(full)
+        with h5py.File(full) as source, h5py.File(halved, "w") as target:
+            target.attrs.update(source.attrs)
+
+            def copy(name: str, item: Any) -> None:
+                if isinstance(item, h5py.Dataset):
+                    values = item[()]
+                    made = target.create_dataset(
+                        name, data=values.astype(np.float16) if _is_float32(values) else values
+                    )
+                else:
+                    made = target.require_group(name)
+                made.attrs.update(item.attrs)
+
+            source.visititems(copy)
+    write_atomic(path, lambda file: file.write(halved.getvalue()))
+
+
+def _is_float32(values: Any) -> bool:
+    """Whether it is float32 numbers, which halve."""
+    return getattr(values, "dtype", None) == np.float32
+
+
+WEIGHTS_FILE = WEIGHTS_FOLDER / "petite_float16.weights.h5"
 STAGES = ((32, 2), (64, 2), (112, 2))
 """Filters and number of residual blocks, each stage at half the side of the one before."""
-END = (224, 3)
+LAST_STAGE = (224, 3)
 """Filters and number of separable blocks of the last stage, at the side of the one before."""
 
 
@@ -37,49 +81,49 @@ def Petite(  # noqa: N802 - named as keras.applications names its builders
         raise ValueError("Petite has no classifier; include_top must be False")
     pixels = keras.Input(input_shape, name="petite_input")
     values = keras.layers.Conv2D(24, 3, 2, padding="same", use_bias=False, name="stem_conv")(pixels)
-    values = keras.layers.ReLU(name="stem_out")(_normalised(values, "stem"))
+    values = keras.layers.ReLU(name="stem_out")(_add_batch_norm(values, "stem"))
     for stage, (filters, blocks) in enumerate(STAGES, 1):
         for block in range(1, blocks + 1):
-            values = _residual(values, filters, 2 if block == 1 else 1, f"stage{stage}_block{block}")
-    filters, blocks = END
+            values = _add_residual_block(values, filters, 2 if block == 1 else 1, f"stage{stage}_block{block}")
+    filters, blocks = LAST_STAGE
     values = keras.layers.Conv2D(filters, 1, use_bias=False, name="end_conv")(values)
-    values = keras.layers.ReLU(name="end_relu")(_normalised(values, "end"))
+    values = keras.layers.ReLU(name="end_relu")(_add_batch_norm(values, "end"))
     for block in range(1, blocks + 1):
-        values = _separable(values, filters, f"end_block{block}")
+        values = _add_separable_block(values, filters, f"end_block{block}")
     model = keras.Model(pixels, values, name="petite")
     if weights is not None:
-        model.load_weights(WEIGHTS)
+        model.load_weights(WEIGHTS_FILE)
     return model
 
 
-def _normalised(values: Any, name: str) -> Any:
+def _add_batch_norm(values: Any, name: str) -> Any:
     import keras
 
     return keras.layers.BatchNormalization(momentum=0.98, name=f"{name}_bn")(values)
 
 
-def _residual(values: Any, filters: int, strides: int, name: str) -> Any:
+def _add_residual_block(values: Any, filters: int, strides: int, name: str) -> Any:
     """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
     import keras
 
     shortcut = values
     if strides != 1 or values.shape[-1] != filters:
         shortcut = keras.layers.Conv2D(filters, 1, strides, use_bias=False, name=f"{name}_shortcut")(values)
-        shortcut = _normalised(shortcut, f"{name}_shortcut")
+        shortcut = _add_batch_norm(shortcut, f"{name}_shortcut")
     values = keras.layers.Conv2D(filters, 3, strides, padding="same", use_bias=False, name=f"{name}_conv1")(values)
-    values = keras.layers.ReLU(name=f"{name}_relu")(_normalised(values, f"{name}_1"))
+    values = keras.layers.ReLU(name=f"{name}_relu")(_add_batch_norm(values, f"{name}_1"))
     values = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv2")(values)
-    values = keras.layers.Add(name=f"{name}_add")([shortcut, _normalised(values, f"{name}_2")])
+    values = keras.layers.Add(name=f"{name}_add")([shortcut, _add_batch_norm(values, f"{name}_2")])
     return keras.layers.ReLU(name=f"{name}_out")(values)
 
 
-def _separable(values: Any, filters: int, name: str) -> Any:
+def _add_separable_block(values: Any, filters: int, name: str) -> Any:
     """A 3 x 3 convolution a channel, then 1 x 1 over the channels, beside the identity."""
     import keras
 
     shortcut = values
     values = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(values)
-    values = keras.layers.ReLU(name=f"{name}_relu")(_normalised(values, f"{name}_1"))
+    values = keras.layers.ReLU(name=f"{name}_relu")(_add_batch_norm(values, f"{name}_1"))
     values = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_pointwise")(values)
-    values = keras.layers.Add(name=f"{name}_add")([shortcut, _normalised(values, f"{name}_2")])
+    values = keras.layers.Add(name=f"{name}_add")([shortcut, _add_batch_norm(values, f"{name}_2")])
     return keras.layers.ReLU(name=f"{name}_out")(values)

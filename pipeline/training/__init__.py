@@ -1,1 +1,1 @@
-"""One file a rung, and what the rungs share."""
+"""Strategies, heads, networks and the training of each fold."""

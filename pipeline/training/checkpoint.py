@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """How far training has come.
 
     Args:
@@ -42,18 +42,18 @@ class Progress:
     best: list[np.ndarray] = field(default_factory=list)
 
 
-def values_of(variables: Iterable[Any]) -> list[np.ndarray]:
+def copy_values(variables: Iterable[Any]) -> list[np.ndarray]:
     """Copies of the values of Keras variables."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
-def put_back(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
+def assign_values(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
     """Gives variables their values, one each."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
-def save(path: Path, fingerprint: str, progress: Progress, model: Any) -> None:
+def save_checkpoint(path: Path, fingerprint: str, progress: TrainingState, model: Any) -> None:
     """Writes everything that the next epoch depends on, atomically.
 
     Args:
@@ -62,8 +62,8 @@ def save(path: Path, fingerprint: str, progress: Progress, model: Any) -> None:
         progress: how far training has come.
         model: a compiled keras.Model whose optimizer is built.
     """
-    arrays: dict[str, Any] = {f"variable{k}": value for k, value in enumerate(values_of(model.variables))}
-    arrays |= {f"optimizer{k}": value for k, value in enumerate(values_of(model.optimizer.variables))}
+    arrays: dict[str, Any] = {f"variable{k}": value for k, value in enumerate(copy_values(model.variables))}
+    arrays |= {f"optimizer{k}": value for k, value in enumerate(copy_values(model.optimizer.variables))}
     arrays |= {f"best{k}": value for k, value in enumerate(progress.best)}
     words = {**asdict(progress), "best": [], "fingerprint": fingerprint, "arrays": sorted(arrays)}
     text = np.frombuffer(json.dumps(words).encode(), np.uint8)
@@ -71,7 +71,7 @@ def save(path: Path, fingerprint: str, progress: Progress, model: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Stored:
+class Checkpoint:
     """A checkpoint that was read whole.
 
     Args:
@@ -80,22 +80,22 @@ class Stored:
         optimizer: of its optimizer, in their order.
     """
 
-    progress: Progress
+    progress: TrainingState
     variables: list[np.ndarray]
     optimizer: list[np.ndarray]
 
-    def put_into(self, model: Any) -> Progress:
+    def put_into(self, model: Any) -> TrainingState:
         """Puts a model, compiled in the same way and its optimizer built, back where it was. Returns how far it was."""
-        put_back(model.variables, self.variables)
-        put_back(model.optimizer.variables, self.optimizer)
+        assign_values(model.variables, self.variables)
+        assign_values(model.optimizer.variables, self.optimizer)
         return self.progress
 
 
-def read(path: Path, fingerprint: str) -> Stored | None:
+def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     """Reads a checkpoint.
 
     Args:
-        path: from `save`.
+        path: from `save_checkpoint`.
         fingerprint: of everything that decides the result; a file of another one is left alone.
 
     Returns:
@@ -103,35 +103,35 @@ def read(path: Path, fingerprint: str) -> Stored | None:
     """
     try:
         with open_arrays(path) as stored:
-            progress = _progress(path, stored, fingerprint)
+            progress = _parse_training_state(path, stored, fingerprint)
             if progress is None:
                 return None
-            groups = {name: _group(stored, name) for name in ("variable", "optimizer", "best")}
+            groups = {name: _read_arrays(stored, name) for name in ("variable", "optimizer", "best")}
     except FileNotFoundError:
         return None
     except DamagedFileError as error:
         log.warning("  warning: %s is damaged (%s): this training starts anew", path.name, error)
         return None
     progress.best = groups["best"]
-    return Stored(progress, groups["variable"], groups["optimizer"])
+    return Checkpoint(progress, groups["variable"], groups["optimizer"])
 
 
-def _group(stored: Any, prefix: str) -> list[np.ndarray]:
+def _read_arrays(stored: Any, prefix: str) -> list[np.ndarray]:
     """Reads the arrays whose names are a prefix and a number, from 0 on; a gap is a KeyError."""
     count = sum(name.removeprefix(prefix).isdigit() for name in stored.files)
     return [stored[f"{prefix}{number}"] for number in range(count)]
 
 
-def peek(path: Path, fingerprint: str) -> Progress | None:
+def read_training_state(path: Path, fingerprint: str) -> TrainingState | None:
     """How far a training had come, without its weights; None where there is none with this fingerprint."""
     try:
         with open_arrays(path) as stored:
-            return _progress(path, stored, fingerprint)
+            return _parse_training_state(path, stored, fingerprint)
     except (FileNotFoundError, DamagedFileError):
         return None
 
 
-def _progress(path: Path, stored: Any, fingerprint: str) -> Progress | None:
+def _parse_training_state(path: Path, stored: Any, fingerprint: str) -> TrainingState | None:
     """Reads how far a training had come; None where the file belongs to another one."""
     words = json.loads(stored["words"].tobytes())
     if words.pop("fingerprint") != fingerprint:
@@ -140,4 +140,4 @@ def _progress(path: Path, stored: Any, fingerprint: str) -> Progress | None:
     # a zip directory with a flipped bit may end early, without an error; checkpoints of before 2026-12 have no list
     if words.pop("arrays", None) not in (None, sorted(set(stored.files) - {"words"})):
         raise ValueError("arrays are missing")
-    return Progress(**words)
+    return TrainingState(**words)

@@ -13,12 +13,12 @@ from typing import Any
 import keras
 
 
-def prepare(seed: int, precision: str | None = "auto") -> str:
+def prepare_device(seed: int, precision: str | None = "auto") -> str:
     """Seeds everything, makes the processor repeat itself to the bit, and chooses the precision.
 
     Args:
         seed: of everything random.
-        precision: one of `regime.PRECISIONS`.
+        precision: one of `config.PRECISIONS`.
 
     Returns:
         The device in words, such as `CPU float32, 2 cores`.
@@ -36,12 +36,12 @@ def prepare(seed: int, precision: str | None = "auto") -> str:
         tf.config.experimental.enable_op_determinism()
         tf.zeros(1)  # starts the runtime
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    policy = {"bfloat16": "mixed_bfloat16", "float32": "float32"}.get(precision or "auto", policy_of(details))
+    policy = {"bfloat16": "mixed_bfloat16", "float32": "float32"}.get(precision or "auto", choose_dtype_policy(details))
     keras.config.set_dtype_policy(policy)
     return f"{len(gpus)} GPU {policy}" if gpus else f"CPU {policy}, {os.cpu_count()} cores"
 
 
-def policy_of(details: Sequence[dict[str, Any]]) -> str:
+def choose_dtype_policy(details: Sequence[dict[str, Any]]) -> str:
     """Keras's precision for GPUs: bfloat16 from compute capability 8, float16 from 7 (tensor cores), else float32.
 
     Args:
@@ -55,7 +55,7 @@ def policy_of(details: Sequence[dict[str, Any]]) -> str:
     return "mixed_float16" if weakest >= (7, 0) else "float32"
 
 
-def scope(devices: Sequence[str] | None = None) -> contextlib.AbstractContextManager[Any]:
+def open_device_scope(devices: Sequence[str] | None = None) -> contextlib.AbstractContextManager[Any]:
     """Where networks are built and compiled: mirrored over several devices, or as it is on one.
 
     Args:

@@ -1,7 +1,7 @@
 """The networks that are trained, and the live ones that they become; both share their layers.
 
 A base stays in inference mode, frozen or not. Keras 3.15 does not hold to `training=False` of a nested model once `fit`
-sets training to True for the model around it (statistics of BatchNorm move); `Still` does.
+sets training to True for the model around it (statistics of BatchNorm move); `FrozenBatchNorm` does.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ import keras
 import numpy as np
 
 from pipeline.models import cuts
-from pipeline.models.bases import Base, preprocessing_of
-from pipeline.models.extractor import pooled, preprocess
+from pipeline.models.base import Base, find_preprocessing
+from pipeline.models.build import pool_maps, preprocess
 from pipeline.models.heads import Head
-from pipeline.training.folded import fold
+from pipeline.training.bn_folding import fold_batch_norms
 
 
-class Still(keras.layers.Layer):
+class FrozenBatchNorm(keras.layers.Layer):
     """A network in inference mode whatever is done with the model around it; its weights may be trained.
 
     Args:
@@ -27,7 +27,7 @@ class Still(keras.layers.Layer):
 
     def __init__(self, network: Any) -> None:
         super().__init__(name=f"still_{network.name}")
-        self.network = fold(network)
+        self.network = fold_batch_norms(network)
 
     def call(self, inputs: Any) -> Any:
         """What the network gives."""
@@ -40,7 +40,7 @@ class Still(keras.layers.Layer):
         return self.network.compute_output_shape(shape)
 
 
-def head_layers(head: Head) -> list[Any]:
+def build_head_layers(head: Head) -> list[Any]:
     """The head as Keras layers that carry its numbers: ReLU between them, softmax at the end."""
     layers = []
     for number, (weights, bias) in enumerate(head.layers):
@@ -55,7 +55,7 @@ def head_layers(head: Head) -> list[Any]:
     return layers
 
 
-def random_head(width: int, classes: int, units: int, seed: int) -> Head:
+def build_random_head(width: int, classes: int, units: int, seed: int) -> Head:
     """A head before training, with one hidden layer of `units` (Glorot and Bengio 2010)."""
     random, layers = np.random.default_rng(seed), []
     for before, after in ((width, units), (units, classes)):
@@ -66,7 +66,7 @@ def random_head(width: int, classes: int, units: int, seed: int) -> Head:
 
 
 @dataclass(frozen=True)
-class Scale:
+class Standardizer:
     """Mean and deviation of features, each (width,) float32, by which they are standardised before the head."""
 
     mean: np.ndarray
@@ -86,7 +86,7 @@ class Scale:
         return Head(((first, bias - self.mean @ first), *pairs[1:]))
 
 
-def _answers(values: Any, head: Sequence[Any], dropout: float, scale: Scale | None = None) -> Any:
+def _apply_head(values: Any, head: Sequence[Any], dropout: float, scale: Standardizer | None = None) -> Any:
     """The head's probabilities on features, with dropout before its last layer."""
     values = scale.layer()(values) if scale else values
     for layer in head[:-1]:
@@ -96,58 +96,66 @@ def _answers(values: Any, head: Sequence[Any], dropout: float, scale: Scale | No
     return head[-1](values)
 
 
-def live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
+def build_live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
     """What is saved and predicts: uint8 pictures (n, size, size, 3) -> probabilities (n, classes).
 
     Args:
         base: preprocessing, pooling and size.
         network: the whole base.
-        head: from `head_layers`.
+        head: from `build_head_layers`.
     """
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"pixels_{base.size}")
     # Without Still: a saved model must load where our layer classes are unknown.
-    maps = network(preprocess(pixels, preprocessing_of(base), base.name), training=False)
-    return keras.Model(pixels, _answers(pooled(maps, base), head, 0.0), name="starshift")
+    maps = network(preprocess(pixels, find_preprocessing(base), base.name), training=False)
+    return keras.Model(pixels, _apply_head(pool_maps(maps, base), head, 0.0), name="starshift")
 
 
-def trained_from_pixels(
-    base: Base, network: Any, head: Sequence[Any], dropout: float, *, free: bool = False, scale: Scale | None = None
+def build_pixel_model(
+    base: Base,
+    network: Any,
+    head: Sequence[Any],
+    dropout: float,
+    *,
+    free: bool = False,
+    scale: Standardizer | None = None,
 ) -> Any:
     """The same for training: the network in inference mode, and dropout in the head.
 
     Args:
-        base: as in `live_model`.
-        network: as in `live_model`.
-        head: as in `live_model`.
+        base: as in `build_live_model`.
+        network: as in `build_live_model`.
+        head: as in `build_live_model`.
         dropout: before the last layer.
         free: takes pictures of any size.
         scale: of the features, where the head wants them standardised.
     """
     side = None if free else base.size
     pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
-    maps = Still(network)(preprocess(pixels, preprocessing_of(base), base.name))
-    return keras.Model(pixels, _answers(pooled(maps, base), head, dropout, scale), name="training")
+    maps = FrozenBatchNorm(network)(preprocess(pixels, find_preprocessing(base), base.name))
+    return keras.Model(pixels, _apply_head(pool_maps(maps, base), head, dropout, scale), name="training")
 
 
-def trained_from_cut(base: Base, upper: Any, head: Sequence[Any], dropout: float) -> Any:
+def build_cut_model(base: Base, upper: Any, head: Sequence[Any], dropout: float) -> Any:
     """What is trained on activations at the cut (n, height, width, channels) float16: the part above it and the head.
 
     Args:
         base: pooling.
-        upper: from `cuts.upper_part`.
-        head: from `head_layers`.
+        upper: from `cuts.build_upper_part`.
+        head: from `build_head_layers`.
         dropout: before the last layer.
     """
     # Activations are cached as float16; widening them here halves what is copied to the device.
     activations = keras.Input(upper.input_shape[1:], dtype="float16", name="activations")
     values = keras.layers.Activation("linear", dtype="float32", name="widened")(activations)
-    return keras.Model(activations, _answers(pooled(Still(upper)(values), base), head, dropout), name="training")
+    return keras.Model(
+        activations, _apply_head(pool_maps(FrozenBatchNorm(upper)(values), base), head, dropout), name="training"
+    )
 
 
-def trained_from_features(head: Sequence[Any], dropout: float, scale: Scale) -> Any:
+def build_feature_model(head: Sequence[Any], dropout: float, scale: Standardizer) -> Any:
     """What is trained on cached features (n, width) float32: the head."""
     features = keras.Input((len(scale.mean),), name="features")
-    return keras.Model(features, _answers(features, head, dropout, scale), name="training")
+    return keras.Model(features, _apply_head(features, head, dropout, scale), name="training")
 
 
 def freeze_up_to(network: Any, cut: str | None) -> None:
@@ -156,7 +164,7 @@ def freeze_up_to(network: Any, cut: str | None) -> None:
     network.trainable = True
     if cut is None:
         return
-    names = [layer.name for layer in cuts.survey(network)]
+    names = [layer.name for layer in cuts.list_layers(network)]
     above = set(names[names.index(cut) + 1 :])
     for layer in network.layers:
         layer.trainable = layer.name in above

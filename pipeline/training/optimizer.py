@@ -5,11 +5,11 @@ from typing import Any
 
 import keras
 
+from pipeline.config import Training
 from pipeline.models import keras_private
-from pipeline.regime import Training
 
 
-class DepthAdam(keras.optimizers.Adam):
+class LayerwiseAdamW(keras.optimizers.Adam):
     """AdamW (Loshchilov and Hutter 2019) whose rate is multiplied by a factor for each variable.
 
     Args:
@@ -59,7 +59,7 @@ class DepthAdam(keras.optimizers.Adam):
             self.assign(average, average * momentum + variable * (1 - momentum))
 
 
-def schedule(regime: Training, steps: int) -> Any:
+def build_schedule(regime: Training, steps: int) -> Any:
     """The rate over all steps: up from 0 in the warm-up, then a half cosine down to 0 (SGDR, 2017) or constant."""
     rate, warmup = float(regime.rate or 0.0), round(float(regime.warmup or 0.0) * steps)
     end = 1.0 if regime.schedule == "constant" else 0.0
@@ -70,10 +70,12 @@ def schedule(regime: Training, steps: int) -> Any:
     )
 
 
-def optimizer(regime: Training, steps: int, factors: Mapping[str, float] | None = None, parts: int = 1) -> DepthAdam:
+def build_optimizer(
+    regime: Training, steps: int, factors: Mapping[str, float] | None = None, parts: int = 1
+) -> LayerwiseAdamW:
     """The optimizer of a regime over so many steps."""
-    return DepthAdam(
-        schedule(regime, steps),
+    return LayerwiseAdamW(
+        build_schedule(regime, steps),
         factors=factors,
         decay=regime.decay or 0.0,
         momentum=regime.ema or 0.0,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.audit.subject import Subject
+from pipeline.audit.dataset import AuditDataset
 
 SIDE = 128
 
@@ -32,11 +32,11 @@ def seen(scene: np.ndarray, degrees: float = 0, zoom: float = 1) -> np.ndarray:
 def subject_of():
     """Makes a subject: `subject_of(features, labels, contents)`; rows beyond the labels are test pictures."""
 
-    def make(features: np.ndarray, labels: list[int], contents: list[str] | None = None) -> Subject:
+    def make(features: np.ndarray, labels: list[int], contents: list[str] | None = None) -> AuditDataset:
         rows = range(len(features))
         names = [f"train/{row}" if row < len(labels) else f"test/{row}" for row in rows]
         digests = [f"{row:064x}" for row in rows]
-        return Subject(
+        return AuditDataset(
             names=names,
             digests=digests,
             contents=contents or digests,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.audit import duplicates
-from pipeline.dataset import images
-from pipeline.dataset.augment import SYMMETRIES
+from pipeline.data import images
+from pipeline.data.transforms import SYMMETRIES
 from tests.audit.conftest import gravel, seen
 from tests.conftest import encoded
 
@@ -26,8 +26,8 @@ def test_a_half_sized_recompressed_copy_is_a_candidate_in_every_symmetry(picture
     inverse = {"rotate90": "rotate270", "rotate270": "rotate90"}.get(view, view)
     copy = images.resize(SYMMETRIES[inverse](pictures[3:4])[0], 64)
     copy = images.resize(images.decode(encoded(np.ascontiguousarray(copy), quality=50), None), 128)
-    near = duplicates.candidates(duplicates.hashes(np.concatenate([pictures, copy[None]])))
-    assert [(first, second, duplicates.NAMES[number]) for first, second, number, _ in near] == [(3, 24, view)]
+    near = duplicates.find_hash_candidates(duplicates.compute_hashes(np.concatenate([pictures, copy[None]])))
+    assert [(first, second, duplicates.SYMMETRY_NAMES[number]) for first, second, number, _ in near] == [(3, 24, view)]
 
 
 def test_a_hash_has_the_bits_of_imagehash():
@@ -46,7 +46,7 @@ def test_a_candidate_is_a_copy_only_where_its_features_stand_out(subject_of):
     features = directions(20)
     features[11] = features[1] + 0.05
     near = np.array([[1, 11, 0, 2], [2, 12, 0, 2]])
-    found = duplicates.confirmed(near, subject_of(features, [0] * 20))
+    found = duplicates.confirm_duplicates(near, subject_of(features, [0] * 20))
     assert [(pair.first, pair.second, pair.exact) for pair in found] == [(1, 11, False)]
     assert found[0].similarity > 0.99
 
@@ -57,13 +57,13 @@ def test_equal_pixels_are_a_copy_whatever_the_features_say_and_come_first(subjec
     contents = [str(row) for row in range(20)]
     contents[12] = contents[2]
     near = np.array([[1, 11, 0, 2], [2, 12, 0, 0]])
-    found = duplicates.confirmed(near, subject_of(features, [0] * 20, contents))
+    found = duplicates.confirm_duplicates(near, subject_of(features, [0] * 20, contents))
     assert [(pair.first, pair.exact) for pair in found] == [(2, True), (1, False)]
 
 
 def test_pictures_that_are_all_alike_to_the_base_are_no_copies(subject_of):
     features = directions(20) * 0.01 + np.where(np.arange(20)[:, None] < 10, 1, -1)
-    assert not duplicates.confirmed(np.array([[1, 2, 0, 10]]), subject_of(features, [0] * 20))
+    assert not duplicates.confirm_duplicates(np.array([[1, 2, 0, 10]]), subject_of(features, [0] * 20))
 
 
 def test_where_features_fail_a_near_hash_and_keypoints_make_a_copy(subject_of):
@@ -71,5 +71,5 @@ def test_where_features_fail_a_near_hash_and_keypoints_make_a_copy(subject_of):
     same = subject_of(directions(20), [0] * 20)
     same = replace(same, shown=lambda wanted: np.stack([seen(gravel(4))] * len(wanted)))
     near = np.array([[1, 11, 0, 2]])
-    assert not duplicates.confirmed(near, subject) and len(duplicates.confirmed(near, same)) == 1
-    assert not duplicates.confirmed(np.array([[1, 11, 0, 10]]), same)
+    assert not duplicates.confirm_duplicates(near, subject) and len(duplicates.confirm_duplicates(near, same)) == 1
+    assert not duplicates.confirm_duplicates(np.array([[1, 11, 0, 10]]), same)

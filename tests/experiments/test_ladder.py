@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 
 import competitions
-from pipeline.config import Labels
-from pipeline.dataset.labels import picture_table
+from pipeline.config import Labels, Training
+from pipeline.data.labels import build_picture_table
 from pipeline.experiments import ladder
+from pipeline.experiments.ladder import StrategyResult
 from pipeline.files import write_text
-from pipeline.models.bases import parse
-from pipeline.regime import Training
-from pipeline.report import climbed
-from pipeline.report.climbed import Climbed
-from pipeline.training import activations
+from pipeline.models.base import parse_base
+from pipeline.training import cross_validation
+from tests.cli.test_tasks import invoke
 from tests.conftest import two_classes
-from tests.test_tasks import invoke
 
 
 @pytest.fixture
@@ -55,8 +53,8 @@ def test_labels_that_are_no_names_of_folders_stay_apart_and_write_nothing_outsid
     rows = [f"{path.relative_to(folder)},{odd[path.parent.name]}\n" for path in folder.glob("train/*/*.jpg")]
     (folder / "labels.csv").write_text("id,label\n" + "".join(rows))
     found = replace(competition, labels=Labels(folder=".", csv="labels.csv", test="test"))
-    made = ladder.prepared(found, (24, 12, 12))
-    own = picture_table(made.competition, Path(str(made.competition.data)), None, home / "memory.json")
+    made = ladder.prepare_ladder(found, (24, 12, 12))
+    own = build_picture_table(made.competition, Path(str(made.competition.data)), None, home / "memory.json")
     assert own.classes == sorted(odd.values()) and set(own.train["label"].value_counts()) == {18}
     assert sorted(made.answers.values()) == ["../../../N/A"] * 6 + ["N/A"] * 6
     outside = [path for path in home.rglob("*.jpg") if not path.is_relative_to(home / "data" / "ladders")]
@@ -74,14 +72,21 @@ def test_a_ladder_whose_pictures_changed_makes_its_split_again(mine, home):
 def test_the_rungs_before_finetune_keep_its_activations_where_it_starts_from_cached_ones(mine):
     recipe = competitions.load(Path(mine)).recipe
     later = ("frozen", "finetune")
-    regime = ladder.kept_for(later, recipe)
-    assert regime.unfreeze == "0.3" and regime.epochs == 2 and ladder.kept_for(("frozen",), recipe) is None
-    base = parse("mobilenet_025=none", 32)
+    regime = ladder.find_finetune_training(later, recipe)
+    assert (
+        regime.unfreeze == "0.3" and regime.epochs == 2 and ladder.find_finetune_training(("frozen",), recipe) is None
+    )
+    base = parse_base("mobilenet_025=none", 32)
     asked = {"plain": ["a", "b"]}
-    assert activations.kept(base, regime, asked).base.cut and activations.kept(base, None, asked) is None
+    assert (
+        cross_validation.build_activation_capture(base, regime, asked).base.cut
+        and cross_validation.build_activation_capture(base, None, asked) is None
+    )
     for training in (Training(sizes=(32, 48)), Training(cached_views=0)):
-        regime = ladder.kept_for(later, replace(recipe, training=training))
-        assert activations.kept(base, regime, asked) is None, "finetune would not find them of use"
+        regime = ladder.find_finetune_training(later, replace(recipe, training=training))
+        assert cross_validation.build_activation_capture(base, regime, asked) is None, (
+            "finetune would not find them of use"
+        )
 
 
 def test_a_ladder_without_pictures_enough_says_so(mine):
@@ -98,47 +103,47 @@ def test_a_ladder_without_pictures_enough_says_so(mine):
 def test_a_step_within_noise_is_said_to_be_so():
     def one(rung, right):
         hits = np.arange(100) < right
-        return Climbed(rung=rung, seed=0, validation=right / 100, right=hits, seconds=1.0, trained=10)
+        return StrategyResult(rung=rung, seed=0, validation=right / 100, right=hits, seconds=1.0, trained=10)
 
-    assert climbed.step_of([one("a", 70)], [one("b", 72)])[1]
-    words, noise = climbed.step_of([one("a", 70)], [one("b", 95)])
+    assert ladder.compare_strategies([one("a", 70)], [one("b", 72)])[1]
+    words, noise = ladder.compare_strategies([one("a", 70)], [one("b", 95)])
     assert not noise and "b is better than a, beyond noise" in words
 
 
 def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_too():
     def some(rung, *shares):
         return [
-            Climbed(rung=rung, seed=seed, validation=0.5, right=np.arange(500) < right, seconds=1.0, trained=10)
+            StrategyResult(rung=rung, seed=seed, validation=0.5, right=np.arange(500) < right, seconds=1.0, trained=10)
             for seed, right in enumerate(shares)
         ]
 
-    words, noise = climbed.step_of(some("a", 400, 402, 398), some("b", 440, 441, 439))
+    words, noise = ladder.compare_strategies(some("a", 400, 402, 398), some("b", 440, 441, 439))
     assert not noise and "b is better than a, beyond noise: +8.0 points" in words
-    words, noise = climbed.step_of(some("a", 300, 402, 498), some("b", 440, 441, 439))
+    words, noise = ladder.compare_strategies(some("a", 300, 402, 498), some("b", 440, 441, 439))
     assert noise and "b is within noise of a: +8.0 points" in words
 
 
 def test_a_line_of_several_seeds_has_the_wider_interval():
     def one(seed, right):
         hits = np.arange(100) < right
-        return Climbed(rung="a", seed=seed, validation=0.5, right=hits, seconds=2.0 + seed, trained=10)
+        return StrategyResult(rung="a", seed=seed, validation=0.5, right=hits, seconds=2.0 + seed, trained=10)
 
-    alone = climbed.row_of("a", [one(0, 80)], 100)
-    several = climbed.row_of("a", [one(0, 70), one(1, 90)], 100)
+    alone = ladder.build_table_row("a", [one(0, 80)], 100)
+    several = ladder.build_table_row("a", [one(0, 70), one(1, 90)], 100)
     assert several["test"] == alone["test"] == 0.8 and several["seconds"] == 2.5
     assert several["test_high"] - several["test_low"] > alone["test_high"] - alone["test_low"]
 
 
 def of_seeds(rung, right):
-    return [Climbed(rung=rung, seed=n, validation=0.5, right=right, seconds=1.0, trained=1) for n in range(3)]
+    return [StrategyResult(rung=rung, seed=n, validation=0.5, right=right, seconds=1.0, trained=1) for n in range(3)]
 
 
 @pytest.mark.parametrize(("few", "words"), [(5, "is within noise of"), (6, "is better than")])
 def test_seeds_that_all_gain_every_picture_are_judged_by_how_many_there_are(few, words):
     before, after = of_seeds("scratch", np.zeros(few, bool)), of_seeds("features", np.ones(few, bool))
-    assert words in climbed.step_of(before, after)[0]
+    assert words in ladder.compare_strategies(before, after)[0]
 
 
 def test_seeds_of_one_accuracy_are_as_sure_as_their_pictures_allow():
-    row = climbed.row_of("x", of_seeds("x", np.arange(20) < 15), 20)
+    row = ladder.build_table_row("x", of_seeds("x", np.arange(20) < 15), 20)
     assert 0 <= row["test_low"] < 0.75 < row["test_high"] <= 1

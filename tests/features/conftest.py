@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import pixels
-from pipeline.files import sha256_of_file
+from pipeline.data import pixel_cache
+from pipeline.files import hash_file
 from tests.conftest import drawn, encoded
 
 
@@ -15,7 +15,7 @@ def pictures(folder: Path, count: int) -> dict[str, Path]:
     for number in range(count):
         path = folder / f"{number}.jpg"
         path.write_bytes(encoded(drawn(number)))
-        found[sha256_of_file(path)] = path
+        found[hash_file(path)] = path
     return found
 
 
@@ -23,5 +23,5 @@ def pictures(folder: Path, count: int) -> dict[str, Path]:
 def files(tmp_path):
     """Five pictures, decoded at 32 px."""
     found = pictures(tmp_path, 5)
-    pixels.fill(pixels.pixel_store(32), found)
+    pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), found)
     return found

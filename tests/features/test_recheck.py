@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset import pixels
+from pipeline.data import pixel_cache
 from pipeline.errors import StarshiftError
 from pipeline.features import cache, recheck
-from pipeline.features.extract import Extractor
+from pipeline.features.extractor import Extractor
 from pipeline.files import write_json
-from pipeline.models import choice
-from pipeline.models.bases import parse, weights_digest
+from pipeline.models import inference_engines
+from pipeline.models.base import compute_weights_digest, parse_base
 from pipeline.paths import runs_folder
 from tests.features.conftest import pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-BASE = parse("mobilenet_025@conv_pw_3_relu=none", 32)
+BASE = parse_base("mobilenet_025@conv_pw_3_relu=none", 32)
 
 
 @pytest.fixture
@@ -25,14 +25,14 @@ def files(tmp_path):
 @pytest.fixture
 def store(files):
     """Features of nine pictures, flipped, in two shards."""
-    pixels.fill(pixels.pixel_store(32), files)
+    pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)
     for part in (list(files)[:5], list(files)):
         Extractor(BASE, files, wanted="openvino").fill(part, "flip")
-    return cache.feature_store(BASE, "flip", "float32")
+    return cache.open_feature_store(BASE, "flip", "float32")
 
 
 def features_entry():
-    return next(entry for entry in cache.entries() if entry.store.spec["kind"] == "features")
+    return next(entry for entry in cache.list_entries() if entry.store.spec["kind"] == "features")
 
 
 def replace_rows(store, ids, rows):
@@ -50,7 +50,7 @@ def flip_bit(path, place=0.5, bit=6):
 
 
 def test_a_healthy_cache_passes(store):
-    assert recheck.recheck(features_entry()) == recheck.Recheck()
+    assert recheck.recheck_entry(features_entry()) == recheck.RecheckResult()
 
 
 @pytest.mark.parametrize("size", ["slightly", "absurdly"])
@@ -59,8 +59,8 @@ def test_rows_that_a_bad_engine_wrote_are_found_though_they_have_their_checksums
     rows = store.read(ids)
     replace_rows(store, ids, rows * np.float32(1.1 if size == "slightly" else 1e30))
     entry = features_entry()
-    removed = cache.verify(entry) or list(recheck.recheck(entry).wrong)
-    assert len(removed) == 1 and cache.feature_store(BASE, "flip", "float32").missing(files) == ids
+    removed = cache.verify_entry(entry) or list(recheck.recheck_entry(entry).wrong)
+    assert len(removed) == 1 and cache.open_feature_store(BASE, "flip", "float32").missing(files) == ids
 
 
 def test_cached_rows_that_cannot_be_right_are_computed_again_when_they_are_read(store, files):
@@ -74,31 +74,31 @@ def test_cached_rows_that_cannot_be_right_are_computed_again_when_they_are_read(
 def test_a_store_of_weights_that_are_not_here_is_skipped_with_a_reason(store, monkeypatch):
     entry = features_entry()
     entry.store.spec["weights"] = "0" * 64
-    assert "weights" in recheck.recheck(entry).skipped
+    assert "weights" in recheck.recheck_entry(entry).skipped
 
 
 def test_weights_of_a_file_are_known_from_the_run_that_used_them(tmp_path):
-    from pipeline.models.extractor import build_network
+    from pipeline.models.build import build_network
 
     file = tmp_path / "own.weights.h5"
     build_network(BASE).save_weights(file)
-    base = parse(f"mobilenet_025@conv_pw_3_relu={file}", 32)
-    spec = cache.feature_store(base, "plain", "float32").spec
+    base = parse_base(f"mobilenet_025@conv_pw_3_relu={file}", 32)
+    spec = cache.open_feature_store(base, "plain", "float32").spec
     assert recheck.find_base(spec) is None
-    write_json(runs_folder("mine") / "one" / "environment.json", {"weights": {str(base): weights_digest(base)}})
+    write_json(runs_folder("mine") / "one" / "environment.json", {"weights": {str(base): compute_weights_digest(base)}})
     assert recheck.find_base(spec) == base
 
 
 def test_a_store_without_its_decoded_pictures_is_skipped_with_a_reason(store):
-    decoded = next(entry for entry in cache.entries() if entry.store.spec["kind"] == "pixels")
-    cache.prune([decoded.store.key])
-    assert "decoded" in recheck.recheck(features_entry()).skipped
+    decoded = next(entry for entry in cache.list_entries() if entry.store.spec["kind"] == "pixels")
+    cache.prune_stores([decoded.store.key])
+    assert "decoded" in recheck.recheck_entry(features_entry()).skipped
 
 
-@pytest.mark.parametrize("name", choice.EXPORTED)
+@pytest.mark.parametrize("name", inference_engines.EXPORT_FILES)
 def test_an_exported_network_with_a_flipped_bit_is_exported_again_and_gives_the_same(store, files, name, caplog):
     before = store.read(list(files))
-    flip_bit(choice.folder_of(BASE) / name)
+    flip_bit(inference_engines.find_engine_folder(BASE) / name)
     store.drop(list(files))
     again = Extractor(BASE, files, wanted="openvino").features(list(files), "flip")
     assert np.array_equal(again, before) and "damaged" in caplog.text
@@ -106,36 +106,39 @@ def test_an_exported_network_with_a_flipped_bit_is_exported_again_and_gives_the_
 
 def test_an_exported_network_with_a_flipped_bit_is_removed_by_verify_and_a_whole_one_stays(store):
     assert recheck.remove_damaged_exports() == []
-    folder = choice.folder_of(BASE)
+    folder = inference_engines.find_engine_folder(BASE)
     flip_bit(folder / "network.bin")
     assert recheck.remove_damaged_exports() == [folder.name] and not (folder / "network.xml").exists()
 
 
 def test_a_remembered_choice_of_an_engine_that_does_not_exist_is_measured_anew(files):
-    pixels.fill(pixels.pixel_store(32), files)
-    write_json(choice.folder_of(BASE) / "engine.json", {"machine": choice.machine(), "engine": "openwino"})
+    pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)
+    write_json(
+        inference_engines.find_engine_folder(BASE) / "engine.json",
+        {"machine": inference_engines.describe_machine(), "engine": "openwino"},
+    )
     assert Extractor(BASE, files).choose(list(files)).pictures_per_second
 
 
 def test_weights_that_are_no_numbers_are_refused_before_anything_is_cached(files, tmp_path):
-    from pipeline.models.extractor import build_network
+    from pipeline.models.build import build_network
 
     network = build_network(BASE)
     network.set_weights([np.full_like(values, np.nan) for values in network.get_weights()])
     network.save_weights(tmp_path / "nan.weights.h5")
-    base = parse(f"mobilenet_025@conv_pw_3_relu={tmp_path / 'nan.weights.h5'}", 32)
-    pixels.fill(pixels.pixel_store(32), files)
+    base = parse_base(f"mobilenet_025@conv_pw_3_relu={tmp_path / 'nan.weights.h5'}", 32)
+    pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)
     for engine in ("keras", "openvino", "auto"):
         with pytest.raises(StarshiftError, match="hold NaN"):
             Extractor(base, files, wanted=engine).fill(list(files), "plain")
-    assert cache.feature_store(base, "plain", "float32").missing(files) == list(files)
+    assert cache.open_feature_store(base, "plain", "float32").missing(files) == list(files)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
 def test_features_that_cannot_be_right_are_refused_before_they_are_cached(files, value):
-    pixels.fill(pixels.pixel_store(32), files)
+    pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)
     extractor = Extractor(BASE, files, wanted="keras")
     extractor._engine = lambda images: np.full((len(images), 32), value, np.float32)
     with pytest.raises(StarshiftError, match="cannot be right"):
         extractor.fill(list(files), "plain")
-    assert cache.feature_store(BASE, "plain", "float32").missing(files) == list(files)
+    assert cache.open_feature_store(BASE, "plain", "float32").missing(files) == list(files)

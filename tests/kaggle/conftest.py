@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kaggle import patience
+from pipeline.kaggle import retry
 from tests.kaggle.server import KEY, USER, Kaggle
 
 
@@ -32,7 +32,7 @@ def kaggle(user, monkeypatch):
     for name, value in {"KAGGLE_USERNAME": USER, "KAGGLE_KEY": KEY, "HTTPS_PROXY": server.address}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.PROD, server.address)
-    monkeypatch.setattr(patience, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
     yield server
     server.stop()
 
@@ -40,7 +40,7 @@ def kaggle(user, monkeypatch):
 @pytest.fixture
 def impatient(monkeypatch):
     """Silence is not waited out for long. Only for tests of silence: a busy machine may be silent, too."""
-    monkeypatch.setattr(patience, "TIMEOUT", (5.0, 0.3))
+    monkeypatch.setattr(retry, "TIMEOUT", (5.0, 0.3))
 
 
 @pytest.fixture

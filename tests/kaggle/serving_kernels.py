@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.remote.session import descendants
+from pipeline.kernels.session import list_descendants
 from tests.kaggle.server import USER, Handler, Kaggle, Reply
 from tests.kaggle.serving_datasets import Datasets
 from tests.kaggle.serving_storage import Storage
@@ -107,7 +107,7 @@ class Session:
         """Ends a session whose time is up, as Kaggle does: at once, and without output."""
         self.failure = "Timeout exceeded"
         if self.process:
-            for process in [*descendants(self.process.pid), self.process.pid]:
+            for process in [*list_descendants(self.process.pid), self.process.pid]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
         shutil.rmtree(self.working)

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import archives
-from tests.kaggle.test_zips import raw_zip
+from tests.kaggle.test_zip_archives import raw_zip
 
 
 def zipped(members) -> bytes:
@@ -32,8 +32,8 @@ def seven_zipped(members) -> bytes:
 
 def unpacked(tmp_path, data):
     (tmp_path / "bundle.bin").write_bytes(data)
-    archives.check(tmp_path / "bundle.bin")
-    archives.unpack(tmp_path / "bundle.bin", tmp_path / "out")
+    archives.check_archive(tmp_path / "bundle.bin")
+    archives.unpack_archive(tmp_path / "bundle.bin", tmp_path / "out")
     found = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
     return sorted(path.relative_to(tmp_path / "out").as_posix() for path in found)
 
@@ -63,7 +63,7 @@ def test_a_member_that_is_not_what_its_checksum_says_is_named(tmp_path):
         archive.writestr("train/1.jpg", b"as it was")
     path.write_bytes(path.read_bytes().replace(b"as it was", b"as it is."))
     with pytest.raises(StarshiftError, match=r"train/1\.jpg in it, which is not what its checksum says"):
-        archives.check(path)
+        archives.check_archive(path)
 
 
 @pytest.mark.parametrize("pack", [zipped, seven_zipped])
@@ -106,7 +106,7 @@ def test_two_members_of_one_name_are_refused(tmp_path):
 
 
 def test_an_absurd_expansion_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MIN_BYTE_LIMIT", 1 << 20)
     with pytest.raises(StarshiftError, match="times its size"):
         unpacked(tmp_path, zipped([("zeros", bytes(4 << 20))]))
 
@@ -125,7 +125,7 @@ def refusal(tmp_path, data, words):
     (tmp_path / "place").mkdir()
     (tmp_path / "bundle.bin").write_bytes(data)
     with pytest.raises(StarshiftError, match=words) as caught:
-        archives.unpack(tmp_path / "bundle.bin", tmp_path / "place" / "raw")
+        archives.unpack_archive(tmp_path / "bundle.bin", tmp_path / "place" / "raw")
     assert {path.name for path in (tmp_path / "place").iterdir()} <= {"raw"}
     return caught.value
 
@@ -191,7 +191,7 @@ def test_a_file_where_a_folder_is_is_refused(tmp_path):
 def test_archives_of_nothing_are_unpacked_to_nothing(tmp_path):
     members = [("a.zip", zipped([])), ("b.zip", zipped([("c/", b""), ("c/d/", b"")])), ("e.7z", seven_zipped([]))]
     assert unpacked(tmp_path, zipped(members)) == []
-    assert archives.unpack(tmp_path / "bundle.bin", tmp_path / "again") == archives.Summary(
+    assert archives.unpack_archive(tmp_path / "bundle.bin", tmp_path / "again") == archives.UnpackSummary(
         0, sum(len(data) for _, data in members)
     )
 
@@ -211,14 +211,14 @@ def nested(levels: int) -> bytes:
 def test_archives_below_the_deepest_level_stay_packed_and_are_counted(tmp_path, caplog):
     assert unpacked(tmp_path, nested(4)) == ["a.txt"] and not caplog.messages
     (tmp_path / "deep.zip").write_bytes(nested(6))
-    archives.unpack(tmp_path / "deep.zip", tmp_path / "deep")
+    archives.unpack_archive(tmp_path / "deep.zip", tmp_path / "deep")
     assert [path.name for path in (tmp_path / "deep").rglob("*")] == ["a.zip"]
     assert "stay packed: 1, such as a.zip" in caplog.text
 
 
 @pytest.mark.parametrize("pack", [zipped, seven_zipped])
 def test_many_archives_inside_have_one_budget(tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MIN_BYTE_LIMIT", 1 << 20)
     inner = pack([("zeros", bytes(600_000))])
     bundle = zipped([(f"{number}/a.zip", inner) for number in range(50)])
     assert 100 * len(bundle) < 50 * 600_000
@@ -228,25 +228,25 @@ def test_many_archives_inside_have_one_budget(tmp_path, monkeypatch, pack):
 
 
 def test_levels_have_one_budget(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MIN_BYTE_LIMIT", 1 << 20)
     data = bytes(800_000)
     bundle = zipped([("zeros", data), ("a.zip", zipped([("a", data), ("b.zip", zipped([("b", data)]))]))])
     refusal(tmp_path, bundle, "grow to 0.0 GB, [0-9,]+ times its size")
 
 
 def test_files_and_folders_have_one_budget_over_all_archives(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_FILES", 20)
+    monkeypatch.setattr(archives, "MAX_FILES", 20)
     inner = [zipped([(f"{number}/{n}", b"") for n in range(4)]) for number in range(4)]
     bundle = zipped([(f"{number}.zip", data) for number, data in enumerate(inner)])
     refusal(tmp_path, bundle, "files and folders; 20 are the most")
 
 
 def test_what_claims_to_be_absurdly_large_is_not_read_to_be_checked(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "ABSURD_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MIN_BYTE_LIMIT", 1 << 20)
     (tmp_path / "a.zip").write_bytes(zipped([("zeros", bytes(4 << 20))]))
-    monkeypatch.setattr(archives.zips, "damage", lambda _: pytest.fail("it was read"))
+    monkeypatch.setattr(archives.zip_archives, "damage", lambda _: pytest.fail("it was read"))
     with pytest.raises(StarshiftError, match="times its size"):
-        archives.check(tmp_path / "a.zip")
+        archives.check_archive(tmp_path / "a.zip")
 
 
 def test_an_archive_may_hold_a_file_of_its_own_name(tmp_path):

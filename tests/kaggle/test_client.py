@@ -8,9 +8,11 @@ from email.utils import format_datetime
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import patience, storage
-from pipeline.kaggle.client import KaggleError, Purpose, ask, authenticated, call, username
-from pipeline.kaggle.scrubbing import scrubbed
+from pipeline.kaggle import retry, transfer
+from pipeline.kaggle.api_errors import CallPurpose, KaggleError
+from pipeline.kaggle.client import authenticate, find_username, send_request
+from pipeline.kaggle.redact import redact_text
+from pipeline.kaggle.retry import call_with_retries
 from tests.kaggle.server import KEY, RULES, TOKEN, USER, Reply
 from tests.kaggle.serving_storage import Storage
 from tests.kaggle.serving_submissions import Competitions
@@ -28,20 +30,22 @@ def kaggle(kaggle):
 
 
 def limits(*, safe: bool = True):
-    api = authenticated()
-    purpose = Purpose(doing="asking for the limits", kind="competition", name="pets")
-    return call(api.competition_get_submission_limits, "pets", purpose=purpose, safe_to_repeat=safe).num_allowed_now
+    api = authenticate()
+    purpose = CallPurpose(doing="asking for the limits", kind="competition", name="pets")
+    return call_with_retries(
+        api.competition_get_submission_limits, "pets", purpose=purpose, safe_to_repeat=safe
+    ).num_allowed_now
 
 
 def status_of_a_kernel():
-    api, purpose = authenticated(), Purpose(doing="asking", kind="kernel", name="tester/x-ray")
-    return call(api.kernels_status, "tester/x-ray", purpose=purpose, safe_to_repeat=True)
+    api, purpose = authenticate(), CallPurpose(doing="asking", kind="kernel", name="tester/x-ray")
+    return call_with_retries(api.kernels_status, "tester/x-ray", purpose=purpose, safe_to_repeat=True)
 
 
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_passing_fault_is_tried_again(kaggle, fault):
-    kaggle.faults[LIMITS, fault] = patience.ATTEMPTS - 1
-    assert limits() == 5 and kaggle.count(LIMITS) == patience.ATTEMPTS
+    kaggle.faults[LIMITS, fault] = retry.MAX_ATTEMPTS - 1
+    assert limits() == 5 and kaggle.count(LIMITS) == retry.MAX_ATTEMPTS
 
 
 def test_silence_has_an_end_and_is_tried_again(kaggle, impatient):
@@ -66,7 +70,7 @@ def test_a_fault_that_stays_is_given_up_with_one_message(kaggle, fault, words):
     kaggle.faults[LIMITS, fault] = 99
     with pytest.raises(KaggleError, match=words) as caught:
         limits()
-    assert kaggle.count(LIMITS) == patience.ATTEMPTS and not caught.value.uncertain and "remedy" in str(caught.value)
+    assert kaggle.count(LIMITS) == retry.MAX_ATTEMPTS and not caught.value.uncertain and "remedy" in str(caught.value)
 
 
 def test_silence_that_stays_is_said_to_be_silence(kaggle, impatient):
@@ -135,11 +139,11 @@ def test_a_connection_that_never_stood_is_tried_again_and_certain(kaggle, monkey
     import kagglesdk.kaggle_env as env
 
     tried = []
-    monkeypatch.setattr(patience, "_tell", lambda *_: tried.append(1))
+    monkeypatch.setattr(retry, "_log_retry", lambda *_: tried.append(1))
     monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.PROD, "http://127.0.0.1:9")
     with pytest.raises(KaggleError, match="cannot be reached") as caught:
         limits(safe=False)
-    assert len(tried) == patience.ATTEMPTS - 1 and not caught.value.uncertain
+    assert len(tried) == retry.MAX_ATTEMPTS - 1 and not caught.value.uncertain
 
 
 def test_kaggles_wait_is_waited_for(kaggle):
@@ -166,7 +170,7 @@ def test_a_long_wait_is_told_instead(kaggle):
 
 def test_a_token_is_used_before_a_key(kaggle, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-    assert limits() == 5 and username(authenticated()) == USER
+    assert limits() == 5 and find_username(authenticate()) == USER
     assert kaggle.requests[-2][2] == f"Bearer {TOKEN}" or kaggle.requests[-1][2] == f"Bearer {TOKEN}"
 
 
@@ -200,18 +204,18 @@ def test_signing_in_does_not_wait_for_ever(kaggle, monkeypatch, impatient):
 
 def test_a_request_that_is_misspelt_is_noticed(kaggle):
     with pytest.raises(AttributeError):
-        ask(authenticated(), "competitions.competition_api_client.get_submision", {"ref": 1})
+        send_request(authenticate(), "competitions.competition_api_client.get_submision", {"ref": 1})
     with pytest.raises(ValueError, match="reff"):
-        ask(authenticated(), "competitions.competition_api_client.get_submission", {"reff": 1})
+        send_request(authenticate(), "competitions.competition_api_client.get_submission", {"reff": 1})
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_the_clients_own_verbose_output_shows_no_credentials(kaggle, monkeypatch, capsys, token):
     if token:
         monkeypatch.setenv("KAGGLE_API_TOKEN", token)
-    api = authenticated()
+    api = authenticate()
     monkeypatch.setattr(api, "args", ["--verbose"])
-    ask(api, "competitions.competition_api_client.get_submission_limits", {"competitionName": "pets"})
+    send_request(api, "competitions.competition_api_client.get_submission_limits", {"competitionName": "pets"})
     api.build_kaggle_client().http_client()._print(f"Authorization: Bearer {TOKEN}")
     said = capsys.readouterr().out
     assert "Request" in said and "Authorization: ***" in said
@@ -234,23 +238,23 @@ def test_the_clients_own_verbose_output_shows_no_credentials(kaggle, monkeypatch
 )
 def test_credentials_are_taken_out_of_any_text(user, text):
     hidden = (BASIC, KEY, TOKEN, "ab12ab12", "ADPycdADPycd")
-    assert any(secret in text for secret in hidden) and not any(secret in scrubbed(text) for secret in hidden)
+    assert any(secret in text for secret in hidden) and not any(secret in redact_text(text) for secret in hidden)
 
 
 def test_a_key_in_a_file_is_taken_out_in_any_form(user):
     (user / "kaggle.json").write_text('{"username": "ann", "key": "plainletters"}')
     whole = base64.b64encode(b"ann:plainletters").decode()
-    assert scrubbed(f"plainletters and {whole}, said ann") == "*** and ***, said ann"
+    assert redact_text(f"plainletters and {whole}, said ann") == "*** and ***, said ann"
 
 
 def test_ordinary_words_stay(user):
     text = "KeyError: 'id'; token and key; basic things; https://www.kaggle.com/x?page=2 (10 of 12 rows)"
-    assert scrubbed(text) == text
+    assert redact_text(text) == text
 
 
 def test_an_error_about_a_signed_address_does_not_show_the_signature(kaggle, user, tmp_path):
     path, url = tmp_path / "a.zip", f"http://127.0.0.1:9/a.zip?X-Goog-Signature={'ab12' * 9}"
     path.write_bytes(b"data")
     with pytest.raises(KaggleError, match="cannot be reached") as caught:
-        storage.put(path, url, Purpose(doing="sending a.zip"))
+        transfer.upload_resumable(path, url, CallPurpose(doing="sending a.zip"))
     assert "ab12" not in str(caught.value)

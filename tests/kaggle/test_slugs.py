@@ -26,7 +26,7 @@ def test_the_frameworks_are_those_of_the_client():
     ],
 )
 def test_a_right_name_stays_as_it_is(kind, name):
-    assert slugs.check(kind, [name]) == [name]
+    assert slugs.check_names(kind, [name]) == [name]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_right_name_stays_as_it_is(kind, name):
 )
 def test_the_name_that_was_meant_is_told(name, meant):
     with pytest.raises(StarshiftError) as error:
-        slugs.check("dataset", [name])
+        slugs.check_names("dataset", [name])
     assert error.value.remedy == f"--attach {meant}" and error.value.received == repr(name)
 
 
@@ -68,7 +68,7 @@ def test_the_name_that_was_meant_is_told(name, meant):
 )
 def test_a_name_that_cannot_be_guessed_is_refused_with_the_form(name):
     with pytest.raises(StarshiftError, match=r"names no dataset(.|\n)*expected: owner/slug") as error:
-        slugs.check("dataset", [name])
+        slugs.check_names("dataset", [name])
     assert name == "me/x\n" or not error.value.remedy
 
 
@@ -77,29 +77,29 @@ def test_a_name_that_cannot_be_guessed_is_refused_with_the_form(name):
 )
 def test_a_model_needs_all_parts_and_a_version_from_1_on(name):
     with pytest.raises(StarshiftError, match=r"names no model(.|\n)*owner/model/framework/variation/version"):
-        slugs.check("model", [name])
+        slugs.check_names("model", [name])
 
 
 def test_a_model_needs_a_framework_that_kaggle_has():
     with pytest.raises(StarshiftError, match=r"no models of this framework(.|\n)*keras(.|\n)*me/nets/caffe/small/1"):
-        slugs.check("model", ["me/nets/caffe/small/1"])
+        slugs.check_names("model", ["me/nets/caffe/small/1"])
 
 
 def test_a_kernel_s_slug_has_five_characters_as_the_client_wants():
     with pytest.raises(StarshiftError, match="names no kernel"):
-        slugs.check("kernel", ["me/four"])
+        slugs.check_names("kernel", ["me/four"])
 
 
 def test_a_competition_is_a_slug_and_not_an_address():
     with pytest.raises(StarshiftError, match="names no competition"):
-        slugs.check("competition", ["https://www.kaggle.com/c/dogs-vs-cats"])
+        slugs.check_names("competition", ["https://www.kaggle.com/c/dogs-vs-cats"])
 
 
 def test_the_same_twice_is_attached_once():
-    assert slugs.check("dataset", ["me/x", "me/y", "Me/X", "me/y"]) == ["me/x", "me/y"]
+    assert slugs.check_names("dataset", ["me/x", "me/y", "Me/X", "me/y"]) == ["me/x", "me/y"]
 
 
 @pytest.mark.parametrize("name", ["me/starshift/abcdefgh", "me/my weights", "/weights", "me//weights"])
 def test_a_dataset_to_upload_to_is_a_slug_or_an_owner_and_a_slug(name):
     with pytest.raises(StarshiftError, match=r"Unusable name(.|\n)*owner/slug"):
-        datasets.usable(name)
+        datasets.check_dataset_name(name)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.learnware.kernel import rbf
+from pipeline.learnware.kernel_mean_embedding import rbf_kernel
 
 
 def mmd(
@@ -20,6 +20,6 @@ def mmd(
         gamma: of the kernel.
     """
     left, right = left.astype(np.float64), right.astype(np.float64)
-    own = left_weights @ rbf(left, left, gamma) @ left_weights
-    other = right_weights @ rbf(right, right, gamma) @ right_weights
-    return float(own - 2 * left_weights @ rbf(left, right, gamma) @ right_weights + other)
+    own = left_weights @ rbf_kernel(left, left, gamma) @ left_weights
+    other = right_weights @ rbf_kernel(right, right, gamma) @ right_weights
+    return float(own - 2 * left_weights @ rbf_kernel(left, right, gamma) @ right_weights + other)

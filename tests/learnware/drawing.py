@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pipeline.learnware.specification import Probe, Semantic, Specification, specify
+from pipeline.learnware.specification import fit_specification
+from pipeline.learnware.types import ModelMetadata, Probe, Specification
 
 PROBE = Probe(base="petite", size=64, digest="ab" * 32, preprocessing="tf")
 GAMMA, WIDTH = 1.0, 12
@@ -16,9 +17,9 @@ def features(direction: int, count: int, seed: int, classes: int = 2) -> tuple[n
     return centres + random.normal(0, 0.5, (count, WIDTH)), labels
 
 
-def words(name: str, classes: tuple[str, ...] = ("left", "right")) -> Semantic:
+def words(name: str, classes: tuple[str, ...] = ("left", "right")) -> ModelMetadata:
     """What a learnware is for, in made-up values."""
-    return Semantic(
+    return ModelMetadata(
         name=name, task=f"sides of {name}", competition=name, classes=classes, metric="accuracy", score=0.9,
         spread=None, base="petite", rung="features", data="drawn", pictures=400, licence="MIT", size=64, megabytes=1.5,
         pictures_per_second=None, parameters=1000,
@@ -28,4 +29,4 @@ def words(name: str, classes: tuple[str, ...] = ("left", "right")) -> Semantic:
 def specified(name: str, direction: int, classes: tuple[str, ...] = ("left", "right")) -> Specification:
     """The specification of a drawn task."""
     values, labels = features(direction, 400, 0)
-    return specify(values, labels, classes, PROBE, GAMMA, words(name, classes), points=20)
+    return fit_specification(values, labels, classes, PROBE, GAMMA, words(name, classes), points=20)

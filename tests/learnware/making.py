@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.learnware import archive, asking, store
-from pipeline.learnware.contract import Contract, Part
-from pipeline.learnware.specification import Probe, Semantic, specify
+from pipeline.learnware import archive, cached_predictions, store
+from pipeline.learnware.archive import BaseSpec, ModelSignature
+from pipeline.learnware.specification import fit_specification
+from pipeline.learnware.types import ModelMetadata, Probe
 from tests.conftest import drawn
 
 SIDE, GAMMA = 32, 2.0
@@ -45,7 +46,7 @@ def specification(
     labels = np.arange(60) % len(classes)
     centres = random.normal(size=(len(classes), 8)) + shift
     features = centres[labels] + random.normal(scale=0.2, size=(60, 8))
-    semantic = Semantic(
+    semantic = ModelMetadata(
         **{
             "name": name, "task": "telling letters apart", "competition": "letters", "classes": classes,
             "metric": "accuracy", "score": 0.9, "spread": 0.01, "base": "petite", "rung": "features",
@@ -53,13 +54,13 @@ def specification(
             "pictures_per_second": 100.0, "parameters": 123, **words,
         }
     )  # fmt: skip
-    return specify(features.astype(np.float32), labels, classes, PROBE, GAMMA, semantic, points=5)
+    return fit_specification(features.astype(np.float32), labels, classes, PROBE, GAMMA, semantic, points=5)
 
 
-def contract(name: str = "tiny", classes: tuple[str, ...] = ("a", "b", "c"), **other) -> Contract:
-    part = Part(name="petite", cut=None, pooling="avg", weights="imagenet", size=SIDE)
+def contract(name: str = "tiny", classes: tuple[str, ...] = ("a", "b", "c"), **other) -> ModelSignature:
+    part = BaseSpec(name="petite", cut=None, pooling="avg", weights="imagenet", size=SIDE)
     given = {"sizes": (SIDE,), "views": ("plain", "flip"), "rung": "features", "bases": (part,), **other}
-    return Contract(name=name, classes=classes, **given)
+    return ModelSignature(name=name, classes=classes, **given)
 
 
 def pictures(count: int = 4) -> np.ndarray:
@@ -69,12 +70,12 @@ def pictures(count: int = 4) -> np.ndarray:
 def made(folder: Path, model: bytes, name: str = "tiny", classes: tuple[str, ...] = ("a", "b", "c"), **words):
     """A learnware of this model in a folder, and the folder's store.json."""
     one = contract(name, classes)
-    from pipeline.learnware import harmless
+    from pipeline.learnware import safe_loading
 
     batch = pictures()
-    predictions = asking.on_probe(harmless.load(model, name), one, batch)
-    store.record(store.Store(folder=folder, probe=PROBE, gamma=GAMMA))
-    return archive.write(
+    predictions = cached_predictions.predict_probe(safe_loading.load_model(model, name), one, batch)
+    store.write_store(store.Store(folder=folder, probe=PROBE, gamma=GAMMA))
+    return archive.write_archive(
         folder / f"{name}.learnware",
         model=model,
         specification=specification(name, classes, **words),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.learnware import archive, asking, harmless, store
+from pipeline.learnware import archive, cached_predictions, safe_loading, store
 from tests.learnware.making import contents, pictures, rewritten, with_config, with_weights
 
 
@@ -19,19 +19,21 @@ def refusal(shelf: Path, words: str) -> None:
     """The archive is refused, by reading or by asking, and nothing but the store's own files is there."""
     before = {path: path.read_bytes() for path in shelf.parent.rglob("*") if path.is_file()}
     with pytest.raises(StarshiftError, match=words):
-        asking.proven(archive.opened(shelf / "tiny.learnware"))
+        cached_predictions.check_probe_predictions(archive.read_archive(shelf / "tiny.learnware"))
     after = {path: path.read_bytes() for path in shelf.parent.rglob("*") if path.is_file()}
     assert before == after
-    assert store.verify(store.opened(shelf))["tiny"]
+    assert store.verify_learnwares(store.open_store(shelf))["tiny"]
 
 
 def test_what_was_written_is_read_back_and_answers_the_same(shelf, model):
-    found = archive.opened(shelf / "tiny.learnware")
+    found = archive.read_archive(shelf / "tiny.learnware")
     assert found.model == model and found.contract.classes == ("a", "b", "c") and found.card == "# tiny\n"
     assert found.specification.semantic.score == 0.9 and len(found.specification.whole.points) == 5
     assert np.array_equal(found.pictures, pictures())
-    assert asking.proven(found) < 1e-6 and store.verify(store.opened(shelf)) == {"tiny": ""}
-    assert archive.opened(shelf / "tiny.learnware", whole=False).model == b""
+    assert cached_predictions.check_probe_predictions(found) < 1e-6 and store.verify_learnwares(
+        store.open_store(shelf)
+    ) == {"tiny": ""}
+    assert archive.read_archive(shelf / "tiny.learnware", whole=False).model == b""
 
 
 def test_the_same_learnware_is_the_same_bytes(shelf, model, tmp_path):
@@ -41,7 +43,7 @@ def test_the_same_learnware_is_the_same_bytes(shelf, model, tmp_path):
     assert (shelf / "tiny.learnware").read_bytes() == (tmp_path / "other" / "tiny.learnware").read_bytes()
 
 
-@pytest.mark.parametrize("member", [*archive.NAMES, archive.DIGESTS])
+@pytest.mark.parametrize("member", [*archive.MEMBER_NAMES, archive.DIGESTS_FILE])
 def test_one_flipped_byte_in_any_member_is_found(shelf, member):
     path = shelf / "tiny.learnware"
     with zipfile.ZipFile(path) as opened:
@@ -49,10 +51,10 @@ def test_one_flipped_byte_in_any_member_is_found(shelf, member):
     data = bytearray(path.read_bytes())
     data[entry.header_offset + 30 + len(member) + entry.file_size // 2] ^= 1
     path.write_bytes(data)
-    assert store.verify(store.opened(shelf))["tiny"]
+    assert store.verify_learnwares(store.open_store(shelf))["tiny"]
 
 
-@pytest.mark.parametrize("member", archive.NAMES)
+@pytest.mark.parametrize("member", archive.MEMBER_NAMES)
 def test_a_member_that_was_changed_is_told_by_its_digest(shelf, member):
     data = contents(shelf / "tiny.learnware")[member]
     rewritten(shelf / "tiny.learnware", {member: data + b" "}, honest=False)
@@ -97,7 +99,7 @@ def test_a_bomb_inside_the_model_is_refused_too(shelf, model):
     refusal(shelf, "model.keras is refused: the member .* is compressed")
 
 
-@pytest.mark.parametrize("member", archive.NAMES)
+@pytest.mark.parametrize("member", archive.MEMBER_NAMES)
 def test_a_missing_member_is_named(shelf, member):
     rewritten(shelf / "tiny.learnware", {member: None})
     refusal(shelf, f"lacks the member '{member}'")
@@ -321,12 +323,12 @@ def test_a_specification_that_is_none_is_refused(shelf):
 def test_an_archive_by_another_name_is_refused(shelf):
     (shelf / "tiny.learnware").rename(shelf / "huge.learnware")
     with pytest.raises(StarshiftError, match="calls itself 'tiny'"):
-        archive.opened(shelf / "huge.learnware")
+        archive.read_archive(shelf / "huge.learnware")
 
 
 def test_a_card_cannot_command_the_terminal(shelf):
     rewritten(shelf / "tiny.learnware", {"card.md": "# x\x1b[2J\x07\nü\n".encode()})
-    assert archive.opened(shelf / "tiny.learnware").card == "# x[2J\nü\n"
+    assert archive.read_archive(shelf / "tiny.learnware").card == "# x[2J\nü\n"
 
 
 def test_what_keras_itself_cannot_load_is_refused(model):
@@ -334,4 +336,4 @@ def test_what_keras_itself_cannot_load_is_refused(model):
         layer(config, "Dense")["config"]["units"] = 5
 
     with pytest.raises(StarshiftError, match="Keras cannot load its model"):
-        harmless.load(with_config(model, other_shape), "x")
+        safe_loading.load_model(with_config(model, other_shape), "x")

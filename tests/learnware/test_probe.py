@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.errors import StarshiftError
 from pipeline.learnware import probe
-from pipeline.models import bases
+from pipeline.models import base
 from tests.conftest import drawn, encoded
 
-BASE = bases.Base(name="petite", size=32, weights="none")
+BASE = base.Base(name="petite", size=32, weights="none")
 
 
 class Mean:
@@ -22,10 +22,10 @@ class Mean:
 
 @pytest.fixture
 def engine(monkeypatch):
-    from pipeline.models import choice
+    from pipeline.models import inference_engines
 
-    monkeypatch.setattr(choice, "choose", lambda *_: choice.Choice(engine="keras"))
-    monkeypatch.setattr(choice, "load", lambda *_: Mean())
+    monkeypatch.setattr(inference_engines, "choose_engine", lambda *_: inference_engines.EngineChoice(engine="keras"))
+    monkeypatch.setattr(inference_engines, "load_engine", lambda *_: Mean())
 
 
 def test_a_folder_is_looked_at_picture_by_picture_without_copies_and_broken_files(tmp_path, engine):
@@ -33,7 +33,7 @@ def test_a_folder_is_looked_at_picture_by_picture_without_copies_and_broken_file
     for name, tint in (("a.png", (60, 0, 0)), ("deep/b.png", (0, 60, 0)), ("deep/copy of a.png", (60, 0, 0))):
         (tmp_path / "mine" / name).write_bytes(encoded(drawn(1, tint=tint), "PNG"))
     (tmp_path / "mine" / "broken.jpg").write_bytes(b"no picture")
-    seen = probe.look(tmp_path / "mine", BASE)
+    seen = probe.extract_folder_features(tmp_path / "mine", BASE)
     assert seen.names == ("a.png", "deep/b.png")
     assert list(seen.unreadable) == ["broken.jpg"]
     assert seen.copies == 1
@@ -44,17 +44,17 @@ def test_a_folder_is_looked_at_picture_by_picture_without_copies_and_broken_file
 
 def test_a_folder_that_is_not_there_or_has_no_picture_is_refused(tmp_path):
     with pytest.raises(StarshiftError, match="no such folder"):
-        probe.look(tmp_path / "nowhere", BASE)
+        probe.extract_folder_features(tmp_path / "nowhere", BASE)
     with pytest.raises(StarshiftError, match="No picture"):
-        probe.look(tmp_path, BASE)
+        probe.extract_folder_features(tmp_path, BASE)
 
 
 def test_the_probe_of_a_base_is_that_base():
-    assert probe.base_of(probe.probe_of(BASE)) == BASE
+    assert probe.load_probe_base(probe.build_probe(BASE)) == BASE
 
 
 @pytest.mark.parametrize("change", [{"digest": "0" * 64}, {"preprocessing": "caffe"}])
 def test_a_probe_that_is_another_here_is_refused(change):
     with pytest.raises(StarshiftError, match="probe on this machine") as caught:
-        probe.base_of(replace(probe.probe_of(BASE), **change))
+        probe.load_probe_base(replace(probe.build_probe(BASE), **change))
     assert next(iter(change.values()))[:12] in str(caught.value)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.learnware.search import FITS, NOT, PART, search
-from pipeline.learnware.specification import specify
+from pipeline.learnware.search import DOES_NOT_FIT, FITS, PARTLY_FITS, search_specifications
+from pipeline.learnware.specification import fit_specification
 from tests.learnware.discrepancy import mmd
 from tests.learnware.drawing import GAMMA, PROBE, WIDTH, features, specified
 
@@ -15,7 +15,7 @@ STORE = [specified("north", 0), specified("east", 3, ("Left_Side", "up")), speci
 
 
 def found(values, store=STORE, **options):
-    return search(values, store, PROBE, GAMMA, **options)
+    return search_specifications(values, store, PROBE, GAMMA, **options)
 
 
 @pytest.mark.parametrize("count", [2, 5, 20, 100, 300])
@@ -24,7 +24,7 @@ def test_new_pictures_of_a_task_find_its_learnware_first(name, direction, count)
     result = found(features(direction, count, 7)[0])
     assert result.matches[0].name == name
     assert result.matches[0].verdict == FITS
-    assert [match.verdict for match in result.matches[1:]] == [NOT, NOT] or count == 2
+    assert [match.verdict for match in result.matches[1:]] == [DOES_NOT_FIT, DOES_NOT_FIT] or count == 2
     assert result.fits
 
 
@@ -42,7 +42,7 @@ def test_a_mixture_of_two_tasks_is_recovered_and_covers_what_neither_does():
     result = found(values)
     weights = {match.name: match.weight for match in result.matches}
     assert weights == pytest.approx({"north": 0.7, "south": 0.3, "east": 0}, abs=0.05)
-    assert {match.verdict for match in result.matches} == {NOT}
+    assert {match.verdict for match in result.matches} == {DOES_NOT_FIT}
     assert result.covered
     assert result.fits
     assert result.belongs.count("north") == pytest.approx(140, abs=12)
@@ -52,7 +52,7 @@ def test_a_mixture_of_two_tasks_is_recovered_and_covers_what_neither_does():
 def test_unrelated_features_fit_nothing_alone_and_together():
     strange = np.random.default_rng(0).normal(0, 0.5, (50, WIDTH)) - 3 * np.eye(WIDTH)[10]
     result = found(strange)
-    assert {match.verdict for match in result.matches} == {NOT}
+    assert {match.verdict for match in result.matches} == {DOES_NOT_FIT}
     assert not result.covered
     assert not result.fits
     assert set(result.belongs) == {None}
@@ -62,7 +62,7 @@ def test_pictures_of_one_class_alone_are_a_part_of_the_task():
     values, labels = features(0, 200, 9)
     result = found(values[labels == 1])
     assert result.matches[0].name == "north"
-    assert result.matches[0].verdict == PART
+    assert result.matches[0].verdict == PARTLY_FITS
     assert result.matches[0].at_home > 0.85
 
 
@@ -74,7 +74,7 @@ def test_sets_of_a_task_are_said_to_fit_about_as_often_as_promised():
 def test_what_is_typical_is_measured_on_pictures_that_were_not_fitted():
     random = np.random.default_rng(3)
     noise = [random.normal(0.5, 1, (count, 200)) for count in (120, 500)]
-    one = specify(
+    one = fit_specification(
         noise[0], np.arange(120) % 12, [str(n) for n in range(12)], PROBE, GAMMA, STORE[0].semantic, points=60
     )
     result = found(noise[1], [one])
@@ -107,7 +107,7 @@ def test_another_probe_is_refused_by_name(change):
 def test_another_gamma_another_width_and_an_empty_store_are_refused():
     values = features(0, 20, 1)[0]
     with pytest.raises(StarshiftError, match="another kernel"):
-        search(values, STORE, PROBE, 2 * GAMMA)
+        search_specifications(values, STORE, PROBE, 2 * GAMMA)
     with pytest.raises(StarshiftError, match="another width"):
         found(values[:, :-1])
     with pytest.raises(StarshiftError, match="no learnware to compare with"):

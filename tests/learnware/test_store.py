@@ -6,26 +6,26 @@ from dataclasses import replace
 import pytest
 from invoke import Context
 
-from pipeline.commands import store as tasks
+from pipeline.cli import learnware
 from pipeline.errors import StarshiftError
 from pipeline.learnware import store
 from tests.learnware import making
 
 
 def test_a_new_store_takes_the_probe_it_is_given_and_keeps_it(tmp_path, home):
-    probe = store.probe_named("petite")
+    probe = store.parse_probe("petite")
     assert probe.base == "petite" and probe.size == 128 and len(probe.digest) == 64 and probe.preprocessing == "tf"
-    begun = store.begun(None, probe)
+    begun = store.open_or_create_store(None, probe)
     assert begun.folder == home / "data" / "store" and begun.gamma is None and not begun.folder.exists()
-    store.record(replace(begun, gamma=0.3))
-    assert store.opened() == store.begun(None, probe) == replace(begun, gamma=0.3)
+    store.write_store(replace(begun, gamma=0.3))
+    assert store.open_store() == store.open_or_create_store(None, probe) == replace(begun, gamma=0.3)
     with pytest.raises(StarshiftError, match="another probe"):
-        store.begun(None, store.probe_named("petite", 96))
+        store.open_or_create_store(None, store.parse_probe("petite", 96))
 
 
 def test_a_store_that_is_not_there_is_explained(tmp_path):
     with pytest.raises(StarshiftError, match="no store in"):
-        store.opened(tmp_path)
+        store.open_store(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_a_store_that_is_not_there_is_explained(tmp_path):
     ],
 )  # fmt: skip
 def test_a_damaged_record_is_refused(shelf, record):
-    (shelf / store.RECORD).write_text(record)
+    (shelf / store.STORE_FILE).write_text(record)
     with pytest.raises(StarshiftError, match="cannot be used"):
-        store.opened(shelf)
+        store.open_store(shelf)
 
 
 def test_learnwares_that_cannot_be_compared_are_refused(shelf):
-    found = store.opened(shelf)
+    found = store.open_store(shelf)
     for other, words in (
         (replace(found, probe=replace(found.probe, digest="b" * 64)), "another probe"),
         (replace(found, probe=replace(found.probe, size=96)), "another probe"),
@@ -60,32 +60,32 @@ def test_a_bad_archive_is_told_and_the_others_are_used(shelf, model, caplog):
     data[len(data) // 2] ^= 1
     (shelf / "tiny.learnware").write_bytes(data[:-30])
     (shelf / "bad.learnware").write_bytes(b"no zip")
-    found = store.opened(shelf)
+    found = store.open_store(shelf)
     assert [one.name for one in found.learnwares()] == ["good"]
     assert "bad.learnware is refused" in caplog.text
-    assert {name: bool(reason) for name, reason in store.verify(found).items()} == {
+    assert {name: bool(reason) for name, reason in store.verify_learnwares(found).items()} == {
         "bad": True, "good": False, "tiny": True,
     }  # fmt: skip
 
 
 def test_the_tasks_list_show_verify_and_remove(shelf, capsys):
     folder = str(shelf)
-    tasks.list_(Context(), store=folder)
+    learnware.list_(Context(), store=folder)
     said = capsys.readouterr().out
     assert "tiny" in said and "accuracy 0.90000 ± 0.01000" in said and "petite at 128 px" in said
-    tasks.show(Context(), learnware="tiny", store=folder)
+    learnware.show(Context(), learnware="tiny", store=folder)
     assert "# tiny" in capsys.readouterr().out
-    tasks.verify(Context(), store=folder)
+    learnware.verify(Context(), store=folder)
     assert "4 probe pictures answered as before" in capsys.readouterr().out
     (shelf / "bad.learnware").write_bytes(b"no zip")
     with pytest.raises(SystemExit):
-        tasks.verify(Context(), store=folder)
-    tasks.verify(Context(), learnware=["tiny"], store=folder)
+        learnware.verify(Context(), store=folder)
+    learnware.verify(Context(), learnware=["tiny"], store=folder)
     for name in ("bad", "tiny"):
-        tasks.remove(Context(), learnware=name, store=folder)
-    assert [path.name for path in shelf.iterdir()] == [store.RECORD]
+        learnware.remove(Context(), learnware=name, store=folder)
+    assert [path.name for path in shelf.iterdir()] == [store.STORE_FILE]
     with pytest.raises(SystemExit):
-        tasks.remove(Context(), learnware="tiny", store=folder)
+        learnware.remove(Context(), learnware="tiny", store=folder)
     assert "There is no learnware 'tiny'" in capsys.readouterr().err
 
 
@@ -93,10 +93,10 @@ def test_a_name_cannot_lead_out_of_the_store(shelf):
     (shelf.parent / "outside.learnware").write_bytes(b"")
     for name in ("../outside", "/etc/passwd", "", "a.b"):
         with pytest.raises(StarshiftError, match="Unusable name"):
-            store.remove(store.opened(shelf), name)
+            store.remove_learnware(store.open_store(shelf), name)
     assert (shelf.parent / "outside.learnware").exists()
 
 
 def test_the_record_says_what_the_store_is(shelf):
-    record = json.loads((shelf / store.RECORD).read_text())
+    record = json.loads((shelf / store.STORE_FILE).read_text())
     assert record["version"] == 1 and record["gamma"] == making.GAMMA and record["probe"]["base"] == "petite"

@@ -4,14 +4,14 @@ import keras
 import numpy as np
 
 from pipeline.models import keras_private
-from pipeline.training.optimizer import DepthAdam
+from pipeline.training.optimizer import LayerwiseAdamW
 
 
 def stepped(batches: int, parts: int = 1) -> keras.Model:
     """A small network with dropout after so many batches."""
     layers = [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dropout(0.5), keras.layers.Dense(2)]
     model = keras.Sequential(layers)
-    model.compile(DepthAdam(0.1, parts=parts), "mse")
+    model.compile(LayerwiseAdamW(0.1, parts=parts), "mse")
     model.fit(np.ones((4 * batches, 3)), np.ones((4 * batches, 2)), batch_size=4, verbose=0)
     return model
 
@@ -44,7 +44,7 @@ def test_loss_scaling_is_looked_through():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     finally:
         keras.config.set_dtype_policy("float32")
-    given = DepthAdam(0.1)
+    given = LayerwiseAdamW(0.1)
     model.compile(given, "mse")
     assert model.optimizer is not given and keras_private.without_loss_scaling(model.optimizer) is given
     assert keras_private.without_loss_scaling(given) is given

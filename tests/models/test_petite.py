@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from pipeline.drawn import world
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, sha256_of_file
-from pipeline.models import bases
-from pipeline.models.bases import Base, parse
-from pipeline.models.extractor import build_extractor, build_network
-from pipeline.models.table import BASES
+from pipeline.files import hash_file, read_json
+from pipeline.models import base
+from pipeline.models.base import Base, parse_base
+from pipeline.models.build import build_extractor, build_network
+from pipeline.models.registry import BASES
+from pipeline.synthetic import world
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 DIGEST = "4f4a77e9b93644496640d81abb07f5f3c0409cae2bed3cd30d685bbb9a3a6e5a"
-RECORD = read_json(bases.OURS / "petite.json")
+RECORD = read_json(base.WEIGHTS_FOLDER / "petite.json")
 
 
 def test_the_weights_are_those_of_the_record_and_of_this_test():
-    file = bases.OURS / RECORD["weights"]["file"]
-    assert sha256_of_file(file) == RECORD["weights"]["sha256"] == bases.weights_digest(parse("petite")) == DIGEST
+    file = base.WEIGHTS_FOLDER / RECORD["weights"]["file"]
+    assert hash_file(file) == RECORD["weights"]["sha256"] == base.compute_weights_digest(parse_base("petite")) == DIGEST
     assert file.stat().st_size < 2_000_000
 
 
@@ -28,16 +28,16 @@ def test_the_record_says_how_the_weights_were_made_and_that_they_know_their_worl
 
 
 def test_it_is_built_as_the_table_says_and_can_be_cut_at_every_block():
-    network = build_network(parse("petite=none", 64))
+    network = build_network(parse_base("petite=none", 64))
     assert network.output.shape[1:] == (4, 4, BASES["petite"].width)
     assert set(BASES["petite"].blocks) <= {layer.name for layer in network.layers}
     with pytest.raises(StarshiftError, match="stage1_block1_out"):
-        parse("petite@block9")
+        parse_base("petite@block9")
 
 
 def test_its_features_tell_pictures_of_its_own_world_apart_better_than_random_weights_do():
     labels = np.repeat([50, 70, 90], 8)
-    pixels = np.stack([world.picture(int(label), 2_000_000 + place, 0) for place, label in enumerate(labels)])
+    pixels = np.stack([world.draw_picture(int(label), 2_000_000 + place, 0) for place, label in enumerate(labels)])
 
     def nearest_is_of_the_same_class(weights: str) -> float:
         features = np.asarray(build_extractor(Base(name="petite", weights=weights, size=128))(pixels))

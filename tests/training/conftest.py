@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config import Recipe
-from pipeline.dataset import pixels
+from pipeline.config import Recipe, Training
+from pipeline.data import pixel_cache
 from pipeline.models import cuts
-from pipeline.models.bases import parse
-from pipeline.models.extractor import build_network
-from pipeline.models.scratch import scratch_base
-from pipeline.regime import Training
-from pipeline.training import rungs
-from pipeline.training.jobs import Job, Metric
+from pipeline.models.base import parse_base
+from pipeline.models.build import build_network
+from pipeline.models.small_cnn import build_scratch_base
+from pipeline.training import cross_validation
+from pipeline.training.fold_job import FoldJob, MetricSpec
 from tests.conftest import drawn, encoded
 
 BASE = "mobilenet_025@conv_pw_3_relu=none"
@@ -23,13 +22,13 @@ BASE = "mobilenet_025@conv_pw_3_relu=none"
 @functools.cache
 def layers_of(base):
     """As cuts.anatomy, in this process."""
-    return cuts.up_to(cuts.survey(build_network(replace(base, cut=None, pooling="avg"))), base.cut)
+    return cuts.truncate_layers(cuts.list_layers(build_network(replace(base, cut=None, pooling="avg"))), base.cut)
 
 
 @pytest.fixture(autouse=True)
 def _known_anatomy(monkeypatch):
     """Spares every test a process that imports Keras; tests/models/test_cuts.py starts one."""
-    monkeypatch.setattr(cuts, "anatomy", layers_of)
+    monkeypatch.setattr(cuts, "load_layers", layers_of)
 
 
 @pytest.fixture
@@ -48,13 +47,13 @@ def files(tmp_path):
 def setting_of(files, tmp_path):
     """Makes a setting: `setting_of(rung, training...)`, with four fifths to train on and a fifth held out."""
 
-    def make(rung: str, base: str = BASE, **training) -> rungs.Setting:
+    def make(rung: str, base: str = BASE, **training) -> cross_validation.TrainingContext:
         recipe = Recipe(rung=rung, bases=(base,), size=32, folds=5, views=("plain", "flip"))
         recipe = replace(recipe, training=Training(**{"batch": 8, "epochs": 4, **training}))
-        network = scratch_base(32) if rung in ("scratch", "augmented") else parse(base, 32)
-        pixels.fill(pixels.pixel_store(32), files)
+        network = build_scratch_base(32) if rung in ("scratch", "augmented") else parse_base(base, 32)
+        pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)
         digests = list(files)
-        return rungs.Setting(
+        return cross_validation.TrainingContext(
             folder=tmp_path / "run",
             recipe=recipe,
             base=network,
@@ -65,7 +64,7 @@ def setting_of(files, tmp_path):
             fold_of=np.arange(30) // 2 % 5,
             folds=(0,),
             classes=2,
-            metric=Metric(function="pipeline.predict.metrics:score", name="accuracy"),
+            metric=MetricSpec(function="pipeline.evaluation.metrics:score", name="accuracy"),
             engine="keras",
         )
 
@@ -76,7 +75,7 @@ def setting_of(files, tmp_path):
 def job_of(setting_of):
     """Makes a job whose caches are filled: `job_of(rung, training...)`."""
 
-    def make(rung: str, **training) -> Job:
-        return rungs.prepare(setting_of(rung, **training), [])
+    def make(rung: str, **training) -> FoldJob:
+        return cross_validation.prepare_fold_job(setting_of(rung, **training), [])
 
     return make

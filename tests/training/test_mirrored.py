@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from pipeline.paths import REPOSITORY
-from pipeline.training.device import policy_of
+from pipeline.training.device import choose_dtype_policy
 
 CODE = """
 import sys
@@ -15,11 +15,11 @@ processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 from pathlib import Path
-from pipeline.regime import Training
+from pipeline.config import Training
 from pipeline.training import device
-from pipeline.training.batches import Batches
-from pipeline.training.loop import Course, Held
-from pipeline.training.predicting import predict
+from pipeline.training.data_loader import TrainSequence
+from pipeline.training.inference import predict
+from pipeline.training.trainer import Trainer, ValidationSet
 
 class Source:
     def take(self, positions, epoch):
@@ -27,14 +27,14 @@ class Source:
 
 keras.utils.set_random_seed(0)
 labels = np.arange(40) % 2
-with device.scope(["CPU:0", "CPU:1"]):
+with device.open_device_scope(["CPU:0", "CPU:1"]):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.1),
                               keras.layers.Dense(2, activation="softmax")])
     regime = Training(batch=8, epochs=8, patience=8, rate=1e-1, ema=0.5).resolved("scratch")
-    batches = Batches(Source(), np.arange(30), labels[:30], 2, regime, seed=0)
-    held = Held(source=Source(), positions=np.arange(30, 40), labels=labels[30:], higher=True,
+    batches = TrainSequence(Source(), np.arange(30), labels[:30], 2, regime, seed=0)
+    held = ValidationSet(source=Source(), positions=np.arange(30, 40), labels=labels[30:], higher=True,
                 score=lambda labels, probabilities: float((probabilities.argmax(axis=1) == labels).mean()))
-    course = Course(name="mirrored", model=model, batches=batches, held=held, regime=regime, seed=0,
+    course = Trainer(name="mirrored", model=model, batches=batches, held=held, regime=regime, seed=0,
                     file=Path(sys.argv[1]) / "mirrored.npz", fingerprint="mirrored")
     progress = course.run()
     assert model.distribute_strategy.num_replicas_in_sync == 2
@@ -58,6 +58,6 @@ def test_two_devices_train_one_network_and_the_reloaded_model_predicts_the_same(
 
 
 def test_the_precision_follows_the_weakest_gpu():
-    assert policy_of([{"compute_capability": (9, 0)}]) == "mixed_bfloat16"
-    assert policy_of([{"compute_capability": (7, 5)}, {"compute_capability": (8, 0)}]) == "mixed_float16"
-    assert policy_of([{}]) == "float32"
+    assert choose_dtype_policy([{"compute_capability": (9, 0)}]) == "mixed_bfloat16"
+    assert choose_dtype_policy([{"compute_capability": (7, 5)}, {"compute_capability": (8, 0)}]) == "mixed_float16"
+    assert choose_dtype_policy([{}]) == "float32"

@@ -1,0 +1,116 @@
+"""What random folds flatter: the same head, cross-validated with pictures of one scene apart and together.
+
+Apart means that the groups are as many and as large, but of pictures drawn from the same classes; with the same seed
+the folds then have the same sizes and classes, and nothing differs but which pictures keep each other company.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import Recipe
+from pipeline.data import folds as splits
+from pipeline.evaluation import metrics
+from pipeline.evaluation.intervals import Interval, estimate_over_seeds
+from pipeline.training import linear_probe
+
+CV_REPEATS = 3
+DEFAULT_FOLDS = 5
+"""Where the recipe only holds out once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatedCVResult:
+    """Cross-validation over several random choices of folds.
+
+    Args:
+        scores: the metric, the mean over folds, one a choice of folds.
+        right: how often each picture was right, (pictures,) from 0 to 1.
+        oof: out-of-fold probabilities (pictures, classes), the mean over choices.
+        resolution: the least step that a score can make.
+    """
+
+    scores: tuple[float, ...]
+    right: np.ndarray
+    oof: np.ndarray
+    resolution: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """The mean."""
+        return float(np.mean(self.scores))
+
+    @property
+    def spread(self) -> float:
+        """The sample deviation over choices of folds."""
+        return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else 0.0
+
+
+def shuffle_groups(
+    groups: np.ndarray, labels: np.ndarray, equal: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """Groups of the same sizes and classes, of pictures drawn at random.
+
+    Args:
+        groups: one a picture, (pictures,) int.
+        labels: (pictures,) int.
+        equal: the row of the first picture with the same pixels, which stays in one group with it, (pictures,) int.
+        random: draws the pictures.
+    """
+    found = groups.copy()
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        found[rows] = groups[random.permutation(rows)]
+    return found[equal]
+
+
+def cross_validate_head(
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    recipe: Recipe,
+    metric: str,
+    positive: int | None = None,
+) -> RepeatedCVResult:
+    """Cross-validates a linear head on features, REPEATS times with other folds; the first time chooses its strength.
+
+    Args:
+        features: (pictures, width) float32.
+        labels: (pictures,) int.
+        groups: one a picture; a group is never on both sides.
+        recipe: folds, grouping and split_seed.
+        metric: see metrics.score.
+        positive: see metrics.score.
+    """
+    plain = replace(recipe, folds=recipe.folds if recipe.folds > 1 else DEFAULT_FOLDS, head="linear", views=("plain",))
+    plain = replace(plain, train_views=("plain",), augmented_views=0)
+    table = pd.DataFrame({"label": labels, "group": groups})
+    classes, folds = int(labels.max()) + 1, range(plain.folds)
+    scores, right, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
+    for repeat in range(CV_REPEATS):
+        plain = replace(plain, split_seed=recipe.split_seed + repeat)
+        fold_of = splits.assign_folds(table, plain)
+        trained = linear_probe.train_heads(
+            plain,
+            train_features={"plain": features},
+            test_features={"plain": features[:0]},
+            labels=labels,
+            fold_of=fold_of,
+            folds=folds,
+            classes=classes,
+        )
+        plain = replace(plain, strength=next(one["strength"] for one in trained.history if one["chosen"]))
+        each = [metrics.score(metric, labels[fold_of == f], trained.oof[fold_of == f], positive) for f in folds]
+        scores.append(float(np.mean(each)))
+        right += (trained.oof.argmax(axis=1) == labels) / CV_REPEATS
+        oof += trained.oof / CV_REPEATS
+    resolution = metrics.compute_resolution(metric, labels, fold_of, positive) / len(folds)
+    return RepeatedCVResult(scores=tuple(scores), right=right, oof=oof, resolution=resolution)
+
+
+def compute_grouping_effect(apart: RepeatedCVResult, together: RepeatedCVResult) -> Interval:
+    """What keeping groups together changes in the metric: the mean over choices of folds, with its 95 % interval."""
+    moved = [after - before for before, after in zip(apart.scores, together.scores, strict=True)]
+    return estimate_over_seeds(moved, together.resolution)

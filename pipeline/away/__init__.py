@@ -1,1 +1,0 @@
-"""Kaggle as a place: runs sent there and brought home, weights uploaded, predictions submitted."""

@@ -1,1 +1,0 @@
-"""Runs made of other runs: members found, joined, combined, finished, and written."""

@@ -1,0 +1,205 @@
+"""Decoding: any picture to uint8 RGB, by content and never by name. JPEG and plain PNG fast, the rest by Pillow."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+try:
+    import simplejpeg
+except ImportError:  # Kaggle's image lacks it
+    simplejpeg = None
+
+RESIZE_METHOD = "stretch, bilinear to twice the size and area to it, area above three times, 2"
+MAX_PIXELS = 200_000_000
+REDUCED_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+ORIENTATION_TAG = 0x0112
+APP1, START_OF_SCAN = 0xE1, 0xDA
+cv2.setNumThreads(1)
+
+
+class UnreadableImageError(Exception):
+    """Bytes that are no picture, or not all of one. The message says why."""
+
+
+def decode(data: bytes, size: int | None) -> np.ndarray:
+    """A picture as uint8 RGB: (size, size, 3), or at its own size (height, width, 3) when size is None.
+
+    Grey is repeated, transparency lies on white, 16 bits are scaled to 8, EXIF orientation is applied, the first
+    frame of an animation is taken.
+
+    Raises:
+        Unreadable: no picture, or a truncated one.
+    """
+    pixels = (
+        _decode_jpeg(data, size)
+        if data[:3] == b"\xff\xd8\xff"
+        else _decode_png(data)
+        if data[:8] == b"\x89PNG\r\n\x1a\n"
+        else None
+    )
+    if pixels is None:
+        pixels = _decode_with_pillow(data)
+    return pixels if size is None else resize(pixels, size)
+
+
+def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Stretches to a square, antialiased.
+
+    Up to three times smaller, bilinear to twice the size and then the mean of 2 x 2 (a triangle-like filter, and fast);
+    beyond that the mean over the area; larger, bilinear, which has nothing to alias.
+    """
+    height, width = pixels.shape[:2]
+    if (height, width) == (size, size):
+        return np.ascontiguousarray(pixels)
+    smaller, larger = min(height, width) / size, max(height, width) / size
+    if smaller <= 1 and larger > 2:  # OpenCV's area is antialiased only where neither side grows: one side at a time
+        pixels = cv2.resize(pixels, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
+        return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
+    if smaller >= 3 or larger > 4:
+        return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
+    if larger > 1:
+        pixels = cv2.resize(pixels, (2 * size, 2 * size), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def _decode_jpeg(data: bytes, size: int | None) -> np.ndarray | None:
+    """A whole JPEG by libjpeg-turbo, scaled down to 1/2, 1/4 or 1/8 while decoding; None leaves it to Pillow.
+
+    Without simplejpeg OpenCV decodes to the very same pixels. Its leniency is held in check by the end marker.
+    """
+    frame, has_exif = _read_jpeg_header(data)
+    if frame is None:
+        return None
+    height, width = frame
+    factor = max(f for f in REDUCED_FLAGS if f == 1 or (size and min(height, width) / f >= 2 * size))
+    if simplejpeg is None:
+        if b"\xff\xd9" not in data[data.find(b"\xff\xda") :]:
+            return None
+        flags = REDUCED_FLAGS[factor] | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if pixels is None:
+            return None
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    else:
+        try:
+            pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=-(-height // factor), min_width=-(-width // factor))
+        except ValueError:
+            return None
+    if has_exif:
+        pixels = apply_orientation(pixels, _read_orientation(data))
+    return pixels
+
+
+def _read_jpeg_header(data: bytes) -> tuple[tuple[int, int] | None, bool]:
+    """Reads the segments of a JPEG up to its first scan (ITU T.81, B.2).
+
+    Returns:
+        Height and width of an 8-bit grey or three-colour picture, None for another one; and whether there is an EXIF
+        segment, which phones may write behind several segments of XMP of 64 kB each.
+    """
+    place, frame, has_exif = 2, None, False
+    while data[place : place + 1] == b"\xff" and place + 10 <= len(data) and data[place + 1] != START_OF_SCAN:
+        marker = data[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = int.from_bytes(data[place + 5 : place + 7]), int.from_bytes(data[place + 7 : place + 9])
+            plain = data[place + 4] == 8 and data[place + 9] in (1, 3) and 0 < height * width <= MAX_PIXELS
+            frame = (height, width) if plain else None
+        has_exif |= marker == APP1 and data[place + 4 : place + 10] == b"Exif\0\0"
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4])
+    return frame, has_exif
+
+
+def _read_orientation(data: bytes) -> int:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # a damaged EXIF block is no reason to lose the picture
+        return 1
+
+
+def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The picture turned upright, by EXIF's orientation 1 to 8 (CIPA DC-008, 4.6.4)."""
+    if orientation in (2, 5, 7, 4):
+        pixels = pixels[:, ::-1]
+    turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
+    return np.ascontiguousarray(np.rot90(pixels, turns))
+
+
+def _decode_png(data: bytes) -> np.ndarray | None:
+    """An 8-bit grey or RGB PNG without transparency, whole; None leaves it to Pillow."""
+    chunks, place = set(), 8
+    while place + 12 <= len(data) and b"IEND" not in chunks:
+        chunks.add(data[place + 4 : place + 8])
+        place += 12 + int.from_bytes(data[place : place + 4])
+    plain = data[24:25] == b"\x08" and data[25:26] in (b"\x00", b"\x02")
+    area = int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
+    if not plain or b"IEND" not in chunks or chunks & {b"tRNS", b"eXIf", b"acTL"} or not 0 < area <= MAX_PIXELS:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
+    """Any picture that Pillow knows."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own limit is lower, and it warns at half of it
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if not 0 < picture.width * picture.height <= MAX_PIXELS:
+                raise UnreadableImageError(f"{picture.width} x {picture.height} pixels, not 1 to {MAX_PIXELS:,}")
+            if picture.format == "EPS":
+                raise UnreadableImageError("PostScript is a program, which is not run")
+            picture.load()
+            upright = ImageOps.exif_transpose(picture)
+            return np.ascontiguousarray(_convert_to_rgb(upright))
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("no picture format that Pillow knows" if data else "the file is empty") from error
+    except Exception as error:
+        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+
+
+def _convert_to_rgb(picture: Any) -> np.ndarray:
+    """A Pillow picture of any mode as uint8 RGB."""
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise UnreadableImageError("floating-point pixels, of which nobody says what is white")
+    if picture.mode.startswith("I"):
+        grey = np.clip(np.asarray(picture, np.float64) / 257, 0, 255).round().astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def read_dimensions(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, upright, from the file's header.
+
+    Raises:
+        Unreadable: no picture.
+    """
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    try:
+        with Image.open(path) as picture:
+            turned = picture.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+            return (picture.height, picture.width) if turned else (picture.width, picture.height)
+    except Exception as error:
+        raise UnreadableImageError(f"{type(error).__name__}: {error}") from error

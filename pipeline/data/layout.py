@@ -1,0 +1,302 @@
+"""Which folders of a competition's data hold the training pictures, which the test pictures, and which neither.
+
+Class folders below parts (`train/cat/1.jpg`) look like classes with folders in them (`cat/left/1.jpg`). A folder is a
+part if it is called like one (`Training`, `test_set`, `val`) and holds two class folders or more, test parts also loose
+pictures. Folders of other names that hold their pictures in two or more folders of the same names are refused: only
+their owner knows what they are. One shared name (`cat/images/1.jpg`, `dog/images/1.jpg`) decides nothing: these are
+classes, and so is what is called like a part and is not built like one (`bus/1.jpg`, `train/1.jpg`).
+"""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path, PurePath
+
+from pipeline.config import Labels
+from pipeline.data.junk import find_junk_kind
+from pipeline.data.tables import PICTURE_SUFFIXES, find_paths, format_names, has_pictures, scan_folder
+from pipeline.errors import StarshiftError
+
+FILLER_WORDS = "(?:data|dataset|set|images?|imgs?|pictures?|pics|photos?|samples?|split|files|folder)*"
+ROLE_PATTERN = re.compile(
+    f"{FILLER_WORDS}(?:(?P<train>train(?:ing)?)|(?P<test>test(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|dev|eval(?:uation)?))"
+    f"{FILLER_WORDS}"
+)
+MIN_OVERLAP = 0.8
+MAX_WRAPPERS = 2
+"""Folders around the data that are looked through: archives often hold one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetLayout:
+    """The folders of a competition's pictures.
+
+    Args:
+        train: of the training pictures, or of the class folders; None where it is missing.
+        test: of the test pictures; None where there are none.
+        apart: folders that are no classes, though they may lie among class folders: the test part, and what is unused.
+        warnings: what was recognised by its name, and what is not used, with the number of its pictures.
+    """
+
+    train: Path | None
+    test: Path | None
+    apart: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateFolder:
+    """A folder that may be a part or a class.
+
+    Args:
+        path: of it.
+        direct: whether pictures lie right in it.
+        inner: names, in small letters, of the folders right in it that hold pictures.
+        role: `train`, `test` or `val`, if it is called so.
+    """
+
+    path: Path
+    direct: bool
+    inner: frozenset[str]
+    role: str | None
+
+
+def parse_role(name: str) -> str | None:
+    """The part that a folder is named after: `train`, `test` or `val`; None for other names."""
+    match = ROLE_PATTERN.fullmatch(re.sub(r"[\W_]", "", name.casefold()))
+    return match.lastgroup if match else None
+
+
+def find_layout(labels: Labels, raw: Path) -> DatasetLayout:
+    """Finds the folders of a competition's pictures.
+
+    Raises:
+        StarshiftError: the folders can be understood in several ways.
+    """
+    for name in (labels.folder, labels.test):
+        _check_link(raw / (name or "."))
+    train = _require_single(
+        raw, [path for path in _find_folders(raw, labels.folder) if labels.kind != "folders" or _has_classes(path)]
+    )
+    tests = _find_folders(raw, labels.test) if labels.test else []
+    if labels.folder == ".":
+        train, tests = raw, [path for path in tests if labels.kind != "folders" or path.parent == raw]
+    elif labels.kind == "folders":
+        if train is None:
+            return _detect_layout(labels, raw)
+        tests = [path for path in tests if train not in path.parents and _is_test_parent(path.parent, raw)]
+    return _complete_layout(labels, raw, train, _require_single(raw, tests))
+
+
+def _check_link(folder: Path) -> None:
+    """Raises a StarshiftError where a part is a link to nowhere."""
+    if folder.is_symlink() and not folder.exists():
+        raise StarshiftError(
+            f"{folder.name} is a link that leads nowhere.",
+            expected="a folder of pictures",
+            received=os.readlink(folder),
+            remedy="mount what it leads to, or take the link away",
+        )
+
+
+def _find_folders(raw: Path, name: str) -> list[Path]:
+    """The folders of this name, those that hold pictures where there are several."""
+    found = [path for path in find_paths(raw, name) if path.is_dir()]
+    return found if len(found) < 2 else [path for path in found if has_pictures(path)] or found[:1]
+
+
+def _require_single(raw: Path, found: Sequence[Path]) -> Path | None:
+    """The one folder, or None where there is none."""
+    if len(found) > 1:
+        names = [path.relative_to(raw).as_posix() for path in found]
+        raise StarshiftError(
+            f"{len(found)} folders are called {found[0].name}.",
+            expected=f"the one that is meant, in the competition file, such as {_format_labels(names[0])}",
+            received=format_names(names),
+        )
+    return found[0] if found else None
+
+
+def _format_labels(folder: str, test: str | None = None) -> str:
+    """What a competition file says of its folders."""
+    quoted = [json.dumps(name, ensure_ascii=False) if name else "None" for name in (folder, test)]
+    return f"Labels(folder={quoted[0]}, test={quoted[1]})"
+
+
+def _is_test_parent(folder: Path, raw: Path) -> bool:
+    """Whether a folder in it called `test` may be the test part, and not the class `test` of another part."""
+    return folder == raw or parse_role(folder.name) not in ("train", "val")
+
+
+def _list_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, junk left out; none where it cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if os.path.isdir(path) and not find_junk_kind(path.name))
+    except OSError:
+        return []
+
+
+def _has_direct_pictures(folder: Path) -> bool:
+    """Whether pictures lie right in a folder."""
+    try:
+        return any(
+            path.suffix.lower() in PICTURE_SUFFIXES and not find_junk_kind(path.name) for path in folder.iterdir()
+        )
+    except OSError:
+        return False
+
+
+def _has_classes(folder: Path) -> bool:
+    """Whether a folder of the part's name is the part: a class may have that name, and an odd folder in it."""
+    inner, others = (
+        _list_folders(unwrap_folder(folder)),
+        [path for path in _list_folders(folder.parent) if not parse_role(path.name)],
+    )
+    if len(inner) != 1:
+        return len(inner) > 1
+    return not _has_direct_pictures(folder) and not any((other / inner[0].name).is_dir() for other in others)
+
+
+def unwrap_folder(folder: Path) -> Path:
+    """The folder of the same name in it, where it holds all pictures: archives often hold train/train/1.jpg."""
+    inner = folder / folder.name
+    if not inner.is_dir():
+        return folder
+    below = {f"{folder.name}/{name}" for name in scan_folder(inner).pictures}
+    return inner if set(scan_folder(folder).pictures) == below else folder
+
+
+def _inspect_folder(folder: Path, labels: Labels) -> CandidateFolder:
+    """A folder, as it may be a part or a class."""
+    place, name = unwrap_folder(folder), folder.name.casefold()
+    exact = {"train": PurePath(labels.folder).name.casefold(), "test": PurePath(labels.test or "").name.casefold()}
+    return CandidateFolder(
+        path=folder,
+        direct=_has_direct_pictures(place),
+        inner=frozenset(path.name.casefold() for path in _list_folders(place) if has_pictures(path)),
+        role=next((role for role, called in exact.items() if name == called), parse_role(name)),
+    )
+
+
+def _list_candidates(folder: Path, labels: Labels, without: Sequence[Path | None] = ()) -> list[CandidateFolder]:
+    """The folders of pictures in a folder."""
+    tops = [_inspect_folder(path, labels) for path in _list_folders(folder) if path not in without]
+    return [top for top in tops if top.direct or top.inner]
+
+
+def _complete_layout(labels: Labels, raw: Path, train: Path | None, test: Path | None) -> DatasetLayout:
+    """The parts, where the training one is known; a test part is recognised by its name beside class folders."""
+    if train is None or train == raw:
+        return _build_layout(labels, train, test, [])
+    around = [path for path in (train, *train.parents) if raw in path.parents]
+    beside = [top for path in around for top in _list_candidates(path.parent, labels, without=(test, *around))]
+    if test is None and labels.kind == "folders":
+        test = _find_test_folder(labels, beside)
+    classes = (
+        {path.name.casefold() for path in _list_folders(unwrap_folder(train))} if labels.kind == "folders" else set()
+    )
+    unused = [
+        top.path
+        for top in beside
+        if top.path != test
+        and (test is None or top.path not in test.parents)
+        and (top.role or (classes and (top.direct or len(top.inner & classes) > 1)))
+    ]
+    return _build_layout(labels, train, test, unused)
+
+
+def _find_test_folder(labels: Labels, tops: Sequence[CandidateFolder]) -> Path | None:
+    """The test part among folders: that of the name asked for, or else one that is called so in other words."""
+    tests = [top.path for top in tops if top.role == "test"] if labels.test else []
+    return min(tests, key=lambda path: path.name.casefold() != PurePath(str(labels.test)).name.casefold(), default=None)
+
+
+def _build_layout(labels: Labels, train: Path | None, test: Path | None, unused: Sequence[Path]) -> DatasetLayout:
+    """The parts, with what is to be said of them."""
+    warnings = [
+        f"{path.name} is taken for the {what} pictures"
+        for what, path, asked in (("training", train, labels.folder), ("test", test, labels.test))
+        if path is not None and parse_role(path.name) and path.name.casefold() != Path(str(asked)).name.casefold()
+    ]
+    if unused:
+        counts = {path.name: len(scan_folder(path).pictures) for path in unused}
+        listed = format_names(f"{name} ({count:,})" for name, count in counts.items())
+        warnings.append(f"{sum(counts.values()):,} pictures belong to neither part and are not used: {listed}")
+    return DatasetLayout(
+        train=train and unwrap_folder(train),
+        test=test and unwrap_folder(test),
+        apart=(*([test] if test else []), *unused),
+        warnings=tuple(warnings),
+    )
+
+
+def _detect_layout(labels: Labels, raw: Path) -> DatasetLayout:
+    """The parts by the names of folders; or else the class folders, beside which a test part may lie."""
+    root = _skip_wrappers(raw)
+    tops = _list_candidates(root, labels)
+    trains = [top for top in tops if top.role == "train" and len(top.inner) > 1]
+    if len(trains) == 1:
+        return _complete_layout(labels, raw, trains[0].path, None)
+    names = {top.path.name.casefold() for top in tops}
+    repeating = [top for top in tops if not top.direct and len(top.inner) > 1 and top.inner <= names]
+    unclear = trains or _find_similar([top for top in tops if top not in repeating])
+    if len(tops) > 1 and all(top.role for top in tops):
+        unclear = tops
+    if unclear or any(top.role is None for top in repeating):
+        raise _build_ambiguity_error(raw, unclear or repeating, tops)
+    test = _find_test_folder(labels, tops)
+    return _build_layout(labels, root, test, [top.path for top in repeating if top.path != test])
+
+
+def _skip_wrappers(raw: Path) -> Path:
+    """The folder of the data: archives often hold everything in a folder of their own."""
+    for _ in range(MAX_WRAPPERS):
+        folders = _list_folders(raw)
+        if (
+            len(folders) != 1
+            or parse_role(folders[0].name)
+            or _has_direct_pictures(raw)
+            or not _list_folders(folders[0])
+        ):
+            break
+        raw = folders[0]
+    return raw
+
+
+def _find_similar(tops: Sequence[CandidateFolder]) -> list[CandidateFolder]:
+    """Folders with nearly the same folders in them, and no pictures beside these, where they are half of all."""
+    holders = [top for top in tops if not top.direct and len(top.inner) > 1]
+    found = {
+        top.path: top
+        for pair in combinations(holders, 2)
+        if len(pair[0].inner & pair[1].inner) >= max(2, MIN_OVERLAP * min(len(top.inner) for top in pair))
+        for top in pair
+    }
+    return list(found.values()) if 2 * len(found) >= len(tops) else []
+
+
+def _build_ambiguity_error(
+    raw: Path, alike: Sequence[CandidateFolder], tops: Sequence[CandidateFolder]
+) -> StarshiftError:
+    """The error for folders that can be understood in several ways, with the line to write for each of them."""
+    counts = {top.path: len(scan_folder(top.path).pictures) for top in tops}
+    order = sorted(alike, key=lambda top: (top.role == "test", top.role != "train", -counts[top.path]))
+    tests = sorted((top for top in (*order[1:], *tops) if top != order[0]), key=lambda top: top.role != "test")
+    test = next((top.path for top in tests if top in alike or top.role == "test"), None)
+    as_parts = _format_labels(*(path.relative_to(raw).as_posix() for path in (order[0].path, test) if path))
+    as_classes = f"{_format_labels(order[0].path.parent.relative_to(raw).as_posix())} if they are classes"
+    shared, names = frozenset.intersection(*(top.inner for top in alike)), format_names(top.path.name for top in alike)
+    if shared and all(map(parse_role, shared)):
+        message = f"{names} are split into parts inside."
+        expected = "parts with class folders in them: train/<class>, test/<class>"
+    elif not any(len(top.inner) > 1 for top in alike):
+        message = f"{names} are called like parts, but hold no class folders."
+        expected = f"class folders in them, Labels(csv=...) or Labels(pattern=...), or {as_classes}"
+    else:
+        message = f"{names} hold folders of the same names: they seem to be parts, and not classes."
+        expected = f"in the competition file, {as_parts}; or {as_classes}"
+    found = "; ".join(f"{top.path.name}: {format_names(sorted(top.inner)) or 'pictures'}" for top in alike[:4])
+    return StarshiftError(message, expected=expected, received=found)

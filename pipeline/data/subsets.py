@@ -1,0 +1,124 @@
+"""A small part of a competition, to go the whole way in seconds.
+
+An excerpt of a competition: so many pictures with a table of labels, and a test part whose labels stay apart.
+"""
+
+import csv
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config import Labels
+from pipeline.data.labels import PictureTable
+from pipeline.data.tables import natural_sort_key
+from pipeline.errors import require
+from pipeline.files import write_text
+
+DEBUG_CLASSES = 16
+DEBUG_PICTURES = 64
+
+
+def select_debug_subset(pictures: PictureTable, seed: int) -> PictureTable:
+    """At most 64 training pictures, evenly of at most 16 classes drawn by the seed, and 64 test pictures."""
+    random = np.random.default_rng(seed)
+    drawn = sorted(random.choice(len(pictures.classes), min(DEBUG_CLASSES, len(pictures.classes)), replace=False))
+    classes = [pictures.classes[number] for number in drawn]
+    each = DEBUG_PICTURES // len(classes)
+    train = pd.concat([pictures.train[pictures.train["label"] == name].head(each) for name in classes])
+    train = train.sort_index().reset_index(drop=True)
+    return PictureTable(
+        train=train, test=pictures.test.head(DEBUG_PICTURES), classes=classes, warnings=pictures.warnings
+    )
+
+
+log = logging.getLogger(__name__)
+LABELS_FILE = "labels.csv"
+
+
+def limit_sizes(sizes: tuple[int, int, int], labelled: int) -> tuple[int, int, int]:
+    """The sizes, or smaller validation and test parts where there are too few labelled pictures."""
+    if sum(sizes) <= labelled:
+        return sizes
+    each = (labelled - sizes[0]) // 2
+    require(
+        each * 10 >= sizes[0],
+        "There are too few labelled pictures for this ladder.",
+        expected=f"{sum(sizes):,}, or at least {int(1.2 * sizes[0]):,}",
+        received=labelled,
+        remedy=f"--sizes {labelled // 2},{labelled // 4},{labelled // 4}",
+    )
+    log.info(
+        "ladder    %d labelled pictures: %d to train on, %d to validate, %d to test", labelled, sizes[0], each, each
+    )
+    return sizes[0], each, each
+
+
+def select_balanced(table: pd.DataFrame, count: int, random: np.random.Generator) -> pd.DataFrame:
+    """So many rows, drawn without replacement, of each class as equally many as there are."""
+    order = table.iloc[random.permutation(len(table))]
+    turn = order.groupby("label").cumcount()
+    return order.iloc[np.argsort(turn.to_numpy(), kind="stable")[:count]].sort_index()
+
+
+def build_file_name(row: Any) -> str:
+    """A name that does not say the class, and differs between pictures: the start of the digest."""
+    return f"{row.sha256[:16]}{Path(row.path).suffix}"
+
+
+def link_subset(table: pd.DataFrame, raw: Path, folder: Path, *, flat: bool = False) -> None:
+    """Links the pictures into numbered class folders, with a table of their labels, or all into one folder.
+
+    Labels are text and never paths: `N/A` or `../up` is no folder. A folder of other pictures or labels is replaced.
+    """
+    # as class folders of these names would sort: the split depends on the order of the pictures
+    order = sorted(table["label"].unique(), key=lambda label: (natural_sort_key(f"{label}/"), label))
+    below = {label: "" if flat else f"{number}/" for number, label in enumerate(order)}
+    rows = {below[row.label] + build_file_name(row): row for row in table.itertuples()}
+    links = {name: str((raw / row.path).resolve()) for name, row in rows.items()}
+    text = _format_csv((name, row.label) for name, row in rows.items())
+    if _list_links(folder) == links and (flat or _read_text(folder / LABELS_FILE) == text):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, target in links.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(target, folder / name)
+    if not flat:
+        write_text(folder / LABELS_FILE, text)
+
+
+def build_subset_labels(folder: str, positive: str | None = None) -> Labels:
+    """Where the labels are of a folder that `link_subset` filled."""
+    return Labels(folder=folder, csv=f"{folder}/{LABELS_FILE}", positive=positive)
+
+
+def _list_links(folder: Path) -> dict[str, str]:
+    """Where the links below a folder lead, by their paths below it."""
+    found = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    return {path.relative_to(folder).as_posix(): os.readlink(path) for path in found if path.is_symlink()}
+
+
+def _read_text(path: Path) -> str | None:
+    """What a text file holds; None where it is missing or no text."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def format_test_labels(test: pd.DataFrame) -> str:
+    """The test part's classes as CSV."""
+    return _format_csv((build_file_name(row), row.label) for row in test.itertuples())
+
+
+def _format_csv(rows: Iterable[tuple[str, str]]) -> str:
+    """Ids and labels as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("id", "label"), *rows])
+    return text.getvalue()

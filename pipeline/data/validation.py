@@ -1,0 +1,103 @@
+"""What is held against the competition file: an archive given by hand, and whether there are enough pictures."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import paths
+from pipeline.config import Competition
+from pipeline.data.layout import find_layout
+from pipeline.data.tables import read_label_rows, read_sample_submission
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json, write_json
+from pipeline.kaggle.download import fetch_data
+
+OWNER_FILE = "owner.json"
+
+
+def fetch_raw_data(competition: Competition, *, bundle: Path | None = None, force: bool = False) -> Path:
+    """The folder of a competition's raw data, see `fetch_data`; another competition's bundle does not take its place.
+
+    Raises:
+        StarshiftError: see `fetch_data`; or other pictures go by this name already.
+    """
+    place, own = paths.competition_folder(competition.name) / OWNER_FILE, build_owner(competition)
+    before = read_json(place)
+    if before not in (None, own):
+        raise StarshiftError(
+            f"Other pictures go by the name {competition.name} already.",
+            expected=_format_owner(before),
+            received=_format_owner(own),
+            remedy=f"choose another name=, or remove {paths.format_path(place)} if the same pictures have moved",
+        )
+    raw = fetch_data(competition, bundle=bundle, force=force, fits=lambda raw: check_raw_data(competition, raw))
+    if before is None:
+        write_json(place, own)
+    return raw
+
+
+def build_owner(competition: Competition) -> dict[str, str | None]:
+    """Where a competition's pictures are from: folds, runs and submissions lie under its name, and are theirs."""
+    return {"slug": competition.slug, "data": competition.data, "drawn": competition.drawn}
+
+
+def _format_owner(own: dict[str, str | None]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in own.items() if value is not None)
+
+
+def check_raw_data(competition: Competition, raw: Path) -> None:
+    """Holds unpacked data against the competition file: sample submission, labels, training pictures.
+
+    Raises:
+        StarshiftError: what is not there.
+    """
+    labels = competition.labels
+    read_sample_submission(competition, raw)
+    if find_layout(labels, raw).train is None:
+        raise StarshiftError("The training pictures are missing.", expected=f"the folder {labels.folder}")
+    if labels.csv is not None:
+        read_label_rows(labels, raw)
+
+
+def _suggest_remedy(classes: int, rarest: str, count: int) -> str:
+    """What to do where there are too few."""
+    if classes < 2:
+        return "add a folder of another class: with one there is nothing to tell apart"
+    if count < 2:
+        return f"add pictures of {rarest!r}, or leave that class out"
+    return f"add pictures, or use fewer folds: folds={count} in the recipe"
+
+
+def check_class_counts(
+    competition: Competition, train: pd.DataFrame, classes: Sequence[str], of: str = "pictures"
+) -> None:
+    """Two classes at least, and a picture of each for each fold, or for both sides of a hold-out.
+
+    Args:
+        competition: how many folds are wanted.
+        train: the pictures that count, with a column label.
+        classes: names.
+        of: what they are called.
+
+    Raises:
+        StarshiftError: there are too few.
+    """
+    recipe, counts = competition.recipe, train["label"].value_counts().reindex(classes, fill_value=0)
+    least, rarest = max(2, recipe.folds), counts.idxmin()
+    if len(classes) < 2 or counts[rarest] < least:
+        raise StarshiftError(
+            f"There are too few {of} to learn from.",
+            expected=f"at least 2 classes, with {least} {of} each for {recipe.folds} folds",
+            received=f"{len(classes)} classes; {rarest!r} has {counts[rarest]}",
+            remedy=_suggest_remedy(len(classes), rarest, int(counts[rarest])),
+        )
+    held = math.ceil(recipe.holdout * len(train))
+    if recipe.folds == 1 and min(held, len(train) - held) < len(classes):
+        raise StarshiftError(
+            f"The hold-out has too few {of}.",
+            expected=f"at least {len(classes)} {of} held out and as many to train on, one of each class",
+            received=f"{held} of {len(train)} held out",
+            remedy="change holdout in the recipe, or add pictures",
+        )

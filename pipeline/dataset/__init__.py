@@ -1,1 +1,0 @@
-"""Pictures and labels: tables, decoding, the pixel store, views and splits. NumPy only, no TensorFlow."""

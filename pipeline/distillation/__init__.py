@@ -1,0 +1,1 @@
+"""Teachers' knowledge put into one small model."""

@@ -1,0 +1,187 @@
+"""A student taught by what other runs or learnwares know, beside the same student taught by labels alone.
+
+Both are runs like any other, with the same recipe, folds and seed. Their networks are stopped where they do best on the
+pictures that they are judged on, as on every rung; that flatters both alike, and the difference is what counts.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe
+from pipeline.distillation import evaluation, model_cost, report, teachers
+from pipeline.distillation.teachers import Teacher
+from pipeline.errors import StarshiftError, require
+from pipeline.files import hash_json
+from pipeline.models.small_cnn import list_networks
+from pipeline.run_options import RunOptions, select_folds
+from pipeline.runs import folder as runs
+from pipeline.runs import load
+from pipeline.training import export
+from pipeline.training.cross_validation import list_cached_views
+from pipeline.training.soft_targets import TARGETS_FILE, DistillationConfig, SoftTargets
+from pipeline.workflow import finish
+from pipeline.workflow import run as flow
+from pipeline.workflow import run as schooling
+from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
+
+log = logging.getLogger(__name__)
+
+
+def run_distillation(
+    competition: Competition, asked: DistillationConfig, options: RunOptions, seeds: int = 1
+) -> list[Path]:
+    """Trains students with and without teachers, and tells what came of it. Returns the report's files.
+
+    Args:
+        competition: its recipe is the student's.
+        asked: teachers, temperature, weight.
+        options: from the command line; `folds` trains some only.
+        seeds: how many, from the recipe's on.
+    """
+    recipe = competition.recipe
+    require(recipe.head != "gaussian", "This head has no use for soft targets.", expected="--head linear or dense",
+            received=recipe.head)  # fmt: skip
+    views = list_required_views(recipe, patient=asked.patient)
+    known = teachers.find_teachers(competition, asked.teachers)
+    nested = asked.nested and bool(teachers.list_run_folders(known))
+    asked = replace(asked, teachers=tuple(one.name for one in known), nested=nested)
+    seeing = [base for one in known for base in one.looks_through()] if asked.patient or asked.nested else []
+    data = prepare_dataset(competition, [list_networks(recipe)[0], *seeing], options)
+    competition = data.competition
+    recipe = competition.recipe
+    for one in known:
+        one.fitting(data)
+    with log_stage("teachers") as said:
+        lesson = teachers.build_soft_targets(asked, known, data, views, options.engine)
+        said.append(f"{', '.join(asked.teachers)}: {len(data.labels):,} pictures in {len(lesson.views) or 1} views")
+    if recipe.rung == "features" and recipe.head == "linear" and seeds > 1:
+        log.info("seeds     a linear head has nothing random in it: one seed says all")
+        seeds = 1
+    alone, taught = [], []
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        own = replace(competition, recipe=replace(recipe, seed=seed))
+        log.info("")
+        log.info("student   %s, %s, seed %d, labels alone", list_networks(recipe)[0], recipe.rung, seed)
+        alone.append(train_on_labels(own, options))
+        log.info("")
+        log.info("student   %s, %s, seed %d, distilled", list_networks(recipe)[0], recipe.rung, seed)
+        taught.append(train_on_soft_targets(own, asked, lesson, known, data, options))
+    return evaluate_students(competition, asked, known, data, (alone, taught), options)
+
+
+def list_required_views(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
+    """The views that a patient teacher has to answer for.
+
+    Raises:
+        StarshiftError: it would have to, for views that are drawn anew in every epoch.
+    """
+    regime = recipe.regime
+    fresh = recipe.rung in SCRATCH_STRATEGIES or (
+        recipe.rung != "features"
+        and (regime.end_to_end or regime.sizes or regime.polish or len(list_cached_views(regime)) < 2)
+    )
+    if patient and fresh:
+        raise StarshiftError(
+            "A patient teacher answers for cached views, and this student is shown fresh ones.",
+            expected="--rung features, frozen or finetune with cached views, without end_to_end, sizes and polish",
+            received=f"--rung {recipe.rung}",
+            remedy="leave --patient away, or train from cached views",
+        )
+    own = () if recipe.rung == "features" else list_cached_views(regime)
+    return tuple(dict.fromkeys((*recipe.training_views, *own)))
+
+
+def train_on_labels(competition: Competition, options: RunOptions) -> Path:
+    """The run on labels alone, trained where there is none of this recipe and seed."""
+    plain = replace(options, practice=True, force=False)
+    done = flow.find_finished_run(competition, plain)
+    if done is not None:
+        log.info("          %s is done already", done.name)
+    return done or flow.run(competition, plain)
+
+
+def train_on_soft_targets(
+    competition: Competition,
+    asked: DistillationConfig,
+    lesson: SoftTargets,
+    known: Sequence[Teacher],
+    data: Dataset,
+    options: RunOptions,
+) -> Path:
+    """The run with teachers; an interrupted one goes on, a finished one is taken as it is."""
+    started, rung = time.perf_counter(), competition.recipe.rung
+    folds = select_folds(competition.recipe, options)
+    decides = finish.build_run_config(competition, options, folds)
+    decides["competition"]["recipe"]["rung"] = "distill"
+    decides["distillation"] = {
+        **asdict(asked), "rung": rung, "taught_by": [one.record for one in known], "targets": lesson.taught().digest,
+    }  # fmt: skip
+    fingerprint = hash_json(decides)
+    if (done := runs.find_run(competition.name, fingerprint)) is not None:
+        log.info("          %s is done already", done.name)
+        return done
+    folder = runs.create_run_folder(competition.name, "distill", decides, fingerprint)
+    run = finish.RunContext(
+        competition=competition, options=options, data=data, folder=folder, folds=folds, started=started
+    )
+    if rung == "features":
+        assembly = export.ModelExporter()
+        try:
+            flow.run_heads(run, assembly, lesson)
+        finally:
+            assembly.stop()
+    else:
+        data, setting = schooling.build_training_context(competition, options, folds, folder)
+        schooling.run_folds(replace(run, data=data), replace(setting, lesson=lesson))
+    (folder / TARGETS_FILE).unlink(missing_ok=True)  # large, and made again from the teachers
+    return folder
+
+
+def evaluate_students(
+    competition: Competition,
+    asked: DistillationConfig,
+    known: Sequence[Teacher],
+    data: Dataset,
+    students: tuple[Sequence[Path], Sequence[Path]],
+    options: RunOptions,
+) -> list[Path]:
+    """Measures, prints and writes the report."""
+    alone, taught = ([load.load_run(folder) for folder in each] for each in students)
+    row = {name: number for number, name in enumerate(data.pictures.train["id"])}
+    ids = [name for name in data.pictures.train["id"] if name in alone[0].held]
+    columns = [alone[0].classes.index(name) for name in data.pictures.classes]
+    judged = evaluation.DistillationEvaluation(
+        metric=competition.metric,
+        positive=finish.find_positive_class(competition, data),
+        truth=data.labels[[row[name] for name in ids]],
+        fold_of=data.pictures.train["fold"].to_numpy()[[row[name] for name in ids]],
+        teacher=np.mean([one.told(data) for one in known], axis=0)[[row[name] for name in ids]],
+        before=np.stack([[one.held[name] for name in ids] for one in alone])[:, :, columns],
+        after=np.stack([[one.held[name] for name in ids] for one in taught])[:, :, columns],
+        held=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
+    )
+    with log_stage("costs"):
+        costs = [
+            teachers.measure_teacher_cost(known, data, options.engine),
+            *(model_cost.measure_cost(each[:1], data, options.engine) for each in students),
+        ]
+    finding = report.DistillationSummary(
+        competition=competition.name,
+        student=str(list_networks(competition.recipe)[0]),
+        rung=competition.recipe.rung,
+        asked={**asdict(asked), "teachers": list(asked.teachers)},
+        runs={"labels alone": [one.name for one in students[0]], "distilled": [one.name for one in students[1]]},
+        sides=[
+            replace(side, cost=asdict(cost)) for side, cost in zip(evaluation.score_sides(judged), costs, strict=True)
+        ],
+        gains=evaluation.compute_gains(judged),
+        metric=competition.metric,
+        flattered=not asked.nested and bool(teachers.list_run_folders(known)),
+    )  # fmt: skip
+    return report.write_distillation_report(finding, paths.reports_folder(competition.name))

@@ -1,0 +1,184 @@
+"""Teachers asked again: linear heads on features, for other views, and without a second fold whose labels they know."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from pipeline.config import Recipe, Training
+from pipeline.errors import StarshiftError, require
+from pipeline.features.extractor import Extractor
+from pipeline.models.base import Base
+from pipeline.models.heads import Head
+from pipeline.models.small_cnn import list_networks
+from pipeline.runs import load
+from pipeline.training import linear_probe
+from pipeline.training.heads import logistic_regression
+from pipeline.workflow import run
+from pipeline.workflow.prepare import Dataset
+
+MAX_DIFFERENCE = 1e-2
+"""Largest difference of a probability between a teacher asked again and what its run stored."""
+
+
+def align_oof_predictions(teacher: load.Run, data: Dataset) -> np.ndarray:
+    """A teacher's out-of-fold probabilities (pictures, classes) float32 in the order of the data."""
+    columns = [teacher.classes.index(name) for name in data.pictures.classes]
+    return np.stack([teacher.held[name] for name in data.pictures.train["id"]])[:, columns].astype(np.float32)
+
+
+def load_teacher_recipe(teacher: load.Run) -> Recipe:
+    """The recipe of a teacher that can be asked again.
+
+    Raises:
+        StarshiftError: it is no linear head on features.
+    """
+    stored = dict(teacher.config["competition"]["recipe"])
+    rung, head = stored.get("rung"), stored.get("head", "linear")
+    if (rung, head) != ("features", "linear") or teacher.config.get("debug"):
+        raise StarshiftError(
+            f"The teacher {teacher.folder.name} cannot be asked again.",
+            expected="a run of the rung features with a linear head, which is trained anew without the student's fold",
+            received=f"the rung {rung}" + (f" with a {head} head" if rung == "features" else ""),
+            remedy="name such runs, several where one was made of them; or --no-nested, whose score is flattered by"
+            " teachers that have seen the labels of the pictures that it is judged on",
+        )
+    known = {field.name for field in fields(Recipe)} - {"training"}
+    given: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in stored.items() if name in known
+    }
+    return Recipe(**given, training=Training())
+
+
+def list_teacher_bases(teacher: load.Run) -> list[Base]:
+    """The bases that a teacher on features looks through."""
+    return list_networks(load_teacher_recipe(teacher))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTeacher:
+    """A teacher on features with its pictures.
+
+    Args:
+        recipe: the teacher's.
+        strength: of its linear heads' L2, as its run chose it on all folds.
+        scales: of its logits, by fold: fitted on what the run's other folds said of the pictures that they held out.
+            These numbers are all that a nested teacher has from the folds that it does not see.
+        seen: features (pictures, width) float32 by view.
+        labels: (pictures,) int.
+        fold_of: (pictures,) int.
+        classes: how many there are.
+    """
+
+    recipe: Recipe
+    strength: float
+    scales: Mapping[int, float]
+    seen: Mapping[str, np.ndarray]
+    labels: np.ndarray
+    fold_of: np.ndarray
+    classes: int
+
+    def head_without(self, *folds: int) -> Head:
+        """A head that has seen no picture of these folds; its scale is 1."""
+        known = ~np.isin(self.fold_of, folds)
+        views = self.recipe.training_views
+        one = logistic_regression.FoldFeatures(
+            number=folds[0],
+            features=np.concatenate([self.seen[view][known] for view in views]),
+            labels=np.tile(self.labels[known], len(views)),
+            held_features=self.seen[views[0]][~known],
+            held_labels=self.labels[~known],
+        )
+        heads, _ = logistic_regression.fit([one], self.classes, self.strength, 1.0)
+        return heads[0]
+
+    def answer(self, head: Head, rows: np.ndarray, views: Sequence[str]) -> np.ndarray:
+        """Probabilities (views, rows, classes) in these views; without any, the mean over the teacher's own."""
+        values = np.stack([head.probabilities(self.seen[view][rows]) for view in views or self.recipe.views])
+        return values if views else values.mean(axis=0, keepdims=True)
+
+    def own(self) -> list[Head]:
+        """The run's own heads again, one a fold."""
+        held = {view: self.seen[view] for view in self.recipe.views}
+        trained = linear_probe.train_heads(
+            self.recipe,
+            train_features=self.seen,
+            test_features={view: values[:0] for view, values in held.items()},
+            labels=self.labels,
+            fold_of=self.fold_of,
+            folds=tuple(range(self.recipe.folds)),
+            classes=self.classes,
+        )
+        return trained.heads
+
+    def out_of_fold(self, heads: Sequence[Head], views: Sequence[str]) -> np.ndarray:
+        """Each picture by the head that has not seen it, (views, pictures, classes) float32."""
+        found = np.full((len(views) or 1, len(self.labels), self.classes), np.nan, np.float32)
+        for fold, head in enumerate(heads):
+            found[:, self.fold_of == fold] = self.answer(head, self.fold_of == fold, views)
+        return found
+
+    def nested(self, views: Sequence[str]) -> dict[str, np.ndarray]:
+        """For students of each fold, every other picture by a head that has seen neither its fold nor the student's."""
+        folds = range(self.recipe.folds)
+        shape = (len(views) or 1, len(self.labels), self.classes)
+        found = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
+        for one in folds:
+            for other in range(one + 1, self.recipe.folds):
+                head = self.head_without(one, other)
+                for student, told_of in ((one, other), (other, one)):
+                    rows = self.fold_of == told_of
+                    found[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
+        return found
+
+
+def recompute_predictions(
+    teacher: load.Run, data: Dataset, views: Sequence[str], nested: bool, engine: str = "auto"
+) -> dict[str, np.ndarray]:
+    """What a teacher on features says when it is asked again, as in `Lesson.answers`.
+
+    Args:
+        teacher: its run.
+        data: the pictures, decoded at the size of its bases.
+        views: to be asked in; empty asks for the picture.
+        nested: with heads that have not seen the student's fold either.
+        engine: for features that are not cached.
+
+    Raises:
+        StarshiftError: it is no linear head on features, or it no longer says what its run stored.
+    """
+    recipe = load_teacher_recipe(teacher)
+    extractors = [Extractor(base, data.files, wanted=engine) for base in list_teacher_bases(teacher)]
+    needed = tuple(dict.fromkeys((*recipe.training_views, *recipe.views, *views)))
+    strength, scales = read_l2_and_scales(teacher)
+    asked = FeatureTeacher(
+        recipe=recipe,
+        strength=strength,
+        scales=scales,
+        seen=run.extract_features(extractors, list(data.pictures.train["sha256"]), needed),
+        labels=data.labels,
+        fold_of=data.pictures.train["fold"].to_numpy(),
+        classes=len(data.pictures.classes),
+    )
+    if nested:
+        require(recipe.folds > 2, "Nested teachers need three folds.", expected="3 or more", received=recipe.folds)
+        return asked.nested(views)
+    heads = asked.own()
+    difference = float(np.abs(asked.out_of_fold(heads, ()) - align_oof_predictions(teacher, data)).max())
+    if not difference <= MAX_DIFFERENCE:
+        raise StarshiftError(
+            f"The teacher {teacher.folder.name}, asked again, no longer says what its run stored.",
+            expected=f"out-of-fold probabilities at most {MAX_DIFFERENCE} apart",
+            received=f"{difference:.2g}",
+            remedy="make it again with the same recipe: its weights, features or versions have changed",
+        )
+    return {"all": asked.out_of_fold(heads, views)}
+
+
+def read_l2_and_scales(teacher: load.Run) -> tuple[float, dict[int, float]]:
+    """The strength that a run on features chose, and the scales of its heads by fold (1 where a run knew of none)."""
+    with (teacher.folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
+    return float(rows[0]["strength"]), {int(row["fold"]): float(row.get("scale") or 1) for row in rows}

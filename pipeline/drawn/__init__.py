@@ -1,5 +1,0 @@
-"""Pictures that the repository draws itself: `sprouts`, a competition in Kaggle's shape, and `world`, to pretrain on.
-
-The same seed gives the same pixels everywhere: every number comes from a PCG64 generator's `random` and `integers`, and
-everything between the generator and the picture is rounded to integers before it is drawn.
-"""

@@ -1,0 +1,94 @@
+"""Probabilities made to fit what comes true: temperature, a slope and a bias for each class, class priors, clipping.
+
+Each is a step of a nest: a function from held-out predictions of one member to something fitted. STEPS lists those that
+can help each metric.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.ensemble import log_linear
+from pipeline.ensemble.log_linear import DIGITS, PROBABILITY_FLOOR, LogLinear
+from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions, Predictor
+
+VECTOR_L2, PRIORS_L2 = 100.0, 30.0
+"""Strengths of the L2, in pictures: how many speak against leaving everything as it is."""
+MIN_LOGIT_SCALE = 1e-3
+"""The least that logits are multiplied by, where predictions are worth nothing."""
+CLIP_LEVELS = np.logspace(-7, -1.3, 58)
+"""What clipping may clip to; the first is FLOOR."""
+
+
+@dataclass(frozen=True)
+class ProbabilityClipping:
+    """No class is given less than `least`.
+
+    Args:
+        least: between 0 and 1.
+    """
+
+    least: float
+
+    def predict(self, part: MemberPredictions) -> np.ndarray:
+        """Probabilities (pictures, classes) float64."""
+        values = np.maximum(part.predictions[0].astype(np.float64), self.least)
+        return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+    def told(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"least": self.least}
+
+
+def fit_temperature(held: OOFPredictions) -> Predictor:
+    """One divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
+    found = log_linear.fit_weights(log_linear.compute_logs(held.part.predictions), held.labels)
+    return LogLinear(np.maximum(found.weights, MIN_LOGIT_SCALE))
+
+
+def fit_vector_scaling(held: OOFPredictions) -> Predictor:
+    """A slope and a bias for each class (vector scaling, the same section), pulled towards none and 1."""
+    return log_linear.fit_log_linear(held, np.ones(1), weights=True, slopes=True, strength=VECTOR_L2 / len(held.part))
+
+
+def fit_class_priors(held: OOFPredictions) -> Predictor:
+    """A bias for each class, as if the classes' shares were others (Saerens et al. 2002, Neural Computation 14, 21-41).
+
+    It is fitted by log loss, which is smooth, and pulled towards none.
+    """
+    return log_linear.fit_log_linear(held, np.ones(1), strength=PRIORS_L2 / len(held.part))
+
+
+def fit_clipping(held: OOFPredictions) -> Predictor:
+    """The least probability that a class should be given: what a certain mistake costs against what certainty earns."""
+    values = held.part.predictions[0].astype(np.float64)
+    chosen = values[np.arange(len(held.labels)), held.labels]
+
+    def loss(least: float) -> float:
+        whole = np.maximum(values, least).sum(axis=1)
+        return float(-np.mean(np.log(np.maximum(chosen, least) / whole)))
+
+    losses = [loss(least) for least in CLIP_LEVELS]
+    return ProbabilityClipping(round(float(CLIP_LEVELS[int(np.argmin(losses))]), DIGITS + 2))
+
+
+def format_calibration(told: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """What a step came to, from its numbers."""
+    if "least" in told:
+        return f"no class under {told['least']:.2g}"
+    if "bias" not in told:
+        return f"temperature {1 / max(told['weights'][0], PROBABILITY_FLOOR):.3f}"
+    furthest = int(np.argmax(np.abs(told["bias"])))
+    return f"{classes[furthest]} times {np.exp(told['bias'][furthest]):.2f} is the largest change"
+
+
+STEPS_BY_METRIC: dict[str, dict[str, Callable[[OOFPredictions], Predictor]]] = {
+    "log_loss": {"temperature": fit_temperature, "vector scaling": fit_vector_scaling, "clipping": fit_clipping},
+    "binary_log_loss": {"temperature": fit_temperature, "vector scaling": fit_vector_scaling, "clipping": fit_clipping},
+    "micro_f1": {"class priors": fit_class_priors},
+    "accuracy": {"class priors": fit_class_priors},
+    "auc": {},
+}
+"""By metric. An AUC looks at order alone, which no calibration changes."""

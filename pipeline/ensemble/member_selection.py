@@ -1,0 +1,143 @@
+"""Which of several belong together: grown from the best one, and only by gains beyond noise.
+
+Every combination has been tried already; here it is only chosen among them. Gains are positive where the metric gets
+better, and paired over folds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.evaluation.intervals import Interval, estimate_over_folds
+
+Members = frozenset[int]
+
+
+@dataclass(frozen=True)
+class CombinationScores:
+    """What each combination scored.
+
+    Args:
+        folds: the metric on each fold, by combination; all of them, or at least all that are asked for.
+        held: the share of pictures that a fold holds out.
+        higher: whether a larger metric is a better one.
+        resolution: the least step that the metric of a fold can make, see metrics.compute_resolution.
+    """
+
+    folds: Mapping[Members, Sequence[float]]
+    held: float
+    higher: bool
+    resolution: float
+
+    def mean(self, members: Members) -> float:
+        """The metric's mean over folds."""
+        return float(np.mean(self.folds[members]))
+
+    def worth(self, members: Members) -> float:
+        """The mean, its sign turned where lower is better."""
+        return self.mean(members) * (1 if self.higher else -1)
+
+    def ranked(self) -> list[Members]:
+        """All combinations, the best first; of two that score the same the smaller one."""
+        return sorted(self.folds, key=lambda members: (-self.worth(members), len(members), sorted(members)))
+
+    def gain(self, after: Members, before: Members) -> Interval:
+        """What `after` is better by than `before`."""
+        difference = np.subtract(self.folds[after], self.folds[before]) * (1 if self.higher else -1)
+        return estimate_over_folds(list(difference), self.held, self.resolution)
+
+    def with_and_without(self, member: int) -> Interval:
+        """The gain of the best combination that has a member over the best one that lacks it.
+
+        Both are picked, for each fold, by the other folds, so that neither is flattered by having been picked.
+        """
+        table = np.array(list(self.folds.values())) * (1 if self.higher else -1)
+        has = np.array([member in members for members in self.folds])
+        others = (table.sum(axis=1, keepdims=True) - table) / max(1, table.shape[1] - 1)
+        each = range(table.shape[1])
+        best = [np.where(side, others.T, -np.inf).argmax(axis=1) for side in (has, ~has)]
+        differences = [float(table[best[0][f], f] - table[best[1][f], f]) for f in each]
+        return estimate_over_folds(differences, self.held, self.resolution)
+
+
+@dataclass(frozen=True)
+class SelectionStep:
+    """One member that was tried on what had grown so far.
+
+    Args:
+        member: its number.
+        gain: what it added; for one that was taken away again, what it had added to the rest.
+        verdict: `added`, `refused: within noise`, `refused: it hurts` or `dropped: within noise`.
+        onto: what it was tried on.
+    """
+
+    member: int
+    gain: Interval
+    verdict: str
+    onto: Members
+
+
+@dataclass(frozen=True)
+class SelectionHistory:
+    """How a combination grew.
+
+    Args:
+        winner: the members in the end.
+        steps: in their order.
+        over_best: what the best of all combinations is better by than the winner; None where it is the winner.
+    """
+
+    winner: Members
+    steps: list[SelectionStep] = field(default_factory=list)
+    over_best: Interval | None = None
+
+
+def select_members(trials: CombinationScores) -> SelectionHistory:
+    """Grows from the best single member, then lets go of those that have become superfluous.
+
+    Where the best of all combinations is still better beyond noise, growing starts from that one instead.
+    """
+    members = frozenset().union(*trials.folds)
+    start = max((frozenset([member]) for member in members), key=lambda one: (trials.worth(one), -min(one)))
+    grown = _add_members(trials, members, SelectionHistory(start))
+    best = trials.ranked()[0]
+    if best != grown.winner and trials.gain(best, grown.winner).is_positive:
+        grown = SelectionHistory(best)
+    grown = _add_members(trials, members, _drop_members(trials, grown))
+    steps = grown.steps + _try_candidates(trials, grown.winner, members - grown.winner)
+    return SelectionHistory(grown.winner, steps, None if best == grown.winner else trials.gain(best, grown.winner))
+
+
+def _try_candidates(trials: CombinationScores, onto: Members, candidates: Members) -> list[SelectionStep]:
+    """What each candidate would add, the most first."""
+    found = []
+    for member in sorted(candidates):
+        gain = trials.gain(onto | {member}, onto)
+        verdict = "added" if gain.is_positive else f"refused: {'it hurts' if gain.is_negative else 'within noise'}"
+        found.append(SelectionStep(member, gain, verdict, onto))
+    return sorted(found, key=lambda step: -step.gain.estimate)
+
+
+def _add_members(trials: CombinationScores, members: Members, grown: SelectionHistory) -> SelectionHistory:
+    """Adds, again and again, what gains most beyond noise."""
+    winner, steps = grown.winner, list(grown.steps)
+    while True:
+        good = [step for step in _try_candidates(trials, winner, members - winner) if step.gain.is_positive]
+        if not good:
+            return SelectionHistory(winner, steps)
+        steps.append(good[0])
+        winner |= {good[0].member}
+
+
+def _drop_members(trials: CombinationScores, grown: SelectionHistory) -> SelectionHistory:
+    """Takes away, the least first, members whose loss would not be beyond noise."""
+    winner, steps = grown.winner, list(grown.steps)
+    while len(winner) > 1:
+        losses = [(trials.gain(winner, winner - {member}), member) for member in sorted(winner)]
+        gain, member = min(losses, key=lambda one: one[0].estimate)
+        if gain.is_positive:
+            break
+        winner -= {member}
+        steps.append(SelectionStep(member, gain, "dropped: within noise", winner))
+    return SelectionHistory(winner, steps)

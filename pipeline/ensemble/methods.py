@@ -1,0 +1,331 @@
+"""What combinations come to: a weighted mean of probabilities, or a mean of ranks.
+
+Greedy selection of members with replacement, by the metric itself.
+
+Weights for members: on the simplex for a mean, free for logarithms, of either sign, and a stacked linear model.
+
+Several runs made into one: means, ranks, weights, greedy selection, and a stacked linear model.
+
+Each method is a function from held-out predictions to a fitted combiner; METHODS lists them, those that fit nothing
+first, since of several that do about as well the first one is taken.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.ensemble import log_linear
+from pipeline.ensemble.log_linear import DIGITS, PROBABILITY_FLOOR, ROUGH_TOLERANCE, LogLinear, WeightFit
+from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions, Predictor
+
+
+@dataclass(frozen=True)
+class WeightedAverage:
+    """A weighted mean of probabilities.
+
+    Args:
+        weights: (members,) float64, 0 or more, summing to 1.
+    """
+
+    weights: np.ndarray
+
+    def predict(self, part: MemberPredictions) -> np.ndarray:
+        """Probabilities (pictures, classes) float64."""
+        found = np.zeros(part.predictions.shape[1:])
+        for weight, values in zip(self.weights, part.predictions, strict=True):
+            if weight:
+                found += weight * values.astype(np.float64)
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+    def told(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"weights": self.weights.tolist()}
+
+
+@dataclass(frozen=True)
+class RankAverage:
+    """The mean over members of where a picture's probability stands among those that the member has been fitted on.
+
+    So a member's scale does not matter, and a picture's rank does not depend on which others are predicted with it.
+
+    Args:
+        sorted: (members, classes, pictures) float, each member's and class's probabilities from small to large.
+    """
+
+    sorted: np.ndarray
+
+    def predict(self, part: MemberPredictions) -> np.ndarray:
+        """Mean ranks (pictures, classes) float64, rows made to sum to 1."""
+        found = np.zeros(part.predictions.shape[1:])
+        for known, values in zip(self.sorted, part.predictions, strict=True):
+            for label, column in enumerate(known):
+                found[:, label] += _compute_rank(column, values[:, label])
+        found += PROBABILITY_FLOOR
+        return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+    def told(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"ranked_among": self.sorted.shape[2]}
+
+
+def _compute_rank(column: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Where values stand in a sorted column, 0 to 1; between its numbers, in between."""
+    levels, first = np.unique(column, return_index=True)
+    last = np.append(first[1:], len(column)) - 1
+    return np.interp(values, levels, (first + last) / 2 / max(1, len(column) - 1))
+
+
+def select_true_class(held: OOFPredictions) -> np.ndarray:
+    """Each member's probability of each picture's true class, (pictures, members) float64, not below FLOOR."""
+    chosen = held.part.predictions[:, np.arange(len(held.labels)), held.labels]
+    return np.maximum(chosen.T, PROBABILITY_FLOOR, dtype=np.float64)
+
+
+def round_weights(weights: np.ndarray) -> np.ndarray:
+    """Weights with DIGITS digits that sum to 1; the largest one takes what rounding leaves."""
+    found = np.round(weights, DIGITS)
+    found[int(np.argmax(found))] += 1 - found.sum()
+    return found
+
+
+MAX_MEMBERS, PATIENCE = 50, 10
+"""At most so many members, and so many that may be added in vain."""
+
+
+def fit_greedy(held: OOFPredictions) -> WeightedAverage:
+    """Selection with replacement: adds, again and again, the member that helps the mean most, by the metric itself.
+
+    Caruana et al. 2004, Ensemble Selection from Libraries of Models (ICML), section 2.2. The best stop of all is taken.
+    """
+    counts = np.zeros(len(held.part.predictions))
+    worth = build_objective(held)
+    best, chosen = -np.inf, counts
+    for _ in range(MAX_MEMBERS):
+        if counts.sum() - chosen.sum() > PATIENCE:
+            break
+        steps = counts + np.eye(len(counts))
+        reached = [worth(step / step.sum()) for step in steps]
+        counts = steps[int(np.argmax(reached))]
+        if max(reached) > best + 1e-9:
+            best, chosen = max(reached), counts
+    return WeightedAverage(round_weights(chosen / chosen.sum()))
+
+
+def build_objective(held: OOFPredictions) -> Callable[[np.ndarray], float]:
+    """What weights are worth: the metric on these pictures, or something that rises as it does and costs little."""
+    if not held.higher:
+        likelihood = select_true_class(held)
+        return lambda weights: float(np.mean(np.log(np.einsum("nr,r->n", likelihood, weights))))
+    predictions = held.part.predictions.astype(np.float64)
+
+    def mixed(weights: np.ndarray, column: int | slice = slice(None)) -> np.ndarray:
+        return np.tensordot(weights, predictions[..., column], 1)
+
+    if held.metric != "auc":
+        return lambda weights: float(np.mean(mixed(weights).argmax(axis=1) == held.labels))
+    wanted = predictions.shape[2] - 1 if held.positive is None else held.positive
+    each = [(held.fold_of == fold, held.labels[held.fold_of == fold] == wanted) for fold in sorted(held.folds)]
+
+    def area(weights: np.ndarray) -> float:
+        values = mixed(weights, wanted)
+        return float(np.mean([compute_auc(truth, values[rows]) for rows, truth in each]))
+
+    return area
+
+
+def compute_auc(truth: np.ndarray, values: np.ndarray) -> float:
+    """The area under the ROC curve, as scikit-learn's but many times faster on few pictures (Mann and Whitney 1947).
+
+    Args:
+        truth: (n,) bool, some of each.
+        values: (n,) float, higher for true ones.
+    """
+    from scipy.stats import rankdata
+
+    right = int(truth.sum())
+    return float((rankdata(values)[truth].sum() - right * (right + 1) / 2) / (right * (len(truth) - right)))
+
+
+STACKED_L2, SIGNED_L2 = 30.0, 4.0
+"""Strengths of the L2 of the stacked model and of weights of either sign, in pictures."""
+PARAMETER_COST = 1.0
+"""The log likelihood that a number to fit has to bring (Akaike 1974, IEEE Trans. Autom. Control 19, 716-723)."""
+
+
+def fit_weighted_mean(held: OOFPredictions) -> WeightedAverage:
+    """Weights on the simplex with the least log loss of the weighted mean.
+
+    Only each member's probability of the true class matters. Convex, by sequential quadratic programming (Kraft 1988,
+    DFVLR-FB 88-28; SciPy's SLSQP).
+    """
+    likelihood = select_true_class(held)
+    kept, weights = _prune_mixture(likelihood)
+    return WeightedAverage(round_weights(_scatter_weights(weights, kept, likelihood.shape[1])))
+
+
+def _fit_mixture(likelihood: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights (members,) that maximise the mean log of likelihood (pictures, members) times weights; and the loss."""
+    from scipy.optimize import minimize
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = np.maximum(np.einsum("nr,r->n", likelihood, weights), PROBABILITY_FLOOR)
+        return float(-np.mean(np.log(mixed))), -np.einsum("nr,n->r", likelihood, 1 / mixed) / len(mixed)
+
+    members = likelihood.shape[1]
+    found = minimize(
+        loss, np.full(members, 1 / members), jac=True, method="SLSQP", bounds=[(0, 1)] * members,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}, options={"ftol": 1e-9},
+    )  # fmt: skip
+    weights = np.maximum(found.x, 0)
+    return np.asarray(weights / weights.sum()), float(found.fun)
+
+
+def _prune_mixture(likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves out the member of least weight while that costs less than a number to fit is worth.
+
+    Returns:
+        The numbers of the members that stay, and their weights.
+    """
+    kept = np.arange(likelihood.shape[1])
+    weights, loss = _fit_mixture(likelihood)
+    while len(kept) > 1:
+        fewer = np.delete(kept, int(np.argmin(weights)))
+        others, without = _fit_mixture(likelihood[:, fewer])
+        if without > loss + PARAMETER_COST / len(likelihood):
+            break
+        kept, weights, loss = fewer, others, without
+    return kept, weights
+
+
+def fit_geometric_weights(held: OOFPredictions) -> LogLinear:
+    """Weights of 0 or more on the logarithms with the least log loss; their sum sharpens or flattens."""
+    return _fit_log_weights(held, signed=False)
+
+
+def fit_signed_weights(held: OOFPredictions) -> LogLinear:
+    """The same with weights of either sign: two runs may say most by what the one says more than the other.
+
+    A run of two bases together, less what runs of each alone have said already, is such a contrast.
+    """
+    return _fit_log_weights(held, signed=True)
+
+
+def _fit_log_weights(held: OOFPredictions, *, signed: bool) -> LogLinear:
+    values = log_linear.compute_logs(held.part.predictions)
+    kept, weights, strength = np.arange(len(values)), None, SIGNED_L2 / len(held.labels) if signed else 0.0
+    while True:
+        minimum = log_linear.fit_weights(values[kept], held.labels, weights, ROUGH_TOLERANCE, strength)
+        stay, weights = _prune_weights(minimum, len(held.labels), signed=signed)
+        kept = kept[stay]
+        if len(stay) == len(minimum.weights):
+            break
+    minimum = log_linear.fit_weights(values[kept], held.labels, weights, strength=strength)
+    return LogLinear(_scatter_weights(minimum.weights if signed else np.maximum(minimum.weights, 0), kept, len(values)))
+
+
+def _prune_weights(minimum: WeightFit, pictures: int, *, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves out members while one is worth less than a number to fit or, unless `signed`, has a negative weight.
+
+    What that costs, and where the other weights go, is read from the Hessian (Hassibi and Stork 1993, Optimal Brain
+    Surgeon, NIPS 5, 164-171), so that nothing is fitted again on the way.
+
+    Returns:
+        The numbers of the members that stay, and about their weights.
+    """
+    kept, weights = np.arange(len(minimum.weights)), minimum.weights
+    while len(kept) > 1:
+        inverse = np.linalg.inv(minimum.hessian[np.ix_(kept, kept)])
+        costs = np.where((weights < 0) & (not signed), -1.0, weights**2 / (2 * np.diag(inverse)))
+        least = int(np.argmin(costs))
+        if costs[least] > PARAMETER_COST / pictures:
+            break
+        weights = np.delete(weights - weights[least] / inverse[least, least] * inverse[least], least)
+        kept = np.delete(kept, least)
+    return kept, weights
+
+
+def _scatter_weights(values: np.ndarray, kept: np.ndarray, members: int) -> np.ndarray:
+    """The values of those kept, and 0 for the others, (members, ...)."""
+    found = np.zeros((members, *values.shape[1:]))
+    found[kept] = values
+    return found
+
+
+def fit_stacked(held: OOFPredictions) -> LogLinear:
+    """A linear model on logarithms, a slope for each member and class, pulled towards the geometric weights.
+
+    Stacked generalisation (Wolpert 1992, Neural Networks 5, 241-259; for classes, Ting and Witten 1999, J. Artif.
+    Intell. Res. 10, 271-289). Members without geometric weight have none here.
+    """
+    start = fit_geometric_weights(held).weights
+    kept = np.flatnonzero(start)
+    fewer = replace(held, part=MemberPredictions(held.part.predictions[kept]))
+    model = log_linear.fit_log_linear(fewer, start[kept], slopes=True, strength=STACKED_L2 / len(held.labels))
+    slopes = None if model.slopes is None else _scatter_weights(model.slopes, kept, len(start))
+    return LogLinear(start, slopes, model.bias)
+
+
+def fit_best_single(held: OOFPredictions) -> Predictor:
+    """The member with the best score."""
+    return build_best_of(range(len(held.part.predictions)))(held)
+
+
+def build_best_of(numbers: Iterable[int]) -> Callable[[OOFPredictions], Predictor]:
+    """The method that takes the member with the best score among some."""
+    among = list(numbers)
+    return lambda held: build_single(find_best_member(held, among))(held)
+
+
+def find_best_member(held: OOFPredictions, numbers: Iterable[int]) -> int:
+    """The member with the best score among some."""
+    return max(numbers, key=lambda number: held.gain(held.part.predictions[number]))
+
+
+def build_single(number: int) -> Callable[[OOFPredictions], Predictor]:
+    """The method that takes one member, whatever the others are."""
+    return lambda held: WeightedAverage(np.eye(len(held.part.predictions))[number])
+
+
+def fit_calibrated_single(held: OOFPredictions) -> LogLinear:
+    """The member with the least log loss once its own temperature is fitted."""
+    values = log_linear.compute_logs(held.part.predictions)
+    fitted = [log_linear.fit_weights(values[number : number + 1], held.labels) for number in range(len(values))]
+    best = int(np.argmin([minimum.loss for minimum in fitted]))
+    return LogLinear(np.eye(len(values))[best] * max(fitted[best].weights[0], 0.0))
+
+
+def fit_mean(held: OOFPredictions) -> WeightedAverage:
+    """The arithmetic mean."""
+    members = len(held.part.predictions)
+    return WeightedAverage(np.full(members, 1 / members))
+
+
+def fit_geometric_mean(held: OOFPredictions) -> LogLinear:
+    """The geometric mean, made to sum to 1."""
+    members = len(held.part.predictions)
+    return LogLinear(np.full(members, 1 / members))
+
+
+def fit_rank_mean(held: OOFPredictions) -> RankAverage:
+    """The mean of ranks."""
+    return RankAverage(np.sort(held.part.predictions, axis=1).transpose(0, 2, 1))
+
+
+METHODS: dict[str, Callable[[OOFPredictions], Predictor]] = {
+    "mean": fit_mean,
+    "geometric mean": fit_geometric_mean,
+    "rank mean": fit_rank_mean,
+    "best single": fit_best_single,
+    "best single, calibrated": fit_calibrated_single,
+    "weights": fit_weighted_mean,
+    "geometric weights": fit_geometric_weights,
+    "greedy selection": fit_greedy,
+    "signed weights": fit_signed_weights,
+    "stacked linear": fit_stacked,
+}
+RANK_METHODS = ("rank mean",)
+"""Methods whose values are no probabilities: of use where only their order counts."""
+REFERENCE_METHODS = ("best single, calibrated",)
+"""Methods for log losses that are only shown: geometric weights come to the same where nothing else helps."""

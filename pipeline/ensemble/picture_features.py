@@ -1,0 +1,85 @@
+"""What some steps see of the pictures themselves: features for a pair's specialist, keypoints for links of a scene."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.audit.dataset import center_and_normalize
+from pipeline.audit.keypoints import concatenate_keypoints, detect_keypoints
+from pipeline.audit.scene_links import KeypointIndex
+from pipeline.config import SYMMETRY_VIEWS, Competition
+from pipeline.data import pixel_cache
+from pipeline.ensemble.members import AlignedMembers, Member
+from pipeline.evaluation.metrics import higher_is_better
+from pipeline.features.extractor import Extractor
+from pipeline.models.base import parse_base
+
+
+@dataclass(frozen=True)
+class PictureFeatureExtractor:
+    """Bases at work on the pictures that runs were gathered of, all of them decoded.
+
+    Args:
+        extractors: one a base.
+        views: symmetries that features are averaged over.
+        train: SHA-256 of the files of the training pictures.
+        test: of the readable test pictures.
+    """
+
+    extractors: Sequence[Extractor]
+    views: Sequence[str]
+    train: list[str]
+    test: list[str]
+
+    def features(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of training and of test pictures, (pictures, width) float32: bases side by side, views averaged."""
+        found = self._seen(self.train)
+        return found, self._seen(self.test) if self.test else found[:0]
+
+    def sought(self) -> KeypointIndex:
+        """Training and, after them, test pictures by their keypoints; the first base says which are alike."""
+        extractor, digests = self.extractors[0], self.train + self.test
+        values = extractor.features(digests, "plain")
+        extractor.store.refresh()
+        chunks = pixel_cache.iterate_chunks(extractor.store, digests, extractor.files, "plain")
+        return KeypointIndex(
+            concatenate_keypoints([detect_keypoints(seen) for _, seen in chunks]),
+            center_and_normalize(values, values.mean(axis=0)),
+        )
+
+    def _seen(self, digests: list[str]) -> np.ndarray:
+        columns = [np.mean([one.features(digests, view) for view in self.views], axis=0) for one in self.extractors]
+        return np.concatenate(columns, axis=1)
+
+
+def build_extractor(
+    competition: Competition, gathered: AlignedMembers, bases: Sequence[str], engine: str
+) -> PictureFeatureExtractor:
+    """Decodes the pictures for the bases.
+
+    Args:
+        competition: whose pictures.
+        gathered: its runs; the best of those on features says which bases, size and views are used.
+        bases: use these instead, at the recipe's size.
+        engine: `auto` or an engine's name.
+    """
+    recipe = select_recipe(gathered.members, competition.metric)
+    chosen = [parse_base(text, recipe["size"]) for text in bases or recipe["bases"]]
+    for size in {base.size for base in chosen}:
+        pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(size), gathered.data.files)
+    pictures, readable = gathered.data.pictures, gathered.data.test_readable
+    return PictureFeatureExtractor(
+        extractors=[Extractor(base, gathered.data.files, wanted=engine) for base in chosen],
+        views=[view for view in recipe["views"] if view in SYMMETRY_VIEWS] or ["plain"],
+        train=list(pictures.train["sha256"]),
+        test=list(pictures.test[readable]["sha256"]),
+    )
+
+
+def select_recipe(members: Sequence[Member], metric: str) -> dict[str, Any]:
+    """The recipe of the best member that is a head on features; of the best one, where there is none."""
+    sign = 1 if higher_is_better(metric) else -1
+    best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))
+    return dict(best.recipe)

@@ -1,0 +1,121 @@
+"""Steps judged in a nest. A choice among what is there is kept where it scores better, a correction beyond noise only.
+
+Log loss: temperature, vector scaling, clipping. AUC: rank averaging. F1 and accuracy: class priors, and a specialist
+for the two classes that are confused most.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipeline.ensemble import calibration, methods, scene_propagation
+from pipeline.ensemble.pair_classifier import PairClassifierStep
+from pipeline.ensemble.scene_propagation import SceneSteps
+from pipeline.evaluation.gains import estimate_fold_gain
+from pipeline.evaluation.nested_cv import (
+    BetterOfTwo,
+    ChainedProcedure,
+    FunctionProcedure,
+    OOFPredictions,
+    Predictor,
+    Procedure,
+)
+from pipeline.figures.step_table import StepResult
+
+log = logging.getLogger(__name__)
+RANK_MEAN = "rank mean"
+StepFunction = Callable[[OOFPredictions], Predictor]
+
+
+def evaluate_procedure(kind: str, procedure: Procedure, before: Procedure | None) -> StepResult:
+    """A procedure on folds that it has not seen, against another one.
+
+    Args:
+        kind: `method` or `step`.
+        procedure: what is tried.
+        before: what it is compared with; None where it comes first.
+    """
+    held = procedure.held
+    after = procedure.out_of(held.folds)
+    step = StepResult(kind=kind, name=procedure.name, folds=held.by_fold(after))
+    if before is None:
+        return step
+    return replace(step, against=before.name, gain=estimate_fold_gain(held, before.out_of(held.folds), after))
+
+
+class StepwiseSelection:
+    """Steps from a first procedure on; what helps is built upon.
+
+    Args:
+        first: where it starts.
+        told: what there is to say of it.
+    """
+
+    def __init__(self, first: Procedure, told: str = "") -> None:
+        self.first = self.current = first
+        self.steps = [evaluate_procedure("step", first, None).taken(True, told)]
+
+    def attempt(self, procedure: Procedure, told: str = "", *, beyond_noise: bool = True) -> bool:
+        """Tries a step against the current procedure. Returns whether it was kept.
+
+        Args:
+            procedure: the step, with all that comes before it.
+            told: what there is to say of it.
+            beyond_noise: keep it only if it is better beyond noise; else if it is better at all, and then each fold is
+                judged by what the other folds would have kept.
+        """
+        step, either = evaluate_procedure("step", procedure, self.current), BetterOfTwo(self.current, procedure)
+        kept = step.helps
+        if not beyond_noise and either.is_later(procedure.held.folds):
+            honest = evaluate_procedure("step", either, self.current)
+            if honest.better:
+                step, procedure, kept = honest, either, True
+        self.steps.append(step.taken(kept, told))
+        self.current = procedure if kept else self.current
+        return kept
+
+    def then(self, name: str, function: StepFunction, tell: Callable[[dict[str, Any]], str]) -> bool:
+        """Tries a step on what the current procedure predicts.
+
+        Args:
+            name: of the step.
+            function: fits it.
+            tell: puts what was fitted on all folds into words.
+        """
+        procedure = ChainedProcedure(self.current, name, function)
+        told = procedure.on(procedure.held.folds).told()["step"]
+        if "not_tried" in told:
+            step = evaluate_procedure("step", procedure, self.current)
+            self.steps.append(replace(step, gain=None, told=told["not_tried"]))
+            return False
+        return self.attempt(procedure, tell(told))
+
+
+def try_steps(
+    climb: StepwiseSelection, classes: Sequence[str], scenes: SceneSteps | None = None, *, several: bool
+) -> None:
+    """Tries the steps that fit the metric.
+
+    Args:
+        climb: what there is so far; its pictures have features where a specialist is to be tried.
+        classes: names.
+        scenes: fits the steps for pictures of one scene, which are tried last, for they take the longest.
+        several: whether there are several members, which ranks can be averaged of.
+    """
+    held = climb.current.held
+    ranked = climb.current.on(held.folds).told().get("method") == RANK_MEAN
+    if held.metric == "auc" and several and not ranked:
+        climb.attempt(FunctionProcedure(held, "rank averaging", methods.METHODS[RANK_MEAN]))
+    for name, function in calibration.STEPS_BY_METRIC[held.metric].items():
+        climb.then(name, function, lambda told: calibration.format_calibration(told, classes))
+    if held.part.features is not None:
+        climb.then("pair specialist", PairClassifierStep(), lambda told: " and ".join(classes[n] for n in told["pair"]))
+    if scenes is not None:
+        climb.then("labels of the scene", scenes.labelled, scene_propagation.format_link_shares)
+        climb.then("scenes agree", scenes.agreeing, scene_propagation.format_link_shares)
+
+
+def needs_features(metric: str, classes: int) -> bool:
+    """Whether a specialist for a pair is worth a try."""
+    return metric in ("micro_f1", "accuracy") and classes > 2

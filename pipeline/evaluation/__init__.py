@@ -1,0 +1,1 @@
+"""Metrics, intervals, nested cross-validation and the submission."""

@@ -1,0 +1,63 @@
+"""How much better one prediction of the same pictures is than another, and whether that is noise.
+
+Whoever compares predictions asks here, so that nobody forgets what a fold can tell apart, or McNemar's test.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.evaluation import metrics
+from pipeline.evaluation.intervals import Interval, bootstrap_difference, compare_paired, estimate_over_folds
+from pipeline.evaluation.nested_cv import OOFPredictions
+
+AUC_BOOTSTRAP_SAMPLES = 300
+"""Fewer than for the other metrics, whose value for a picture need not be computed again."""
+
+
+def estimate_fold_gain(held: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
+    """Estimates what `after` gains over `before`, above 0 where it is better. See `estimate_fold_difference`."""
+    found = estimate_fold_difference(held, before, after)
+    return found if held.higher else -found
+
+
+def estimate_fold_difference(
+    held: OOFPredictions, before: np.ndarray, after: np.ndarray, *, share: float | None = None
+) -> Interval:
+    """The metric's difference, after - before, paired over folds.
+
+    Where a picture is right or wrong, McNemar's exact test on all of them has to find a difference, too.
+
+    Args:
+        held: the truth, the folds and the metric; two folds or more.
+        before: probabilities (pictures, classes), in the order of `held`.
+        after: the same.
+        share: of all pictures that a fold holds out; None where `held` has all folds.
+    """
+    each = list(np.subtract(held.by_fold(after), held.by_fold(before)))
+    return _add_mcnemar(estimate_over_folds(each, share or 1 / len(held.folds), held.resolution), held, before, after)
+
+
+def estimate_picture_difference(held: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
+    """The metric's difference on all pictures together, after - before, by drawing them again.
+
+    Chance in training is not in it. Arguments as of `estimate_fold_difference`.
+    """
+    random = np.random.default_rng(0)
+    if held.metric == "auc":
+        return bootstrap_difference(
+            lambda classes, values: metrics.score("auc", classes, values, held.positive),
+            *(held.labels, before, after, random),
+            samples=AUC_BOOTSTRAP_SAMPLES,
+        )
+    first, second = (metrics.score_pictures(held.metric, held.labels, values) for values in (before, after))
+    found = bootstrap_difference(lambda _, values: float(values.mean()), held.labels, first, second, random)
+    return _add_mcnemar(found, held, before, after)
+
+
+def _add_mcnemar(found: Interval, held: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
+    """With McNemar's p-value, where the metric counts pictures that are right."""
+    if held.metric not in metrics.ACCURACY_METRICS:
+        return found
+    test = compare_paired(held.labels, before.argmax(axis=1), after.argmax(axis=1))
+    return replace(found, p_value=test.p_value)

@@ -1,0 +1,342 @@
+"""How sure a number is: intervals for accuracies, seeds and folds, and paired comparisons on the same pictures.
+
+A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from none.
+
+How sure one score is, or the difference of two, by drawing their pictures again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import require
+
+CONFIDENCE = 0.95
+MIN_RELATIVE_SPREAD = 1e-9
+"""A spread below this share of the estimate is rounding, and no spread."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and where the true value lies with the confidence that was asked for.
+
+    Args:
+        estimate: the value itself.
+        low: the lower end.
+        high: the upper end; both are infinite where nothing is known of the spread.
+        p_value: of a second test, which has to find a difference, too; None where there is none.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float | None = None
+
+    def __neg__(self) -> "Interval":
+        """The same difference, seen from the other side."""
+        return Interval(-self.estimate, -self.high, -self.low, self.p_value)
+
+    @classmethod
+    def around(cls, estimate: float, low: float, high: float) -> "Interval":
+        """Infinite where the width is zero: values that are all alike say nothing of the spread.
+
+        Zero itself may have no width: nothing was found to differ.
+        """
+        wide = not estimate or high - low > MIN_RELATIVE_SPREAD * abs(estimate)
+        return cls(estimate, low, high) if wide else cls(estimate, -np.inf, np.inf)
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known of the spread."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
+    @property
+    def holds_zero(self) -> bool:
+        """Whether no difference at all is among the values that it allows."""
+        return self.low <= 0 <= self.high
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether it cannot be told from zero, be it by the second test alone."""
+        return self.holds_zero or self.overruled
+
+    @property
+    def overruled(self) -> bool:
+        """Whether the second test finds no difference."""
+        return self.p_value is not None and self.p_value > 1 - CONFIDENCE
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether it is above zero, beyond noise."""
+        return self.estimate > 0 and not self.within_noise
+
+    @property
+    def is_negative(self) -> bool:
+        """Whether it is below zero, beyond noise."""
+        return self.estimate < 0 and not self.within_noise
+
+    def record(self) -> dict[str, float | None]:
+        """Plain JSON values; ends that are not known are None."""
+        low, high = (self.low, self.high) if self.known else (None, None)
+        return {"estimate": self.estimate, "low": low, "high": high, "p_value": self.p_value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedComparison:
+    """Two sets of predictions for the same pictures.
+
+    Args:
+        difference: of the accuracies, after - before.
+        gained: pictures that only `after` has right.
+        lost: pictures that only `before` has right.
+        p_value: how often a difference as large comes up by chance alone, two-sided.
+    """
+
+    difference: Interval
+    gained: int
+    lost: int
+    p_value: float
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether chance gives such a difference more often than one time in twenty."""
+        return self.p_value > 1 - CONFIDENCE
+
+
+def wilson_interval(right: float, total: int, confidence: float = CONFIDENCE) -> Interval:
+    """The score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212); good near 0 and 1 too.
+
+    Args:
+        right: how many were right, 0 to total; a mean over seeds need not be whole.
+        total: of how many pictures, at least 1.
+        confidence: between 0 and 1.
+    """
+    require(0 <= right <= total and total > 0, "No share.", expected="0 <= right <= total", received=(right, total))
+    share, z = right / total, _compute_normal_quantile(confidence)
+    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return Interval(share, float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share))))
+
+
+def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
+
+    Args:
+        values: one a seed, n >= 1. One alone says nothing about spread: its interval is infinite.
+        resolution: the least step that a value can make; see over_folds.
+        confidence: between 0 and 1.
+    """
+    return _compute_t_interval(values, 1 / len(values), resolution, confidence)
+
+
+def estimate_over_folds(
+    differences: Sequence[float], held: float, resolution: float = 0.0, confidence: float = CONFIDENCE
+) -> Interval:
+    """The mean of one difference a fold, by the corrected resampled t interval.
+
+    Folds share most of their training pictures, so that plain t is too sure of itself; the variance is multiplied by
+    1 / n + held / (1 - held) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52, 239-281). Few folds that
+    all move by one picture seem to have no spread at all: it is taken to be at least the metric's resolution.
+
+    Args:
+        differences: after - before on each fold, n >= 1.
+        held: the share of pictures that a fold holds out, between 0 and 1.
+        resolution: the least step that the metric of a fold can make, see metrics.compute_resolution.
+        confidence: between 0 and 1.
+    """
+    require(0 < held < 1, "Unusable held-out share.", expected="between 0 and 1", received=held)
+    return _compute_t_interval(differences, 1 / len(differences) + held / (1 - held), resolution, confidence)
+
+
+def estimate_over_seeds_and_pictures(differences: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+    """The mean difference of repetitions judged on the same pictures; other seeds and other pictures are both chance.
+
+    The squared standard error is that over seeds plus that over pictures, its degrees of freedom Satterthwaite's (1946,
+    Biometrics Bulletin 2, 110-114). The second also holds a part of the first, so the interval is rather too wide.
+
+    Args:
+        differences: after - before (seeds, pictures), two of each at least.
+        confidence: between 0 and 1.
+    """
+    from scipy.stats import t
+
+    parts = [each.var(ddof=1) / len(each) for each in (differences.mean(axis=1), differences.mean(axis=0))]
+    spread = sum(part**2 / (count - 1) for part, count in zip(parts, differences.shape, strict=True))
+    mean, error = float(differences.mean()), float(np.sqrt(sum(parts)))
+    half = error * float(t.ppf((1 + confidence) / 2, sum(parts) ** 2 / spread)) if spread > 0 else 0.0
+    return Interval.around(mean, mean - half, mean + half)
+
+
+def compare_paired(
+    truth: np.ndarray, before: np.ndarray, after: np.ndarray, confidence: float = CONFIDENCE
+) -> PairedComparison:
+    """Compares two sets of predicted classes for the same pictures, in the same order.
+
+    The p-value is the exact McNemar test's: gained against gained + lost tosses of a fair coin (McNemar 1947,
+    Psychometrika 12, 153-157). The interval of the difference is the adjusted Wald interval for paired shares (Bonett
+    and Price 2012, J. Educ. Behav. Stat. 37, 479-488).
+
+    Args:
+        truth: classes (n,) int.
+        before: predicted classes (n,) int.
+        after: predicted classes (n,) int.
+        confidence: of the interval.
+    """
+    from scipy.stats import binomtest
+
+    require(
+        len(truth) == len(before) == len(after) > 0,
+        "The predictions are not for the same pictures.",
+        expected=f"{len(truth)} and {len(truth)} predictions",
+        received=(len(before), len(after)),
+    )
+    gained = int(np.sum((after == truth) & (before != truth)))
+    lost = int(np.sum((before == truth) & (after != truth)))
+    total, z = len(truth), _compute_normal_quantile(confidence)
+    up, down = (gained + 1) / (total + 2), (lost + 1) / (total + 2)
+    estimate, half = (gained - lost) / total, z * np.sqrt((up + down - (up - down) ** 2) / (total + 2))
+    low, high = max(-1.0, min(up - down - half, estimate)), min(1.0, max(up - down + half, estimate))
+    return PairedComparison(
+        difference=Interval(estimate, float(low), float(high)),
+        gained=gained,
+        lost=lost,
+        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+    )
+
+
+def format_difference(
+    after: str, before: str, difference: Interval, *, within_noise: bool, higher: bool = True, points: bool = False
+) -> str:
+    """Says whether a difference is more than noise, with the numbers that it rests on.
+
+    Args:
+        after: a name.
+        before: a name.
+        difference: after - before.
+        within_noise: by the test that fits; `difference.within_noise` where there is no other.
+        higher: whether a larger value is a better one.
+        points: show shares as percentage points.
+    """
+    scale, form, unit = (100, "+.1f", " points") if points else (1, "+.4f", "")
+    value = format(scale * difference.estimate, form)
+    numbers = f"{value}{unit} (95 % interval {format_interval(difference, form, scale)})"
+    if within_noise:
+        return f"{after} is within noise of {before}: {numbers}"
+    better = (difference.estimate > 0) == higher
+    return f"{after} is {'better' if better else 'worse'} than {before}, beyond noise: {numbers}"
+
+
+def format_interval(found: Interval, form: str, scale: float = 1) -> str:
+    """The ends of an interval in words, and the second test's p-value where that overrules them.
+
+    Args:
+        found: the interval.
+        form: of the numbers.
+        scale: what they are multiplied by.
+    """
+    if not found.known:
+        return "unknown: all that was measured is alike"
+    ends = f"{format(scale * found.low, form)} to {format(scale * found.high, form)}"
+    return ends + _format_overruling(found)
+
+
+def format_plus_minus(found: Interval, digits: int) -> str:
+    """An estimate ± half its interval, and the second test's p-value where that overrules it."""
+    half = f"{(found.high - found.low) / 2:.{digits}f}" if found.known else "unknown"
+    return f"{found.estimate:+.{digits}f} ± {half}{_format_overruling(found)}"
+
+
+def _format_overruling(found: Interval) -> str:
+    return f", but p = {found.p_value:.2g}" if found.overruled and not found.holds_zero else ""
+
+
+def _compute_normal_quantile(confidence: float) -> float:
+    """How many standard deviations hold this share of a normal distribution."""
+    from scipy.stats import norm
+
+    require(0 < confidence < 1, "Unusable confidence.", expected="between 0 and 1", received=confidence)
+    return float(norm.ppf((1 + confidence) / 2))
+
+
+def _compute_t_interval(values: Sequence[float], factor: float, resolution: float, confidence: float) -> Interval:
+    """Mean ± t times the square root of `factor` times the sample variance; the deviation is at least `resolution`."""
+    from scipy.stats import t
+
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Interval(mean, -np.inf, np.inf)
+    deviation = max(float(np.std(values, ddof=1)), resolution)
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1) * np.sqrt(factor) * deviation)
+    return Interval.around(mean, mean - half, mean + half)
+
+
+def bootstrap_score(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    random: np.random.Generator,
+    *,
+    samples: int = 200,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """The percentile interval of a metric (Efron and Tibshirani 1993, chapter 13); training's own chance is not in it.
+
+    Pictures are drawn with replacement within each class, so that no class goes missing.
+
+    Args:
+        score: gives a metric from classes (n,) int and probabilities (n, classes).
+        truth: classes (n,) int.
+        probabilities: (n, classes).
+        random: draws the pictures.
+        samples: how many times.
+        confidence: between 0 and 1.
+    """
+    return _compute_percentiles(
+        lambda rows: score(truth[rows], probabilities[rows]), truth, random, samples, confidence
+    )
+
+
+def bootstrap_difference(
+    score: Callable[[np.ndarray, np.ndarray], float],
+    truth: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    random: np.random.Generator,
+    *,
+    samples: int = 1000,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """The percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
+
+    The same pictures are drawn for both sides, with replacement, and within each class, so that no class goes missing.
+
+    Args:
+        score: gives a metric from classes (n,) int and probabilities (n, classes).
+        truth: classes (n,) int.
+        before: probabilities (n, classes).
+        after: probabilities (n, classes).
+        random: draws the pictures.
+        samples: how many times.
+        confidence: between 0 and 1.
+    """
+
+    def difference(rows: np.ndarray) -> float:
+        return score(truth[rows], after[rows]) - score(truth[rows], before[rows])
+
+    return _compute_percentiles(difference, truth, random, samples, confidence)
+
+
+def _compute_percentiles(
+    value: Callable[[np.ndarray], float],
+    truth: np.ndarray,
+    random: np.random.Generator,
+    samples: int,
+    confidence: float,
+) -> Interval:
+    """Of a value of rows: of all of them, and where it lies when they are drawn within each class."""
+    rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
+    estimate = value(np.arange(len(truth)))
+    drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
+    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval.around(estimate, float(min(low, estimate)), float(max(high, estimate)))

@@ -1,0 +1,246 @@
+"""Every combination of feature sets, each with a linear classifier of every strength, on all cores.
+
+Which bases to use together: every combination of feature sets tried with a linear classifier of every strength.
+
+Like flow, it knows the order of the rooms: features from the cache, combinations, what they say, and a real head on the
+winner at last.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline import paths
+from pipeline.config import Competition, Recipe
+from pipeline.ensemble.member_selection import CombinationScores, Members, select_members
+from pipeline.ensemble.temperature import FoldScorer
+from pipeline.errors import require
+from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import higher_is_better
+from pipeline.experiments import base_search_report
+from pipeline.features.extractor import Extractor
+from pipeline.models.base import parse_base
+from pipeline.run_options import RunOptions
+from pipeline.training import linear_probe
+from pipeline.training.heads import ridge
+from pipeline.workflow import run
+from pipeline.workflow.finish import compute_metrics, find_positive_class, format_score_spread
+from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
+
+COMPUTE_BUDGET = 2.5e11
+"""Sum of the cubes of all decompositions' sides; what keeps 63 combinations of wide sets under a minute on 2 cores."""
+
+
+@dataclass(frozen=True)
+class CombinationResult:
+    """What one combination of feature sets came to.
+
+    Args:
+        members: numbers of the sets.
+        folds: the metric on each fold, at the strength that is best on the others.
+        strength: the best one over all folds.
+        path: the metric's mean over folds for each of ridge.STRENGTHS.
+    """
+
+    members: Members
+    folds: tuple[float, ...]
+    strength: float
+    path: tuple[float, ...]
+
+
+def evaluate_combinations(
+    sets: Sequence[ridge.PrincipalComponents], judge: FoldScorer, classes: int
+) -> list[CombinationResult]:
+    """Tries every combination of feature sets.
+
+    Args:
+        sets: rows of the same pictures.
+        judge: the metric, the labels and the folds.
+        classes: how many there are.
+    """
+    edges = np.cumsum([0, *(one.rows.shape[1] for one in sets)])
+    rows = np.concatenate([one.rows for one in sets], axis=1)
+    with open_thread_pool():
+        products = ridge.GramMatrices(rows, judge.labels, judge.fold_of, classes)
+    numbers = range(len(sets))
+    found = [frozenset(c) for k in range(len(sets), 0, -1) for c in itertools.combinations(numbers, k)]
+
+    def tried(members: Members) -> CombinationResult:
+        columns = np.concatenate([np.arange(edges[m], edges[m + 1]) for m in sorted(members)])
+        width = sum(sets[m].width for m in members)
+        scores = products.held_out(columns, [strength * width for strength in ridge.L2_VALUES])
+        return select_l2(members, np.array([judge.folds(one) for one in scores]), higher_is_better(judge.metric))
+
+    with open_thread_pool() as pool:
+        return list(tqdm(pool.map(tried, found), "combinations", len(found), disable=None, leave=False))
+
+
+@contextlib.contextmanager
+def open_thread_pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for work that keeps a core busy by itself: matrices of some hundred rows gain little by a second one."""
+    import scipy.linalg  # noqa: F401  (limits bind the libraries that are loaded)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        yield pool
+
+
+def compute_principal_directions(values: Sequence[np.ndarray], most: int) -> list[ridge.PrincipalComponents]:
+    """The leading directions of each feature set, (pictures, width) float32."""
+    with open_thread_pool() as pool:
+        return list(pool.map(lambda one: ridge.compute_principal_components(one, most), values))
+
+
+def select_l2(members: Members, table: np.ndarray, higher: bool) -> CombinationResult:
+    """Chooses a strength for each fold by the other folds.
+
+    Args:
+        members: numbers of the sets.
+        table: the metric (strengths, folds).
+        higher: whether a larger one is better.
+    """
+    worth = table if higher else -table
+    places = (worth.sum(axis=1, keepdims=True) - worth).argmax(axis=0)
+    best = int(worth.mean(axis=1).argmax())
+    folds = tuple(float(value) for value in table[places, np.arange(table.shape[1])])
+    return CombinationResult(members, folds, ridge.L2_VALUES[best], tuple(map(float, table.mean(axis=1))))
+
+
+log = logging.getLogger(__name__)
+VIEW = "plain"
+MAX_BASES = 8
+
+
+def run_base_search(
+    competition: Competition, options: RunOptions, *, verify: bool = True, most: int | None = None
+) -> list[Path]:
+    """Tries every combination of the recipe's bases. Returns the table and the figure that it wrote.
+
+    Args:
+        competition: its recipe names the bases, the size and the folds.
+        options: `engine` is used.
+        verify: train a real head on the best base and on the winner.
+        most: principal directions a set; None takes as many as the time allows.
+    """
+    recipe = competition.recipe
+    require(
+        len(recipe.bases) <= MAX_BASES,
+        "Too many bases: each one doubles the combinations.",
+        expected=f"at most {MAX_BASES}",
+        received=len(recipe.bases),
+    )
+    require(recipe.folds > 1, "Scouting compares over folds.", expected="2 folds or more", received=recipe.folds)
+    data = prepare_dataset(competition, [parse_base(text, recipe.size) for text in recipe.bases], options)
+    competition = data.competition
+    recipe = competition.recipe
+    sets = extract_feature_sets(recipe, data, options, most)
+    fold_of = data.pictures.train["fold"].to_numpy()
+    judge = FoldScorer(
+        metric=competition.metric,
+        labels=data.labels,
+        fold_of=fold_of,
+        positive=find_positive_class(competition, data),
+    )
+    with log_stage("scout") as said:
+        tried = evaluate_combinations(sets, judge, len(data.pictures.classes))
+        said.append(f"{len(tried)} combinations x {recipe.folds} folds x {len(ridge.L2_VALUES)} strengths")
+    trials = CombinationScores(
+        {one.members: one.folds for one in tried},
+        1 / recipe.folds,
+        metrics.higher_is_better(judge.metric),
+        metrics.compute_resolution(judge.metric, judge.labels, judge.fold_of, judge.positive),
+    )
+    growth = select_members(trials)
+    told = base_search_report.BaseSearchResult(
+        names=recipe.bases,
+        widths=[one.width for one in sets],
+        trials=trials,
+        strengths={one.members: one.strength for one in tried},
+        paths={one.members: dict(zip(ridge.L2_VALUES, one.path, strict=True)) for one in tried},
+        growth=growth,
+        metric=competition.metric,
+    )
+    written = base_search_report.write_search_report(competition, told)
+    taken = confirm_winner(competition, data, options, told) if verify else growth.winner
+    log.info("recipe=%s", base_search_report.format_recipe(select_bases(recipe, taken)))
+    for path in written:
+        log.info("wrote %s", paths.format_path(path))
+    return written
+
+
+def extract_feature_sets(
+    recipe: Recipe, data: Dataset, options: RunOptions, most: int | None
+) -> list[ridge.PrincipalComponents]:
+    """What each base sees of the training pictures, as it is, in its leading directions."""
+    digests = list(data.pictures.train["sha256"])
+    extractors = [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
+    with log_stage("features") as said:
+        values = [extractor.features(digests, VIEW) for extractor in extractors]
+        computed = sum(extractor.computed for extractor in extractors)
+        said.append(f"{len(digests):,} pictures in {len(values)} sets, {computed:,} computed, the rest cached")
+    with log_stage("turn") as said:
+        widths = [one.shape[1] for one in values]
+        most = most or ridge.find_max_components(widths, recipe.folds, COMPUTE_BUDGET)
+        sets = compute_principal_directions(values, most)
+        said.append(f"at most {most} directions a set, {min(one.kept for one in sets):.1%} of the variance or more")
+    return sets
+
+
+def select_bases(recipe: Recipe, members: Members) -> Recipe:
+    """The recipe with some of its bases only."""
+    return replace(recipe, bases=tuple(recipe.bases[member] for member in sorted(members)))
+
+
+def confirm_winner(
+    competition: Competition, data: Dataset, options: RunOptions, told: base_search_report.BaseSearchResult
+) -> Members:
+    """Trains the recipe's own head on the best base and on the winner; the latter has to be better, beyond noise.
+
+    Where the quick classifier sees no combination ahead beyond noise, the one that it ranks first is given the chance:
+    the head that counts may see more.
+    """
+    trials, winner = told.trials, told.growth.winner
+    best = next(members for members in trials.ranked() if len(members) == 1)
+    refused = winner == best
+    if refused:
+        winner = next((members for members in trials.ranked() if len(members) > 1), best)
+    if winner == best or trials.gain(winner, best).estimate <= 0:
+        return best
+    folds = {}
+    for members in (best, winner):
+        recipe = select_bases(competition.recipe, members)
+        with log_stage("head") as said:
+            results = evaluate_head(replace(competition, recipe=recipe), data, options)
+            folds[members] = results["folds"]
+            score = f"{competition.metric} {format_score_spread(results)}"
+            said.append(f"{told.joined(members)}: {score}, accuracy {results['accuracy']:.1%}")
+    gain = replace(trials, folds=folds).gain(winner, best)
+    log.info("%s", base_search_report.format_verdict(gain, competition.recipe.head, refused=refused))
+    return winner if gain.is_positive else best
+
+
+def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) -> dict[str, Any]:
+    """What the recipe's own head and views reach out of folds, as `finish.compute_metrics` has it."""
+    recipe = competition.recipe
+    digests = list(data.pictures.train["sha256"])
+    extractors = [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
+    seen = run.extract_features(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
+    trained = linear_probe.train_heads(
+        recipe,
+        train_features=seen,
+        test_features={view: values[:0] for view, values in seen.items()},
+        labels=data.labels,
+        fold_of=data.pictures.train["fold"].to_numpy(),
+        folds=range(recipe.folds),
+        classes=len(data.pictures.classes),
+    )
+    return compute_metrics(competition, data, trained)

@@ -1,0 +1,247 @@
+"""Combinations as a chart: scores from the best on, and below each which members it has (Lex et al. 2014, UpSet).
+
+What scouting found: combinations ranked, what each base is worth, and the recipe that follows from it.
+"""
+
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from pipeline import paths
+from pipeline.config import Competition, Recipe
+from pipeline.ensemble.member_selection import CombinationScores, Members, SelectionHistory
+from pipeline.evaluation.intervals import Interval, format_plus_minus
+from pipeline.figures.style import BLUE, GREY, INK, ORANGE, RULE, build_figure, render_png, style_axes
+from pipeline.figures.text_table import format_text_table
+from pipeline.files import write_atomic, write_text
+
+MAX_COMBINATIONS = 32
+
+
+@dataclass(frozen=True)
+class CombinationRow:
+    """One combination.
+
+    Args:
+        members: numbers of those that are in it.
+        score: the metric, the mean over folds.
+        spread: its sample deviation over folds.
+        winner: whether it is the one to take.
+    """
+
+    members: frozenset[int]
+    score: float
+    spread: float
+    winner: bool
+
+
+def plot_combinations(
+    rows: Sequence[CombinationRow], names: Sequence[str], *, metric: str, title: str, higher: bool
+) -> bytes:
+    """The best combinations, every single member and the winner, the best first.
+
+    Args:
+        rows: all combinations, the best first.
+        names: of the members.
+        metric: its name, for the axis.
+        title: the finding.
+        higher: whether a larger value is a better one.
+
+    Returns:
+        A PNG file.
+    """
+    kept = [row for place, row in enumerate(rows) if place < MAX_COMBINATIONS or row.winner or len(row.members) == 1]
+    left, below = 0.5 + 0.075 * max(map(len, names)), 0.55 + 0.27 * len(names)
+    width, height = max(7.5, left + 0.27 * len(kept) + 0.5), below + 3.6
+    note = "Bars: ± one sample deviation over folds. Upright numbers: far off the scale."
+    less = f" The best {MAX_COMBINATIONS} of {len(rows)}, and every base alone." if len(kept) < len(rows) else ""
+    made = build_figure(width, height, title, note + less)
+    across = 1 - (left + 0.3) / width
+    axes = made.add_axes((left / width, (below + 0.1) / height, across, 2.8 / height))
+    _draw_scores(axes, kept)
+    axes.set_ylabel(f"{metric.replace('_', ' ')} ({'higher' if higher else 'lower'} is better)")
+    _draw_members(
+        made.add_axes((left / width, 0.45 / height, across, (below - 0.45) / height), sharex=axes), kept, names
+    )
+    return render_png(made)
+
+
+def _draw_scores(axes: Axes, rows: Sequence[CombinationRow]) -> None:
+    """A point with its spread for each combination; for those that are far worse only the number, at the edge."""
+    style_axes(axes)
+    span = abs(rows[len(rows) * 3 // 4].score - rows[0].score) + 2 * max(rows[0].spread, 1e-9)
+    edge, side = (0.98, "top") if rows[-1].score > rows[0].score else (0.02, "bottom")
+    for place, row in enumerate(rows):
+        colour = ORANGE if row.winner else BLUE
+        if abs(row.score - rows[0].score) > 2 * span:
+            words = axes.text(place, edge, f"{row.score:.3g}", ha="center", va=side, fontsize=8, color=GREY)
+            words.set(transform=axes.get_xaxis_transform(), rotation=90)
+            continue
+        axes.errorbar(place, row.score, yerr=row.spread, fmt="o", color=colour, capsize=2, markersize=6, linewidth=1.3)
+    axes.set(xlim=(-0.7, len(rows) - 0.3))
+    axes.margins(y=0.1)
+    axes.tick_params(labelbottom=False)
+
+
+def _draw_members(axes: Axes, rows: Sequence[CombinationRow], names: Sequence[str]) -> None:
+    """A filled dot where a member is in the combination."""
+    style_axes(axes)
+    axes.grid(visible=False)
+    for place, row in enumerate(rows):
+        inside = sorted(row.members)
+        colour = ORANGE if row.winner else INK
+        axes.scatter([place] * len(names), range(len(names)), s=34, color=RULE, zorder=1)
+        axes.plot([place] * len(inside), inside, "-o", color=colour, markersize=6, linewidth=1.6, zorder=2)
+    axes.set_yticks(range(len(names)), list(names), fontsize=8.5, color=GREY)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xticks=[])
+    axes.spines["bottom"].set_visible(False)
+
+
+log = logging.getLogger(__name__)
+RANKING_NOTE = "by ridge regression in the plain view, which ranks bases; the head of a run scores better"
+MAX_TABLE_ROWS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSearchResult:
+    """Everything that scouting found.
+
+    Args:
+        names: of the bases, as the recipe has them.
+        widths: number of features of each.
+        trials: what each combination scored.
+        strengths: the best one of each combination.
+        paths: the metric's mean over folds for every strength, of each combination.
+        growth: which bases belong together.
+        metric: of the competition.
+    """
+
+    names: Sequence[str]
+    widths: Sequence[int]
+    trials: CombinationScores
+    strengths: Mapping[Members, float]
+    paths: Mapping[Members, Mapping[float, float]]
+    growth: SelectionHistory
+    metric: str
+
+    @property
+    def short(self) -> list[str]:
+        """The names without the files of their weights, where they can be told apart without."""
+        cut = [name.partition("=")[0] for name in self.names]
+        return cut if len(set(cut)) == len(cut) else list(self.names)
+
+    def joined(self, members: Members) -> str:
+        """The names of a combination."""
+        return " + ".join(self.short[member] for member in sorted(members))
+
+    def spread(self, members: Members) -> float:
+        """The sample deviation over folds."""
+        return float(pd.Series(self.trials.folds[members]).std())
+
+    def shown(self, members: Members) -> str:
+        """A combination's metric with its spread."""
+        return f"{self.trials.mean(members):.4f} ± {self.spread(members):.4f}"
+
+
+def build_records(found: BaseSearchResult) -> list[dict[str, object]]:
+    """One record a combination, the best first."""
+    return [
+        {
+            "rank": place,
+            "bases": found.joined(members),
+            "score": found.trials.mean(members),
+            "spread": found.spread(members),
+            "strength": found.strengths[members],
+            "width": sum(found.widths[member] for member in members),
+            "folds": " ".join(f"{value:.6f}" for value in found.trials.folds[members]),
+            "winner": members == found.growth.winner,
+            **{f"at {strength:.0e}": score for strength, score in found.paths[members].items()},
+        }
+        for place, members in enumerate(found.trials.ranked(), 1)
+    ]
+
+
+def format_tables(found: BaseSearchResult) -> list[str]:
+    """The best combinations, every base alone and the winner; then what each base is worth, the most first."""
+    ranked: list[list[str]] = []
+    for row, members in zip(build_records(found), found.trials.ranked(), strict=True):
+        if len(ranked) < MAX_TABLE_ROWS or len(members) == 1 or row["winner"]:
+            mark = "  <- the winner" if row["winner"] else ""
+            numbers = [str(row["rank"]), found.shown(members), f"{row['strength']:.0e}", str(row["width"])]
+            ranked.append([*numbers, f"{row['bases']}{mark}"])
+    gains = [found.trials.with_and_without(number) for number in range(len(found.names))]
+    worth = [
+        [found.shown(frozenset([number])), format_plus_minus(gains[number], 4), found.short[number]]
+        for number in sorted(range(len(gains)), key=lambda one: -gains[one].estimate)
+    ]
+    first, second = ("rank", found.metric, "strength", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
+    return [*format_text_table(first, ranked, right=first[:4]), "", *format_text_table(second, worth, right=second[:2])]
+
+
+def format_conclusions(found: BaseSearchResult) -> list[str]:
+    """How the winner grew, and what was refused and why."""
+    said = []
+    for step in found.growth.steps:
+        onto, name = found.joined(step.onto), found.short[step.member]
+        said.append(f"{step.verdict}: {name} onto {onto}: {format_plus_minus(step.gain, 4)}")
+    over = found.growth.over_best
+    if over is not None:
+        best, tried = found.joined(found.trials.ranked()[0]), len(found.trials.folds)
+        said.append(f"the best of {tried}, {best}, is within noise of the winner: {format_plus_minus(over, 4)}")
+    said.append(f"winner: {found.joined(found.growth.winner)}, {found.metric} {found.shown(found.growth.winner)}")
+    return said
+
+
+def format_recipe(recipe: Recipe) -> str:
+    """A recipe as a competition's file writes it: what differs from the defaults."""
+    plain = Recipe()
+    told = {one.name: getattr(recipe, one.name) for one in fields(Recipe)}
+    words = [f"{name}={value!r}" for name, value in told.items() if value != getattr(plain, name) or name == "bases"]
+    return f"Recipe({', '.join(words)})"
+
+
+def format_verdict(gain: Interval, head: str, *, refused: bool = False) -> str:
+    """Whether the recipe's own head finds a combination better than the best base alone.
+
+    Args:
+        gain: over that base.
+        head: its name.
+        refused: the quick classifier had not taken the combination.
+    """
+    words = (
+        ("sees more in the combination than the ranking" if refused else "confirms it")
+        if gain.is_positive
+        else "sees a loss"
+        if gain.is_negative
+        else "sees no gain beyond noise"
+    )
+    than = "" if gain.is_positive else ", which is kept"
+    return f"the {head} head {words}: {format_plus_minus(gain, 4)} over the best base alone{than}"
+
+
+def write_search_report(competition: Competition, found: BaseSearchResult) -> list[Path]:
+    """Prints the tables and what follows from them; writes scout.csv and scout.png.
+
+    Args:
+        competition: whose reports' folder they go to.
+        found: what scouting found.
+    """
+    for line in ("", RANKING_NOTE, *format_tables(found), "", *format_conclusions(found)):
+        log.info("%s", line)
+    table = io.StringIO()
+    pd.DataFrame(build_records(found)).to_csv(table, index=False, lineterminator="\n")
+    folder = paths.reports_folder(competition.name)
+    chart = [
+        CombinationRow(m, found.trials.mean(m), found.spread(m), m == found.growth.winner)
+        for m in found.trials.ranked()
+    ]
+    title = f"{competition.name}: take {found.joined(found.growth.winner)}, of {len(chart)} combinations"
+    picture = plot_combinations(chart, found.short, metric=found.metric, title=title, higher=found.trials.higher)
+    write_text(folder / "scout.csv", table.getvalue())
+    write_atomic(folder / "scout.png", lambda file: file.write(picture))
+    return [folder / "scout.csv", folder / "scout.png"]

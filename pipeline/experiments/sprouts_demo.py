@@ -1,0 +1,120 @@
+"""The lesson of sprouts: the same pictures from three starting points, and the true score on answers kept apart."""
+
+import csv
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import competitions
+from pipeline import paths
+from pipeline.config import Competition, Recipe, Training
+from pipeline.evaluation.intervals import Interval, wilson_interval
+from pipeline.files import read_json, write_atomic
+from pipeline.runs import folder as runs
+from pipeline.workflow import run
+
+log = logging.getLogger(__name__)
+SCRATCH_TRAINING = Training(epochs=40, patience=40, rate=3e-3, dropout=0.2, symmetries=True)
+SCRATCH_SIZE = 64
+"""Pixels: a quarter of the picture, so that the small network has its 40 epochs in about a minute."""
+SHEET_PICTURES, SHEET_COLUMNS = 18, 6
+SHEET_BYTES = 400_000
+
+
+def list_starting_points(recipe: Recipe) -> dict[str, Recipe]:
+    """The three starting points, each with the recipe's split, views and seed.
+
+    Args:
+        recipe: of the competition file, whatever the run had been asked for: the lesson is the same each time.
+    """
+    scratch = replace(recipe, rung="augmented", size=SCRATCH_SIZE, training=SCRATCH_TRAINING)
+    features = replace(recipe, rung="features")
+    return {
+        "augmented pixels, a small network": scratch,
+        "petite with random weights, and a head": replace(features, bases=("petite=none",)),
+        "petite as it was pretrained, and a head": replace(features, bases=("petite",)),
+    }
+
+
+def read_answers(competition: Competition) -> dict[str, str]:
+    """The class of every test picture, by id; read by nothing but this file."""
+    path = paths.competition_folder(competition.name) / "answers.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["id"]: row["species"] for row in csv.DictReader(file)}
+
+
+def run_demo(competition: Competition, folder: Path, options: run.RunOptions) -> None:
+    """Prints the true score of a run beside its cross-validated one, the three starting points, and a picture.
+
+    Args:
+        competition: one that the repository draws.
+        folder: of the run that has just ended.
+        options: of that run.
+    """
+    truth = read_answers(competition)
+    told = wilson_interval(int(runs.find_correct(folder / "test.npz", truth).sum()), len(truth))
+    log.info("")
+    results = read_json(folder / "metrics.json")
+    way = "cross-validated" if len(results["folds"]) > 1 else "held out, one fold,"
+    log.info("%s %.1f %%; on the %d test pictures, whose answers were kept apart, %s",
+             way, 100 * results["accuracy"], len(truth), format_accuracy(told))  # fmt: skip
+    log.info("the same pictures from three starting points, one fold each; the small network takes a minute or two")
+    fold = run.RunOptions(engine=options.engine, folds=(0,), practice=True, recompute=True)
+    lines = []
+    for name, recipe in list_starting_points(competitions.find(competition.name).recipe).items():
+        chosen = replace(competition, recipe=recipe)
+        with silence_logs():
+            place = run.find_finished_run(chosen, fold) or run.run(chosen, fold)
+        results, hits = read_json(place / "metrics.json"), runs.find_correct(place / "test.npz", truth)
+        told = wilson_interval(int(hits.sum()), len(truth))
+        lines.append((name, f"{results['accuracy']:.1%}", format_accuracy(told), f"{results['seconds']:.0f}"))
+    log.info("")
+    for line in (("the lesson", "held out", "test (95 % interval)", "seconds"), *lines):
+        log.info("%-40s %9s  %-26s %8s", *line)
+    picture = paths.reports_folder(competition.name) / "predictions.png"
+    write_atomic(picture, lambda file: file.write(draw_sheet(competition, folder, truth)))
+    log.info("wrote %s", paths.format_path(picture))
+
+
+def format_accuracy(interval: Interval) -> str:
+    """An accuracy with its interval."""
+    return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def draw_sheet(competition: Competition, folder: Path, truth: dict[str, str]) -> bytes:
+    """A PNG of test pictures with their true and their predicted species."""
+    from PIL import Image
+
+    from pipeline.figures.contact_sheet import draw_contact_sheet
+
+    guess = runs.read_predicted_classes(folder / "test.npz")
+    names = list(truth)[:SHEET_PICTURES]
+    raw = paths.competition_folder(competition.name) / "raw" / "test"
+    wrong = [guess[name] != truth[name] for name in names]
+    captions = [
+        f"not {guess[n].split()[-1]}" if bad else truth[n].split()[-1] for n, bad in zip(names, wrong, strict=True)
+    ]
+    return draw_contact_sheet(
+        np.stack([np.asarray(Image.open(raw / f"{name}.jpg")) for name in names]),
+        columns=SHEET_COLUMNS,
+        captions=captions,
+        title=f"Sprouts and predictions: {1 - np.mean(wrong):.0%} of these {len(names)} test pictures are right",
+        wrong=wrong,
+        limit=SHEET_BYTES,
+    )
+
+
+@contextmanager
+def silence_logs() -> Iterator[None]:
+    """Only warnings are printed."""
+    words = logging.getLogger("pipeline")
+    before = words.level
+    words.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        words.setLevel(before)

@@ -1,0 +1,166 @@
+"""What a base sees at every cut, in one forward pass: one network with an output a block, kept in the usual cache.
+
+The features are those of an Extractor of each cut, and lie in the same stores; so a recipe that names a cut finds them.
+"""
+
+import functools
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.data import pixel_cache
+from pipeline.errors import StarshiftError, require
+from pipeline.features.cache import open_feature_store
+from pipeline.files import read_json, write_json
+from pipeline.models import inference_engines
+from pipeline.models.base import Base
+from pipeline.models.inference_engines import (
+    BATCH_SIZES,
+    ENGINES,
+    Engine,
+    KerasEngine,
+    OpenVINOEngine,
+    import_openvino,
+    require_usable,
+)
+
+PRECISION = "float32"
+VIEW = "plain"
+MAX_ROUNDS, MAX_SECONDS = 6, 4.0
+"""Of measuring speeds: at most so many batches a cut, and none begun after so long."""
+
+
+def list_cuts(base: Base) -> list[Base]:
+    """The base at each of its blocks, from the picture upwards, and whole at last.
+
+    Raises:
+        StarshiftError: the base is cut already, or pools otherwise than by the average.
+    """
+    plain = base.cut is None and base.pooling == "avg"
+    require(plain, "Blocks are compared of a whole base, average-pooled.", expected=base.name, received=str(base))
+    return [*(replace(base, cut=block) for block in base.entry.blocks), base]
+
+
+@functools.lru_cache(maxsize=1)
+def build_multi_depth_model(bases: tuple[Base, ...]) -> Any:
+    """A keras.Model from (n, size, size, 3) uint8 RGB to one float32 output (n, width) for each cut of a base.
+
+    Args:
+        bases: from `list_cuts`.
+    """
+    import keras
+
+    from pipeline.models.base import find_preprocessing
+    from pipeline.models.build import build_network, preprocess
+
+    whole = bases[-1]
+    network = build_network(whole)
+    network.trainable = False
+    outputs = [network.get_layer(base.cut).output if base.cut else network.output for base in bases]
+    shown = keras.Input((whole.size, whole.size, 3), dtype="uint8", name=f"{whole.name}_pixels")
+    ready = preprocess(shown, find_preprocessing(whole), whole.name)
+    seen = keras.Model(network.input, outputs)(ready, training=False)
+    pooled = [keras.layers.GlobalAveragePooling2D(name=f"cut_{number}")(maps) for number, maps in enumerate(seen)]
+    return keras.Model(shown, pooled, name=f"depth_{whole.name}")
+
+
+def fill_feature_stores(
+    bases: Sequence[Base], files: Mapping[str, Path], digests: Sequence[str], engine: str = "auto"
+) -> int:
+    """Computes and keeps what the cache lacks at any cut, plain view, float32.
+
+    Args:
+        bases: from `list_cuts`.
+        files: where each picture lies, by the SHA-256 of its bytes.
+        digests: the pictures.
+        engine: `keras`, or `auto` or another for OpenVINO where it is installed and there is no GPU.
+
+    Returns:
+        How many pictures went through.
+    """
+    stores = [open_feature_store(base, VIEW, PRECISION) for base in bases]
+    lacking = [set(store.missing(digests)) for store in stores]
+    missing = [digest for digest in dict.fromkeys(digests) if any(digest in lacks for lacks in lacking)]
+    if not missing:
+        return 0
+    run, widths = load_multi_depth_engine(bases, engine)
+    edges = np.cumsum(widths)[:-1]
+    with tqdm(total=len(missing), desc=f"{bases[-1]} at {len(bases)} cuts", unit="picture", disable=None) as bar:
+        for part, images in pixel_cache.iterate_chunks(
+            pixel_cache.open_pixel_store(bases[-1].size), missing, files, VIEW
+        ):
+            rows = run(images)
+            require_usable(rows, bases[-1], engine)
+            for store, lacks, values in zip(stores, lacking, np.split(rows, edges, axis=1), strict=True):
+                kept = [row for row, digest in enumerate(part) if digest in lacks]
+                store.append([part[row] for row in kept], np.ascontiguousarray(values[kept]))
+            bar.update(len(part))
+    return len(missing)
+
+
+def load_multi_depth_engine(bases: Sequence[Base], engine: str) -> tuple[Engine, list[int]]:
+    """An engine that gives the features of all cuts side by side, and how many each has."""
+    require(engine in ("auto", *ENGINES), "Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=engine)
+    import keras
+
+    model = build_multi_depth_model(tuple(bases))
+    joined = keras.Model(model.input, keras.layers.Concatenate(name="all_cuts")(model.outputs))
+    widths = [int(output.shape[-1]) for output in model.outputs]
+    if engine == "keras" or (engine == "auto" and (inference_engines.has_gpu() or not has_openvino())):
+        return KerasEngine(lambda: joined), widths
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.xml"
+        joined.export(str(path), format="openvino", verbose=False)
+        return OpenVINOEngine(path, PRECISION), widths
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    try:
+        import_openvino()
+    except StarshiftError:
+        return False
+    return True
+
+
+def measure_speeds(bases: Sequence[Base]) -> list[float]:
+    """Pictures a second up to each cut, by Keras, measured once on this machine and remembered.
+
+    Args:
+        bases: from `list_cuts`.
+    """
+    memory, here = inference_engines.find_engine_folder(bases[-1]) / "depth.json", inference_engines.describe_machine()
+    remembered = read_json(memory)
+    if remembered and remembered["machine"] == here and len(remembered["speeds"]) == len(bases):
+        return list(remembered["speeds"])
+    measured = _time_cuts(bases)
+    write_json(memory, {"machine": here, "speeds": measured})
+    return measured
+
+
+def _time_cuts(bases: Sequence[Base]) -> list[float]:
+    """The fastest of several batches of noise up to each cut, cuts in turn, so that a busy moment hits them all."""
+    import keras
+
+    model = build_multi_depth_model(tuple(bases))
+    shape = (BATCH_SIZES["keras"], bases[-1].size, bases[-1].size, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    engines = [KerasEngine(functools.partial(keras.Model, model.input, output)) for output in model.outputs]
+    for engine in tqdm(engines, desc=f"speed of {bases[-1]}", unit="cut", disable=None, leave=False):
+        engine(noise)
+    best, end = np.full(len(engines), np.inf), time.perf_counter() + MAX_SECONDS
+    for finished in range(MAX_ROUNDS):
+        if finished >= 2 and time.perf_counter() > end:
+            break
+        for number, engine in enumerate(engines):
+            started = time.perf_counter()
+            engine(noise)
+            best[number] = min(best[number], time.perf_counter() - started)
+    least = np.minimum.accumulate(best[::-1])[::-1]  # a lower cut is part of every higher one, so never slower
+    return [round(len(noise) / seconds, 1) for seconds in least]

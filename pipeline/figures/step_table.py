@@ -1,0 +1,163 @@
+"""What each step brought, and whether it was kept: a table for the terminal, and a figure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from pipeline.evaluation.intervals import Interval, format_difference, format_plus_minus
+from pipeline.evaluation.metrics import higher_is_better
+from pipeline.figures.style import BLUE, GREEN, GREY, INK, build_figure, render_png, style_axes
+from pipeline.figures.text_table import format_text_table
+
+MIN_VISIBLE_GAIN = 5e-6
+"""Smaller gains are zero in a table with five digits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Something that was tried, judged on folds that it has not seen.
+
+    Args:
+        kind: `run`, `method` or `step`.
+        name: what it is.
+        folds: the metric on each fold.
+        against: what it is compared with; empty for what comes first.
+        gain: the difference to that, positive where it is better, the mean over folds.
+        kept: whether what follows builds on it.
+        told: what there is to say of it.
+    """
+
+    kind: str
+    name: str
+    folds: Sequence[float]
+    against: str = ""
+    gain: Interval | None = None
+    kept: bool = False
+    told: str = ""
+
+    @property
+    def score(self) -> float:
+        """Mean over folds."""
+        return float(np.mean(self.folds))
+
+    @property
+    def spread(self) -> float:
+        """Sample deviation over folds."""
+        return float(np.std(self.folds, ddof=1))
+
+    @property
+    def better(self) -> bool:
+        """Whether it is better than what it is compared with, be it by noise."""
+        return self.gain is not None and self.gain.estimate > 0
+
+    @property
+    def helps(self) -> bool:
+        """Whether it is better than what it is compared with, beyond noise."""
+        return self.gain is not None and self.gain.is_positive and self.gain.estimate >= MIN_VISIBLE_GAIN
+
+    def taken(self, kept: bool, told: str = "") -> "StepResult":
+        """The same, with what became of it."""
+        return replace(self, kept=kept, told=told)
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        if self.gain is None:
+            return "the start" if self.kept else "not tried" if self.against else ""
+        verdict = "better" if self.helps else "worse" if self.gain.is_negative else "within noise"
+        verdict = "no change" if abs(self.gain.estimate) < MIN_VISIBLE_GAIN else verdict
+        return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
+
+    def record(self) -> dict[str, Any]:
+        """One row of a CSV file."""
+        gain = (self.gain or Interval(0.0, 0.0, 0.0)).record()
+        return {
+            "kind": self.kind, "name": self.name, "score": self.score, "spread": self.spread, "against": self.against,
+            "gain": gain["estimate"], "gain_low": gain["low"], "gain_high": gain["high"], "p_value": gain["p_value"],
+            "verdict": self.verdict, "kept": self.kept, "told": self.told,
+        }  # fmt: skip
+
+
+def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
+    """A header and a line a step: score ± spread over folds, gain ± half its interval, and what became of it."""
+    rows = []
+    for step in steps:
+        gain = "" if step.gain is None else format_plus_minus(step.gain, 5)
+        rows.append([step.name, f"{step.score:.5f} ± {step.spread:.5f}", gain, step.verdict, step.told])
+    shown = [row if any(each[4] for each in rows) else row[:4] for row in rows]
+    header = ["", metric, "gain ± noise (95 %)", "", ""][: len(shown[0])]
+    return format_text_table(header, shown, right=(metric, "gain ± noise (95 %)"))
+
+
+def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
+    """From the first step to the last one kept, in a sentence.
+
+    Args:
+        steps: in their order.
+        metric: its name.
+        difference: of the metric, the last step kept less the first.
+    """
+    kept, higher = [step for step in steps if step.kept], higher_is_better(metric)
+    first, last = kept[0], kept[-1]
+    if first is last:
+        return f"nothing is better than the {first.name}"
+    share = f"; {difference.estimate / first.score:+.1%}" if not higher else ""
+    said = format_difference(last.name, first.name, difference, within_noise=difference.within_noise, higher=higher)
+    return f"{said}; {metric} {first.score:.5f} to {last.score:.5f}{share}"
+
+
+def format_headline(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
+    """The same, short enough for a title."""
+    kept = [step for step in steps if step.kept]
+    words = f"{metric.replace('_', ' ')} {kept[0].score:.4f} to {kept[-1].score:.4f}"
+    return (
+        f"{words} by “{kept[-1].name}”{', within noise' if difference.within_noise else ''}"
+        if len(kept) > 1
+        else f"{words}: no step helps"
+    )
+
+
+def plot_steps(steps: Sequence[StepResult], metric: str, difference: Interval) -> bytes:
+    """The steps from top to bottom: every fold, the mean, and what was dropped in grey.
+
+    Args:
+        steps: in their order, at least one.
+        metric: its name.
+        difference: of the metric, the last step kept less the first.
+
+    Returns:
+        A PNG file.
+    """
+    height, left = 1.6 + 0.42 * len(steps), 0.5 + 0.085 * max(len(step.name) for step in steps)
+    width = left + 7.0
+    note = "Small dots: folds; large ones: their mean. Right: the gain over what it builds on, ± its 95% noise."
+    made = build_figure(width, height, format_headline(steps, metric, difference), note)
+    axes = made.add_axes((left / width, 0.85 / height, 4.2 / width, (height - 1.5) / height))
+    style_axes(axes)
+    for place, step in enumerate(steps):
+        _draw_step(axes, place, step)
+    kept = [(step.score, place) for place, step in enumerate(steps) if step.kept]
+    axes.plot(*zip(*kept, strict=True), color=BLUE, linewidth=1.4, zorder=2)
+    axes.set_yticks(range(len(steps)), [step.name for step in steps])
+    axes.set(ylim=(len(steps) - 0.5, -0.5))
+    better = "higher" if higher_is_better(metric) else "lower"
+    axes.set_xlabel(f"{metric.replace('_', ' ')} ({better} is better)", fontsize=9, color=INK)
+    axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
+    return render_png(made)
+
+
+def _draw_step(axes: Axes, place: int, step: StepResult) -> None:
+    """One step: its folds, its mean and its gain."""
+    colour = BLUE if step.kept else GREY
+    axes.scatter(step.folds, [place] * len(step.folds), s=13, color="white", edgecolor=colour, linewidth=0.9, zorder=3)
+    axes.scatter([step.score], [place], s=52, color=colour, zorder=4)
+    words = step.verdict
+    if step.gain is not None:
+        words = f"{format_plus_minus(step.gain, 4)}, {step.verdict}"
+    axes.annotate(
+        words, (1.02, place), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8.5,
+        color=GREEN if step.helps else GREY,
+    )  # fmt: skip

@@ -1,0 +1,282 @@
+"""What Kaggle answered to a run's submission, as leaderboard.json in the run's folder keeps it.
+
+Each field is a value or null: {"public": score, "private": score, "ref": Kaggle's name of the submission,
+"when": ISO 8601, UTC}; more fields may stand beside them. Whoever submits writes it, `invoke runs` reads it, and it may
+be written by hand.
+
+The final leaderboards: the score at the top x % of teams, one record a competition, by Kaggle's slug. Data only.
+
+Source: the competitions' published final standings, in percentiles as this project's notes on the competitions hold
+them (drawn from MLE-bench and MLE-Dojo). `leak` and `frontier` are inferred, no one stated them.
+
+Where a score would stand on a competition's final leaderboard: the table's rows, and straight lines between them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import StarshiftError
+from pipeline.files import read_json
+
+LEADERBOARD_FILE = "leaderboard.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionScores:
+    """Kaggle's scores; None where it did not say."""
+
+    public: float | None = None
+    private: float | None = None
+    ref: str | None = None
+    when: str | None = None
+
+    @property
+    def final(self) -> float | None:
+        """The score that decides: the private one, the public one until it is known."""
+        return self.public if self.private is None else self.private
+
+
+def read_submission_scores(folder: Path) -> SubmissionScores | None:
+    """Reads the leaderboard.json of a run; None where the run was not submitted.
+
+    Raises:
+        StarshiftError: the file is there and holds something else.
+    """
+    path = folder / LEADERBOARD_FILE
+    if not path.exists():
+        return None
+    stored: Any = read_json(path)
+    if not isinstance(stored, dict) or not all(is_score(stored.get(name)) for name in ("public", "private")):
+        raise StarshiftError(
+            f"{path} is no answer of Kaggle's.",
+            expected='{"public": 0.61, "private": null, "ref": "123", "when": "2026-07-01T12:00:00Z"}',
+            received=repr(stored),
+            remedy="put it right, or delete it",
+        )
+    public, private = (None if stored.get(name) is None else float(stored[name]) for name in ("public", "private"))
+    ref, when = (None if stored.get(name) is None else str(stored[name]) for name in ("ref", "when"))
+    return SubmissionScores(public=public, private=private, ref=ref, when=when)
+
+
+def is_score(value: Any) -> bool:
+    """Whether it is a finite number, or null."""
+    return value is None or (type(value) in (int, float) and bool(np.isfinite(value)))
+
+
+TOP_PERCENTS = (0, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 100)
+"""Percent of teams: 0 is the first one, 100 the last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """One competition's final standing.
+
+    Args:
+        metric: as a competition file names it.
+        higher: whether a larger score is a better one.
+        teams: how many there were.
+        train: number of Kaggle's training pictures.
+        scores: at each of TOP, from the first team to the last.
+        leak: scores beyond this one are only reached by a leak; None where none is known.
+        frontier: between which two scores honest work ends, the weaker one first; None where nobody stated it.
+        caveats: why cross-validation flatters here, and what is known to leak.
+    """
+
+    metric: str
+    higher: bool
+    teams: int
+    train: int
+    scores: tuple[float, ...]
+    leak: float | None = None
+    frontier: tuple[float, float] | None = None
+    caveats: tuple[str, ...] = ()
+
+
+LEADERBOARDS = {
+    "dog-breed-identification": Leaderboard(
+        metric="log_loss",
+        higher=False,
+        teams=1280,
+        train=10222,
+        scores=(0.0, 0.0, 0.00098, 0.00343, 0.0037, 0.0055, 0.01219, 0.05252, 0.17918, 0.20443, 0.2179, 0.24231,
+                0.33054, 0.47205, 0.73032, 1.62211, 4.17034, 4.78749, 34.29327),
+        leak=0.10,
+        frontier=(0.20, 0.14),
+        caveats=("the breeds are part of ImageNet: its bases have seen these very pictures, so validation flatters",),
+    ),
+    "invasive-species-monitoring": Leaderboard(
+        metric="auc",
+        higher=True,
+        teams=511,
+        train=2295,
+        scores=(0.9977, 0.99579, 0.99553, 0.99505, 0.99469, 0.9937, 0.99285, 0.99226, 0.9909, 0.98931, 0.9878, 0.98623,
+                0.98027, 0.97006, 0.95786, 0.93969, 0.88982, 0.61374, 0.46758),
+    ),
+    "plant-seedlings-classification": Leaderboard(
+        metric="micro_f1",
+        higher=True,
+        teams=833,
+        train=4750,
+        scores=(1.0, 0.99496, 0.99244, 0.99118, 0.98866, 0.98614, 0.98488, 0.98362, 0.97984, 0.97858, 0.97607, 0.97229,
+                0.96977, 0.95591, 0.93324, 0.89546, 0.83627, 0.64987, 0.04534),
+        caveats=("the same plant was photographed at several ages: folds that part its pictures flatter",
+                 "the original picture size predicts the species: a leak to be disclosed where it is used"),
+    ),
+    "dogs-vs-cats-redux-kernels-edition": Leaderboard(
+        metric="binary_log_loss",
+        higher=False,
+        teams=1314,
+        train=25000,
+        scores=(0.03302, 0.03804, 0.03928, 0.04395, 0.04726, 0.05051, 0.05624, 0.06149, 0.07375, 0.08109, 0.09099,
+                0.09703, 0.10756, 0.12203, 0.20273, 0.46257, 0.70143, 1.83628, 19.45806),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderboardPosition:
+    """A score's place among the teams. `best` and `worst` belong to the ends of the score's interval.
+
+    Args:
+        score: from cross-validation.
+        low: end of its interval; None where nothing is known of it.
+        high: the other end.
+        top: percent of teams that are as good or better.
+        best_top: the same at the interval's better end.
+        worst_top: the same at its worse end.
+        rank: from 1 on.
+        best_rank: at the better end.
+        worst_rank: at the worse end.
+        teams: how many there were.
+        next_top: percent of the next better row of the table; None where there is none that honest work reaches.
+        next_score: from which on one stands there.
+        to_go: from `score` to it, positive.
+        remarks: what to keep in mind.
+    """
+
+    score: float
+    low: float | None
+    high: float | None
+    top: float
+    best_top: float
+    worst_top: float
+    rank: int
+    best_rank: int
+    worst_rank: int
+    teams: int
+    next_top: float | None
+    next_score: float | None
+    to_go: float | None
+    remarks: tuple[str, ...]
+
+
+def find_leaderboard(slug: str | None, metric: str) -> Leaderboard | None:
+    """The leaderboard that a score of this metric can be held against; None where there is none."""
+    board = LEADERBOARDS.get(slug or "")
+    return board if board and board.metric == metric else None
+
+
+def compute_position(board: Leaderboard, score: float, low: float, high: float, pictures: int) -> LeaderboardPosition:
+    """Places a cross-validated score, with the interval that it may lie in.
+
+    Args:
+        board: the competition's.
+        score: in the board's metric.
+        low: end of its interval.
+        high: the other end; infinite ends say that nothing is known.
+        pictures: number of labelled pictures that there were.
+    """
+    known = bool(np.isfinite([low, high]).all())
+    better, worse = (high, low) if board.higher else (low, high)
+    top, best_top, worst_top = (compute_top_percent(board, value) for value in (score, better, worse))
+    next_top, next_score = find_next_row(board, score) or (None, None)
+    return LeaderboardPosition(
+        score=score,
+        low=low if known else None,
+        high=high if known else None,
+        top=top,
+        best_top=best_top,
+        worst_top=worst_top,
+        rank=compute_rank(board, top),
+        best_rank=compute_rank(board, best_top),
+        worst_rank=compute_rank(board, worst_top),
+        teams=board.teams,
+        next_top=next_top,
+        next_score=next_score,
+        to_go=None if next_score is None else abs(next_score - score),
+        remarks=(*format_leak_warnings(board, score), *board.caveats, format_cv_caveat(board, pictures)),
+    )
+
+
+def is_better(board: Leaderboard, score: float, other: float) -> bool:
+    """Whether a score is better than another."""
+    return score > other if board.higher else score < other
+
+
+def compute_top_percent(board: Leaderboard, score: float) -> float:
+    """Percent of teams that stand as high or higher, 0 to 100, on straight lines between the rows of the table.
+
+    Of several rows with one score the lowest counts, as it does for the last to reach it.
+    """
+    rows = dict(zip((value if board.higher else -value for value in board.scores), TOP_PERCENTS, strict=True))
+    values = sorted(rows)
+    return float(np.interp(score if board.higher else -score, values, [rows[value] for value in values]))
+
+
+def compute_rank(board: Leaderboard, top: float) -> int:
+    """The rank at a percentile: 0 % is the first team, 100 % the last one."""
+    return 1 + round(top / 100 * (board.teams - 1))
+
+
+def find_next_row(board: Leaderboard, score: float) -> tuple[float, float] | None:
+    """The nearest better row, (percent, score); None for a first place, and where only leaks reach it."""
+    better = [
+        (top, value) for top, value in zip(TOP_PERCENTS, board.scores, strict=True) if is_better(board, value, score)
+    ]
+    if not better or (board.leak is not None and is_better(board, better[-1][1], board.leak)):
+        return None
+    return better[-1]
+
+
+def format_leak_warnings(board: Leaderboard, score: float) -> list[str]:
+    """What is to be said of a score that looks too good to be true, and of the teams whose scores do."""
+    honest = f"honest work ends between {board.frontier[0]:.2f} and {board.frontier[1]:.2f}" if board.frontier else ""
+    if board.leak is not None and is_better(board, score, board.leak):
+        return [f"only leaks reach scores beyond {board.leak:.2f}; {honest} (inferred): look for the leak first"]
+    if not is_better(board, board.scores[0], score):
+        return [f"as good as the first team or better, {board.scores[0]}: look for a leak or a flattering split first"]
+    said = []
+    if board.frontier and is_better(board, score, board.frontier[1]):
+        said.append(f"{honest} (inferred), and this is beyond it: be suspicious")
+    elif board.frontier and not is_better(board, board.frontier[0], score):
+        said.append(f"{honest} (inferred), and this is there")
+    if board.leak is not None:
+        ahead = f"{format_percent(compute_top_percent(board, board.leak))} of the teams are beyond {board.leak:.2f}"
+        said.append(f"the {ahead}, which only leaks reach (inferred)")
+    return said
+
+
+def format_cv_caveat(board: Leaderboard, pictures: int) -> str:
+    """Why a cross-validated score is not a leaderboard's."""
+    fewer = f"; here are {pictures:,} labelled pictures, Kaggle gives {board.train:,}" if pictures < board.train else ""
+    return f"cross-validation is not the leaderboard: that scored other pictures{fewer}"
+
+
+def format_position(found: LeaderboardPosition) -> list[str]:
+    """The standing in words, a line each, the place first."""
+    said = [f"rank {found.rank:,} of {found.teams:,} on the final leaderboard ({format_percent(found.top)})"]
+    if found.low is not None and found.high is not None:
+        said[0] += f", {found.best_rank:,} to {found.worst_rank:,} for {found.low:.5f} to {found.high:.5f}"
+    else:
+        said[0] += "; how sure that is, is not known"
+    if found.next_top is not None:
+        said.append(f"{format_percent(found.next_top)} begins at {found.next_score:.5f}: {found.to_go:.5f} to go")
+    return [*said, *found.remarks]
+
+
+def format_percent(top: float) -> str:
+    """`top 1.5 %`, or `the first place`."""
+    return "the first place" if top == 0 else f"top {top:.1f} %"

@@ -1,0 +1,118 @@
+"""How long Kaggle is waited for, and what is tried again: `call_with_retries`, through which everything is asked.
+
+call(api.kernels_status, "me/slug/3", purpose=purpose, safe_to_repeat=True).status.name
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from pipeline.errors import StarshiftError
+from pipeline.kaggle.api_errors import (
+    CallPurpose,
+    explain_error,
+    find_retry_after,
+    format_error,
+    is_transient,
+    is_unprocessed,
+)
+from pipeline.kaggle.redact import redact_output
+
+log = logging.getLogger(__name__)
+MAX_ATTEMPTS = 4
+FIRST_WAIT = 1.0
+MAX_WAIT = 30.0
+MAX_RETRY_AFTER = 180.0
+"""Seconds: a longer Retry-After is told to the user, not waited for."""
+TIMEOUT = (10.0, 60.0)
+"""Seconds until a connection stands, and between two pieces of an answer."""
+
+
+def call_with_retries(
+    function: Callable[..., Any], *arguments: Any, purpose: CallPurpose, safe_to_repeat: bool, **options: Any
+) -> Any:
+    """Calls a function that asks Kaggle, with patience, and turns its failure into one clear error.
+
+    Every request has a timeout (TIMEOUT). A passing fault (429, 5xx, a reset, silence, a cut or unreadable answer) is
+    tried again ATTEMPTS times in all, after as long as Retry-After says. Where repeating is not safe, only what Kaggle
+    certainly did not act upon is tried again: 429, and connections that never stood.
+
+    What Kaggle refuses with HTTP 200 (`.error`, `ref == 0`) is no failure here: look at the answer.
+
+    Args:
+        function: what asks; it is called again as it is.
+        arguments: its arguments.
+        purpose: what it is for.
+        safe_to_repeat: whether doing it twice does no harm. Creating, submitting and pushing do.
+        options: its keyword arguments.
+
+    Raises:
+        KaggleError: `.status` is Kaggle's; where `.uncertain`, it may have been done: look, do not repeat.
+        StarshiftError: a full disk, or what the function raises itself.
+    """
+    retrying = Retrying(
+        stop=_should_stop,
+        wait=_compute_wait,
+        retry=retry_if_exception(is_transient if safe_to_repeat else is_unprocessed),
+        before_sleep=lambda state: _log_retry(state, purpose),
+        # Otherwise tenacity's RetryError replaces the error that explains the failure.
+        reraise=True,
+    )
+    try:
+        with redact_output():
+            return retrying(function, *arguments, **options)
+    except StarshiftError:
+        raise
+    except Exception as error:
+        raise explain_error(error, purpose, repeatable=safe_to_repeat) from error
+
+
+def _should_stop(state: RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return stop_after_attempt(MAX_ATTEMPTS)(state) or (
+        error is not None and (find_retry_after(error) or 0) > MAX_RETRY_AFTER
+    )
+
+
+def _compute_wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    ordered = None if error is None else find_retry_after(error)
+    return wait_exponential(FIRST_WAIT, max=MAX_WAIT)(state) if ordered is None else ordered
+
+
+def _log_retry(state: RetryCallState, purpose: CallPurpose) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    if error is not None:
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.info("  %s: %s; again in %.0f s", purpose.doing, format_error(error), pause)
+
+
+# requests has no timeout per session; an adapter is the only place that sees every request.
+class TimeoutAdapter(HTTPAdapter):
+    """Gives a timeout to every request that has none: Kaggle's client would wait for ever."""
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Sends a request."""
+        return super().send(request, stream, timeout or TIMEOUT, verify, cert, dict(proxies or {}))
+
+
+def build_session() -> requests.Session:
+    """A session for signed addresses: with timeouts, without credentials (not even those of ~/.netrc)."""
+    made = requests.Session()
+    # Without an auth of its own, a session sends credentials from ~/.netrc. This one adds nothing.
+    made.auth = lambda request: request
+    for scheme in ("https://", "http://"):
+        made.mount(scheme, TimeoutAdapter())
+    return made

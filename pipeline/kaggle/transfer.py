@@ -1,0 +1,116 @@
+"""Signed addresses, where Kaggle keeps files: sent there with patience, and gone on with after a fault.
+
+No credentials are sent there: the address itself is the permission, so it is never printed whole (see scrubbing.py).
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+from tqdm import tqdm
+from tqdm.utils import CallbackIOWrapper
+
+from pipeline.kaggle import retry
+from pipeline.kaggle.api_errors import CallPurpose, KaggleError, explain_error, format_error, is_transient
+
+log = logging.getLogger(__name__)
+MIN_BAR_BYTES = 8 << 20
+"""Bytes from which on a bar shows the progress."""
+
+
+def send_file(path: Path, url: str, start: int = 0) -> None:
+    """Puts a file to a signed address, from a byte on, once.
+
+    Raises:
+        requests.RequestException: it did not arrive whole.
+    """
+    size = path.stat().st_size
+    headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
+    with path.open("rb") as file, _show_progress(path.name, size, start) as bar, retry.build_session() as session:
+        file.seek(start)
+        # requests (checked with 2.34) sends an empty file object chunked, without a Content-Length; b"" has one.
+        body = CallbackIOWrapper(bar.update, file, "read") if size else b""
+        with session.put(url, data=body, headers=headers) as response:
+            check_response(response)
+            # 308 means that only a part arrived; requests does not raise for it.
+            if response.status_code not in (200, 201):
+                raise requests.ConnectionError(f"only a part arrived ({response.status_code})")
+
+
+def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, begun: bool = False) -> None:
+    """Puts a file to a signed address that can be gone on with: after a fault it goes on where the storage says.
+
+    Tried again as long as it gets on; ATTEMPTS times where it does not.
+
+    Source: cloud.google.com/storage/docs/resumable-uploads
+
+    Args:
+        path: the file; empty ones are sent as they are.
+        url: from StartBlobUpload.
+        purpose: what it is for.
+        begun: whether something may have been sent to this address before.
+
+    Raises:
+        KaggleError: it did not arrive; status 404 says that the address is no longer valid.
+    """
+    furthest, tries = -1, 0
+    while True:
+        # A fresh address holds nothing, so it is not asked.
+        start = (
+            retry.call_with_retries(_find_resume_offset, url, path.stat().st_size, purpose=purpose, safe_to_repeat=True)
+            if begun
+            else 0
+        )
+        if start is None:
+            return
+        # Progress resets the count: a bad line may break off more than ATTEMPTS times within a large file.
+        tries = 1 if start > furthest else tries + 1
+        furthest, begun = max(start, furthest), True
+        try:
+            send_file(path, url, start)
+            return
+        except Exception as error:
+            if tries >= retry.MAX_ATTEMPTS or not is_transient(error):
+                raise explain_error(error, purpose) from error
+            log.info("  %s: %s; goes on", purpose.doing, format_error(error))
+            time.sleep(min(retry.FIRST_WAIT * 2**tries, retry.MAX_WAIT))
+
+
+def _find_resume_offset(url: str, size: int) -> int | None:
+    """How many bytes of a file the storage has; None where it has it whole."""
+    with retry.build_session() as session:
+        response = session.put(url, data=b"", headers={"Content-Range": f"bytes */{size}"})
+    if response.status_code in (200, 201):
+        return None
+    check_response(response)
+    # The header reads `bytes=0-LAST`; it is missing while nothing has arrived.
+    last = response.headers.get("Range", "").rpartition("-")[2]
+    return int(last) + 1 if last.isdigit() else 0
+
+
+def check_response(response: requests.Response) -> None:
+    """Tells a refusal, which is the address's and not the account's, from a fault.
+
+    Raises:
+        KaggleError: refused; the next run takes a new address.
+        requests.HTTPError: a fault that may pass.
+    """
+    # 429 passes with time; any other refusal stays for this address.
+    if 400 <= response.status_code < 500 and response.status_code != 429:
+        raise KaggleError(
+            "Kaggle's storage refuses the file: its address is no longer valid.",
+            status=response.status_code,
+            received=f"{response.status_code} {response.reason}",
+            remedy="run again: it takes a new one",
+        )
+    response.raise_for_status()
+
+
+@contextlib.contextmanager
+def _show_progress(name: str, size: int, start: int) -> Iterator[Any]:
+    with tqdm(total=size, initial=start, desc=name, unit="B", unit_scale=True, disable=size < MIN_BAR_BYTES) as bar:
+        yield bar

@@ -1,0 +1,73 @@
+"""The first thing that runs in a kernel: holds the payload against its digest, unpacks it, and hands over to it.
+
+The text of this file is the beginning of every pushed script, so it knows the standard library only.
+"""
+
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+START_TIME = time.monotonic()
+
+
+def start(digest: str, session: dict[str, Any], payload: str) -> int:
+    """Unpacks the repository and runs its session. Returns the exit code.
+
+    Args:
+        digest: SHA-256 of the payload's bytes.
+        session: what differs between the sessions of one run.
+        payload: a tar file, compressed by xz, in base64.
+    """
+    data = base64.b64decode("".join(payload.split()))
+    received = hashlib.sha256(data).hexdigest()
+    if received != digest:
+        print(f"error: the payload is not what was pushed\n  expected: SHA-256 {digest}\n  received: {received}")
+        return 1
+    place = _make_scratch_folder()
+    code = place / "code"
+    shutil.rmtree(code, ignore_errors=True)
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(code, filter="data")
+        else:  # Python 3.11 before 3.11.4; the payload is what was pushed, as its digest says
+            archive.extractall(code)
+    environment = {
+        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONUNBUFFERED": "1",
+        "STARSHIFT_BEGUN": str(START_TIME),  # the session's clock; on Linux, all processes have one origin
+        "STARSHIFT_HOME": str(place / "home"),
+        "KERAS_HOME": str(place / "keras"),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # several processes of a run share the GPU
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "1",  # the default; said aloud, TensorFlow does not print about it
+    }
+    command = [sys.executable, "-m", "pipeline.kernels.session", str(code / "order.json"), json.dumps(session)]
+    with subprocess.Popen(command, cwd=code, env=environment) as process:
+        with contextlib.suppress(ValueError):  # raised outside the main thread, where Kaggle may run a script one day
+            signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the session packs what it has
+        return process.wait()
+
+
+def _make_scratch_folder() -> Path:
+    """A folder that is not kept: /kaggle/working holds 20 GB, and all of it would be the kernel's output."""
+    place = Path(os.environ.get("STARSHIFT_KAGGLE_ROOT") or "/kaggle") / "tmp" / "starshift"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="starshift-"))
+    return place

@@ -1,0 +1,111 @@
+"""The repository and an order as one Python script: the code file is all that a push takes to Kaggle.
+
+The payload is the same for every session of a run, to the bit: files sorted, times and owners left out.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import lzma
+import tarfile
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.errors import require
+from pipeline.kernels.job import JobSpec
+
+PACKAGES = ("competitions", "pipeline")
+EXCLUDED_SUFFIXES = {".h5", ".pyc"}
+"""Suffixes: weights travel as datasets, petite's too (1.7 MB)."""
+MAX_SCRIPT_BYTES = 900_000
+"""Bytes of a script. Kaggle's limit is commonly said to be 1 MB, which nobody confirms."""
+JOB_FILE = "order.json"
+LINE_WIDTH = 120
+XZ_PRESET = 9
+SCRIPT_END = """
+if __name__ == "__main__" and (code := start(DIGEST, json.loads(SESSION), PAYLOAD)):
+    sys.exit(code)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeBundle:
+    """The repository and an order, compressed.
+
+    Args:
+        order: what is to be done.
+        payload: a tar file, compressed by xz.
+    """
+
+    order: JobSpec
+    payload: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the payload, as 64 hex digits."""
+        return hashlib.sha256(self.payload).hexdigest()
+
+    def script(self, session: Mapping[str, Any]) -> str:
+        """The Python script of one session, under LARGEST bytes.
+
+        Args:
+            session: what differs between the sessions of one run; plain JSON values.
+
+        Raises:
+            StarshiftError: it is too large.
+        """
+        beginning = Path(__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
+        lines = "\n".join(textwrap.wrap(base64.b64encode(self.payload).decode(), LINE_WIDTH))
+        constants = f'DIGEST = "{self.digest}"\n{_format_session(session)}'
+        heading = _format_heading(self.order, self.digest)
+        text = f'{heading}\n\n{beginning}\n\n{constants}\nPAYLOAD = """\n{lines}\n"""\n{SCRIPT_END}'
+        size = len(text.encode())
+        require(
+            size <= MAX_SCRIPT_BYTES,
+            "The script is too large for Kaggle.",
+            expected=f"{MAX_SCRIPT_BYTES:,} bytes",
+            received=size,
+        )
+        return text
+
+
+def replace_session(script: str, session: Mapping[str, Any]) -> str:
+    """A pushed script as it is for another session of the same run."""
+    first, rest = script.split("\nSESSION = ", 1)
+    return f"{first}\n{_format_session(session)}\n{rest.partition(chr(10))[2]}"
+
+
+def _format_session(session: Mapping[str, Any]) -> str:
+    return f"SESSION = {json.dumps(json.dumps(dict(session)))}"
+
+
+def build_bundle(order: JobSpec) -> CodeBundle:
+    """Packs the repository with an order."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in sorted({**read_sources(), JOB_FILE: order.text().encode()}.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return CodeBundle(order=order, payload=lzma.compress(file.getvalue(), preset=XZ_PRESET))
+
+
+def read_sources() -> dict[str, bytes]:
+    """The files of the repository's packages, by their path in it."""
+    found = [path for package in PACKAGES for path in (paths.REPOSITORY / package).rglob("*") if path.is_file()]
+    kept = [path for path in found if path.suffix not in EXCLUDED_SUFFIXES and not path.name.startswith(".")]
+    return {path.relative_to(paths.REPOSITORY).as_posix(): path.read_bytes() for path in kept}
+
+
+def _format_heading(order: JobSpec, digest: str) -> str:
+    """What a reader of the script should know, as comments."""
+    recipe, name = order.competition.recipe, order.competition.name
+    return (
+        f"# Starshift: {name}, rung {recipe.rung}, {', '.join(recipe.bases)}; commit {order.commit}.\n"
+        f"# Made by `invoke run --on kaggle`. Run {order.fingerprint[:16]}, payload {digest[:16]}."
+    )

@@ -1,0 +1,192 @@
+"""Pushing: metadata with everything explicit, and Kaggle's refusals, which arrive as HTTP 200, as errors."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pipeline.errors import StarshiftError, require
+from pipeline.kaggle import slugs
+from pipeline.kaggle.api_errors import CallPurpose, KaggleError
+from pipeline.kaggle.client import send_request
+from pipeline.kaggle.retry import call_with_retries
+from pipeline.kernels.records import KernelRecord
+
+DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
+CPU = "cpu"
+RETIRED_ACCELERATORS = ("NvidiaTeslaP100", "Tpu1VmV38", "TpuV38")
+"""Kaggle puts another machine in their place and does not say so."""
+SCRIPT_FILE = "kernel.py"
+SOURCE_KINDS = ("tags", "dataset_sources", "competition_sources", "kernel_sources", "model_sources")
+REMEDIES = {
+    "session count": "wait until one of the sessions ends (those of a run that failed may linger for hours): "
+    "https://www.kaggle.com/code?scroll=true shows them; or --accelerator cpu",
+    "quota": "wait for the week's new quota (invoke kernel --comp COMP shows it), or --accelerator cpu",
+    "not found": "run again: it takes a fresh name",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelSources:
+    """What is attached to a kernel, each thing once.
+
+    Args:
+        competitions: slugs.
+        datasets: `owner/slug`; Kaggle documents no version here. SHA-256 decides inside the kernel
+        (kernels/session_run.py). models: `owner/model/framework/variation/version`.
+        kernels: `owner/slug`, whose output is attached.
+
+    Raises:
+        StarshiftError: Kaggle knows no such names.
+    """
+
+    competitions: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    models: Sequence[str] = ()
+    kernels: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            names = slugs.check_names(field.name.removesuffix("s"), getattr(self, field.name))
+            object.__setattr__(self, field.name, names)
+
+
+def check_accelerator(name: str) -> str:
+    """An accelerator that the pipeline can use.
+
+    Raises:
+        StarshiftError: retired, or a TPU.
+    """
+    require(
+        name not in RETIRED_ACCELERATORS,
+        "Kaggle has retired this accelerator, and would put another one in its place without a word.",
+        expected=f"{DEFAULT_ACCELERATOR} or {CPU}",
+        received=name,
+    )
+    require(
+        name == CPU or name.startswith("Nvidia"),
+        "The pipeline has not been made for this accelerator.",
+        expected=f"{DEFAULT_ACCELERATOR} (two of them in a session), {CPU}, or another of Kaggle's Nvidia machines",
+        received=name,
+    )
+    return name
+
+
+def build_metadata(
+    owner: str, title: str, slug: str, *, accelerator: str, internet: bool, sources: KernelSources
+) -> dict[str, Any]:
+    """What kernel-metadata.json says. Nothing is left to a default: the client's would turn the internet on.
+
+    Args:
+        owner: of the kernel.
+        title: from which Kaggle makes the slug.
+        slug: the same.
+        accelerator: see `check_accelerator`.
+        internet: whether the session reaches it.
+        sources: what is attached.
+    """
+    gpu = accelerator != CPU
+    return {
+        "id": f"{owner}/{slug}",
+        "title": title,
+        "code_file": SCRIPT_FILE,
+        "language": "python",
+        "kernel_type": "script",
+        "is_private": True,
+        "enable_gpu": gpu,
+        "enable_tpu": False,
+        "enable_internet": internet,
+        "competition_sources": list(sources.competitions),
+        "dataset_sources": list(sources.datasets),
+        "model_sources": list(sources.models),
+        "kernel_sources": list(sources.kernels),
+        "keywords": [],
+        "docker_image_pinning_type": "original",
+        **({"machine_shape": accelerator} if gpu else {}),
+    }
+
+
+def push_kernel(api: Any, pushed: KernelRecord, script: str) -> KernelRecord:
+    """Pushes a kernel that is remembered as `pushing`. Returns it as it is remembered now.
+
+    Raises:
+        StarshiftError: Kaggle refuses, or takes the kernel without what is to be attached.
+    """
+    purpose = CallPurpose(doing=f"pushing {pushed.ref}", kind="kernel", name=pushed.ref)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "kernel-metadata.json").write_text(json.dumps(pushed.metadata), encoding="utf-8")
+        (place / SCRIPT_FILE).write_text(script, encoding="utf-8")
+        try:
+            answer = call_with_retries(
+                api.kernels_push, folder, timeout=str(int(pushed.seconds)), purpose=purpose, safe_to_repeat=False
+            )
+        except KaggleError as error:
+            if error.uncertain and has_arrived(api, pushed):
+                return pushed.save(state="pushed")
+            if not error.uncertain:
+                pushed.save(state="refused")
+            raise
+    return pushed.save(state="pushed", **parse_push_answer(answer, pushed))
+
+
+def parse_push_answer(answer: Any, pushed: KernelRecord) -> dict[str, Any]:
+    """What Kaggle's answer to a push says of the kernel: owner, slug, version, url.
+
+    Raises:
+        StarshiftError: the answer is a refusal, or lists sources that it did not take.
+    """
+    if answer is None or answer.error or not answer.version_number:
+        pushed.save(state="refused")
+        said = (answer.error if answer is not None else "") or "nothing"
+        remedy = next((text for part, text in REMEDIES.items() if part in said.lower()), "look at the kernel's page")
+        raise StarshiftError("Kaggle refuses the kernel.", received=said, remedy=remedy)
+    invalid = {kind: list(found) for kind in SOURCE_KINDS if (found := getattr(answer, f"invalid_{kind}", None))}
+    if invalid:
+        pushed.save(state="failed", version=answer.version_number, url=answer.url)
+        listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in invalid.items())
+        raise StarshiftError(
+            "Kaggle has taken the kernel without what was to be attached; it runs, and cannot succeed.",
+            expected="every source attached",
+            received=f"not valid: {listed}",
+            remedy=f"stop it at {answer.url}; see that the names are right and that the rules are accepted",
+        )
+    owner, slug = _read_owner_slug(answer, pushed)
+    return {"version": int(answer.version_number), "url": answer.url, "owner": owner, "slug": slug}
+
+
+def _read_owner_slug(answer: Any, pushed: KernelRecord) -> tuple[str, str]:
+    """Owner and slug as Kaggle has them: it makes the slug of the title, whatever was asked for."""
+    parts = [part for part in urlsplit(str(answer.ref or answer.url or "")).path.split("/") if part]
+    if pushed.slug in parts or len(parts) < 2:
+        return pushed.owner, pushed.slug
+    pushed.path.unlink(missing_ok=True)
+    return parts[-2], parts[-1]
+
+
+def has_arrived(api: Any, pushed: KernelRecord) -> bool:
+    """Whether a push whose answer was lost has come to Kaggle: the slug is fresh, so any status is its own."""
+    try:
+        fetch_status(api, pushed)
+    except KaggleError as error:
+        if error.status in (403, 404):
+            return False
+        raise
+    return True
+
+
+def fetch_status(api: Any, pushed: KernelRecord) -> tuple[str, str]:
+    """The session's status, such as `RUNNING`, and what Kaggle says of a failure.
+
+    Raises:
+        KaggleError: see client.call.
+    """
+    owner, slug = pushed.ref.split("/")
+    fields = {"userName": owner, "kernelSlug": slug, "versionLabel": pushed.label}
+    purpose = CallPurpose(doing="asking how the kernel is", kind="kernel", name=pushed.ref)
+    request = "kernels.kernels_api_client.get_kernel_session_status"
+    answer = call_with_retries(send_request, api, request, fields, purpose=purpose, safe_to_repeat=True)
+    return str(answer.status.name), str(answer.failure_message or "")

@@ -1,0 +1,171 @@
+"""What a session brings home: one archive, with a manifest that has a SHA-256 of every file.
+
+A zip by another name, because Kaggle unpacks archives on their way into another kernel. Names are paths below the home,
+so a session that goes on unpacks the parcel of the one before where its own files will be.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from pipeline.errors import StarshiftError
+from pipeline.files import CHUNK_BYTES, PARTIAL_PATTERN, hash_json, read_json, write_atomic
+from pipeline.kaggle.archive_members import normalize_name
+
+ARCHIVE_NAME = "results.starshift"
+MANIFEST_NAME = "manifest.json"
+SESSION_STATES = ("complete", "interrupted", "failed")
+PACKING_RATE = 10e6
+"""Bytes. Measured on a 2-core machine: 20e6 of text, which is compressed, and 550e6 of arrays; half of the slowest."""
+COMPRESSED_SUFFIXES = {".csv", ".json", ".log", ".txt", ".html"}
+"""Suffixes of files that compression makes much smaller; arrays and models are stored as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultArchive:
+    """A parcel whose manifest was read.
+
+    Args:
+        path: of the archive.
+        words: what the session says of itself: `state`, one of STATES; `order`, its digest; `progress`, which changes
+            whenever a result does; `rates`, `took`, ...
+        files: SHA-256 by name.
+    """
+
+    path: Path
+    words: dict[str, Any]
+    files: dict[str, str]
+
+    def below(self, folder: str) -> list[str]:
+        """The names of the files below a folder."""
+        return [name for name in self.files if name.startswith(f"{folder}/")]
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        with zipfile.ZipFile(self.path) as archive:
+            return archive.read(name)
+
+    def extract(self, places: Mapping[str, Path]) -> None:
+        """Writes files, by name, each atomically."""
+        with zipfile.ZipFile(self.path) as archive:
+            for name, place in places.items():
+                with archive.open(name) as member:
+                    write_atomic(place, functools.partial(shutil.copyfileobj, member))
+
+
+def estimate_packing_seconds(size: int) -> float:
+    """Estimates the time that packing so many bytes takes."""
+    return size / PACKING_RATE
+
+
+def count_bytes(files: Iterable[Path]) -> int:
+    """Adds up the bytes of files; one that is gone meanwhile counts nothing."""
+    total = 0
+    for path in files:
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
+
+
+def write_archive(path: Path, home: Path, files: Iterable[Path], words: Mapping[str, Any]) -> None:
+    """Writes a parcel, atomically.
+
+    Args:
+        path: of the archive.
+        home: that names are relative to.
+        files: below it.
+        words: see Parcel.
+    """
+
+    def write(file: IO[bytes]) -> None:
+        digests = {}
+        with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+            for source in files:
+                name = source.relative_to(home).as_posix()
+                method = zipfile.ZIP_DEFLATED if source.suffix in COMPRESSED_SUFFIXES else zipfile.ZIP_STORED
+                entry = zipfile.ZipInfo(name)
+                entry.compress_type = method
+                with source.open("rb") as opened, archive.open(entry, "w", force_zip64=True) as member:
+                    digests[name] = _copy_and_hash(opened, member)
+            done = {name: digest for name, digest in digests.items() if not name.endswith(".log")}
+            manifest = {**words, "progress": hash_json(done), "files": digests}
+            archive.writestr(MANIFEST_NAME, json.dumps(manifest, indent=2, ensure_ascii=False))
+
+    write_atomic(path, write)
+
+
+def _copy_and_hash(source: IO[bytes], target: IO[bytes] | None = None) -> str:
+    """Copies where there is a target. Returns the SHA-256."""
+    digest = hashlib.sha256()
+    while piece := source.read(CHUNK_BYTES):
+        digest.update(piece)
+        if target is not None:
+            target.write(piece)
+    return digest.hexdigest()
+
+
+def load_archive(path: Path) -> ResultArchive:
+    """A parcel, every file of it held against the manifest.
+
+    Raises:
+        StarshiftError: it is something else, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            words = json.loads(archive.read(MANIFEST_NAME))
+            files = words.pop("files")
+            names = [name for name in archive.namelist() if name != MANIFEST_NAME]
+            if (
+                sorted(names) != sorted(files)
+                or words["state"] not in SESSION_STATES
+                or not all(map(_is_inside, names))
+            ):
+                raise ValueError("the manifest names other files")
+            if {str(folder) for name in names for folder in PurePosixPath(name).parents} & set(names):
+                raise ValueError("a file and a folder have one name")
+            for name, expected in files.items():
+                with archive.open(name) as member:
+                    if _copy_and_hash(member) != expected:
+                        raise ValueError(f"{name} is not what the manifest says")
+    except Exception as error:  # the bytes may be anything, and so may be what zipfile raises: zlib.error, TypeError
+        beginning = path.read_bytes()[:80].decode("latin-1") if path.is_file() else "nothing"
+        raise StarshiftError(
+            f"{path.name} is no whole result.",
+            expected="the archive that a session of ours packed",
+            received=f"{error}; it begins with {beginning!r}",
+            remedy="invoke kernel --comp COMP fetches it again",
+        ) from error
+    return ResultArchive(path=path, words=words, files=files)
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name is a path below data/, spelled in the one way that no other name comes to."""
+    try:
+        return normalize_name(name) == name and name.startswith("data/")
+    except ValueError:
+        return False
+
+
+def list_result_files(home: Path, competition: str) -> list[Path]:
+    """What belongs into a parcel: the competition's runs and folds, the pooled features, what was said.
+
+    Activations at a cut and decoded pictures stay behind: they are large, and computed again in minutes.
+    """
+    data = home / "data"
+    found = [path for path in sorted((data / "runs" / competition).rglob("*")) if path.is_file()]
+    for kind in ("folds-*.csv", "holdout-*.csv"):
+        found += sorted((data / "competitions" / competition).glob(kind))
+    for spec in sorted((data / "cache" / "features").glob("*/spec.json")):
+        if (read_json(spec) or {}).get("pooling") == "none":
+            continue
+        shards = [path for path in sorted(spec.parent.glob("*.json")) if path != spec]
+        found.append(spec)
+        found += [file for shard in shards for file in (shard, shard.with_suffix(".npy")) if file.exists()]
+    return [path for path in found if not PARTIAL_PATTERN.search(path.name)]

@@ -1,0 +1,142 @@
+"""A store as a private Kaggle dataset: sent whole; fetched one archive at a time, each checked like any foreign one.
+
+A dataset's version replaces all of its files; what it holds is told by a file whose name ends in a digest of the set.
+"""
+
+import logging
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.config import NAME_PATTERN
+from pipeline.errors import StarshiftError, require
+from pipeline.files import hash_file, read_json, write_atomic
+from pipeline.kaggle import archives, datasets
+from pipeline.kaggle.client import authenticate
+from pipeline.kaggle.retry import call_with_retries
+from pipeline.learnware import archive, cached_predictions, store
+from pipeline.learnware.archive import ARCHIVE_SUFFIX
+from pipeline.learnware.store import STORE_FILE, Store
+
+log = logging.getLogger(__name__)
+DEFAULT_SLUG, DATASET_TITLE = "starshift-store", "Starshift: a store of learnwares"
+MANIFEST_PREFIX = "starshift-store-"
+ARCHIVE_PATTERN = re.compile(NAME_PATTERN.pattern + re.escape(ARCHIVE_SUFFIX))
+
+
+def push_store(shelf: Store, dataset: str | None = None, *, dry: bool = False) -> str:
+    """Makes the store's learnwares the newest version of a private dataset.
+
+    Args:
+        shelf: the store.
+        dataset: `owner/slug`, or a slug; starshift-store where not given.
+        dry: only say what would be sent; Kaggle is not asked.
+
+    Returns:
+        The dataset with its version, `owner/slug/3`; without owner and version where it is dry.
+
+    Raises:
+        StarshiftError: an archive here is refused, or see datasets.publish_version.
+    """
+    slug = datasets.check_dataset_name(dataset or DEFAULT_SLUG)
+    files = [shelf.learnware(name).path for name in shelf.names]
+    require(files, "There is nothing to send.", expected="learnwares", received=paths.format_path(shelf.folder))
+    files.append(shelf.folder / STORE_FILE)
+    size = sum(path.stat().st_size for path in files) / 1e6
+    log.info("store    %d learnwares, %.1f MB, %s the private dataset %s", len(files) - 1, size,
+             "would go into" if dry else "going into", slug)  # fmt: skip
+    if dry:
+        return slug
+    api = authenticate()
+    ref = datasets.resolve_ref(api, slug)
+    before = datasets.wait_until_idle(api, ref)
+    listed = datasets.list_files(api, ref) if before else {}
+    manifest = datasets.write_manifest(MANIFEST_PREFIX, files)
+    if before and before.status == datasets.READY and {manifest.name, *(path.name for path in files)} == set(listed):
+        log.info("dataset  %s version %d has them already", ref, before.version)
+        return f"{ref}/{before.version}"
+    lost = [name for name in listed if ARCHIVE_PATTERN.fullmatch(name) and not (shelf.folder / name).exists()]
+    if lost:
+        log.warning("  warning: the new version will be without %s, which are not here", ", ".join(sorted(lost)))
+    notes = f"{len(files) - 1} learnwares"
+    done = datasets.publish_version(api, ref, DATASET_TITLE, [*files, manifest], notes, before)
+    log.info("dataset  %s version %d is ready", ref, done.version)
+    return f"{ref}/{done.version}"
+
+
+def pull_store(folder: Path, dataset: str | None = None) -> list[str]:
+    """Takes the learnwares of a dataset into a store; those that are refused stay out, and it is said why.
+
+    Args:
+        folder: of the store, there or not.
+        dataset: `owner/slug` or `owner/slug/version`, or a slug; starshift-store where not given.
+
+    Returns:
+        The names of those that came.
+
+    Raises:
+        StarshiftError: there is no such dataset, or no store in it; or none of it can be fetched.
+    """
+    api = authenticate()
+    ref = datasets.resolve_ref(api, dataset or DEFAULT_SLUG)
+    if datasets.find_dataset(api, ref) is None:
+        raise StarshiftError(f"There is no dataset {ref} that you may see.", remedy="invoke store.push makes it")
+    listed = datasets.list_files(api, ref)
+    require(STORE_FILE in listed, f"{ref} is no store.", expected=STORE_FILE, received=sorted(listed)[:5])
+    came = []
+    with tempfile.TemporaryDirectory(prefix="starshift-") as place:
+        shelf = _open_target_store(api, ref, folder, Path(place))
+        for name in sorted(name for name in listed if ARCHIVE_PATTERN.fullmatch(name)):
+            try:
+                came += _import_archive(api, ref, name, shelf, Path(place))
+            except StarshiftError as error:
+                if getattr(error, "status", None) is not None:  # Kaggle's refusal, not the archive's
+                    raise
+                log.warning("  warning: %s stays out: %s", name, error.message)
+    log.info("came     %d learnwares from %s into %s", len(came), ref, paths.format_path(folder))
+    return came
+
+
+def _open_target_store(api: Any, ref: str, folder: Path, place: Path) -> Store:
+    """The store in the folder; where there is none, one with the dataset's probe and gamma."""
+    if (folder / STORE_FILE).exists():
+        return store.open_store(folder)
+    return store.parse_store(read_json(_fetch_file(api, ref, STORE_FILE, place)), folder)
+
+
+def _import_archive(api: Any, ref: str, name: str, shelf: Store, place: Path) -> list[str]:
+    """Fetches one archive, checks it, asks its model, and only then gives it its place. The name, if it came."""
+    path = _fetch_file(api, ref, name, place)
+    learnware = archive.read_archive(path)
+    shelf.fits(learnware.specification, name)
+    cached_predictions.check_probe_predictions(learnware)
+    own = shelf.path(learnware.name)
+    if own.exists():
+        same = hash_file(own) == hash_file(path)
+        log.info("%s is there already%s", name, "" if same else ", another one, which is kept: store.remove it first")
+        return []
+    store.write_store(shelf)
+    write_atomic(own, lambda file: file.write(path.read_bytes()))
+    path.unlink()
+    return [learnware.name]
+
+
+def _fetch_file(api: Any, ref: str, name: str, place: Path) -> Path:
+    """A file of a dataset, fetched; Kaggle sends large ones inside a zip."""
+    purpose = datasets.build_purpose(ref, f"fetching {name} of")
+    call_with_retries(
+        api.dataset_download_file, ref, name, path=str(place), force=True, purpose=purpose, safe_to_repeat=True
+    )
+    path, wrapped = place / name, place / f"{name}.zip"
+    if wrapped.exists():
+        inside = place / f"{name}.folder"
+        archives.unpack_archive(wrapped, inside)
+        wrapped.unlink()
+        if (inside / name).is_file():
+            os.replace(inside / name, path)
+    if not path.is_file() or path.is_symlink():
+        raise StarshiftError(f"{name} of {ref} did not come.", remedy="run again")
+    return path

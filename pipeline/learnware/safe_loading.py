@@ -1,0 +1,304 @@
+"""Archives that may come from anyone: members are checked before they are read, and read into memory, never unpacked.
+
+Everything in them is stored as it is: nothing can grow, and what the directory claims must fit into the file.
+
+A Keras model from anyone: looked through before Keras sees it, so that nothing in it can be run.
+
+A .keras file names the classes that are made of it, and Keras imports what it names; HDF5 may point to other files. So
+only layers that compute are allowed, by module and name, and only plain numbers. Then Keras loads it in its safe mode.
+"""
+
+import io
+import json
+import math
+import tempfile
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from pipeline.errors import StarshiftError
+from pipeline.kaggle import zip_archives
+from pipeline.kaggle.archive_members import normalize_name
+
+DTYPE_KINDS = "biuf"
+"""Of NumPy's dtypes: truth values and numbers; nothing that has to be interpreted."""
+
+
+def build_refusal(what: str, reason: str) -> StarshiftError:
+    """The error for an archive that is not taken."""
+    return StarshiftError(
+        f"{what} is refused: {reason}.",
+        expected="a learnware as `invoke store.add` writes it",
+        received=reason,
+        remedy="nothing of it was used; get it again, from someone you trust",
+    )
+
+
+def read_members(
+    file: IO[bytes], what: str, allowed: Collection[str] | None, unread: Collection[str] = ()
+) -> dict[str, bytes]:
+    """The bytes of all members of a zip archive, by name.
+
+    Args:
+        file: of the archive.
+        what: it is called in an error.
+        allowed: the names that must be there, and no others; None takes any plain name.
+        unread: members that are checked, but not read.
+
+    Raises:
+        StarshiftError: no zip, damaged, unsafe names, links, names twice, compressed members, claims beyond the file.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            size = file.seek(0, io.SEEK_END)
+            entries = archive.infolist()
+            if not entries or min(entry.header_offset for entry in entries):
+                raise zipfile.BadZipFile("it does not begin where the file begins")
+            for entry in entries:
+                _check_member(entry, what)
+            names = [entry.filename for entry in entries]
+            if len(set(names)) < len(names):
+                raise build_refusal(what, "two members have one name")
+            total = sum(entry.file_size for entry in entries)
+            if total > size:
+                raise build_refusal(what, f"its members claim {total:,} bytes of a file of {size:,}")
+            for name in sorted(set(names) ^ set(names if allowed is None else allowed)):
+                known = "has a member that does not belong there," if name in names else "lacks the member"
+                raise build_refusal(what, f"it {known} {name!r}")
+            return {name: archive.read(name) for name in names if name not in unread}
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+        raise build_refusal(what, f"it is no zip archive, or a damaged one ({error})") from error
+
+
+def _check_member(entry: zipfile.ZipInfo, what: str) -> None:
+    """Refuses a member that is anything but a stored file inside."""
+    name = entry.orig_filename
+    try:
+        normal = normalize_name(name) == name
+    except ValueError as error:
+        raise build_refusal(what, f"the member {name!r} {error}") from error
+    if not zip_archives.is_plain(entry) or zip_archives.is_folder(entry):
+        raise build_refusal(what, f"the member {name!r} is a link, a folder or a device")
+    if not normal:
+        raise build_refusal(what, f"the member {name!r} is not called as a file is")
+    if entry.flag_bits & 1:
+        raise build_refusal(what, f"the member {name!r} is encrypted")
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        grows = f"would grow from {entry.compress_size:,} to {entry.file_size:,} bytes"
+        raise build_refusal(what, f"the member {name!r} is compressed and {grows}; everything is stored as it is")
+
+
+def write_members(file: IO[bytes], contents: dict[str, bytes]) -> None:
+    """Writes a zip archive of members stored as they are, the same bytes for the same contents."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def read_arrays(content: bytes, what: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, by name: numbers only, each as large as the file says, never a pickle.
+
+    Raises:
+        StarshiftError: it is anything else.
+    """
+    found = {}
+    for name, data in read_members(io.BytesIO(content), what, None).items():
+        file = io.BytesIO(data)
+        try:
+            version = np.lib.format.read_magic(file)
+            read: Any = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, by_columns, dtype = read[version](file)
+        except (ValueError, KeyError, SyntaxError, RecursionError, MemoryError) as error:
+            raise build_refusal(what, f"{name!r} is no array ({error})") from error
+        if dtype.hasobject or dtype.kind not in DTYPE_KINDS:
+            raise build_refusal(what, f"{name!r} holds {'pickled objects' if dtype.hasobject else dtype}, not numbers")
+        if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != len(data):
+            raise build_refusal(what, f"{name!r} does not have the size that it claims")
+        key = name.removesuffix(".npy")
+        if key in found:
+            raise build_refusal(what, f"two arrays have one name, {key!r}")
+        values = np.frombuffer(data, dtype, offset=file.tell())
+        found[key] = values.reshape(shape, order="F" if by_columns else "C").copy()
+    return found
+
+
+def pack_arrays(values: dict[str, np.ndarray]) -> bytes:
+    """Arrays as an .npz file that `read_arrays` reads; the same bytes for the same values."""
+    contents = {}
+    for name, array in values.items():
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+        contents[f"{name}.npy"] = file.getvalue()
+    file = io.BytesIO()
+    write_members(file, contents)
+    return file.getvalue()
+
+
+def parse_json(content: bytes, what: str) -> Any:
+    """JSON values.
+
+    Raises:
+        StarshiftError: it is no JSON.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise build_refusal(what, f"a record in it is no JSON ({type(error).__name__})") from error
+
+
+def decode_text(content: bytes, what: str) -> str:
+    """Text that may be printed: nothing in it that a terminal would obey."""
+    try:
+        found = io.TextIOWrapper(io.BytesIO(content), "utf-8").read()
+    except UnicodeDecodeError as error:
+        raise build_refusal(what, "its card is no text") from error
+    return "".join(mark for mark in found if mark.isprintable() or mark == "\n")
+
+
+MODEL_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
+LAYER_NAMES = (
+    "Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Cropping2D Dense DepthwiseConv2D "
+    "Dropout Flatten GlobalAveragePooling2D GlobalMaxPooling2D InputLayer LayerNormalization MaxPooling2D Multiply "
+    "Normalization ReLU Rescaling Reshape SeparableConv2D Softmax ZeroPadding2D"
+)
+INITIALIZER_NAMES = (
+    "GlorotNormal GlorotUniform HeNormal HeUniform Ones RandomNormal RandomUniform VarianceScaling Zeros"
+)
+ALLOWED_CLASSES = frozenset(
+    {
+        *(("keras.layers", name) for name in LAYER_NAMES.split()),
+        *(("keras.initializers", name) for name in INITIALIZER_NAMES.split()),
+        # Private module paths, as Keras writes them into config.json (checked with 3.13.2 and 3.15.1).
+        *(("keras.src.ops.numpy", name) for name in ("Add", "Flip", "Multiply")),
+        ("keras", "DTypePolicy"),
+        ("keras", "Sequential"),
+        ("keras.src.models.sequential", "Sequential"),
+        ("keras.src.models.functional", "Functional"),
+        ("keras.src.applications.convnext", "LayerScale"),
+        (None, "__keras_tensor__"),
+    }
+)
+"""What the bases of the table, the heads and the small network are made of: module and class."""
+ALLOWED_ACTIVATIONS = frozenset(
+    {
+        *("linear", "relu", "relu6", "softmax", "sigmoid", "silu", "swish", "gelu", "elu", "selu", "tanh"),
+        *("hard_sigmoid", "hard_silu", "hard_swish"),
+    }
+)
+MAX_INTEGER = 1 << 20
+"""Of a whole number in a layer's configuration: a layer of more units would ask for more memory than there is."""
+
+
+def check_model(model: bytes, what: str) -> None:
+    """Looks a .keras file through.
+
+    Args:
+        model: its bytes.
+        what: it is called in an error.
+
+    Raises:
+        StarshiftError: something in it that Keras does not need for computing.
+    """
+    found = read_members(io.BytesIO(model), f"{what}: model.keras", MODEL_MEMBERS)
+    try:
+        config = json.loads(found["config.json"])
+        json.loads(found["metadata.json"])
+        _check_config(config, what)
+    except (ValueError, RecursionError) as error:
+        raise build_refusal(what, f"the model's config.json cannot be read ({type(error).__name__})") from error
+    outer = config.get("class_name") if isinstance(config, dict) else None
+    if outer not in ("Functional", "Sequential"):
+        raise build_refusal(what, f"its model is a {outer!r}, not a Functional one")
+    _check_weights(found["model.weights.h5"], what)
+
+
+def _check_config(value: Any, what: str) -> None:
+    """Refuses any class that is not allowed, wherever it is named."""
+    if isinstance(value, list):
+        for one in value:
+            _check_config(one, what)
+    if not isinstance(value, dict):
+        return
+    if "class_name" in value:
+        _check_class(value, what)
+    if value.get("compile_config"):
+        raise build_refusal(what, "its model says how to compile it, which predicting does not need")
+    activation = value.get("activation")
+    if activation is not None and not isinstance(activation, dict) and str(activation) not in ALLOWED_ACTIVATIONS:
+        raise build_refusal(what, f"the activation {activation!r} is not known")
+    for name, one in value.items():
+        whole = isinstance(one, int) and name not in ("shared_object_id", "seed")
+        if whole and abs(one) > MAX_INTEGER:
+            raise build_refusal(what, f"the model asks for {name} {one:,}")
+        _check_config(one, what)
+
+
+def _check_class(value: dict[str, Any], what: str) -> None:
+    """Refuses an object whose class is not on the list, or that could be taken for another one."""
+    module, name, registered = value.get("module"), value["class_name"], value.get("registered_name")
+    if not isinstance(name, str) or not isinstance(module, (str, type(None))):
+        raise build_refusal(what, "the model names a class by something that is no name")
+    if (module, name) not in ALLOWED_CLASSES:
+        raise build_refusal(what, f"the model wants {name!r} of {module!r}, which is not a layer that only computes")
+    if registered not in (None, name):
+        raise build_refusal(what, f"the model calls {name!r} {registered!r}")
+
+
+def _check_weights(data: bytes, what: str) -> None:
+    """Refuses HDF5 that points elsewhere, holds anything but plain numbers, or claims more than there is."""
+    import h5py
+
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            total = _check_group(file, what, set())
+    except (OSError, KeyError, ValueError, RuntimeError, RecursionError) as error:
+        raise build_refusal(what, f"the model's weights cannot be read ({str(error)[:100]})") from error
+    if total > len(data):
+        raise build_refusal(what, f"the model's weights claim {total:,} bytes of a file of {len(data):,}")
+
+
+def _check_group(group: Any, what: str, seen: set[int]) -> int:
+    """The bytes of all numbers in a group."""
+    import h5py
+
+    total = 0
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise build_refusal(what, f"the model's weights point elsewhere, at {name!r}")
+        one = group[name]
+        place = h5py.h5o.get_info(one.id).addr
+        if place in seen:
+            raise build_refusal(what, f"the model's weights hold {name!r} twice")
+        seen.add(place)
+        if isinstance(one, h5py.Group):
+            total += _check_group(one, what, seen)
+            continue
+        plain = isinstance(one, h5py.Dataset) and one.dtype.kind in "biuf" and not one.external and not one.is_virtual
+        if not plain or one.id.get_create_plist().get_nfilters():
+            raise build_refusal(what, f"the model's weights hold {name!r}, which is no plain array of numbers")
+        total += int(one.size) * one.dtype.itemsize
+    return total
+
+
+def load_model(model: bytes, what: str) -> Any:
+    """The keras.Model of a .keras file that may come from anyone, for predicting.
+
+    Raises:
+        StarshiftError: see `check_model`; or Keras cannot load it.
+    """
+    check_model(model, what)
+    import keras
+
+    with tempfile.TemporaryDirectory(prefix="starshift-") as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(model)
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # whatever Keras says of it, it is the archive's fault
+            raise build_refusal(
+                what, f"Keras cannot load its model ({type(error).__name__}: {str(error)[:200]})"
+            ) from error

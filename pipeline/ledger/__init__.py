@@ -1,1 +1,0 @@
-"""Runs looked back on: listed, read again, and two of them compared."""

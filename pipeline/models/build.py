@@ -1,0 +1,175 @@
+"""The live extractor: uint8 pictures in, float32 features out. The only place that rescales pixels."""
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import StarshiftError
+from pipeline.models import cuts, petite, pooling
+from pipeline.models.base import (
+    Base,
+    compute_weights_digest,
+    find_preprocessing,
+    find_weights_path,
+    parse_base,
+    parse_seed,
+)
+from pipeline.models.registry import BaseInfo
+
+CAFFE_MEAN = (103.939, 116.779, 123.68)
+TORCH_MEAN = (0.485, 0.456, 0.406)
+TORCH_STD = (0.229, 0.224, 0.225)
+
+
+def build_extractor(base: Base, keeping: Base | None = None) -> Any:
+    """A keras.Model from (n, size, size, 3) uint8 RGB to (n, width) float32, in inference mode.
+
+    Args:
+        base: name, cut, pooling, weights, size.
+        keeping: the same base up to a cut below; the maps there follow the features in every row, flat.
+
+    Raises:
+        StarshiftError: the weights file does not fit.
+    """
+    import keras
+
+    network = build_network(base)
+    network.trainable = False
+    pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"{base.name}_pixels")
+    ready = preprocess(pixels, find_preprocessing(base), base.name)
+    name = f"extract_{base.name}_{base.cut or 'whole'}"
+    if keeping is None:
+        return keras.Model(pixels, pool_maps(network(ready, training=False), base), name=name)
+    both = keras.Model(network.input, [network.output, cuts.find_output(network, str(keeping.cut))], name=base.name)
+    outputs, maps = both(ready, training=False)
+    flat = keras.layers.Flatten(name=f"{base.name}_kept")(maps)
+    rows = keras.layers.Concatenate(name=f"{base.name}_rows")([pool_maps(outputs, base), flat])
+    return keras.Model(pixels, rows, name=f"{name}_keeping_{keeping.cut}")
+
+
+def pool_maps(outputs: Any, base: Base) -> Any:
+    """A base's maps (n, height, width, channels) pooled as it says: (n, width), or the maps where pooling is `none`."""
+    import keras
+
+    if base.pooling == "none":
+        # Under a mixed-precision policy the maps are half precision; the extractor promises float32.
+        return keras.layers.Activation("linear", dtype="float32", name=f"{base.name}_maps")(outputs)
+    found = []
+    if base.pooling in ("avg", "both") or base.by_moments:
+        found.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
+    if base.pooling in ("max", "both"):
+        found.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
+    if base.by_moments:
+        found.append(pooling.pool_second_moments(outputs, pooling.read_directions(base), base.name))
+    return keras.layers.Concatenate(name=f"{base.name}_both")(found) if len(found) > 1 else found[0]
+
+
+def preprocess(pixels: Any, mode: str, name: str) -> Any:
+    """What keras.applications' preprocess_input of this mode does, as layers that save and load."""
+    import keras
+
+    if mode == "none":
+        return keras.layers.Rescaling(1.0, name=f"{name}_float")(pixels)
+    if mode == "tf":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name=f"{name}_rescale")(pixels)
+    if mode == "torch":
+        # (x / 255 - mean) / deviation as one multiplication and one addition.
+        scale = [1 / (255 * deviation) for deviation in TORCH_STD]
+        offset = [-mean / deviation for mean, deviation in zip(TORCH_MEAN, TORCH_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset=offset, name=f"{name}_rescale")(pixels)
+    # Cast first: uint8 minus the mean would wrap around.
+    values = keras.layers.Rescaling(1.0, name=f"{name}_float")(pixels)
+    reversed_channels = keras.ops.flip(values, axis=-1)
+    offset = [-mean for mean in CAFFE_MEAN]
+    return keras.layers.Rescaling([1.0, 1.0, 1.0], offset=offset, name=f"{name}_offset")(reversed_channels)
+
+
+def find_builder(entry: BaseInfo) -> Any:
+    """What makes the network of a record in the table."""
+    import keras
+
+    return getattr(petite if entry.ours else keras.applications, entry.builder)
+
+
+def build_network(base: Base, *, free: bool = False) -> Any:
+    """The base up to its cut, its weights loaded.
+
+    Args:
+        base: name, cut, weights, size.
+        free: takes pictures of any size.
+    """
+    if free:  # first, so that layers that Keras names by counting have the names that they have in a fresh process
+        network = _build_whole_network(base, None, weights=None)
+        network.set_weights(build_network(replace(base, cut=None)).get_weights())
+        return cuts.build_lower_part(network, base.cut) if base.cut else network
+    import keras
+
+    if base.random:
+        # Layers draw their initial weights when they are built, so the seed comes first.
+        keras.utils.set_random_seed(parse_seed(base))
+    # Keras itself loads only the ImageNet weights for this size; `imagenet:SIZE` and files are loaded below.
+    weights = "imagenet" if base.weights == "imagenet" else None
+    whole = _build_whole_network(base, base.size, weights=weights)
+    # Both share their layers, so weights may be loaded into either.
+    cut = cuts.build_lower_part(whole, base.cut) if base.cut else whole
+    if weights is None and not base.random:
+        _load_weights(cut, whole, base)
+    if not base.random:
+        _require_finite(cut, base)
+    return cut
+
+
+def _require_finite(network: Any, base: Base) -> None:
+    """Refuses weights with NaN or infinity: an activation that clips turns them into features that look right."""
+    bad = [variable.path for variable in network.variables if not np.isfinite(np.asarray(variable)).all()]
+    if bad:
+        raise StarshiftError(
+            f"The weights of {base.name} hold NaN or infinity.",
+            expected="finite numbers",
+            received=f"{len(bad)} of {len(network.variables)} arrays in {find_weights_path(base)}, such as {bad[0]}",
+            remedy="put a whole weights file there",
+        )
+
+
+def _build_whole_network(base: Base, side: int | None, *, weights: str | None) -> Any:
+    """The network of keras.applications, or our own, for pictures of this side."""
+    arguments = dict(base.entry.arguments)
+    if base.entry.builder.startswith("MobileNetV3"):
+        arguments["include_preprocessing"] = True
+    return find_builder(base.entry)(include_top=False, weights=weights, input_shape=(side, side, 3), **arguments)
+
+
+def _load_weights(cut: Any, whole: Any, base: Base) -> None:
+    """Loads a weights file of the cut base, or else of the whole one."""
+    file = str(find_weights_path(base))
+    if base.published:
+        compute_weights_digest(base)  # fetches them where they are not there
+    try:
+        cut.load_weights(file)
+    except (ValueError, OSError, KeyError) as error:
+        if base.cut is None:
+            raise StarshiftError(
+                f"{base.weights} does not fit {base.name}.",
+                expected="weights of that network",
+                received=_summarize_error(error),
+            ) from error
+        try:
+            # The file may be of the whole base; its layers above the cut are loaded and not used.
+            whole.load_weights(file)
+        except (ValueError, OSError, KeyError) as second:
+            raise StarshiftError(
+                f"{base.weights} fits neither {base.name} nor {base.name} up to {base.cut}.",
+                expected="weights of that network",
+                received=_summarize_error(second),
+            ) from second
+
+
+def _summarize_error(error: Exception) -> str:
+    """What Keras says first; whole lists of layers come after it."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+if __name__ == "__main__":
+    build_network(parse_base(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,85 @@
+"""Exports a base to OpenVINO, and measures Keras on the same pictures, in a process of its own.
+
+    python -m pipeline.models.openvino_export BASES FOLDER
+
+TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. BASES is
+JSON: a base, and the same up to a cut where the maps there are wanted, too, or null. network.xml with network.bin and
+keras.json (with their digests) are written to FOLDER, and where sample.npy lies there reference.npy (Keras's features
+of it); without it no speed was measured, and keras.json says 0.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import StarshiftError
+from pipeline.files import (
+    build_disk_full_error,
+    count_free_bytes,
+    hash_file,
+    remove_after,
+    translate_disk_errors,
+    write_atomic,
+    write_json,
+)
+from pipeline.models.base import Base
+from pipeline.models.build import build_extractor
+from pipeline.models.inference_engines import EXPORT_FILES, import_openvino, time_fastest
+from pipeline.subprocesses import run_main
+
+GRAPH_BYTES = 1 << 20
+"""Bytes for the graph, beside the weights."""
+
+
+def export_base(base: Base, folder: Path, keeping: Base | None = None) -> None:
+    """Writes network.xml with network.bin and keras.json into the folder, and reference.npy where there is a sample.
+
+    Raises:
+        StarshiftError: the disk is full.
+    """
+    model = build_extractor(base, keeping)
+    speed = measure_keras(model, folder) if (folder / "sample.npy").exists() else 0.0
+    try:
+        import_openvino()
+    except StarshiftError:
+        write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": False})
+        return
+    # Checked before the export: OpenVINO reports a full disk in words of its own. A float32 weight takes 4 bytes.
+    if count_free_bytes(folder) < (needed := 4 * model.count_params() + GRAPH_BYTES):
+        raise build_disk_full_error(folder, needed)
+    # OpenVINO wants the suffix .xml and writes the weights beside it as .bin.
+    partial = folder / f".partial-{os.getpid()}.xml"
+    weights = partial.with_suffix(".bin")
+    with remove_after(partial), remove_after(weights), translate_disk_errors(folder):
+        model.export(str(partial), format="openvino", verbose=False)
+        # Hashed before the rename: another process may export the same base and replace the files.
+        digests = {name: hash_file(path) for name, path in zip(EXPORT_FILES, (partial, weights), strict=True)}
+        # Weights, then graph, then digests: killed in between, the export does not count as whole.
+        weights.replace(folder / EXPORT_FILES[1])
+        partial.replace(folder / EXPORT_FILES[0])
+    write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": True, "sha256": digests})
+
+
+def measure_keras(model: Any, folder: Path) -> float:
+    """Keras's pictures a second on the sample; writes its features beside it."""
+    sample = np.load(folder / "sample.npy")
+    parts = [sample[start : start + 32] for start in range(0, len(sample), 32)]
+    reference = np.concatenate([model.predict_on_batch(part) for part in parts])
+    speed = len(sample) / time_fastest(lambda: [model.predict_on_batch(part) for part in parts])
+    write_atomic(folder / "reference.npy", lambda file: np.save(file, reference.astype(np.float32)))
+    return speed
+
+
+def main() -> None:
+    """Runs as a command."""
+    base, keeping = (Base(**values) if values else None for values in json.loads(sys.argv[1]))
+    assert base is not None
+    export_base(base, Path(sys.argv[2]), keeping)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

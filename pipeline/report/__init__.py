@@ -1,1 +1,0 @@
-"""The report: figures and sheets of pictures, as PNG files."""

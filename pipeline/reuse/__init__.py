@@ -1,1 +1,0 @@
-"""Learnwares at work: searched for by pictures, added to a store, reused."""

@@ -1,0 +1,1 @@
+"""Run folders: created, listed, loaded and compared."""

@@ -1,0 +1,347 @@
+"""Two runs held against each other: what differs in how they were made, and what that did to the same pictures.
+
+Two runs compared, told: A is the first one, B the second one, and a difference is B - A.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import StarshiftError
+from pipeline.evaluation import gains, intervals, metrics
+from pipeline.evaluation.intervals import Interval, PairedComparison, format_difference
+from pipeline.evaluation.metrics import ACCURACY_METRICS
+from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
+from pipeline.evaluation.per_class import ClassChange, compare_classes
+from pipeline.figures.text_table import format_text_table
+from pipeline.runs import folder, listing
+from pipeline.runs.listing import RunSummary, format_folds, format_number, shorten_base_name
+from pipeline.runs.listing import format_score as score_of
+from pipeline.runs.load import Run, find_run_folder, load_run
+
+log = logging.getLogger(__name__)
+MAX_CLASSES = 5
+MAX_WIDTH = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSide:
+    """One of the two runs.
+
+    Args:
+        listed: as `invoke runs` lists it.
+        pictures: how many it held out.
+        pooled: the metric on the common pictures, all folds together.
+        commit: of the repository.
+    """
+
+    listed: RunSummary
+    pictures: int
+    pooled: float
+    commit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonPictures:
+    """The pictures that both held out.
+
+    Args:
+        common: how many are compared: with the same label in both, and in the same fold but where the splits differ.
+        relabelled: how many more have another label in B; they are left out.
+        moved: how many lie in another fold in B; left out where they are the fewer.
+        identical: whether both predict the same to the last bit.
+    """
+
+    common: int
+    relabelled: int
+    moved: int
+    identical: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldComparison:
+    """Both runs scored anew, fold by fold.
+
+    Args:
+        difference: of the metric.
+        folds: how many could be compared.
+        of_folds: how many there are.
+        pictures: in these.
+    """
+
+    difference: Interval
+    folds: int
+    of_folds: int
+    pictures: int
+
+    @property
+    def words(self) -> str:
+        """On what it rests, where that is not everything."""
+        if self.folds == self.of_folds:
+            return ""
+        return f" (on {self.folds} of {self.of_folds} folds, {self.pictures:,} pictures: the others cannot be compared)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """Everything that is told.
+
+    Args:
+        before: A.
+        after: B.
+        metric: A's.
+        higher: whether a larger value is a better one.
+        differing: fields of configuration and environment, (name, A's, B's); None where there is none.
+        pictures: that both held out.
+        difference: of the pooled metric, by drawing the pictures again.
+        by_fold: the same fold by fold, which decides; None where the folds are not the same.
+        right: which pictures are right.
+        changes: each class.
+    """
+
+    before: RunSide
+    after: RunSide
+    metric: str
+    higher: bool
+    differing: Sequence[tuple[str, Any, Any]]
+    pictures: CommonPictures
+    difference: Interval
+    by_fold: FoldComparison | None
+    right: PairedComparison
+    changes: Sequence[ClassChange]
+
+
+def print_comparison(found: RunComparison) -> None:
+    """Prints the two runs, what differs, the difference on the same pictures, and the classes that moved most."""
+    parts = [format_run_pair(found), format_differences(found), format_verdict(found)]
+    for part in parts if found.pictures.identical else [*parts, format_class_changes(found)]:
+        log.info("")
+        for line in part:
+            log.info("%s", line)
+
+
+def format_run_pair(found: RunComparison) -> list[str]:
+    """The two runs side by side."""
+    sides = [("A", found.before), ("B", found.after)]
+    rows = [
+        [name, one.listed.run, score_of(one.listed), format_number(one.listed.accuracy, ".1%"),
+         format_folds(one.listed), format_number(one.listed.seconds, ",.0f"),
+         "" if one.listed.state == "finished" else one.listed.state]
+        for name, one in sides
+    ]  # fmt: skip
+    metric = " / ".join(dict.fromkeys(one.listed.metric for _, one in sides))
+    return format_text_table(
+        ["", "run", metric, "accuracy", "folds", "seconds", ""], rows, ("accuracy", "folds", "seconds")
+    )
+
+
+def format_differences(found: RunComparison) -> list[str]:
+    """The fields that differ, each with both values."""
+    said = [[name, format_setting(one), format_setting(other)] for name, one, other in found.differing]
+    same = "nothing differs: configuration, commit, library versions and device are the same"
+    table = format_text_table(["what differs", "A", "B"], said) if said else [same]
+    if any("-" in row[1:] for row in said):
+        table.append("- stands for the default, and for what was not recorded yet")
+    if any(side.commit.endswith("+changes") for side in (found.before, found.after)):
+        table.append("+changes: uncommitted files had a part in it, so that the code may differ more than is seen here")
+    return table
+
+
+def format_setting(setting: Any) -> str:
+    """A setting, shortened."""
+    if setting is None:
+        return "-"
+    if isinstance(setting, (list, tuple)):
+        setting = " ".join(shorten_base_name(str(each)) for each in setting)
+    text = str(setting)
+    return text if len(text) <= MAX_WIDTH else text[: MAX_WIDTH - 1] + "…"
+
+
+def format_verdict(found: RunComparison) -> list[str]:
+    """Whether B is better, and how sure that is."""
+    pictures, before, after = found.pictures, found.before, found.after
+    whole = before.pictures == after.pictures == pictures.common
+    of_all = "all of both" if whole else f"of A's {before.pictures:,} and B's {after.pictures:,}"
+    said = [
+        f"on the {pictures.common:,} pictures that both held out ({of_all}): {found.metric} A {before.pooled:.5f},"
+        f" B {after.pooled:.5f}"
+    ]
+    if after.listed.metric != found.metric:
+        said.append(f"both by {found.metric} here; B's own score is {after.listed.metric}")
+    if pictures.relabelled:
+        said.append(f"{pictures.relabelled:,} more have another label in B and are left out")
+    if pictures.moved and found.by_fold:
+        said.append(f"{pictures.moved:,} more lie in another fold in B and are left out")
+    elif pictures.moved:
+        said.append(
+            f"the folds differ: {pictures.moved:,} of them lie in another fold in B. Both still held each out, but the"
+            " networks saw other training pictures"
+        )
+    if pictures.identical:
+        return [*said, "the predictions are the same to the last bit"]
+    return [*said, *format_test_results(found)]
+
+
+def format_test_results(found: RunComparison) -> list[str]:
+    """What the tests say; where they differ, that fold by fold decides."""
+    fold, right, said = found.by_fold, found.right, []
+    counted = found.metric in ACCURACY_METRICS
+    if not counted:
+        alone = format_fold_note(found.difference, found.difference.within_noise, fold)
+        said.append(f"{_format_difference(found.difference, found)}, over these pictures{alone}")
+    if fold:
+        words = "fold by fold, which counts the chance in training too"
+        said.append(f"{_format_difference(fold.difference, found)}, {words}{fold.words}")
+    line = format_difference("B", "A", right.difference, within_noise=right.within_noise, points=True)
+    alone = ", these pictures alone, without the chance in training" if fold else ""
+    alone += format_fold_note(right.difference, right.within_noise, fold) if counted else ""
+    said.append(f"accuracy: {line}{alone}; right in A alone: {right.lost:,}, in B alone: {right.gained:,}")
+    return said
+
+
+def _format_difference(difference: Interval, found: RunComparison) -> str:
+    return format_difference("B", "A", difference, within_noise=difference.within_noise, higher=found.higher)
+
+
+def format_fold_note(difference: Interval, within_noise: bool, fold: FoldComparison | None) -> str:
+    """That fold by fold decides, where that says something else of the same metric."""
+    if fold is None:
+        return ""
+    opposite = not within_noise and difference.estimate * fold.difference.estimate < 0
+    return "; fold by fold decides" if opposite or within_noise != fold.difference.within_noise else ""
+
+
+def format_class_changes(found: RunComparison) -> list[str]:
+    """The classes that gained and lost most."""
+    moved = [change for change in found.changes if change.gained != change.lost]
+    if not moved:
+        return ["no class has more or fewer pictures right"]
+    ranked = sorted(moved, key=lambda one: (one.after - one.before, one.gained - one.lost), reverse=True)
+    gains = [one for one in ranked if one.gained > one.lost][:MAX_CLASSES]
+    losses = [one for one in ranked if one.gained < one.lost][-MAX_CLASSES:]
+    rows = [
+        [one.name, f"{one.pictures:,}", f"{one.before:.1%}", f"{one.after:.1%}",
+         f"{100 * (one.after - one.before):+.1f}", f"{one.gained - one.lost:+d}",
+         "< 0.001" if one.p_value < 0.001 else f"{one.p_value:.3f}",
+         "beyond noise" if one.beyond_noise else ""]
+        for one in (*gains, *losses)
+    ]  # fmt: skip
+    header = ["classes that moved most", "pictures", "A", "B", "points", "net", "p", ""]
+    sure, total = sum(one.beyond_noise for one in found.changes), len(found.changes)
+    note = f"{sure} of {total} classes moved beyond noise, with all {total} looked at (Benjamini and Hochberg)"
+    return [*format_text_table(header, rows, header[1:-1]), note]
+
+
+SAME_SPLIT_SHARE = 0.8
+"""The share of pictures from which on, lying in the same fold, two runs have the same folds; by chance it is a half or
+less."""
+
+
+def compare_runs(before: str, after: str, comp: str | None = None) -> RunComparison:
+    """Compares two runs and prints what was found.
+
+    Args:
+        before: a folder's name, the beginning of one, or a path.
+        after: the same.
+        comp: the competition whose runs these are; None looks through all.
+    """
+    first, second = (load_run(find_run_folder(text, comp)) for text in (before, after))
+    compared = build_comparison(first, second)
+    print_comparison(compared)
+    return compared
+
+
+def build_comparison(before: Run, after: Run) -> RunComparison:
+    """Two runs on the pictures that both held out with the same label, and that both have in the same fold.
+
+    Where many lie in another fold, the runs were split in other ways: then all are compared, without regard to folds.
+
+    Raises:
+        StarshiftError: there are none, or the classes are not the same.
+    """
+    common = [name for name in before.held if name in after.held]
+    same = [name for name in common if before.label[name] == after.label[name]]
+    if before.classes != after.classes or not same:
+        other = "tell other classes apart" if before.classes != after.classes else "share no label"
+        raise StarshiftError(
+            f"The two runs {other if common else 'have no pictures in common'}.",
+            expected="two runs of one competition",
+            received=" and ".join(
+                f"{run.folder.parent.name}/{run.folder.name}: {len(run.held):,} held-out pictures,"
+                f" {len(run.classes)} classes"
+                for run in (before, after)
+            ),
+        )
+    stayed = [name for name in same if before.fold[name] == after.fold[name]]
+    one_split = len(stayed) > SAME_SPLIT_SHARE * len(same)
+    held = align_predictions(before, after, stayed if one_split else same)
+    first, second = held.part.predictions
+    guesses = first.argmax(axis=1), second.argmax(axis=1)
+    return RunComparison(
+        before=build_side(before, metrics.score(held.metric, held.labels, first, held.positive)),
+        after=build_side(after, metrics.score(held.metric, held.labels, second, held.positive)),
+        metric=held.metric,
+        higher=held.higher,
+        differing=list_differences(before, after),
+        pictures=CommonPictures(
+            common=len(held.labels),
+            relabelled=len(common) - len(same),
+            moved=len(same) - len(stayed),
+            identical=bool(np.array_equal(first, second)),
+        ),
+        difference=gains.estimate_picture_difference(held, first, second),
+        by_fold=compute_fold_difference(held, before.config["competition"]["recipe"]["folds"]) if one_split else None,
+        right=intervals.compare_paired(held.labels, *guesses),
+        changes=compare_classes(before.classes, held.labels, *guesses),
+    )
+
+
+def align_predictions(before: Run, after: Run, names: list[str]) -> OOFPredictions:
+    """What both runs predict for some pictures, with the truth; by the first one's metric and folds."""
+    return OOFPredictions(
+        part=MemberPredictions(np.stack([[run.held[name] for name in names] for run in (before, after)])),
+        labels=np.searchsorted(before.classes, [before.label[name] for name in names]),
+        fold_of=np.array([before.fold[name] for name in names]),
+        metric=str(before.results["metric"]),
+        positive=before.positive,
+    )
+
+
+def build_side(run: Run, pooled: float) -> RunSide:
+    """One run's own numbers."""
+    one = listing.load_summary(run.folder, run.folder.name)
+    return RunSide(
+        listed=one, pictures=len(run.held), pooled=pooled, commit=str(run.environment.get("commit") or "not recorded")
+    )
+
+
+def list_differences(before: Run, after: Run) -> list[tuple[str, Any, Any]]:
+    """The fields that differ, (name, before, after): of the configuration, and of where it ran. Nothing is None."""
+    sides = []
+    for run in (before, after):
+        config = folder.flatten_mapping({name: value for name, value in run.config.items() if name != "fingerprint"})
+        ran = {name: value for name, value in folder.flatten_mapping(run.environment).items() if name != "seed"}
+        sides.append({name.removeprefix("competition."): value for name, value in {**config, **ran}.items()})
+    names = dict.fromkeys([*sides[0], *sides[1]])
+    pairs = [(name, sides[0].get(name), sides[1].get(name)) for name in names]
+    return [(name, one, other) for name, one, other in pairs if one != other]
+
+
+def compute_fold_difference(held: OOFPredictions, of_all: int) -> FoldComparison | None:
+    """The metric's difference fold by fold, both runs scored anew on these very pictures; None for a single fold.
+
+    Args:
+        held: predictions of both.
+        of_all: how many folds there are.
+    """
+    usable = frozenset(
+        fold for fold in held.folds if held.metric != "auc" or len(np.unique(held.labels[held.fold_of == fold])) > 1
+    )
+    if len(usable) < 2:
+        return None
+    part = held.take(usable)
+    difference = gains.estimate_fold_difference(part, *part.part.predictions, share=1 / of_all)
+    return FoldComparison(difference=difference, folds=len(usable), of_folds=of_all, pictures=len(part.labels))

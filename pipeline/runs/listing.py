@@ -1,0 +1,323 @@
+"""All runs of a competition, read from their folders: finished, debug and unfinished ones.
+
+The runs of a competition told: one table a metric, the best first, and what Kaggle's answers say of the scores.
+"""
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import competitions
+from pipeline import paths
+from pipeline.config import SCRATCH_STRATEGIES
+from pipeline.errors import StarshiftError
+from pipeline.evaluation.intervals import estimate_over_seeds, format_interval
+from pipeline.evaluation.metrics import higher_is_better
+from pipeline.figures.text_table import format_text_table
+from pipeline.files import read_json
+from pipeline.kaggle.leaderboard import SubmissionScores, compute_top_percent, find_leaderboard, read_submission_scores
+from pipeline.runs import folder as runs
+
+log = logging.getLogger(__name__)
+TABLE_HEADER = (
+    *("", "run", "score", "accuracy", "rung", "bases", "folds", "seconds", "top %", "public", "private", "state"),
+    "recipe",
+)
+FIXED_COLUMNS = 8
+RIGHT_COLUMNS = ("", "accuracy", "folds", "seconds", "top %", "public", "private")
+DERIVED_STRATEGIES = ("ensemble", "finish")
+"""Rungs of runs that were made of others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """One run folder.
+
+    Args:
+        run: the folder's name.
+        handle: the shortest name that finds it: when it started (UTC), where no other run started in that second.
+        state: `finished`, `debug` (a few pictures only) or `unfinished` (interrupted, or running now).
+        metric: that its score is in.
+        score: mean over the folds; None where it is unfinished.
+        spread: sample deviation over the folds; None where there is one.
+        accuracy: mean over the folds.
+        rung: the way of training.
+        bases: as the recipe names them.
+        folds: that were trained.
+        of_folds: how many there are.
+        seconds: of the whole run, caches as they were.
+        fingerprint: of everything that decides the result.
+        recipe: flat, by dotted name.
+        answer: Kaggle's, where the run was submitted.
+        top: percent of the final leaderboard's teams that its score would be among.
+        split: SHA-256 of which picture lies in which fold; empty where that is not kept.
+    """
+
+    run: str
+    handle: str
+    state: str
+    metric: str
+    score: float | None
+    spread: float | None
+    accuracy: float | None
+    rung: str
+    bases: tuple[str, ...]
+    folds: tuple[int, ...]
+    of_folds: int
+    seconds: float | None
+    fingerprint: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    answer: SubmissionScores | None = None
+    top: float | None = None
+    split: str = ""
+
+
+def rank_runs(found: Sequence[RunSummary], metric: str) -> list[RunSummary]:
+    """The best first; debug and unfinished runs, whose scores mean nothing, last."""
+    sign, states = -1 if higher_is_better(metric) else 1, ("finished", "debug", "unfinished")
+    return sorted(found, key=lambda one: (states.index(one.state), sign * (one.score or 0.0), one.run))
+
+
+def print_run_tables(name: str, found: Sequence[RunSummary], own: str | None = None) -> None:
+    """Prints the runs, one table a metric.
+
+    Args:
+        name: of the competition.
+        found: its runs, in any order.
+        own: the competition's own metric, which comes first.
+    """
+    for metric in sorted({one.metric for one in found}, key=lambda each: (each != own, each)):
+        chosen = rank_runs([one for one in found if one.metric == metric], metric)
+        best = "the highest" if higher_is_better(metric) else "the lowest"
+        log.info("")
+        log.info("%s, %d runs, %s %s first; each is named by its start (UTC)", name, len(chosen), best, metric)
+        for line in format_run_table(chosen):
+            log.info("%s", line)
+        for line in format_conclusions(chosen):
+            log.info("%s", line)
+
+
+def format_run_table(found: Sequence[RunSummary]) -> list[str]:
+    """The header and a line a run; Kaggle's scores where there are any, and what sets the recipes apart."""
+    most = find_common_settings(found)
+    rows = []
+    for number, one in enumerate(found, start=1):
+        answer = one.answer or SubmissionScores()
+        done = one.state == "finished"
+        rows.append([
+            str(number) if done else "", one.handle, format_score(one), format_number(one.accuracy, ".1%"), one.rung,
+            format_bases(one), format_folds(one), format_number(one.seconds, ",.0f"),
+            format_number(one.top, ".1f"), format_number(answer.public, ".5f"), format_number(answer.private, ".5f"),
+            "" if done else one.state, format_settings(one, most),
+        ])  # fmt: skip
+    kept = [column for column in range(len(TABLE_HEADER)) if column < FIXED_COLUMNS or any(row[column] for row in rows)]
+    return format_text_table([TABLE_HEADER[c] for c in kept], [[row[c] for c in kept] for row in rows], RIGHT_COLUMNS)
+
+
+def format_score(one: RunSummary) -> str:
+    """The score with its spread over folds, or alone where there is one fold."""
+    return format_number(one.score, ".5f") + (f" ± {one.spread:.5f}" if one.spread is not None else "")
+
+
+def format_number(number: float | None, form: str) -> str:
+    """A number as `form` says, or nothing."""
+    return "" if number is None else format(number, form)
+
+
+def format_folds(one: RunSummary) -> str:
+    """How many folds of how many, or the number of the only one."""
+    if one.of_folds == 1:
+        return "held out"
+    return f"fold {one.folds[0]}/{one.of_folds}" if len(one.folds) == 1 else f"{len(one.folds)}/{one.of_folds}"
+
+
+def format_bases(one: RunSummary) -> str:
+    """The bases' names; of more than three the first two, and how many more."""
+    names = [shorten_base_name(base) for base in one.bases]
+    return ", ".join(names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"])
+
+
+def shorten_base_name(base: str) -> str:
+    """A base's name without the path of its weights, and with the beginning of the name of its directions."""
+    name, _, weights = base.partition("=")
+    named = re.sub(r":([0-9a-f]{4})[0-9a-f]{12}$", r":\1", name)
+    return f"{named}=file" if "/" in weights else f"{named}={weights}" if weights else named
+
+
+def find_common_settings(found: Sequence[RunSummary]) -> dict[str, str]:
+    """What most runs say of the fields of the recipe on which they differ, but for those that have their own column.
+
+    Of a training field that is the rung's default, which every rung has its own of.
+    """
+    names = {name for one in found for name in one.recipe} - {"rung", "bases", "folds"}
+    said = {name: Counter(repr(one.recipe[name]) for one in found if name in one.recipe) for name in sorted(names)}
+    return {
+        name: repr(None) if name.startswith("training.") else counts.most_common(1)[0][0]
+        for name, counts in said.items()
+        if len(counts) > 1
+    }
+
+
+def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
+    """The fields of a recipe that are not as in most runs; of a list of more than two its length.
+
+    Nothing of a run that was made of others: they have their own.
+    """
+    if one.rung in DERIVED_STRATEGIES:
+        return ""
+    said = []
+    for name, common in most.items():
+        idle = name.startswith("training.") and one.rung == "features"  # nothing there is trained in epochs
+        if idle or name not in one.recipe or repr(one.recipe[name]) == common:
+            continue
+        setting = one.recipe[name]
+        if isinstance(setting, (list, tuple)):
+            setting = f"({len(setting)})" if len(setting) > 2 else "+".join(map(str, setting))
+        said.append(f"{name.rpartition('.')[2]}={'default' if setting is None else setting}")
+    return " ".join(said)
+
+
+def format_conclusions(found: Sequence[RunSummary]) -> list[str]:
+    """What to think of the order, what Kaggle's answers say, and what to do next."""
+    said = []
+    finished = [one for one in found if one.state == "finished"]
+    distinct = list({one.fingerprint: one for one in reversed(finished)}.values())[::-1]
+    if len({(one.folds, one.of_folds, one.split) for one in finished}) > 1:
+        said.append(
+            "not all were scored on the same folds, pictures and labels: small differences between those mean nothing"
+        )
+    pairs = [(one.score, one.answer.final) for one in distinct if one.answer and one.answer.final is not None]
+    if len(pairs) > 1:
+        said.append(format_agreement(*zip(*pairs, strict=True)))  # type: ignore[arg-type]
+    others = [one for one in distinct if one.score != distinct[0].score]
+    if others:
+        said.append("the first of many is flattered by having been picked")
+        said.append(f"next: invoke compare {others[0].handle} {distinct[0].handle}: is the difference noise?")
+    return said
+
+
+def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> str:
+    """How far cross-validation and the leaderboard agree on the order of runs, and how far apart they are.
+
+    The rank correlation is Spearman's (1904, Am. J. Psychol. 15, 72-101): 1 is the same order, -1 the opposite one.
+    The offset is leaderboard - cross-validation, the mean over the runs with Student's interval.
+
+    Args:
+        validated: cross-validated scores, at least two.
+        answered: Kaggle's, in the same order.
+    """
+    from scipy.stats import spearmanr
+
+    offset = estimate_over_seeds(list(np.subtract(answered, validated)))
+    same = len(set(validated)) > 1 and len(set(answered)) > 1
+    order = f"rank correlation {spearmanr(validated, answered).statistic:+.2f}" if same else "all the same on one side"
+    return (
+        f"leaderboard against cross-validation, {len(validated)} runs: {order}, offset {offset.estimate:+.5f}"
+        f" (95 % interval {format_interval(offset, '+.5f')})"
+    )
+
+
+def list_competitions() -> list[str]:
+    """The competitions that have runs."""
+    return sorted({folder.parent.name for folder in paths.runs_folder("x").parent.glob("*/*/") if is_run(folder)})
+
+
+def find_competition_name(comp: str) -> str:
+    """The competition's name: of the repository's, of a file's, or of a folder below data/runs (a ladder's)."""
+    return comp if comp in list_competitions() else competitions.find(comp).name
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's: config.json is written first."""
+    return (folder / "config.json").is_file()
+
+
+def list_runs(name: str) -> list[RunSummary]:
+    """The runs of a competition, the oldest first."""
+    folders = sorted(folder for folder in paths.runs_folder(name).glob("*/") if is_run(folder))
+    starts = Counter(parse_start_time(folder) for folder in folders)
+    return [
+        load_summary(folder, parse_start_time(folder) if starts[parse_start_time(folder)] == 1 else folder.name)
+        for folder in folders
+    ]
+
+
+def parse_start_time(folder: Path) -> str:
+    """When a run started, as its folder's name begins: `20261124-203219`, or `20261124-203219.2`."""
+    return "-".join(folder.name.split("-")[:2])
+
+
+def load_summary(folder: Path, handle: str) -> RunSummary:
+    """One run's folder."""
+    config: Mapping[str, Any] = read_json(folder / "config.json") or {}
+    results: Mapping[str, Any] = read_json(folder / "metrics.json") or {}
+    competition = config.get("competition", {})
+    recipe = competition.get("recipe", {})
+    debug = bool(config.get("debug"))
+    folds = tuple(config.get("folds", ()))
+    board = find_leaderboard(competition.get("slug"), results.get("metric", "")) if not debug else None
+    return RunSummary(
+        run=folder.name,
+        handle=handle,
+        state="unfinished" if not results else "debug" if debug else "finished",
+        metric=results.get("metric", competition.get("metric", "log_loss")),
+        score=results.get("score"),
+        spread=results.get("spread") if len(folds) > 1 else None,
+        accuracy=results.get("accuracy"),
+        rung=recipe.get("rung", ""),
+        bases=() if recipe.get("rung") in SCRATCH_STRATEGIES else tuple(recipe.get("bases", ())),
+        folds=folds,
+        of_folds=recipe.get("folds", len(folds)),
+        seconds=results.get("seconds"),
+        fingerprint=config.get("fingerprint", ""),
+        recipe=runs.flatten_mapping(recipe),
+        answer=read_submission_scores(folder),
+        top=compute_top_percent(board, results["score"]) if board else None,
+        split=runs.compute_split_digest(folder),
+    )
+
+
+def print_all_runs(comp: str | None, *, as_json: bool = False) -> None:
+    """Prints the runs of a competition, or of every one that has any.
+
+    Args:
+        comp: a competition's name, or the path of its file; None is all.
+        as_json: print them as one JSON object, runs by competition, the best first.
+    """
+    found = {name: list_runs(name) for name in ([find_competition_name(comp)] if comp else list_competitions())}
+    if not any(found.values()):
+        raise StarshiftError(
+            f"There is no run{' of ' + comp if comp else ''} yet.",
+            expected=f"a folder in {paths.format_path(paths.runs_folder(find_competition_name(comp) if comp else ''))}",
+            remedy=f"invoke run --comp {comp or 'NAME'}",
+        )
+    if as_json:
+        print(
+            json.dumps(
+                {name: [build_record(name, one) for one in group_by_metric(each)] for name, each in found.items()}
+            )
+        )
+        return
+    for name, each in found.items():
+        print_run_tables(name, each, competitions.find(name).metric if name in competitions.names() else None)
+
+
+def group_by_metric(found: list[RunSummary]) -> list[RunSummary]:
+    """By metric, then the best first."""
+    return [
+        one
+        for metric in dict.fromkeys(each.metric for each in found)
+        for one in rank_runs([each for each in found if each.metric == metric], metric)
+    ]
+
+
+def build_record(name: str, one: RunSummary) -> dict[str, Any]:
+    """A run as plain JSON values, with its folder."""
+    return {**asdict(one), "folder": str(paths.runs_folder(name) / one.run)}

@@ -1,0 +1,129 @@
+"""The process of one fold: reads a job, trains, predicts, and writes everything into the run's folder.
+
+python -m pipeline.training.fold_worker JOB.json PARENT
+
+The process of one fold. TensorFlow is imported here and not in the process that runs the stages.
+
+python -m pipeline.training.fold_worker JOB.json PARENT
+"""
+
+import logging
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipeline.errors import StarshiftError
+from pipeline.files import write_atomic, write_json
+from pipeline.logs import silence_stderr
+from pipeline.subprocesses import exit_with_parent
+from pipeline.training import fold_job, strategies
+from pipeline.training.export import save_model
+from pipeline.training.fold_data import FoldData, LearningRateFound
+from pipeline.training.fold_job import FoldJob, write_result
+from pipeline.training.lr_finder import LearningRateCurve, plot_lr_curve
+from pipeline.training.strategies import FittedFold
+
+log = logging.getLogger(__name__)
+STRATEGY_FUNCTIONS = {
+    "scratch": strategies.train_scratch,
+    "augmented": strategies.train_augmented,
+    "frozen": strategies.train_frozen,
+    "finetune": strategies.finetune,
+}
+
+
+def run_fold_job(job: FoldJob, words: str) -> None:
+    """Trains one fold and writes its model, its predictions and, last, its JSON.
+
+    Args:
+        job: the fold's job.
+        words: the device, from `device.prepare_device`.
+    """
+    started = time.perf_counter()
+    material = FoldData(job)
+    try:
+        outcome = STRATEGY_FUNCTIONS[job.rung](material)
+    except LearningRateFound as end:
+        write_lr_curve(job, end.found)
+        return
+    held, test = outcome.predictions(material)
+    if keras.config.dtype_policy().compute_dtype != "float32":
+        outcome.precision, outcome.live = "bfloat16", convert_to_float32(outcome.live)
+    outcome.hand_over(material, "after training")
+    job.model.parent.mkdir(parents=True, exist_ok=True)
+    save_model(outcome.live, job.model)
+    write_atomic(job.stem.with_suffix(".npz"), lambda file: np.savez(file, held=held, test=test))
+    facts = {**outcome.facts, "device": words, "seconds": round(time.perf_counter() - started, 2)}
+    write_result(job, facts, outcome.history)
+    for path in job.stem.parent.glob(f"{job.stem.name}-*.npz"):
+        path.unlink()
+    _log_stages(job, outcome)
+
+
+def convert_to_float32(model: Any) -> Any:
+    """A model that was trained in half precision, with its arithmetic in float32 from now on."""
+    keras.config.set_dtype_policy("float32")
+    copy = keras.models.clone_model(model, clone_function=_convert_layer)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _convert_layer(layer: Any) -> Any:
+    """A layer, or a model in the model, computing in float32."""
+    if isinstance(layer, keras.Model):
+        return keras.models.clone_model(layer, clone_function=_convert_layer)
+    config = layer.get_config()
+    if "dtype" in config:
+        config["dtype"] = (
+            "uint8" if isinstance(layer, keras.layers.InputLayer) and layer.dtype == "uint8" else "float32"
+        )
+    return layer.__class__.from_config(config)
+
+
+def write_lr_curve(job: FoldJob, found: LearningRateCurve) -> None:
+    """Draws what a range test found, and writes it."""
+    plot_lr_curve(found, job.stem.with_suffix(".rate.png"), f"{job.rung} on {job.base.name}, fold {job.fold}")
+    write_json(job.stem.with_suffix(".rate.json"), asdict(found))
+
+
+def _log_stages(job: FoldJob, outcome: FittedFold) -> None:
+    """One line with what the fold came to."""
+    for stage in outcome.stages:
+        log.info(
+            "          fold %d: %d epochs of %.1f s, the best %s: %s %.5f in the view %s",
+            job.fold,
+            stage.epoch,
+            float(np.median(stage.seconds)) if stage.seconds else 0.0,
+            f"was {stage.best_epoch}" if stage.best_epoch >= 0 else "is what they began with",
+            job.metric.name,
+            stage.best_score,
+            job.views[0],
+        )
+
+
+def main() -> int:
+    """Does the job in a file; leaves a user's error in FOLD.error.json and exits with 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    for loud in ("tensorflow", "absl", "h5py"):
+        logging.getLogger(loud).setLevel(logging.ERROR)
+    exit_with_parent(int(sys.argv[2]))
+    job = fold_job.read_fold_job(Path(sys.argv[1]))
+    with silence_stderr():
+        from pipeline.training import device
+
+        words = device.prepare_device(job.seed + job.fold, job.regime.precision)
+    try:
+        run_fold_job(job, words)
+    except StarshiftError as error:
+        write_json(job.stem.with_suffix(".error.json"), error.words)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

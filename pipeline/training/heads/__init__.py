@@ -1,0 +1,1 @@
+"""Classifiers on cached features: logistic regression, LDA, ridge regression and an MLP."""

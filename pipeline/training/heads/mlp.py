@@ -1,0 +1,157 @@
+"""The talk's head: dense 256, ReLU, dropout 0.5, softmax, trained in Keras on cached features.
+
+How many epochs is found on a tenth of the training pictures, set aside; then the head is trained anew on all of them.
+The held-out fold is seen by neither, so that its predictions are out of fold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import require
+from pipeline.models.heads import Head
+from pipeline.training.heads.logistic_regression import FoldFeatures, compute_feature_std, cross_entropy
+from pipeline.training.soft_targets import SoftTargetLoss, build_distillation_loss
+
+UNITS = 256
+DROPOUT = 0.5
+EPOCHS = 60
+PATIENCE = 6
+BATCH_SIZE = 64
+VALIDATION_BATCH_SIZE = 1024
+"""Pictures set aside that are judged at a time."""
+VALIDATION_STRIDE = 10
+"""One picture of so many is set aside to choose the epoch."""
+
+
+def fit(folds: Sequence[FoldFeatures], classes: int, seed: int) -> tuple[list[Head], list[dict[str, Any]]]:
+    """One head a fold.
+
+    Args:
+        folds: the pictures of each fold.
+        classes: how many there are.
+        seed: of the pictures set aside, the weights, the order and the dropout.
+
+    Returns:
+        The heads, and one record an epoch of the search: fold, epoch, loss, aside_loss (of the pictures set aside, by
+        their labels), held_loss (only where chosen: of the head trained on all pictures), chosen.
+    """
+    heads, history = [], []
+    for fold in folds:
+        head, records = _fit_fold(fold, classes, seed)
+        heads.append(head)
+        history += records
+    return heads, history
+
+
+def split_validation(fold: FoldFeatures, seed: int) -> FoldFeatures:
+    """The training pictures of a fold, a part of every class in the place of the held-out pictures.
+
+    In the order of their classes, every tenth picture of a random order is set aside, with all its views.
+
+    Args:
+        fold: the pictures.
+        seed: of the order.
+    """
+    pictures = len(fold.labels) // fold.views
+    require(
+        pictures > 1, "A dense head sets pictures aside.", expected="2 training pictures or more", received=pictures
+    )
+    random = np.random.default_rng(seed)
+    order = random.permutation(pictures)
+    # A stable sort keeps the random order within each class.
+    order = order[np.argsort(fold.labels[order], kind="stable")]
+    aside = np.zeros(pictures, bool)
+    aside[order[random.integers(min(VALIDATION_STRIDE, pictures)) :: VALIDATION_STRIDE]] = True
+    kept = np.tile(~aside, fold.views)
+    soft = replace(fold.soft, targets=fold.soft.targets[kept]) if fold.soft else None
+    # Views of all pictures follow each other; only the first view is validated on.
+    features, labels = fold.features[:pictures][aside], fold.labels[:pictures][aside]
+    part = replace(fold, features=fold.features[kept], labels=fold.labels[kept], soft=soft)
+    return replace(part, held_features=features, held_labels=labels)
+
+
+def _fit_fold(fold: FoldFeatures, classes: int, seed: int) -> tuple[Head, list[dict[str, Any]]]:
+    """One fold's head."""
+    seed += fold.number
+    _, losses, aside_losses = _train_head(split_validation(fold, seed), classes, seed)
+    best = int(np.argmin(aside_losses))
+    # `best` counts from 0.
+    head, _, _ = _train_head(fold, classes, seed, best + 1)
+    held = cross_entropy(head.probabilities(fold.held_features), fold.held_labels)
+    records = [
+        {"fold": fold.number, "epoch": epoch, "loss": loss, "aside_loss": aside, "held_loss": "", "chosen": False}
+        for epoch, (loss, aside) in enumerate(zip(losses, aside_losses, strict=True))
+    ]
+    records[best] |= {"held_loss": held, "chosen": True}
+    return head, records
+
+
+def _train_head(
+    fold: FoldFeatures, classes: int, seed: int, epochs: int | None = None
+) -> tuple[Head, list[float], list[float]]:
+    """The head after so many epochs, its losses and, without `epochs`, those of the held-out pictures.
+
+    Without `epochs` these stop the training; else they are not looked at.
+    """
+    import keras
+
+    from pipeline.models.keras_input import LabeledSequence, build_keras_input
+
+    keras.utils.set_random_seed(seed)
+    mean, spread = fold.features.mean(axis=0), compute_feature_std(fold.features)
+    model = keras.Sequential(
+        [
+            keras.layers.Input((fold.features.shape[1],)),
+            keras.layers.Dense(UNITS, activation="relu"),
+            keras.layers.Dropout(DROPOUT),
+            keras.layers.Dense(classes, activation="softmax"),
+        ]
+    )
+    truth, held_truth = _build_targets(fold, classes)
+    watched = _compile_model(model, fold.soft)
+    stop = keras.callbacks.EarlyStopping(watched, mode="min", patience=PATIENCE)
+    seen, held = (fold.features - mean) / spread, (fold.held_features - mean) / spread
+    fitted = model.fit(
+        build_keras_input(LabeledSequence(seen, truth, BATCH_SIZE, seed)),
+        validation_data=build_keras_input(LabeledSequence(held, held_truth, VALIDATION_BATCH_SIZE))
+        if epochs is None
+        else None,
+        shuffle=False,
+        epochs=epochs or EPOCHS,
+        callbacks=[stop] if epochs is None else [],
+        verbose=0,
+    )
+    first, first_bias, last, last_bias = model.get_weights()
+    folded = first / spread[:, None]
+    head = Head(((folded, first_bias - mean @ folded), (last, last_bias)))
+    return head, fitted.history["loss"], fitted.history.get(watched, [])
+
+
+def _build_targets(fold: FoldFeatures, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the head is fitted to, and what it is stopped by: pictures set aside have labels alone."""
+    soft = fold.soft
+    if soft is None:
+        return fold.labels, fold.held_labels
+    one_hot = np.eye(classes, dtype=np.float32)
+    held = one_hot[fold.held_labels]
+    return np.concatenate([one_hot[fold.labels], soft.targets], axis=1), np.concatenate([held, held], axis=1)
+
+
+def _compile_model(model: Any, soft: SoftTargetLoss | None) -> str:
+    """Gives the model its loss. Returns the name of the held-out loss of the labels, which stops it."""
+    import keras
+
+    optimizer = keras.optimizers.Adam(1e-3)
+    if soft is None:
+        model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
+        return "val_loss"
+    labels_alone = build_distillation_loss(1.0, 0.0)
+    # Keras names a metric after its function; the history then has `val_labels`.
+    labels_alone.__name__ = "labels"
+    model.compile(
+        optimizer=optimizer, loss=build_distillation_loss(soft.temperature, soft.weight), metrics=[labels_alone]
+    )
+    return "val_labels"

@@ -1,0 +1,270 @@
+"""What a run submits: the best run or a named one, and its file, held against Kaggle's sample once more.
+
+From a run to a score on Kaggle: its file is sent exactly once, and the score is kept in the run's folder.
+"""
+
+import logging
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline import paths
+from pipeline.config import Competition
+from pipeline.data.tables import SampleSubmission, read_csv_as_text, read_sample_submission
+from pipeline.errors import StarshiftError
+from pipeline.evaluation.submission import check_submission
+from pipeline.files import hash_file, read_json, write_json
+from pipeline.kaggle import archives, leaderboard, submissions
+from pipeline.kaggle import submissions as scores
+from pipeline.kaggle.client import authenticate
+from pipeline.kaggle.leaderboard import compute_rank, compute_top_percent, find_leaderboard, format_percent
+from pipeline.kaggle.submissions import KaggleSubmission, SubmissionQuota
+from pipeline.run_options import find_comp_argument
+from pipeline.runs import folder as runs
+from pipeline.runs import listing, load
+from pipeline.runs.listing import rank_runs
+
+log = logging.getLogger(__name__)
+DIGEST_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionFile:
+    """What is submitted.
+
+    Args:
+        folder: the run's.
+        path: its submission.csv.
+        rows: number of pictures in it.
+        digest: SHA-256 of the file.
+        message: what the user has to say.
+    """
+
+    folder: Path
+    path: Path
+    rows: int
+    digest: str
+    message: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What Kaggle's list shows it by: the run, and what the file is."""
+        return f"{self.folder.name} sha256:{self.digest[:DIGEST_DIGITS]}"
+
+    @property
+    def description(self) -> str:
+        """The whole message."""
+        return f"{self.mark} {self.message}".strip()
+
+
+def require_slug(competition: Competition) -> str:
+    """Kaggle's name of the competition."""
+    if competition.slug is None or competition.submission is None:
+        raise StarshiftError(
+            f"{competition.name} is no competition of Kaggle's.", expected="a competition file with slug and submission"
+        )
+    return competition.slug
+
+
+def find_best_run(competition: Competition) -> Path:
+    """The finished run with the best score that has a submission; one that trained every fold, where there is one.
+
+    Raises:
+        StarshiftError: there is none.
+    """
+    place = paths.runs_folder(competition.name)
+    every = [
+        one
+        for one in listing.list_runs(competition.name)
+        if one.state == "finished"
+        and one.metric == competition.metric
+        and (place / one.run / "submission.csv").exists()
+    ]
+    whole = [one for one in every if len(one.folds) == one.of_folds] or every
+    if not whole:
+        raise StarshiftError(
+            f"There is no run of {competition.name} to submit.",
+            expected=f"a finished run with a submission.csv in {paths.format_path(place)}",
+            remedy=f"invoke run --comp {find_comp_argument(competition.name)}",
+        )
+    return place / rank_runs(whole, competition.metric)[0].run
+
+
+def load_sample(competition: Competition, api: Any) -> SampleSubmission | None:
+    """The sample submission: from the data that is here, else from Kaggle; None where neither can be asked."""
+    folder = paths.competition_folder(competition.name)
+    if (folder / "complete.json").exists() and (folder / "raw").is_dir():
+        return read_sample_submission(competition, folder / "raw")
+    if api is None:
+        log.warning("  warning: the data of %s is not here, so nothing says which ids are asked for", competition.name)
+        return None
+    with tempfile.TemporaryDirectory() as place:
+        wanted = str(competition.submission and competition.submission.sample)
+        submissions.download_file(api, require_slug(competition), wanted, Path(place))
+        archives.unpack_nested(Path(place))
+        return read_sample_submission(competition, Path(place))
+
+
+def load_submission(
+    competition: Competition, folder: Path, sample: SampleSubmission | None, message: str
+) -> SubmissionFile:
+    """What a run submits, held against the sample once more.
+
+    Raises:
+        StarshiftError: the run is unfinished, a debug run or without submission, or Kaggle would refuse the file.
+    """
+    path, config = folder / "submission.csv", read_json(folder / "config.json") or {}
+    lacks = "debug run" if config.get("debug") else "" if path.exists() else "no submission.csv"
+    if lacks or not runs.is_finished(folder):
+        raise StarshiftError(
+            f"The run {folder.name} cannot be submitted.",
+            expected="a finished run with a submission.csv",
+            received=lacks or "unfinished",
+            remedy=f"invoke run --comp {find_comp_argument(competition.name)}; invoke runs lists them",
+        )
+    table = read_csv_as_text(path)
+    if competition.submission and competition.submission.layout != "class name":
+        numbers = table.columns[1:]
+        table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    classes = runs.read_predictions(folder / "test.npz")[1] if (folder / "test.npz").exists() else []
+    check_submission(table, competition, sample, classes)
+    return SubmissionFile(folder=folder, path=path, rows=len(table), digest=hash_file(path), message=message)
+
+
+def format_cv_score(folder: Path) -> str:
+    """A run's cross-validated score in words."""
+    results = read_json(folder / "metrics.json") or {}
+    spread = f" ± {results['spread']:.5f}" if len(results.get("folds", ())) > 1 else ""
+    return f"{results.get('metric')} {results.get('score', float('nan')):.5f}{spread} in cross-validation"
+
+
+def submit_run(
+    competition: Competition, run: str | None = None, message: str | None = None, *, dry: bool = False
+) -> Path:
+    """Submits a run's predictions and waits for their score. What was submitted before is not submitted again.
+
+    Args:
+        competition: of Kaggle's.
+        run: its name, or the beginning of it; None takes the best one.
+        message: goes with it, after the run's name and the file's digest.
+        dry: only check it, and show what would be sent.
+
+    Returns:
+        The run's folder; its leaderboard.json has Kaggle's answer.
+
+    Raises:
+        StarshiftError: nothing to submit, a wrong file, no submission left, a fault, or it could not be scored.
+    """
+    slug = require_slug(competition)
+    folder = load.find_run_folder(run, competition.name) if run else find_best_run(competition)
+    api = None if dry else authenticate()
+    entry = load_submission(competition, folder, load_sample(competition, api), message or "")
+    log.info("run      %s: %s", folder.name, format_cv_score(folder))
+    log.info(
+        "file     %s: %s rows, %.2f MB",
+        paths.format_path(entry.path),
+        f"{entry.rows:,}",
+        entry.path.stat().st_size / 1e6,
+    )
+    log.info("message  %s", entry.description)
+    if api is None:
+        log.info("dry run  nothing was sent to %s", slug)
+        return folder
+    ref = submit_once(api, slug, entry)
+    write_scores(entry, KaggleSubmission(ref=ref, status="pending", message=entry.description))
+    answer = scores.wait_for_score(api, slug, ref)
+    write_scores(entry, answer)
+    log_score(competition, folder, answer)
+    return folder
+
+
+def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
+    """Kaggle's number of the submission: of the one that was made before, or of a new one."""
+    earlier = scores.list_submissions(api, slug, entry.mark)
+    good = [one for one in earlier if one.status != "error"]
+    if good:
+        log.info("sent     this very file was submitted before: submission %d", good[0].ref)
+        return good[0].ref
+    check_quota(submissions.fetch_submission_quota(api, slug), slug)
+    ref = submissions.submit(api, slug, entry.path, entry.description, entry.mark, {one.ref for one in earlier})
+    log.info("sent     submission %d", ref)
+    return ref
+
+
+def check_quota(found: SubmissionQuota, slug: str) -> None:
+    """Says how many submissions are left.
+
+    Raises:
+        StarshiftError: none.
+    """
+    if found.left > 0:
+        log.info("limit    %d made today, %d left", found.today, found.left)
+        return
+    page = f"https://www.kaggle.com/competitions/{slug}"
+    if not found.today and not found.total:
+        raise StarshiftError(
+            f"This account does not take part in {slug}.", received="no submission is allowed, and none was ever made",
+            remedy=f"accept the rules at {page}/rules and run again",
+        )  # fmt: skip
+    now = datetime.now(UTC)
+    wait = datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1) - now
+    hours, minutes = divmod(int(wait.total_seconds()) // 60, 60)
+    raise StarshiftError(
+        f"No submission to {slug} is left {'at all' if found.by_total else 'today'}.",
+        received=f"{found.today} made today, {found.total} in all",
+        remedy=f"choose among those at {page}/submissions"
+        if found.by_total
+        else f"Kaggle's day ends at 00:00 UTC, in {hours} h {minutes} min: run again then",
+    )
+
+
+def write_scores(entry: SubmissionFile, one: KaggleSubmission) -> None:
+    """Writes Kaggle's answer into the run's folder."""
+    when = one.when or datetime.now(UTC)
+    write_json(
+        entry.folder / leaderboard.LEADERBOARD_FILE,
+        {
+            "public": one.public,
+            "private": one.private,
+            "ref": one.ref,
+            "when": f"{when:%Y-%m-%dT%H:%M:%SZ}",
+            "status": one.status,
+            "message": one.message or entry.description,
+        }
+        | ({"error": one.error} if one.error else {}),
+    )
+
+
+def log_score(competition: Competition, folder: Path, one: KaggleSubmission) -> None:
+    """Prints the score and where it stands.
+
+    Raises:
+        StarshiftError: it could not be scored, or was not in time.
+    """
+    page = f"https://www.kaggle.com/competitions/{competition.slug}/submissions"
+    if one.status == "error":
+        raise StarshiftError(
+            f"Kaggle could not score submission {one.ref}.",
+            expected="a file like the sample submission",
+            received=one.error or "no reason",
+            remedy=f"look at {page}; with --force the data, and with it the sample, is fetched anew",
+        )
+    if one.status == "pending":
+        raise StarshiftError(
+            f"Submission {one.ref} has no score yet.",
+            received=f"still pending after {scores.POLL_TIMEOUT / 60:.0f} minutes",
+            remedy=f"run again later: it is not sent again; {page}",
+        )
+    known = [(name, value) for name, value in (("public", one.public), ("private", one.private)) if value is not None]
+    log.info("score    %s", ", ".join(f"{name} {value:.5f}" for name, value in known) or "none is published")
+    board = find_leaderboard(competition.slug, competition.metric)
+    if board and known:
+        kind, value = known[-1]
+        top = compute_top_percent(board, value)
+        rank = f"rank {compute_rank(board, top):,} of {board.teams:,}"
+        log.info("         the %s score would be %s on the final leaderboard (%s)", kind, rank, format_percent(top))
+    log.info("wrote    %s", paths.format_path(folder / leaderboard.LEADERBOARD_FILE))

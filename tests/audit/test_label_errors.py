@@ -1,0 +1,39 @@
+"""Wrong labels come first, with cleanlab and without it."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline.audit.label_errors import detect_label_issues
+
+WRONG = set(range(7, 300, 15))
+
+
+def predicted():
+    """Labels of three classes, a few of them wrong, and predictions of the true ones."""
+    truth = np.random.default_rng(1).integers(0, 3, 300)
+    labels = truth.copy()
+    labels[list(WRONG)] = (truth[list(WRONG)] + 1) % 3
+    random = np.random.default_rng(0)
+    probabilities = 0.85 * np.eye(3)[truth] + 0.15 * random.dirichlet([1, 1, 1], 300)
+    return labels, truth, probabilities
+
+
+def test_cleanlab_finds_the_wrong_labels():
+    pytest.importorskip("cleanlab")
+    labels, truth, probabilities = predicted()
+    found = detect_label_issues(labels, probabilities)
+    rows = {one.row for one in found.found}
+    assert found.method == "cleanlab" and rows <= WRONG and len(rows) >= 0.5 * len(WRONG)
+    assert all(one.guess == truth[one.row] for one in found.found)
+
+
+def test_without_cleanlab_they_are_ranked(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
+    labels, truth, probabilities = predicted()
+    found = detect_label_issues(labels, probabilities)
+    doubt = [one.confidence for one in found.found]
+    assert doubt == sorted(doubt) and len(set(doubt)) > 1
+    assert found.method == "ranking" and {one.row for one in found.found[: len(WRONG)]} == WRONG
+    assert all(one.guess == truth[one.row] for one in found.found)

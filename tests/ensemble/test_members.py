@@ -1,0 +1,19 @@
+"""Runs that may be members: what their files say is read as it was written."""
+
+import numpy as np
+
+from pipeline.ensemble import members
+from pipeline.files import write_json
+from pipeline.runs import folder
+
+
+def test_labels_and_ids_that_read_like_missing_values_are_text(tmp_path):
+    ids, classes = ["NA", "null", "1"], ["N/A", "None"]
+    rows = [{"id": name, "label": "N/A", "fold": 0, "group": name} for name in ids]
+    folder.write_table(tmp_path / "folds.csv", rows)
+    for part in ("oof", "test"):
+        folder.write_predictions(tmp_path / f"{part}.npz", ids, classes, np.full((3, 2), 0.5, np.float32))
+    write_json(tmp_path / "config.json", {})
+    write_json(tmp_path / "metrics.json", {})
+    folds = members.load_member(tmp_path).folds
+    assert list(folds.index) == list(folds["group"]) == ids and set(folds["label"]) == {"N/A"}

@@ -1,0 +1,149 @@
+"""A session inside a kernel: ended in time, packed whatever happened, and gone on with by the next one."""
+
+import json
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import paths
+from pipeline.kernels import job_builder, result_archive, session
+from pipeline.run_options import RunOptions
+from tests.kernels.conftest import PETS
+
+RUN = """
+import os, pathlib, sys, time
+folder = pathlib.Path(os.environ["STARSHIFT_HOME"]) / "data/runs/pets/20261125-000000-features-0"
+folder.mkdir(parents=True, exist_ok=True)
+steps = folder / "steps.txt"
+steps.write_text((steps.read_text() if steps.exists() else "") + "step\\n")
+print("working", os.environ["STARSHIFT_COMMIT"], flush=True)
+{then}
+"""
+
+
+@pytest.fixture
+def order(tmp_path, monkeypatch):
+    monkeypatch.setenv("STARSHIFT_KAGGLE_ROOT", str(tmp_path / "kaggle"))
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    path = tmp_path / "order.json"
+    path.write_text(job_builder.build_job(PETS, RunOptions()).text())
+    before = signal.getsignal(signal.SIGTERM)
+    yield path
+    signal.signal(signal.SIGTERM, before)
+
+
+def run(order, then, *, seconds=60.0, number=1):
+    said = json.dumps({"number": number, "seconds": seconds, "kernel": "me/k", "accelerator": "cpu"})
+    code = session.main([str(order), said], (sys.executable, "-c", RUN.format(then=then)))
+    return code, result_archive.load_archive(paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME)
+
+
+def test_a_run_that_ends_is_packed_with_its_words(order, capfd):
+    code, found = run(order, "print('the end')")
+    assert code == 0 and found.words["state"] == "complete" and found.words["kernel"] == "me/k"
+    assert "the end" in found.read("data/runs/pets/session.log").decode() and "the end" in capfd.readouterr().out
+    assert "numpy" in found.words["versions"] and found.words["took"] < 60
+
+
+def test_a_run_that_fails_is_packed_all_the_same_and_the_kernel_fails(order):
+    code, found = run(order, "raise SystemExit(3)")
+    assert code == 1 and found.words["state"] == "failed"
+
+
+def test_a_run_whose_time_is_up_is_ended_with_its_children_and_packed(order, monkeypatch, capfd):
+    monkeypatch.setattr(session, "PROGRESS_SECONDS", 0.2)
+    child = "import subprocess; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    code, found = run(order, child, seconds=1.5)
+    assert code == 0 and found.words["state"] == "interrupted" and found.words["took"] < 20
+    said = capfd.readouterr().out
+    assert f"{session.PROGRESS_PREFIX} " in said and "rows of features" in said
+
+
+APART = """
+import subprocess
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(8)"
+subprocess.Popen([sys.executable, "-c", code], start_new_session=True).wait()
+"""
+
+
+def test_a_grandchild_in_a_session_of_its_own_is_ended_too(order):
+    _, found = run(order, APART, seconds=1.5)
+    state = Path("/proc") / found.read("data/runs/pets/session.log").decode().split()[-1] / "stat"
+    assert found.words["state"] == "interrupted" and found.words["took"] < 6
+    assert not state.exists() or ") Z " in state.read_text()
+
+
+def test_what_outlives_the_run_and_holds_its_output_open_does_not_keep_it_from_being_packed(order, monkeypatch):
+    monkeypatch.setattr(session, "OUTPUT_GRACE", 0.3)
+    orphan = "import subprocess; subprocess.Popen(['sleep', '8'], start_new_session=True)"
+    started = time.monotonic()
+    code, found = run(order, orphan)
+    assert code == 0 and found.words["state"] == "complete" and time.monotonic() - started < 6
+
+
+def test_words_that_are_no_utf8_do_not_end_the_session(order):
+    code, found = run(order, "sys.stdout.buffer.write(b'caf\\xe9\\n'); sys.stdout.flush(); print('on')")
+    assert code == 0 and "caf\ufffd\non" in found.read("data/runs/pets/session.log").decode()
+
+
+def test_the_time_before_the_watch_counts(order, monkeypatch):
+    monkeypatch.setenv("STARSHIFT_BEGUN", str(time.monotonic() - 100))
+    _, found = run(order, "time.sleep(60)", seconds=101)
+    assert found.words["state"] == "interrupted" and 100 < found.words["took"] < 110
+
+
+def test_a_larger_result_is_ended_earlier_because_packing_it_takes_longer(order, monkeypatch):
+    monkeypatch.setattr(session, "PROGRESS_SECONDS", 0.1)
+    monkeypatch.setattr(result_archive, "PACKING_RATE", 1e4)
+    _, found = run(order, "(folder / 'model.keras').write_bytes(bytes(300_000)); time.sleep(60)", seconds=31.5)
+    assert found.words["state"] == "interrupted" and found.words["took"] < 10
+
+
+def test_a_home_that_cannot_be_read_does_not_keep_a_run_from_being_ended_in_time(order, home, monkeypatch, capfd):
+    monkeypatch.setattr(session, "PROGRESS_SECONDS", 0.2)
+    damaged = "cache = folder.parents[3] / 'data/cache/features/k'; cache.mkdir(parents=True); "
+    damaged += "(cache / 'a.json').write_text('[]'); time.sleep(20)"
+    _, found = run(order, damaged, seconds=1.5)
+    assert found.words["state"] == "interrupted" and found.words["rates"] == {}
+    assert "not known" in capfd.readouterr().out
+
+
+def test_where_the_whole_parcel_has_no_room_the_run_is_packed_without_its_features(order, home, capfd):
+    store = home / "data" / "cache" / "features" / "k"
+    store.mkdir(parents=True)
+    for name, data in (("spec.json", b'{"pooling": "avg"}'), ("a.json", b'{"ids": []}'), ("a.npy", bytes(3_000_000))):
+        (store / name).write_bytes(data)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+    try:
+        code, found = run(order, "pass")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 0 and found.words["state"] == "complete" and not found.below("data/cache")
+    assert "without features" in capfd.readouterr().out
+
+
+def test_the_next_session_goes_on_from_the_parcel_that_is_attached(order, home, tmp_path, monkeypatch):
+    run(order, "pass")
+    place = tmp_path / "kaggle" / "input" / "notebooks" / "me" / "k"
+    place.parent.mkdir(parents=True)
+    (tmp_path / "kaggle" / "working").rename(place)
+    monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "fresh"))
+    _, found = run(order, "pass", number=2)
+    assert found.read("data/runs/pets/20261125-000000-features-0/steps.txt") == b"step\nstep\n"
+
+
+def test_the_parcel_of_another_order_or_a_damaged_one_is_left_alone(order, tmp_path, monkeypatch):
+    run(order, "pass")
+    place = tmp_path / "kaggle" / "input" / "k"
+    place.parent.mkdir(parents=True)
+    (tmp_path / "kaggle" / "working").rename(place)
+    monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "fresh"))
+    assert session.restore_session("another order") == 0
+    (place / result_archive.ARCHIVE_NAME).write_bytes((place / result_archive.ARCHIVE_NAME).read_bytes()[:-30])
+    code, found = run(order, "pass")
+    assert code == 0 and found.read("data/runs/pets/20261125-000000-features-0/steps.txt") == b"step\n"

@@ -1,0 +1,75 @@
+"""Where a run would stand: its interval, and what it writes."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.config import Competition
+from pipeline.kaggle.leaderboard import LEADERBOARDS, format_position
+from pipeline.workflow import finish
+from pipeline.workflow.finish import estimate_position
+from tests.written import MINE, probabilities
+
+PETS = replace(MINE, data=None, slug="dogs-vs-cats-redux-kernels-edition", metric="binary_log_loss")
+
+
+def a_run(folds):
+    truth = np.arange(500) % 2
+    fold = np.arange(500) // 2 % 5
+    table = pd.DataFrame({"fold": fold})
+    data = SimpleNamespace(pictures=SimpleNamespace(train=table), labels=truth)
+    oof = probabilities(truth, 2, 3.5)
+    oof[~np.isin(fold, folds)] = np.nan
+    each = [-float(np.log(oof[fold == f][np.arange(100), truth[fold == f]]).mean()) for f in folds]
+    return data, SimpleNamespace(folds=folds, oof=oof), each
+
+
+def test_several_folds_give_an_interval_around_their_mean():
+    data, trained, each = a_run((0, 1, 2, 3, 4))
+    found = estimate_position(PETS, data, trained, each, 1)
+    assert found.score == pytest.approx(np.mean(each)) and 0 <= found.low < found.score < found.high
+    assert found.best_rank <= found.rank <= found.worst_rank and found.best_rank < found.worst_rank
+
+
+def test_one_fold_is_as_sure_as_its_pictures_allow():
+    data, trained, each = a_run((2,))
+    found = estimate_position(PETS, data, trained, each, 1)
+    assert np.isfinite([found.low, found.high]).all() and found.low < found.score < found.high
+
+
+def test_ones_own_pictures_have_no_leaderboard_and_neither_has_another_metric():
+    data, trained, each = a_run((2,))
+    assert estimate_position(MINE, data, trained, each, 1) is None
+    assert estimate_position(replace(PETS, metric="accuracy"), data, trained, each, 1) is None
+
+
+def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
+    caplog.set_level("INFO")
+    competition: Competition = PETS
+    data, trained, each = a_run((0, 1))
+    results = {"score": 0.0421, "spread": 0.007, "folds": each, "chance": 0.69, "seconds": 1.0, "megabytes": 1.0}
+    finish.log_summary(competition, results, [], estimate_position(competition, data, trained, each, 1))
+    assert "of 1,314 on the final leaderboard" in caplog.text and "Kaggle gives 25,000" in caplog.text
+    caplog.clear()
+    finish.log_summary(MINE, results, [])
+    assert "leaderboard" not in caplog.text
+
+
+def test_folds_that_all_score_the_same_do_not_make_a_place_certain():
+    data, trained, _ = a_run((0, 1, 2, 3, 4))
+    found = estimate_position(PETS, data, trained, [0.6931] * 5, 1)
+    assert found.low is None and "is not known" in format_position(found)[0]
+    board = LEADERBOARDS["plant-seedlings-classification"]
+    seedlings = replace(PETS, slug="plant-seedlings-classification", metric=board.metric)
+    found = estimate_position(seedlings, data, trained, [1.0] * 5, None)
+    assert found.low < 1 == found.high
+
+
+def test_the_last_words_name_no_memory_where_none_was_measured(caplog):
+    caplog.set_level("INFO")
+    results = {"score": 0.9, "spread": None, "folds": [0.9], "chance": 0.5, "seconds": 1.0}
+    finish.log_summary(MINE, {**results, "megabytes": None}, [])
+    assert "1.0 s\n" in caplog.text and "memory" not in caplog.text

@@ -1,0 +1,58 @@
+"""A run on features: what bfloat16 rounds too much is computed once more."""
+
+from pathlib import Path
+
+import pytest
+
+import competitions
+from pipeline.files import read_json
+from pipeline.models import inference_engines
+from pipeline.training import export
+from pipeline.training.inference import PrecisionError
+from pipeline.workflow import run
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Idle:
+    """In the place of the process that builds the live model."""
+
+    begun = 0
+
+    def begin(self, bases):
+        Idle.begun += 1
+
+    def finish(self, folder, heads, pixels, expected, precision):
+        if Idle.begun == 1:
+            raise PrecisionError("They differ.", received="0.2")
+        return 0.0
+
+    def stop(self):
+        pass
+
+
+@pytest.fixture
+def wanted(monkeypatch):
+    """The engines that are asked for; Keras runs all of them."""
+    found = []
+
+    def chosen(base, sample, wanted="auto", keeping=None):
+        found.append(wanted)
+        return inference_engines.EngineChoice(engine="keras")
+
+    monkeypatch.setattr(inference_engines, "choose_engine", chosen)
+    monkeypatch.setattr(export, "ModelExporter", Idle)
+    monkeypatch.setattr(Idle, "begun", 0)
+    return found
+
+
+def test_heads_that_bfloat16_is_too_coarse_for_get_float32(mine, wanted, caplog):
+    folder = run.run(competitions.load(Path(mine)), run.RunOptions())
+    assert wanted[0] == "auto" and wanted[-1] == "openvino" and "too coarse for these heads (0.2)" in caplog.text
+    assert read_json(folder / "metrics.json")["hand_over"] == 0.0
+
+
+def test_an_engine_that_was_asked_for_is_kept_to(mine, wanted):
+    with pytest.raises(PrecisionError):
+        run.run(competitions.load(Path(mine)), run.RunOptions(engine="openvino-bf16"))
+    assert set(wanted) == {"openvino-bf16"}
