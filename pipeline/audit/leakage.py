@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.data.folds import shuffle_groups
+from pipeline.data.folds import renumber_groups
 from pipeline.evaluation.intervals import Interval, estimate_over_folds
 
 EXIF_TAGS = {"maker": 271, "model": 272, "orientation": 274, "software": 305, "date": 306}
@@ -180,7 +180,7 @@ def split_group_folds(kinds: np.ndarray, groups: np.ndarray, seed: int) -> list[
     """Rows to learn from and rows to tell, FOLDS times, every kind in each, groups whole."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    return list(StratifiedGroupKFold(CV_FOLDS).split(np.zeros(len(kinds)), kinds, shuffle_groups(groups, seed)))
+    return list(StratifiedGroupKFold(CV_FOLDS).split(np.zeros(len(kinds)), kinds, renumber_groups(groups, seed)))
 
 
 def _cross_validate(

@@ -108,7 +108,7 @@ def assign_folds(train: pd.DataFrame, recipe: Recipe) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
     if recipe.folds > 1 and recipe.grouping == "estimated":
-        balanced, group = StratifiedGroupKFold(recipe.folds), shuffle_groups(train["group"], recipe.split_seed)
+        balanced, group = StratifiedGroupKFold(recipe.folds), renumber_groups(train["group"], recipe.split_seed)
         found = np.full(len(train), TRAIN_ONLY)
         for fold, (_, held) in enumerate(balanced.split(np.zeros(len(train)), train["label"], group)):
             found[held] = fold
@@ -128,11 +128,11 @@ def assign_folds(train: pd.DataFrame, recipe: Recipe) -> np.ndarray:
     return train["group"].map(dict(zip(first["group"], fold_of_group, strict=True))).to_numpy()
 
 
-def shuffle_groups(groups: ArrayLike, seed: int) -> np.ndarray:
-    """Numbers groups (pictures,) in a random order, for StratifiedGroupKFold without its own shuffle.
+def renumber_groups(groups: ArrayLike, seed: int) -> np.ndarray:
+    """Numbers groups (pictures,) in random order, for StratifiedGroupKFold without its own shuffle.
 
     That of scikit-learn 1.6 and 1.7, Kaggle's among them, gives each group the labels of another one: folds are neither
-    stratified nor of one size. This gives the folds of 1.9 with every release.
+    stratified nor of one size. This gives the folds of 1.8 and later with every release.
     """
     number = np.unique(np.asarray(groups), return_inverse=True)[1]
     order = np.random.RandomState(seed).permutation(number.max() + 1)
