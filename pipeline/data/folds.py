@@ -154,7 +154,7 @@ def load_or_create_folds(train: pd.DataFrame, recipe: Recipe, folder: Path, *, a
     Args:
         train: picture table with columns id, label, group.
         recipe: folds, holdout, split_seed.
-        folder: where the file lies.
+        folder: of the file.
         again: split again, and replace the file.
 
     Returns:

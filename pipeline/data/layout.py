@@ -37,7 +37,7 @@ class DatasetLayout:
     Args:
         train: of the training pictures, or of the class folders; None where it is missing.
         test: of the test pictures; None where there are none.
-        apart: folders that are no classes, though they may lie among class folders: the test part, and what is unused.
+        apart: folders that are no classes, though they may be among class folders: the test part, and what is unused.
         warnings: parts that were recognised by a similar name, and unused folders with their numbers of pictures.
     """
 
@@ -53,7 +53,7 @@ class CandidateFolder:
 
     Args:
         path: of the folder.
-        direct: whether pictures lie right in it.
+        direct: whether it holds pictures directly.
         inner: names, in small letters, of its direct subfolders that hold pictures.
         role: `train`, `test` or `val`, by its name.
     """
@@ -229,7 +229,7 @@ def _build_layout(labels: Labels, train: Path | None, test: Path | None, unused:
 
 
 def _detect_layout(labels: Labels, raw: Path) -> DatasetLayout:
-    """Detects the parts by the names of folders; or else class folders, beside which a test part may lie."""
+    """Detects the parts by the names of folders; or else class folders, with a test part beside them."""
     root = _skip_wrappers(raw)
     tops = _list_candidates(root, labels)
     trains = [top for top in tops if top.role == "train" and len(top.inner) > 1]

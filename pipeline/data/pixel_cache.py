@@ -37,7 +37,7 @@ def fill_pixel_store(store: RowStore, files: Mapping[str, Path]) -> int:
 
     Args:
         store: from `open_pixel_store`.
-        files: where each picture lies, by the SHA-256 of its bytes.
+        files: path of each picture, by the SHA-256 of its bytes.
 
     Returns:
         The number of pictures that were decoded or refused; `store.unreadable` lists the latter. A file that is no
@@ -115,7 +115,7 @@ def iterate_chunks(
     Args:
         store: a filled pixel store.
         digests: of the pictures.
-        files: where each picture lies, by digest.
+        files: path of each picture, by digest.
         view: as in Recipe.views.
         most: pictures at a time, at most.
 

@@ -47,7 +47,7 @@ def iterate_rows(
         engine: of the base.
         base: its size is that of the pictures.
         digests: of decoded pictures.
-        files: where each picture lies, by digest.
+        files: path of each picture, by digest.
         view: as in Recipe.views.
         title: of the progress bar.
         most: pictures at a time, at most.
@@ -64,7 +64,7 @@ class Extractor:
 
     Args:
         base: the base.
-        files: where each picture lies, by the SHA-256 of its bytes.
+        files: path of each picture, by the SHA-256 of its bytes.
         wanted: `auto` or the name of an engine.
         force: compute features again though they are in the cache.
         keeping: maps that are stored from the same pass; none where features are computed in bfloat16.

@@ -75,7 +75,7 @@ def fill_feature_stores(
 
     Args:
         bases: from `list_cuts`.
-        files: where each picture lies, by the SHA-256 of its bytes.
+        files: path of each picture, by the SHA-256 of its bytes.
         digests: the pictures.
         engine: `keras`, or `auto` or another for OpenVINO where it is installed and there is no GPU.
 

@@ -250,16 +250,16 @@ def has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def check_engine(wanted: str) -> None:
-    """Raises a StarshiftError where this is neither `auto` nor one of ENGINES."""
-    if wanted not in ("auto", *ENGINES):
-        raise StarshiftError("Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=wanted)
+def check_engine(engine: str) -> None:
+    """Raises a StarshiftError where an engine is neither `auto` nor one of ENGINES."""
+    if engine not in ("auto", *ENGINES):
+        raise StarshiftError("Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=engine)
 
 
 def choose_engine(
     base: bases.Base,
     sample: Callable[[], np.ndarray],
-    wanted: str = "auto",
+    engine: str = "auto",
     keeping: bases.Base | None = None,
 ) -> EngineChoice:
     """Chooses the engine for a base: the requested one, the stored choice, or the fastest in a new benchmark.
@@ -267,17 +267,17 @@ def choose_engine(
     Args:
         base: what is to be run.
         sample: returns pictures (n, size, size, 3) uint8 for the benchmark, n >= 1; called only if it runs.
-        wanted: `auto` or one of ENGINES.
+        engine: `auto` or one of ENGINES.
         keeping: as in `load_engine`; part of a new benchmark.
 
     Raises:
         StarshiftError: the engine does not exist or cannot run here.
     """
-    check_engine(wanted)
-    if wanted != "auto":
-        if wanted == "openvino-bf16" and not has_bfloat16():
+    check_engine(engine)
+    if engine != "auto":
+        if engine == "openvino-bf16" and not has_bfloat16():
             raise StarshiftError("This processor has no bfloat16.", remedy="--engine openvino")
-        return EngineChoice(engine=wanted)
+        return EngineChoice(engine=engine)
     # The OpenVINO engines run on the CPU only, so there is nothing to compare with.
     if has_gpu():
         return EngineChoice(engine="keras")

@@ -200,25 +200,25 @@ class Canvas:
     def __init__(self, picture: np.ndarray) -> None:
         self.size = picture.shape[0]
         self.side = 2 * self.size
-        words = pack_colours(picture.reshape(-1, 3)).reshape(self.size, self.size).repeat(2, 0).repeat(2, 1)
-        self.pixels = words.view(np.uint8).reshape(self.side, self.side, 4)
+        packed = pack_colours(picture.reshape(-1, 3)).reshape(self.size, self.size).repeat(2, 0).repeat(2, 1)
+        self.pixels = packed.view(np.uint8).reshape(self.side, self.side, 4)
 
     def fixed(self, points: np.ndarray) -> np.ndarray:
         """Returns fixed-point coordinates, (n, 2) int64."""
         return np.rint(points * (self.side << FRACTION_BITS)).astype(np.int64)
 
-    def words(self) -> np.ndarray:
+    def packed(self) -> np.ndarray:
         """Returns a flat view of the pixels, one word each: (side * side,) uint32."""
         return self.pixels.reshape(-1, 4).view(np.uint32)[:, 0]
 
     def fill(self, fixed: np.ndarray, edges: Edges, colours: Sequence[Colour]) -> None:
         """Fills outlines given in fixed-point coordinates, each in its colour, later ones over earlier ones."""
         spots, owners = rasterize_polygons(fixed, edges, self.side)
-        self.words()[spots] = pack_colours(colours)[owners]
+        self.packed()[spots] = pack_colours(colours)[owners]
 
     def trace(self, fixed: np.ndarray, edges: Edges, colour: Colour, brush: Brush = THIN_BRUSH) -> None:
         """Draws lines given in fixed-point coordinates."""
-        self.words()[rasterize_lines(fixed, edges, self.side, brush)] = pack_colours([colour])
+        self.packed()[rasterize_lines(fixed, edges, self.side, brush)] = pack_colours([colour])
 
     def polygons(self, outlines: Sequence[np.ndarray], colours: Sequence[Colour]) -> None:
         """Fills polygons, each (n, 2), later ones over earlier ones."""
@@ -254,9 +254,9 @@ class Canvas:
 
 def pack_colours(colours: Sequence[Colour] | np.ndarray) -> np.ndarray:
     """Packs colours into one word each, (n,) uint32."""
-    words = np.zeros((len(colours), 4), np.uint8)
-    words[:, :3] = colours
-    return words.view(np.uint32)[:, 0]
+    packed = np.zeros((len(colours), 4), np.uint8)
+    packed[:, :3] = colours
+    return packed.view(np.uint32)[:, 0]
 
 
 def apply_box_blur(pixels: np.ndarray, radius: int, axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
