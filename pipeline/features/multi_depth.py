@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import require
 from pipeline.features.cache import open_feature_store
 from pipeline.features.extractor import iterate_rows
 from pipeline.files import read_json, write_json
@@ -25,7 +25,7 @@ from pipeline.models.inference_engines import (
     Engine,
     KerasEngine,
     OpenVINOEngine,
-    import_openvino,
+    has_openvino,
     require_usable,
 )
 
@@ -112,15 +112,6 @@ def load_multi_depth_engine(bases: Sequence[Base], engine: str) -> tuple[Engine,
         path = Path(folder) / "network.xml"
         joined.export(str(path), format="openvino", verbose=False)
         return OpenVINOEngine(path, PRECISION), widths
-
-
-def has_openvino() -> bool:
-    """Returns whether OpenVINO is installed."""
-    try:
-        import_openvino()
-    except StarshiftError:
-        return False
-    return True
 
 
 def measure_speeds(bases: Sequence[Base]) -> list[float]:

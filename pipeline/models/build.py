@@ -138,25 +138,18 @@ def _load_weights(cut: Any, whole: Any, base: Base) -> None:
     """Loads a weights file of the cut base, or else of the whole one."""
     file = str(find_weights_path(base))
     if base.published:
-        compute_weights_digest(base)  # fetches them where they are not there
-    try:
-        cut.load_weights(file)
-    except (ValueError, OSError, KeyError) as error:
-        if base.cut is None:
-            raise StarshiftError(
-                f"{base.weights} does not fit {base.name}.",
-                expected="weights of that network",
-                received=_summarize_error(error),
-            ) from error
+        compute_weights_digest(base)  # fetches them where they are missing
+    fits = f"fits neither {base.name} nor {base.name} up to {base.cut}" if base.cut else f"does not fit {base.name}"
+    # The file may be of the whole base; its layers above the cut are loaded and not used.
+    for network in (cut, whole) if base.cut else (whole,):
         try:
-            # The file may be of the whole base; its layers above the cut are loaded and not used.
-            whole.load_weights(file)
-        except (ValueError, OSError, KeyError) as second:
-            raise StarshiftError(
-                f"{base.weights} fits neither {base.name} nor {base.name} up to {base.cut}.",
-                expected="weights of that network",
-                received=_summarize_error(second),
-            ) from second
+            network.load_weights(file)
+            return
+        except (ValueError, OSError, KeyError) as error:
+            last = error
+    raise StarshiftError(
+        f"{base.weights} {fits}.", expected="weights of that network", received=_summarize_error(last)
+    ) from last
 
 
 def _summarize_error(error: Exception) -> str:

@@ -181,6 +181,15 @@ def import_openvino() -> Any:
     return openvino
 
 
+def has_openvino() -> bool:
+    """Returns whether OpenVINO is installed."""
+    try:
+        import_openvino()
+    except StarshiftError:
+        return False
+    return True
+
+
 def has_bfloat16() -> bool:
     """Returns whether this processor multiplies bfloat16 in hardware, according to OpenVINO."""
     core = import_openvino().Core()

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import StarshiftError
 from pipeline.files import (
     build_disk_full_error,
     count_free_bytes,
@@ -28,7 +27,7 @@ from pipeline.files import (
 )
 from pipeline.models.base import Base
 from pipeline.models.build import build_extractor
-from pipeline.models.inference_engines import EXPORT_FILES, import_openvino, time_fastest
+from pipeline.models.inference_engines import EXPORT_FILES, has_openvino, time_fastest
 from pipeline.subprocesses import run_main
 
 GRAPH_BYTES = 1 << 20
@@ -43,9 +42,7 @@ def export_base(base: Base, folder: Path, keeping: Base | None = None) -> None:
     """
     model = build_extractor(base, keeping)
     speed = measure_keras(model, folder) if (folder / "sample.npy").exists() else 0.0
-    try:
-        import_openvino()
-    except StarshiftError:
+    if not has_openvino():
         write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": False})
         return
     # Checked before the export: OpenVINO reports a full disk in words of its own. A float32 weight takes 4 bytes.
