@@ -1,4 +1,4 @@
-"""Stratified folds, written to a file once and reused, with duplicates or pictures of one scene on one side.
+"""Assigns stratified folds once per competition, with duplicates or scenes kept in one fold.
 
 Scenes come from an audit, which writes them to groups.json. The order of pictures in a file never matters: folds and
 groups are joined by id and by digest.

@@ -1,4 +1,7 @@
-"""Decodes any picture to uint8 RGB by its content: JPEG and plain PNG fast, other formats by Pillow."""
+"""Decodes any picture to uint8 RGB by its content, and resizes it.
+
+JPEG and plain PNG are decoded fast, other formats by Pillow; a file's name does not matter.
+"""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Recognises, by name, files and folders that systems, network drives and tools leave among pictures."""
+"""Recognises, by name, files that systems, network drives and tools leave among pictures."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Builds the picture table: every picture with its id and label, checked against the sample submission."""
+"""Builds the picture table: id and label of every picture, checked against the sample submission."""
 
 import logging
 import re

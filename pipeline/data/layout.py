@@ -1,4 +1,4 @@
-"""Finds the folders of the training and test pictures in a competition's data, by their names and contents.
+"""Finds the folders of training and test pictures, by their names and contents.
 
 Class folders below parts (`train/cat/1.jpg`) look like classes with folders in them (`cat/left/1.jpg`). A folder is a
 part if it is called like one (`Training`, `test_set`, `val`) and holds two class folders or more, test parts also loose

@@ -1,4 +1,4 @@
-"""Row store: arrays on disk with one row a picture, by the picture's digest. Pixels and features are stored in it.
+"""Stores arrays on disk, one row a picture: the base of the pixel and feature caches.
 
 A store is a folder of shards, each an .npy file and a .json sidecar with the ids and a SHA-256 of every row. The
 array is renamed into place first and the sidecar last, so a shard either has a sidecar and is whole, or does not

@@ -1,4 +1,4 @@
-"""Scans folders for pictures, measures them, and reads CSV tables of labels and of the sample submission."""
+"""Scans folders for pictures, measures them, and reads the CSV tables of a competition."""
 
 import logging
 import os

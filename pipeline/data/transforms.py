@@ -1,4 +1,4 @@
-"""Views of a picture for test-time augmentation: the eight symmetries of the square, and seeded augmentations."""
+"""Computes views of a picture: the eight symmetries of the square, and seeded augmentations."""
 
 import hashlib
 import os

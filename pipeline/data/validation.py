@@ -1,4 +1,4 @@
-"""Validates a competition's data against its file: owner, sample submission, labels, and pictures per class."""
+"""Validates a competition's data: owner, sample submission, labels, pictures per class."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Extracts features of pictures: reads them from the cache, and computes the missing ones a shard at a time."""
+"""Extracts features of pictures: reads them from the cache and computes the missing ones."""
 
 import logging
 import math

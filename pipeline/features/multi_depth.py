@@ -1,4 +1,4 @@
-"""Extracts the features of a base at every cut in one forward pass, by one network with an output for each block.
+"""Extracts a base's features at every cut in one forward pass.
 
 Features are those of an Extractor of each cut, in the same stores, so that a recipe with a cut uses them.
 """

@@ -1,4 +1,4 @@
-"""Rechecks cached features by value: a few rows of every shard are computed again by Keras and compared.
+"""Rechecks cached features by value: computes a few rows of every shard again by Keras.
 
 Checksums only verify that a row is what was written. A damaged engine writes wrong rows with right checksums, which
 this detects.

@@ -1,4 +1,4 @@
-"""Builds extractors in Keras: uint8 pictures in, float32 features out. Only this module rescales pixels."""
+"""Builds extractors in Keras: uint8 pictures in, float32 features out; only they rescale pixels."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Lists the layers of a network and cuts it in two at a bottleneck, a layer that every path passes through.
+"""Lists the layers of a network and cuts it in two at a bottleneck, which every path passes.
 
 python -m pipeline.models.cuts BASE     prints the layers of a base as JSON; run in a subprocess, and cached
 """

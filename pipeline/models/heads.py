@@ -1,4 +1,7 @@
-"""The trained head, a classifier on features: a few matrices that predict without Keras or as Keras layers."""
+"""Applies the trained head of a base, in NumPy or as Keras layers.
+
+A head is a few matrices, so that it predicts without Keras and fits into a Keras model.
+"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Inference engines of frozen bases: Keras, or OpenVINO in float32 or bfloat16; the fastest is chosen by a benchmark.
+"""Runs frozen bases by Keras or OpenVINO; a benchmark chooses the fastest engine.
 
 An engine turns uint8 pictures into float32 features. Pictures go through in batches of one static size, the last one
 padded, so that a picture's features do not depend on the number of others. The choice is stored for this machine.

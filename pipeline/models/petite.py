@@ -1,7 +1,7 @@
-"""Petite: a small residual network of our own, pretrained on synthetic pictures; its weights are in the repository.
+"""Builds Petite: our own small residual network, pretrained on synthetic pictures.
 
 Residual blocks (He et al. 2016, Deep Residual Learning for Image Recognition, figure 2), then a wider end of separable
-ones. It is a base like those of keras.applications.
+ones. It is a base like those of keras.applications; its weights are in the repository.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""Pools a base's maps by second moments, in principal directions that are learned once, without labels.
+"""Pools a base's maps by second moments, in principal directions that are learned once.
 
 Fine differences, of breeds or of grasses, lie in which channels occur together (Lin, RoyChowdhury and Maji 2015,
 Bilinear CNN Models for Fine-grained Visual Recognition, ICCV, section 2). All pairs of a thousand channels are too

@@ -1,4 +1,4 @@
-"""The registry of pretrained bases: one record each, data only, so that no reader has to import TensorFlow."""
+"""Lists the pretrained bases, one record each; data only, so that no reader imports TensorFlow."""
 
 from dataclasses import dataclass, field
 from typing import Any

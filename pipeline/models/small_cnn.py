@@ -1,4 +1,4 @@
-"""The small convolutional network of the strategies `scratch` and `augmented`, trained from random weights.
+"""Builds the small network of the strategies `scratch` and `augmented`.
 
 As in the talk and in Chollet's textbook (Deep Learning with Python, 2021, chapter 8), with normalised layers, which
 learn in a tenth of the epochs, and the mean over the last map, which is invariant to where in the picture an object is.

@@ -1,4 +1,4 @@
-"""Draws the scene around a subject: soil from value noise, pebbles, pots and labels below it, weeds and drops above.
+"""Draws the scene around a subject: soil, pebbles, pots and labels below, weeds and drops above.
 
 Everything has the same distribution for every subject, so that a background does not give the class away.
 """

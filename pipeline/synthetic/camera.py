@@ -1,4 +1,4 @@
-"""Simulates light and camera: shadows, blur, colour cast and noise, and a plant's pose and size in the picture."""
+"""Simulates light and camera: shadows, blur, colour cast, noise, and a plant's pose and size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

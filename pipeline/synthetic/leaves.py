@@ -1,4 +1,4 @@
-"""Builds leaves from botanical traits: outline, margin and veins of a blade, and blades combined on a stalk.
+"""Builds leaves from botanical traits: a blade's outline, margin and veins, and compound leaves.
 
 A leaf lies along x: the stalk begins at 0, then the blade or blades over a length of 1, y across.
 """

@@ -1,4 +1,4 @@
-"""Builds the world's objects: tools, toys and shapes, each a function from random numbers to flat parts."""
+"""Builds the world's objects: tools, toys and shapes, each a function that returns flat parts."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Objects made of flat parts: outlines within [-1, 1], each with a tone, drawn in any colours and any pose."""
+"""Draws objects made of flat parts: outlines within [-1, 1], in any colours and any pose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Grows seedlings: a form describes a species, and `grow_plant` builds one plant of a random age from it.
+"""Grows seedlings: `grow_plant` builds one plant of a random age from the form of a species.
 
 Lengths are relative to a full-grown leaf; the soil is z = 0, and z goes up.
 """

@@ -1,4 +1,4 @@
-"""Random numbers of one picture, seeded by whole numbers, by methods that NumPy guarantees not to change."""
+"""Generates the random numbers of one picture, with methods that NumPy guarantees not to change."""
 
 from collections.abc import Sequence
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Writes sprouts in Kaggle's layout: an archive of pictures, labels and a sample submission; test labels apart."""
+"""Writes sprouts in Kaggle's layout: an archive, and the test labels in a file of their own."""
 
 import io
 import zipfile

@@ -1,4 +1,7 @@
-"""The synthetic world for pretraining: 97 classes of plants, animals, objects and textures, no species of sprouts."""
+"""Draws the world for pretraining: 97 classes of plants, animals, objects and textures.
+
+No class is a species of sprouts.
+"""
 
 import multiprocessing
 import os
