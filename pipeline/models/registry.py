@@ -59,11 +59,9 @@ INCEPTION_BLOCKS = tuple(f"mixed{number}" for number in range(11))
 RESNET50_BLOCKS = tuple(f"conv{s}_block{b}_out" for s, n in ((2, 3), (3, 4), (4, 6), (5, 3)) for b in range(1, n + 1))
 VGG_BLOCKS = tuple(f"block{number}_pool" for number in range(1, 6))
 MOBILENET_BLOCKS = tuple(f"conv_pw_{number}_relu" for number in range(1, 14))
-V2_ADDS, V3_SMALL_ADDS, V3_LARGE_ADDS = (
-    {2, 4, 5, 7, 8, 9, 11, 12, 14, 15},
-    {2, 4, 5, 7, 9, 10},
-    {2, 4, 5, 7, 8, 9, 11, 13, 14},
-)
+V2_ADDS = {2, 4, 5, 7, 8, 9, 11, 12, 14, 15}
+V3_SMALL_ADDS = {2, 4, 5, 7, 9, 10}
+V3_LARGE_ADDS = {2, 4, 5, 7, 8, 9, 11, 13, 14}
 MOBILENET_V2_BLOCKS = _list_block_outputs("block_{}", 17, V2_ADDS, "_project_BN")
 MOBILENET_V3_SMALL_BLOCKS = _list_block_outputs("expanded_conv_{}", 11, V3_SMALL_ADDS, "_project_bn")
 MOBILENET_V3_LARGE_BLOCKS = _list_block_outputs("expanded_conv_{}", 15, V3_LARGE_ADDS, "_project_bn")
