@@ -34,7 +34,7 @@ class ActivationCapture:
 
 def iterate_rows(
     engine: Engine,
-    base: Base,
+    store: RowStore,
     digests: Sequence[str],
     files: Mapping[str, Path],
     view: str,
@@ -45,14 +45,13 @@ def iterate_rows(
 
     Args:
         engine: of the base.
-        base: its size is that of the pictures.
+        store: a filled pixel store of the base's size.
         digests: of decoded pictures.
         files: path of each picture, by digest.
         view: as in Recipe.views.
         title: of the progress bar.
         most: pictures at a time, at most.
     """
-    store = pixel_cache.open_pixel_store(base.size)
     with tqdm(total=len(digests), desc=title, unit="picture", disable=None, leave=False) as bar:
         for part, pixels in pixel_cache.iterate_chunks(store, digests, files, view, most):
             yield part, engine(pixels)
@@ -162,7 +161,7 @@ class Extractor:
         most = compute_shard_rows(2 * math.prod(cuts.find_cut_shape(base))) if base.pooling == "none" else None
         title = f"{self.base} {view}"
         with run_in_background() as write:
-            for part, rows in iterate_rows(self._engine, self.base, missing, self.files, view, title, most):
+            for part, rows in iterate_rows(self._engine, self.store, missing, self.files, view, title, most):
                 write(append, part, rows)
                 self.computed += len(part)
 

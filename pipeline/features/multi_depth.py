@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.data.pixel_cache import open_pixel_store
 from pipeline.errors import require
 from pipeline.features.cache import open_feature_store
 from pipeline.features.extractor import iterate_rows
@@ -88,8 +89,8 @@ def fill_feature_stores(
     if not missing:
         return 0
     run, widths = load_multi_depth_engine(bases, engine)
-    title = f"{bases[-1]} at {len(bases)} cuts"
-    for part, rows in iterate_rows(run, bases[-1], missing, files, VIEW, title):
+    title, pixels = f"{bases[-1]} at {len(bases)} cuts", open_pixel_store(bases[-1].size)
+    for part, rows in iterate_rows(run, pixels, missing, files, VIEW, title):
         require_usable(rows, bases[-1], engine)
         columns = np.split(rows, np.cumsum(widths)[:-1], axis=1)
         for store, absent, values in zip(stores, missing_in, columns, strict=True):
