@@ -25,7 +25,7 @@ import numpy as np
 
 from pipeline.config import Training
 from pipeline.models import cuts
-from pipeline.models.base import Base, find_preprocessing, parse_base
+from pipeline.models.base import Base, parse_base
 from pipeline.models.build import build_network, pool_maps, preprocess
 from pipeline.models.keras_input import build_keras_input
 from pipeline.training import device, networks
@@ -51,7 +51,7 @@ def textbook(base: Base, network: Any) -> Any:
     import keras
 
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8")
-    maps = network(preprocess(pixels, find_preprocessing(base), base.name), training=False)
+    maps = network(preprocess(pixels, base.preprocessing, base.name), training=False)
     model = keras.Model(pixels, keras.layers.Dense(CLASSES, activation="softmax")(pool_maps(maps, base)))
     model.compile(keras.optimizers.Adam(1e-5), "categorical_crossentropy")
     return model
@@ -64,7 +64,7 @@ def activations(base: Base, network: Any, cut: str, pixels: np.ndarray, place: P
     inputs = keras.Input((base.size, base.size, 3), dtype="uint8")
     lower = keras.Model(
         inputs,
-        cuts.build_lower_part(network, cut)(preprocess(inputs, find_preprocessing(base), base.name), training=False),
+        cuts.build_lower_part(network, cut)(preprocess(inputs, base.preprocessing, base.name), training=False),
     )
     np.save(place, lower.predict(pixels, verbose=0).astype(np.float16))
     return np.asarray(np.load(place, mmap_mode="r"))

@@ -1,1 +1,1 @@
-"""Pictures and labels: tables, decoding, the pixel cache, views and folds. NumPy only, no TensorFlow."""
+"""Pictures and labels: tables, decoding, the pixel cache, views and folds. No TensorFlow."""

@@ -1,4 +1,7 @@
-"""Decoding: any picture to uint8 RGB, by content and never by name. JPEG and plain PNG fast, the rest by Pillow."""
+"""Decodes any picture to uint8 RGB by its content, and resizes it.
+
+JPEG and plain PNG are decoded fast, other formats by Pillow; a file's name does not matter.
+"""
 
 import io
 from pathlib import Path
@@ -30,28 +33,26 @@ class UnreadableImageError(Exception):
 
 
 def decode(data: bytes, size: int | None) -> np.ndarray:
-    """A picture as uint8 RGB: (size, size, 3), or at its own size (height, width, 3) when size is None.
+    """Decodes a picture to uint8 RGB: (size, size, 3), or at its own size (height, width, 3) when size is None.
 
     Grey is repeated, transparency lies on white, 16 bits are scaled to 8, EXIF orientation is applied, the first
     frame of an animation is taken.
 
     Raises:
-        Unreadable: no picture, or a truncated one.
+        UnreadableImageError: no picture, or a truncated one.
     """
-    pixels = (
-        _decode_jpeg(data, size)
-        if data[:3] == b"\xff\xd8\xff"
-        else _decode_png(data)
-        if data[:8] == b"\x89PNG\r\n\x1a\n"
-        else None
-    )
+    pixels = None
+    if data[:3] == b"\xff\xd8\xff":
+        pixels = _decode_jpeg(data, size)
+    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        pixels = _decode_png(data)
     if pixels is None:
         pixels = _decode_with_pillow(data)
     return pixels if size is None else resize(pixels, size)
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Stretches to a square, antialiased.
+    """Stretches pixels (height, width, 3) to a square, antialiased.
 
     Up to three times smaller, bilinear to twice the size and then the mean of 2 x 2 (a triangle-like filter, and fast);
     beyond that the mean over the area; larger, bilinear, which has nothing to alias.
@@ -72,9 +73,9 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _decode_jpeg(data: bytes, size: int | None) -> np.ndarray | None:
-    """A whole JPEG by libjpeg-turbo, scaled down to 1/2, 1/4 or 1/8 while decoding; None leaves it to Pillow.
+    """Decodes a whole JPEG by libjpeg-turbo, scaled down to 1/2, 1/4 or 1/8 while decoding; None leaves it to Pillow.
 
-    Without simplejpeg OpenCV decodes to the very same pixels. Its leniency is held in check by the end marker.
+    Without simplejpeg OpenCV decodes to the same pixels; as it accepts truncated files, the end marker is checked.
     """
     frame, has_exif = _read_jpeg_header(data)
     if frame is None:
@@ -129,7 +130,7 @@ def _read_orientation(data: bytes) -> int:
 
 
 def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """The picture turned upright, by EXIF's orientation 1 to 8 (CIPA DC-008, 4.6.4)."""
+    """Turns a picture upright, by EXIF's orientation 1 to 8 (CIPA DC-008, 4.6.4)."""
     if orientation in (2, 5, 7, 4):
         pixels = pixels[:, ::-1]
     turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
@@ -137,7 +138,7 @@ def apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _decode_png(data: bytes) -> np.ndarray | None:
-    """An 8-bit grey or RGB PNG without transparency, whole; None leaves it to Pillow."""
+    """Decodes a whole 8-bit grey or RGB PNG without transparency; None leaves it to Pillow."""
     chunks, place = set(), 8
     while place + 12 <= len(data) and b"IEND" not in chunks:
         chunks.add(data[place + 4 : place + 8])
@@ -173,7 +174,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
 
 
 def _convert_to_rgb(picture: Any) -> np.ndarray:
-    """A Pillow picture of any mode as uint8 RGB."""
+    """Converts a Pillow picture of any mode to uint8 RGB."""
     from PIL import Image
 
     if picture.mode == "F":
@@ -189,10 +190,10 @@ def _convert_to_rgb(picture: Any) -> np.ndarray:
 
 
 def read_dimensions(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, upright, from the file's header.
+    """Reads width and height in pixels, upright, from the file's header.
 
     Raises:
-        Unreadable: no picture.
+        UnreadableImageError: no picture.
     """
     from PIL import Image
 

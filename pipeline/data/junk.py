@@ -1,4 +1,4 @@
-"""Files and folders that operating systems, network drives and tools leave among pictures, known by their names."""
+"""Recognises, by name, files that systems, network drives and tools leave among pictures."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ JUNK_PREFIXES = ("._", ".trash", ".nfs", ".fuse_hidden", ".~lock.", "~$")
 
 
 def find_junk_kind(name: str) -> str | None:
-    """What known junk a file or folder of this name is, such as `.DS_Store` or `._*`; None where it is none."""
+    """Returns the kind of junk that a file or folder of this name is, such as `.DS_Store` or `._*`; else None."""
     small = name.casefold()
     if small in JUNK_NAMES:
         return name
@@ -35,5 +35,5 @@ def find_junk_kind(name: str) -> str | None:
 
 
 def count_files(path: Path) -> int:
-    """The number of files of one piece of junk: 1, or those in the folder; links are not followed."""
+    """Counts the files of one piece of junk: 1, or those in the folder; links are not followed."""
     return sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() and not path.is_symlink() else 1

@@ -1,9 +1,9 @@
-"""Which folders of a competition's data hold the training pictures, which the test pictures, and which neither.
+"""Finds the folders of training and test pictures, by their names and contents.
 
 Class folders below parts (`train/cat/1.jpg`) look like classes with folders in them (`cat/left/1.jpg`). A folder is a
 part if it is called like one (`Training`, `test_set`, `val`) and holds two class folders or more, test parts also loose
 pictures. Folders of other names that hold their pictures in two or more folders of the same names are refused: only
-their owner knows what they are. One shared name (`cat/images/1.jpg`, `dog/images/1.jpg`) decides nothing: these are
+their owner knows which. One shared name (`cat/images/1.jpg`, `dog/images/1.jpg`) decides nothing: these are
 classes, and so is what is called like a part and is not built like one (`bus/1.jpg`, `train/1.jpg`).
 """
 
@@ -27,7 +27,7 @@ ROLE_PATTERN = re.compile(
 )
 MIN_OVERLAP = 0.8
 MAX_WRAPPERS = 2
-"""Folders around the data that are looked through: archives often hold one."""
+"""Folders around the data that are skipped: archives often hold one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class DatasetLayout:
     Args:
         train: of the training pictures, or of the class folders; None where it is missing.
         test: of the test pictures; None where there are none.
-        apart: folders that are no classes, though they may lie among class folders: the test part, and what is unused.
-        warnings: what was recognised by its name, and what is not used, with the number of its pictures.
+        apart: folders that are no classes, though they may be among class folders: the test part, and what is unused.
+        warnings: parts that were recognised by a similar name, and unused folders with their numbers of pictures.
     """
 
     train: Path | None
@@ -52,10 +52,10 @@ class CandidateFolder:
     """A folder that may be a part or a class.
 
     Args:
-        path: of it.
-        direct: whether pictures lie right in it.
-        inner: names, in small letters, of the folders right in it that hold pictures.
-        role: `train`, `test` or `val`, if it is called so.
+        path: of the folder.
+        direct: whether it holds pictures directly.
+        inner: names, in small letters, of its direct subfolders that hold pictures.
+        role: `train`, `test` or `val`, by its name.
     """
 
     path: Path
@@ -65,7 +65,7 @@ class CandidateFolder:
 
 
 def parse_role(name: str) -> str | None:
-    """The part that a folder is named after: `train`, `test` or `val`; None for other names."""
+    """Returns the part that a folder is named after: `train`, `test` or `val`; None for other names."""
     match = ROLE_PATTERN.fullmatch(re.sub(r"[\W_]", "", name.casefold()))
     return match.lastgroup if match else None
 
@@ -103,101 +103,96 @@ def _check_link(folder: Path) -> None:
 
 
 def _find_folders(raw: Path, name: str) -> list[Path]:
-    """The folders of this name, those that hold pictures where there are several."""
-    found = [path for path in find_paths(raw, name) if path.is_dir()]
-    return found if len(found) < 2 else [path for path in found if has_pictures(path)] or found[:1]
+    """Returns the folders of a name, only those that hold pictures where there are several."""
+    folders = [path for path in find_paths(raw, name) if path.is_dir()]
+    return folders if len(folders) < 2 else [path for path in folders if has_pictures(path)] or folders[:1]
 
 
-def _require_single(raw: Path, found: Sequence[Path]) -> Path | None:
-    """The one folder, or None where there is none."""
-    if len(found) > 1:
-        names = [path.relative_to(raw).as_posix() for path in found]
+def _require_single(raw: Path, folders: Sequence[Path]) -> Path | None:
+    """Returns the one folder, or None where there is none."""
+    if len(folders) > 1:
+        names = [path.relative_to(raw).as_posix() for path in folders]
         raise StarshiftError(
-            f"{len(found)} folders are called {found[0].name}.",
+            f"{len(folders)} folders are called {folders[0].name}.",
             expected=f"the one that is meant, in the competition file, such as {_format_labels(names[0])}",
             received=format_names(names),
         )
-    return found[0] if found else None
+    return folders[0] if folders else None
 
 
 def _format_labels(folder: str, test: str | None = None) -> str:
-    """What a competition file says of its folders."""
+    """Formats the line of a competition file that names its folders."""
     quoted = [json.dumps(name, ensure_ascii=False) if name else "None" for name in (folder, test)]
     return f"Labels(folder={quoted[0]}, test={quoted[1]})"
 
 
 def _is_test_parent(folder: Path, raw: Path) -> bool:
-    """Whether a folder in it called `test` may be the test part, and not the class `test` of another part."""
+    """Returns whether a subfolder `test` may be the test part, and not the class `test` of another part."""
     return folder == raw or parse_role(folder.name) not in ("train", "val")
 
 
-def _list_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, junk left out; none where it cannot be read."""
+def _list_entries(folder: Path) -> list[Path]:
+    """Lists a folder without junk; nothing where it cannot be read."""
     try:
-        return sorted(path for path in folder.iterdir() if os.path.isdir(path) and not find_junk_kind(path.name))
+        return [path for path in folder.iterdir() if not find_junk_kind(path.name)]
     except OSError:
         return []
 
 
+def _list_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in _list_entries(folder) if os.path.isdir(path))
+
+
 def _has_direct_pictures(folder: Path) -> bool:
-    """Whether pictures lie right in a folder."""
-    try:
-        return any(
-            path.suffix.lower() in PICTURE_SUFFIXES and not find_junk_kind(path.name) for path in folder.iterdir()
-        )
-    except OSError:
-        return False
+    return any(path.suffix.lower() in PICTURE_SUFFIXES for path in _list_entries(folder))
 
 
 def _has_classes(folder: Path) -> bool:
-    """Whether a folder of the part's name is the part: a class may have that name, and an odd folder in it."""
-    inner, others = (
-        _list_folders(unwrap_folder(folder)),
-        [path for path in _list_folders(folder.parent) if not parse_role(path.name)],
-    )
+    """Returns whether a folder of the part's name is the part: a class may have that name, and an odd folder in it."""
+    inner = _list_folders(unwrap_folder(folder))
     if len(inner) != 1:
         return len(inner) > 1
+    others = [path for path in _list_folders(folder.parent) if not parse_role(path.name)]
     return not _has_direct_pictures(folder) and not any((other / inner[0].name).is_dir() for other in others)
 
 
 def unwrap_folder(folder: Path) -> Path:
-    """The folder of the same name in it, where it holds all pictures: archives often hold train/train/1.jpg."""
+    """Returns the subfolder of the same name, where it holds all pictures: archives often hold train/train/1.jpg."""
     inner = folder / folder.name
     if not inner.is_dir():
         return folder
-    below = {f"{folder.name}/{name}" for name in scan_folder(inner).pictures}
-    return inner if set(scan_folder(folder).pictures) == below else folder
+    nested = {f"{folder.name}/{name}" for name in scan_folder(inner).pictures}
+    return inner if set(scan_folder(folder).pictures) == nested else folder
 
 
 def _inspect_folder(folder: Path, labels: Labels) -> CandidateFolder:
-    """A folder, as it may be a part or a class."""
+    """Describes a folder that may be a part or a class."""
     place, name = unwrap_folder(folder), folder.name.casefold()
     exact = {"train": PurePath(labels.folder).name.casefold(), "test": PurePath(labels.test or "").name.casefold()}
     return CandidateFolder(
         path=folder,
         direct=_has_direct_pictures(place),
         inner=frozenset(path.name.casefold() for path in _list_folders(place) if has_pictures(path)),
-        role=next((role for role, called in exact.items() if name == called), parse_role(name)),
+        role=next((role for role, label in exact.items() if name == label), parse_role(name)),
     )
 
 
 def _list_candidates(folder: Path, labels: Labels, without: Sequence[Path | None] = ()) -> list[CandidateFolder]:
-    """The folders of pictures in a folder."""
-    tops = [_inspect_folder(path, labels) for path in _list_folders(folder) if path not in without]
-    return [top for top in tops if top.direct or top.inner]
+    """Describes the folders of pictures in a folder."""
+    candidates = [_inspect_folder(path, labels) for path in _list_folders(folder) if path not in without]
+    return [candidate for candidate in candidates if candidate.direct or candidate.inner]
 
 
 def _complete_layout(labels: Labels, raw: Path, train: Path | None, test: Path | None) -> DatasetLayout:
-    """The parts, where the training one is known; a test part is recognised by its name beside class folders."""
+    """Returns the layout around a training part; a test part is recognised by its name beside class folders."""
     if train is None or train == raw:
         return _build_layout(labels, train, test, [])
     around = [path for path in (train, *train.parents) if raw in path.parents]
     beside = [top for path in around for top in _list_candidates(path.parent, labels, without=(test, *around))]
     if test is None and labels.kind == "folders":
         test = _find_test_folder(labels, beside)
-    classes = (
-        {path.name.casefold() for path in _list_folders(unwrap_folder(train))} if labels.kind == "folders" else set()
-    )
+    inner = _list_folders(unwrap_folder(train)) if labels.kind == "folders" else []
+    classes = {path.name.casefold() for path in inner}
     unused = [
         top.path
         for top in beside
@@ -209,22 +204,22 @@ def _complete_layout(labels: Labels, raw: Path, train: Path | None, test: Path |
 
 
 def _find_test_folder(labels: Labels, tops: Sequence[CandidateFolder]) -> Path | None:
-    """The test part among folders: that of the name asked for, or else one that is called so in other words."""
+    """Returns the test part among folders: that of the configured name, or else one of a similar name."""
     tests = [top.path for top in tops if top.role == "test"] if labels.test else []
     return min(tests, key=lambda path: path.name.casefold() != PurePath(str(labels.test)).name.casefold(), default=None)
 
 
 def _build_layout(labels: Labels, train: Path | None, test: Path | None, unused: Sequence[Path]) -> DatasetLayout:
-    """The parts, with what is to be said of them."""
+    """Returns the layout with its warnings."""
     warnings = [
         f"{path.name} is taken for the {what} pictures"
-        for what, path, asked in (("training", train, labels.folder), ("test", test, labels.test))
-        if path is not None and parse_role(path.name) and path.name.casefold() != Path(str(asked)).name.casefold()
+        for what, path, name in (("training", train, labels.folder), ("test", test, labels.test))
+        if path is not None and parse_role(path.name) and path.name.casefold() != Path(str(name)).name.casefold()
     ]
     if unused:
         counts = {path.name: len(scan_folder(path).pictures) for path in unused}
-        listed = format_names(f"{name} ({count:,})" for name, count in counts.items())
-        warnings.append(f"{sum(counts.values()):,} pictures belong to neither part and are not used: {listed}")
+        names = format_names(f"{name} ({count:,})" for name, count in counts.items())
+        warnings.append(f"{sum(counts.values()):,} pictures belong to neither part and are not used: {names}")
     return DatasetLayout(
         train=train and unwrap_folder(train),
         test=test and unwrap_folder(test),
@@ -234,7 +229,7 @@ def _build_layout(labels: Labels, train: Path | None, test: Path | None, unused:
 
 
 def _detect_layout(labels: Labels, raw: Path) -> DatasetLayout:
-    """The parts by the names of folders; or else the class folders, beside which a test part may lie."""
+    """Detects the parts by the names of folders; or else class folders, with a test part beside them."""
     root = _skip_wrappers(raw)
     tops = _list_candidates(root, labels)
     trains = [top for top in tops if top.role == "train" and len(top.inner) > 1]
@@ -252,36 +247,31 @@ def _detect_layout(labels: Labels, raw: Path) -> DatasetLayout:
 
 
 def _skip_wrappers(raw: Path) -> Path:
-    """The folder of the data: archives often hold everything in a folder of their own."""
+    """Returns the folder of the data: archives often hold everything in a folder of their own."""
     for _ in range(MAX_WRAPPERS):
-        folders = _list_folders(raw)
-        if (
-            len(folders) != 1
-            or parse_role(folders[0].name)
-            or _has_direct_pictures(raw)
-            or not _list_folders(folders[0])
-        ):
+        inner = _list_folders(raw)
+        if len(inner) != 1 or parse_role(inner[0].name) or _has_direct_pictures(raw) or not _list_folders(inner[0]):
             break
-        raw = folders[0]
+        raw = inner[0]
     return raw
 
 
 def _find_similar(tops: Sequence[CandidateFolder]) -> list[CandidateFolder]:
-    """Folders with nearly the same folders in them, and no pictures beside these, where they are half of all."""
+    """Returns folders with nearly the same subfolders and no pictures beside them, where they are half of all."""
     holders = [top for top in tops if not top.direct and len(top.inner) > 1]
-    found = {
+    similar = {
         top.path: top
         for pair in combinations(holders, 2)
         if len(pair[0].inner & pair[1].inner) >= max(2, MIN_OVERLAP * min(len(top.inner) for top in pair))
         for top in pair
     }
-    return list(found.values()) if 2 * len(found) >= len(tops) else []
+    return list(similar.values()) if 2 * len(similar) >= len(tops) else []
 
 
 def _build_ambiguity_error(
     raw: Path, alike: Sequence[CandidateFolder], tops: Sequence[CandidateFolder]
 ) -> StarshiftError:
-    """The error for folders that can be understood in several ways, with the line to write for each of them."""
+    """Builds the error for folders that can be understood in several ways, with the line to write for each."""
     counts = {top.path: len(scan_folder(top.path).pictures) for top in tops}
     order = sorted(alike, key=lambda top: (top.role == "test", top.role != "train", -counts[top.path]))
     tests = sorted((top for top in (*order[1:], *tops) if top != order[0]), key=lambda top: top.role != "test")
@@ -298,5 +288,5 @@ def _build_ambiguity_error(
     else:
         message = f"{names} hold folders of the same names: they seem to be parts, and not classes."
         expected = f"in the competition file, {as_parts}; or {as_classes}"
-    found = "; ".join(f"{top.path.name}: {format_names(sorted(top.inner)) or 'pictures'}" for top in alike[:4])
-    return StarshiftError(message, expected=expected, received=found)
+    received = "; ".join(f"{top.path.name}: {format_names(sorted(top.inner)) or 'pictures'}" for top in alike[:4])
+    return StarshiftError(message, expected=expected, received=received)

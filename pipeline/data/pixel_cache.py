@@ -1,9 +1,10 @@
-"""The pixel store: every picture decoded once, at the size that a base wants, kept as uint8 RGB."""
+"""The pixel cache: every picture is decoded once, at the size of a base, and stored as uint8 RGB."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -19,13 +20,15 @@ from pipeline.data.row_store import (
 from pipeline.paths import cache_folder
 
 DECODE_BATCH_SIZE = 16
-"""Pictures that a thread decodes before it asks for more: asking takes a tenth of a picture's time."""
+"""Pictures of one task of a thread: a task's overhead is a tenth of a picture's time."""
 DecodeResult = tuple[np.ndarray, str] | images.UnreadableImageError | OSError
 """A picture and its digest, or why it cannot be read: by its content, or only now."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def open_pixel_store(size: int) -> RowStore:
-    """The store of pictures resized to a square of `size` pixels: rows (size, size, 3) uint8 RGB."""
+    """Returns the store of pictures resized to a square of `size` pixels: rows (size, size, 3) uint8 RGB."""
     return RowStore(cache_folder("pixels"), {"kind": "pixels", "size": size, "resize": images.RESIZE_METHOD})
 
 
@@ -34,11 +37,11 @@ def fill_pixel_store(store: RowStore, files: Mapping[str, Path]) -> int:
 
     Args:
         store: from `open_pixel_store`.
-        files: where each picture lies, by the SHA-256 of its bytes.
+        files: path of each picture, by the SHA-256 of its bytes.
 
     Returns:
-        How many pictures were looked at; those that cannot be read are listed in `store.unreadable`. What the disk does
-        not give is so for this store alone, what is no picture is remembered.
+        The number of pictures that were decoded or refused; `store.unreadable` lists the latter. A file that is no
+        picture is remembered on disk, one that the disk does not give in this store alone.
     """
     size = store.spec["size"]
     missing = store.missing(files)
@@ -49,28 +52,32 @@ def fill_pixel_store(store: RowStore, files: Mapping[str, Path]) -> int:
         tqdm(total=len(missing), desc=f"decode {size} px", unit="picture", disable=None, leave=False) as bar,
     ):
 
-        def begun(part: Sequence[str]) -> list[Future[list[DecodeResult]]]:
-            groups = (part[start : start + DECODE_BATCH_SIZE] for start in range(0, len(part), DECODE_BATCH_SIZE))
-            return [decoders.submit(_decode_batch, [files[identity] for identity in group], size) for group in groups]
+        def begin(part: list[str]) -> list[Future[list[DecodeResult]]]:
+            batches = _split([files[identity] for identity in part], DECODE_BATCH_SIZE)
+            return [decoders.submit(lambda batch: [_decode_file(path, size) for path in batch], one) for one in batches]
 
-        parts = [missing[start : start + step] for start in range(0, len(missing), step)]
-        following = [begun(part) for part in parts[:1]]
-        for number, part in enumerate(parts):
-            decoding = following.pop()
-            following.extend(begun(later) for later in parts[number + 1 : number + 2])
-            write(_append_shard, store, part, [item for group in decoding for item in group.result()])
+        for part, decoding in _prefetch(begin, _split(missing, step)):
+            write(_append_shard, store, part, [item for batch in decoding for item in batch.result()])
             bar.update(len(part))
     store.refresh()
     return len(missing)
 
 
-def _decode_batch(paths: Sequence[Path], size: int) -> list[DecodeResult]:
-    """Some pictures, one after the other."""
-    return [_decode_file(path, size) for path in paths]
+def _split(items: Sequence[Item], step: int) -> list[list[Item]]:
+    """Splits items into lists of `step`, the last one maybe shorter."""
+    return [list(items[start : start + step]) for start in range(0, len(items), step)]
+
+
+def _prefetch(begin: Callable[[Item], Result], parts: Sequence[Item]) -> Iterator[tuple[Item, Result]]:
+    """Yields each part with what `begin` returned for it; the next part is begun before a part is yielded."""
+    ahead = [begin(part) for part in parts[:1]]
+    for number, part in enumerate(parts):
+        current = ahead.pop()
+        ahead += [begin(later) for later in parts[number + 1 : number + 2]]
+        yield part, current
 
 
 def _decode_file(path: Path, size: int) -> DecodeResult:
-    """One picture."""
     try:
         pixels = images.decode(path.read_bytes(), size)
     except (images.UnreadableImageError, OSError) as error:
@@ -92,7 +99,7 @@ def _append_shard(store: RowStore, ids: Sequence[str], decoded: Sequence[DecodeR
 def read_pixels(
     store: RowStore, digests: Sequence[str], files: Mapping[str, Path], *, copied: bool = True, few: bool = False
 ) -> np.ndarray:
-    """Reads pixels, (n, size, size, 3) uint8; a damaged shard is decoded again. See RowStore.read, and read_few."""
+    """Returns pixels (n, size, size, 3) uint8; a damaged shard is decoded again. See RowStore.read, and read_few."""
     try:
         return store.read_few(digests) if few else store.read(digests, copied=copied)
     except DamagedShardError:
@@ -103,27 +110,23 @@ def read_pixels(
 def iterate_chunks(
     store: RowStore, digests: Sequence[str], files: Mapping[str, Path], view: str, most: int | None = None
 ) -> Iterator[tuple[list[str], np.ndarray]]:
-    """The pictures in one view, a shard's worth at a time, the next one read while the last one is worked on.
+    """Yields the pictures in one view, a shard's worth at a time, and reads the next ones meanwhile.
 
     Args:
         store: a filled pixel store.
         digests: of the pictures.
-        files: where each picture lies, by digest.
+        files: path of each picture, by digest.
         view: as in Recipe.views.
-        most: so many pictures at a time at most.
+        most: pictures at a time, at most.
 
     Yields:
-        (digests, pixels): pixels (n, size, size, 3) uint8, to be read only.
+        (digests, pixels): pixels (n, size, size, 3) uint8, read-only.
     """
     step = min(compute_shard_rows(store.spec["size"] ** 2 * 3), most or len(digests))
-    parts = [list(digests[start : start + step]) for start in range(0, len(digests), step)]
 
     def load(part: list[str]) -> np.ndarray:
         return transforms.apply_view(view, read_pixels(store, part, files, copied=False), part)
 
     with ThreadPoolExecutor(1) as reader:
-        following = [reader.submit(load, part) for part in parts[:1]]
-        for number, part in enumerate(parts):
-            pixels = following.pop().result()
-            following.extend(reader.submit(load, later) for later in parts[number + 1 : number + 2])
-            yield part, pixels
+        for part, reading in _prefetch(lambda part: reader.submit(load, part), _split(digests, step)):
+            yield part, reading.result()

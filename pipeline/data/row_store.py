@@ -1,12 +1,8 @@
-"""Work done behind other work: a shard is written while the next one is computed.
-
-Rows on disk, found by the digest of their picture. The pixel store and the feature cache are both this.
+"""Stores arrays on disk, one row a picture: the base of the pixel and feature caches.
 
 A store is a folder of shards, each an .npy file and a .json sidecar with the ids and a SHA-256 of every row. The
 array is renamed into place first and the sidecar last, so a shard either has a sidecar and is whole, or does not
 count. There is no shared manifest, so nothing to lock: processes that fill one store together write the same files.
-
-Rows of a store, mapped into memory and gathered when they are asked for: training holds a batch and no more.
 """
 
 import contextlib
@@ -22,36 +18,16 @@ import numpy as np
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_json, read_json, write_atomic, write_json
 
-
-@contextlib.contextmanager
-def run_in_background() -> Iterator[Callable[..., None]]:
-    """Gives a function that calls another one in a thread: a shard is written while the next one is computed.
-
-    A call waits for the one before it, and the end for the last one; what a call raises is raised there.
-    """
-    last = list[Future[None]]()
-
-    def call(function: Callable[..., None], *given: Any) -> None:
-        if last:
-            last.pop().result()
-        last.append(writer.submit(function, *given))
-
-    with ThreadPoolExecutor(1) as writer:
-        yield call
-        if last:
-            last.pop().result()
-
-
 MAX_SHARD_ROWS = 512
 MAX_SHARD_BYTES = 96 << 20
 
 
 class DamagedShardError(Exception):
-    """A shard whose rows do not have their checksums. It has been removed, so that its rows are missing again."""
+    """The rows of a shard differ from their checksums. It has been removed, so that its rows are missing again."""
 
 
 def compute_row_digest(row: np.ndarray) -> str:
-    """SHA-256 of a row's bytes, as 64 hex digits."""
+    """Returns the SHA-256 of a row's bytes, as 64 hex digits."""
     return hashlib.sha256(np.ascontiguousarray(row).data).hexdigest()
 
 
@@ -69,49 +45,45 @@ class RowStore:
     _where: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False)
     _unreadable: dict[str, str] = field(default_factory=dict, repr=False)
     _digests: dict[str, str] = field(default_factory=dict, repr=False)
-    _known: set[str] = field(default_factory=set, repr=False)
+    _loaded: set[str] = field(default_factory=set, repr=False)
     _verified: set[str] = field(default_factory=set, repr=False)
 
     @property
     def key(self) -> str:
-        """The store's name: the first 16 hex digits of the SHA-256 of its specification."""
+        """The store's key: the first 16 hex digits of the SHA-256 of its specification."""
         return hash_json(self.spec)[:16]
 
     @property
     def folder(self) -> Path:
-        """Where the shards lie."""
+        """The folder of the shards."""
         return self.parent / self.key
 
     def refresh(self) -> None:
-        """Reads the sidecars that were not read before."""
+        """Reads the sidecars that are new on disk."""
         for sidecar in sorted(self.folder.glob("*.json")):
             name = sidecar.stem
-            if name in self._known or name == "spec":
+            if name in self._loaded or name == "spec":
                 continue
             content = read_json(sidecar)
             if content is None or (content["ids"] and not sidecar.with_suffix(".npy").exists()):
                 continue
-            self._known.add(name)
+            self._loaded.add(name)
             self._unreadable.update(content["unreadable"])
             for number, (identity, digest) in enumerate(zip(content["ids"], content["digests"], strict=True)):
                 self._where.setdefault(identity, (name, number))
                 self._digests.setdefault(identity, digest)
 
     def missing(self, ids: Iterable[str]) -> list[str]:
-        """Those ids, each once and in order, that have neither a row nor a reason why there is none."""
+        """Returns the ids, each once and in order, that have neither a row nor a reason for having none."""
         self.refresh()
-        return [
-            identity
-            for identity in dict.fromkeys(ids)
-            if identity not in self._where and identity not in self._unreadable
-        ]
+        return [one for one in dict.fromkeys(ids) if one not in self._where and one not in self._unreadable]
 
     def unreadable(self, ids: Iterable[str]) -> dict[str, str]:
-        """Ids that cannot have a row, and why."""
+        """Returns the ids that cannot have a row, and why."""
         return {identity: self._unreadable[identity] for identity in ids if identity in self._unreadable}
 
     def digest(self, identity: str) -> str:
-        """SHA-256 of the row's bytes."""
+        """Returns the SHA-256 of the row's bytes."""
         return self._digests[identity]
 
     def append(
@@ -126,7 +98,7 @@ class RowStore:
         Args:
             ids: one a row.
             rows: array (len(ids), ...).
-            digests: `compute_row_digest` of each row, where they are known already.
+            digests: `compute_row_digest` of each row; computed where they are None.
             unreadable: reasons, by id.
         """
         unreadable = unreadable or {}
@@ -141,33 +113,33 @@ class RowStore:
         self._verified.add(name)
 
     def drop(self, ids: Iterable[str]) -> None:
-        """Removes the rows of some ids; what else lies in their shards is written anew before these go."""
+        """Removes the rows of some ids; other rows of their shards are written to new shards first."""
         self.refresh()
-        gone = set(ids)
-        for name in sorted({self._where[identity][0] for identity in gone if identity in self._where}):
+        dropped = set(ids)
+        for name in sorted({self._where[identity][0] for identity in dropped if identity in self._where}):
             content = read_json(self.folder / f"{name}.json")
-            stay = [number for number, identity in enumerate(content["ids"]) if identity not in gone]
-            if stay or content["unreadable"]:
+            places = [place for place, identity in enumerate(content["ids"]) if identity not in dropped]
+            if places or content["unreadable"]:
                 try:
-                    rows = np.array(self._open(name)[stay])
+                    rows = np.array(self._open(name)[places])
                 except DamagedShardError:
                     continue
-                kept = [[content[kind][number] for number in stay] for kind in ("ids", "digests")]
-                self.append(kept[0], rows, kept[1], content["unreadable"])
+                ids, digests = ([content[key][place] for place in places] for key in ("ids", "digests"))
+                self.append(ids, rows, digests, content["unreadable"])
             self.remove(name)
         self.refresh()
 
     def overlook(self, reasons: dict[str, str]) -> None:
-        """Takes ids for unreadable, by id why, without remembering it on disk."""
+        """Marks ids as unreadable, with a reason each, in this store alone and not on disk."""
         self._unreadable.update(reasons)
 
     def read(self, ids: Sequence[str], *, copied: bool = True) -> np.ndarray:
-        """The rows of `ids`, in order: array (len(ids), ...).
+        """Returns the rows of `ids`, in order: array (len(ids), ...).
 
         Args:
             ids: one a row.
-            copied: into memory. Without it rows that follow each other in one shard are lent, read-only, as they are
-                mapped from disk; others are copied all the same.
+            copied: into memory. Otherwise rows that follow each other in one shard are a read-only view of the mapped
+                file; others are copied all the same.
 
         Raises:
             DamagedShardError: rows were damaged on disk; their shard is gone and its rows are missing.
@@ -183,8 +155,8 @@ class RowStore:
         result: np.ndarray | None = None
         for name, (positions, numbers) in places.items():
             shard = np.asarray(self._open(name))
-            if not copied and len(places) == 1 and (lying := _find_slice(numbers)):
-                return shard[lying]
+            if not copied and len(places) == 1 and (consecutive := _find_slice(numbers)):
+                return shard[consecutive]
             if result is None:
                 result = np.empty((len(ids), *shard.shape[1:]), shard.dtype)
             result[_find_slice(positions) or positions] = shard[_find_slice(numbers) or numbers]
@@ -193,15 +165,15 @@ class RowStore:
         return result
 
     def places(self, ids: Sequence[str]) -> list[tuple[np.ndarray, int] | None]:
-        """Where the rows of `ids` lie: for each its shard, mapped into memory, and its number there, or None.
+        """Returns for each id its shard, mapped into memory, and its row there, or None.
 
         Raises:
             DamagedShardError: as `read`.
         """
         self.refresh()
-        found = [self._where.get(identity) for identity in ids]
-        shards = {name: self._open(name) for name in dict.fromkeys(place[0] for place in found if place)}
-        return [(shards[place[0]], place[1]) if place else None for place in found]
+        places = [self._where.get(identity) for identity in ids]
+        shards = {name: self._open(name) for name in dict.fromkeys(place[0] for place in places if place)}
+        return [(shards[place[0]], place[1]) if place else None for place in places]
 
     def read_few(self, ids: Sequence[str]) -> np.ndarray:
         """Reads a few rows, in order, and checks their own checksums only; `read` checks whole shards, 77 MB of pixels.
@@ -240,7 +212,7 @@ class RowStore:
         return shard
 
     def intact(self, name: str, shard: np.ndarray | None = None) -> bool:
-        """Whether every row of the shard has its checksum."""
+        """Returns whether every row of the shard has its checksum."""
         content = read_json(self.folder / f"{name}.json")
         if content is None:
             return False
@@ -253,40 +225,61 @@ class RowStore:
         return len(rows) == len(content["ids"]) and [compute_row_digest(row) for row in rows] == content["digests"]
 
     def ids(self, name: str) -> list[str]:
-        """The ids that have a row in a shard, in order."""
+        """Returns the ids that have a row in a shard, in order."""
         return list((read_json(self.folder / f"{name}.json") or {"ids": ()})["ids"])
 
     def shards(self) -> list[str]:
-        """The names of the shards that count."""
+        """Returns the names of the shards that have a sidecar."""
         return sorted(path.stem for path in self.folder.glob("*.json") if path.stem != "spec")
 
     def remove(self, name: str) -> None:
-        """Removes a shard, sidecar first, and forgets what was known of it."""
+        """Removes a shard, sidecar first; the sidecars of all others are read again."""
         (self.folder / f"{name}.json").unlink(missing_ok=True)
         (self.folder / f"{name}.npy").unlink(missing_ok=True)
-        for known in (self._where, self._digests, self._unreadable):
-            known.clear()
-        self._known.clear()
+        for table in (self._where, self._digests, self._unreadable):
+            table.clear()
+        self._loaded.clear()
         self._verified.discard(name)
 
 
 def _find_slice(numbers: list[int]) -> slice | None:
-    """The same numbers as a slice, which copies once where a list copies twice; None where they do not just go up."""
+    """Returns consecutive numbers as a slice, which copies once where a list copies twice; None for other numbers."""
     first, last = numbers[0], numbers[-1] + 1
     return slice(first, last) if numbers == list(range(first, last)) else None
 
 
 def compute_shard_rows(row_bytes: int) -> int:
-    """How many rows a shard takes: 512, or fewer where rows are large."""
+    """Returns how many rows a shard takes: 512, or fewer where rows are large."""
     return max(1, min(MAX_SHARD_ROWS, MAX_SHARD_BYTES // max(1, row_bytes)))
 
 
+@contextlib.contextmanager
+def run_in_background() -> Iterator[Callable[..., None]]:
+    """Yields a function that runs another one in a thread: a shard is written while the next one is computed.
+
+    A call waits for the one before it, and the end for the last one; their errors are raised there.
+    """
+    last = list[Future[None]]()
+
+    def submit(function: Callable[..., None], *arguments: Any) -> None:
+        wait()
+        last.append(writer.submit(function, *arguments))
+
+    def wait() -> None:
+        if last:
+            last.pop().result()
+
+    with ThreadPoolExecutor(1) as writer:
+        yield submit
+        wait()
+
+
 class MemmapRows:
-    """The rows of some pictures, in their order.
+    """The rows of some pictures, in order, mapped into memory: training loads one batch at a time.
 
     Args:
         store: of pixels or of features.
-        digests: SHA-256 of each picture's bytes; those without a row must not be asked for.
+        digests: SHA-256 of each picture's bytes; those without a row may not be taken.
 
     Raises:
         StarshiftError: rows were damaged on disk.
@@ -303,7 +296,7 @@ class MemmapRows:
         return len(self._places)
 
     def take(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The rows at these positions, (n, ...) in the store's dtype.
+        """Returns the rows at these positions, (n, ...) in the store's dtype.
 
         Raises:
             StarshiftError: there is no such row.

@@ -1,10 +1,5 @@
-"""A small part of a competition, to go the whole way in seconds.
+"""Subsets of a competition: a debug run of seconds, and parts of a fixed size for experiments."""
 
-An excerpt of a competition: so many pictures with a table of labels, and a test part whose labels stay apart.
-"""
-
-import csv
-import io
 import logging
 import os
 import shutil
@@ -19,17 +14,19 @@ from pipeline.config import Labels
 from pipeline.data.labels import PictureTable
 from pipeline.data.tables import natural_sort_key
 from pipeline.errors import require
-from pipeline.files import write_text
+from pipeline.files import format_csv, write_text
 
+log = logging.getLogger(__name__)
+LABELS_FILE = "labels.csv"
 DEBUG_CLASSES = 16
 DEBUG_PICTURES = 64
 
 
 def select_debug_subset(pictures: PictureTable, seed: int) -> PictureTable:
-    """At most 64 training pictures, evenly of at most 16 classes drawn by the seed, and 64 test pictures."""
+    """Selects 64 training pictures, evenly of 16 classes drawn by the seed, and 64 test pictures, at most."""
     random = np.random.default_rng(seed)
-    drawn = sorted(random.choice(len(pictures.classes), min(DEBUG_CLASSES, len(pictures.classes)), replace=False))
-    classes = [pictures.classes[number] for number in drawn]
+    numbers = sorted(random.choice(len(pictures.classes), min(DEBUG_CLASSES, len(pictures.classes)), replace=False))
+    classes = [pictures.classes[number] for number in numbers]
     each = DEBUG_PICTURES // len(classes)
     train = pd.concat([pictures.train[pictures.train["label"] == name].head(each) for name in classes])
     train = train.sort_index().reset_index(drop=True)
@@ -38,12 +35,8 @@ def select_debug_subset(pictures: PictureTable, seed: int) -> PictureTable:
     )
 
 
-log = logging.getLogger(__name__)
-LABELS_FILE = "labels.csv"
-
-
 def limit_sizes(sizes: tuple[int, int, int], labelled: int) -> tuple[int, int, int]:
-    """The sizes, or smaller validation and test parts where there are too few labelled pictures."""
+    """Returns the sizes of train, validation and test parts; the latter two shrink where there are too few labels."""
     if sum(sizes) <= labelled:
         return sizes
     each = (labelled - sizes[0]) // 2
@@ -61,14 +54,14 @@ def limit_sizes(sizes: tuple[int, int, int], labelled: int) -> tuple[int, int, i
 
 
 def select_balanced(table: pd.DataFrame, count: int, random: np.random.Generator) -> pd.DataFrame:
-    """So many rows, drawn without replacement, of each class as equally many as there are."""
+    """Draws rows without replacement, evenly over the classes while they last."""
     order = table.iloc[random.permutation(len(table))]
     turn = order.groupby("label").cumcount()
     return order.iloc[np.argsort(turn.to_numpy(), kind="stable")[:count]].sort_index()
 
 
 def build_file_name(row: Any) -> str:
-    """A name that does not say the class, and differs between pictures: the start of the digest."""
+    """Returns a unique file name that does not give away the class: the start of the digest."""
     return f"{row.sha256[:16]}{Path(row.path).suffix}"
 
 
@@ -82,43 +75,33 @@ def link_subset(table: pd.DataFrame, raw: Path, folder: Path, *, flat: bool = Fa
     below = {label: "" if flat else f"{number}/" for number, label in enumerate(order)}
     rows = {below[row.label] + build_file_name(row): row for row in table.itertuples()}
     links = {name: str((raw / row.path).resolve()) for name, row in rows.items()}
-    text = _format_csv((name, row.label) for name, row in rows.items())
-    if _list_links(folder) == links and (flat or _read_text(folder / LABELS_FILE) == text):
+    table_file, text = folder / LABELS_FILE, _format_labels((name, row.label) for name, row in rows.items())
+    is_labelled = flat or (table_file.is_file() and table_file.read_bytes() == text.encode("utf-8"))
+    if _list_links(folder) == links and is_labelled:
         return
     shutil.rmtree(folder, ignore_errors=True)
     for name, target in links.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.symlink(target, folder / name)
     if not flat:
-        write_text(folder / LABELS_FILE, text)
+        write_text(table_file, text)
 
 
 def build_subset_labels(folder: str, positive: str | None = None) -> Labels:
-    """Where the labels are of a folder that `link_subset` filled."""
+    """Returns the labels' place for a folder that `link_subset` filled."""
     return Labels(folder=folder, csv=f"{folder}/{LABELS_FILE}", positive=positive)
 
 
 def _list_links(folder: Path) -> dict[str, str]:
-    """Where the links below a folder lead, by their paths below it."""
-    found = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
-    return {path.relative_to(folder).as_posix(): os.readlink(path) for path in found if path.is_symlink()}
-
-
-def _read_text(path: Path) -> str | None:
-    """What a text file holds; None where it is missing or no text."""
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, ValueError):
-        return None
+    """Returns the targets of the links below a folder, by their paths below it."""
+    paths = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    return {path.relative_to(folder).as_posix(): os.readlink(path) for path in paths if path.is_symlink()}
 
 
 def format_test_labels(test: pd.DataFrame) -> str:
-    """The test part's classes as CSV."""
-    return _format_csv((build_file_name(row), row.label) for row in test.itertuples())
+    """Formats the test part's labels as CSV."""
+    return _format_labels((build_file_name(row), row.label) for row in test.itertuples())
 
 
-def _format_csv(rows: Iterable[tuple[str, str]]) -> str:
-    """Ids and labels as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("id", "label"), *rows])
-    return text.getvalue()
+def _format_labels(rows: Iterable[tuple[str, str]]) -> str:
+    return format_csv([("id", "label"), *rows])

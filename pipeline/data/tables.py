@@ -1,13 +1,10 @@
-"""The tables of a competition: the sample submission (ids in Kaggle's order, and columns) and the labels' rows.
-
-Finding and measuring pictures: what lies below a folder, the pictures by id, their digests and sizes.
-"""
+"""Scans folders for pictures, measures them, and reads the CSV tables of a competition."""
 
 import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import escape
@@ -32,26 +29,31 @@ PICTURE_SUFFIXES = {
 
 
 def natural_sort_key(text: str) -> list[tuple[int, int | str]]:
-    """A sort key by which 2 comes before 10."""
+    """Returns a sort key by which 2 comes before 10."""
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def format_names(names: Iterable[str]) -> str:
-    """The first few names, with escapes for what cannot be printed."""
-    listed = list(names)
-    shown = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in name) for name in listed[:4]]
-    return ", ".join(shown) + (", ..." if len(listed) > 4 else "")
+    """Formats the first few names, with escapes for what cannot be printed."""
+    names = list(names)
+    first = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in name) for name in names[:4]]
+    return ", ".join(first) + (", ..." if len(names) > 4 else "")
+
+
+def format_warning(names: Collection[str], text: str) -> list[str]:
+    """Returns one warning with the number of names and the first few; none without names."""
+    return [f"{len(names):,} {text}: {format_names(names)}"] if names else []
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderScan:
-    """What lies below a folder. Names are paths below it.
+    """The contents of a folder. Names are paths below it.
 
     Args:
         pictures: file by id, 2 before 10.
-        folders: those right below it, empty ones too.
+        folders: its direct subfolders, empty ones too.
         junk: the number of files of each kind of known junk.
-        others: files whose suffix says that they are no pictures.
+        others: files whose suffix is not a picture's.
         broken: links that lead nowhere.
         repeated: folders that are left out because another name leads to them, too.
         locked: folders that cannot be read.
@@ -67,12 +69,12 @@ class FolderScan:
 
 
 def scan_folder(folder: Path | None, suffix: str = "", without: Sequence[Path | None] = ()) -> FolderScan:
-    """Looks through a folder and all folders below it, linked ones too.
+    """Scans a folder and all folders below it, linked ones too.
 
     Args:
-        folder: where to begin; nothing lies in None.
-        suffix: what an id lacks to be a path below the folder.
-        without: folders that are not looked into.
+        folder: where to begin; None is empty.
+        suffix: removed from a picture's path below the folder to get its id.
+        without: folders that are skipped.
     """
     names, junk = defaultdict[str, list[str]](list), Counter[str]()
     root = folder or Path()
@@ -87,33 +89,31 @@ def scan_folder(folder: Path | None, suffix: str = "", without: Sequence[Path | 
         folders=[name for name in names["folder"] if "/" not in name],
         junk=+junk,
         others=names["other"],
-        broken=names["broken"],
-        repeated=names["repeated"],
-        locked=names["locked"],
+        **{kind: names[kind] for kind in ("broken", "repeated", "locked")},
     )
 
 
 def list_pictures(folder: Path) -> dict[str, Path]:
-    """The pictures below a folder by their paths below it; warns of what is left out."""
-    found = scan_folder(folder)
-    for warning in format_omissions(found):
+    """Lists the pictures below a folder by their paths below it; warns of files that are left out."""
+    scan = scan_folder(folder)
+    for warning in format_omissions(scan):
         log.warning("  warning: %s", warning)
-    return found.pictures
+    return scan.pictures
 
 
 def has_pictures(folder: Path) -> bool:
-    """Whether any picture lies below a folder."""
+    """Returns whether any picture lies below a folder."""
     return any(kind == "picture" for kind, _ in _walk_folder(folder, set()))
 
 
 def _walk_folder(folder: Path, without: set[str]) -> Iterator[tuple[str, str]]:
-    """Everything below a folder: what it is (a list of Scan, in the singular) and its path below the folder."""
-    seen, waiting = {os.path.realpath(folder)}, [""]
-    while waiting:
-        below, inner = waiting.pop(), list[os.DirEntry[str]]()
+    """Yields the kind of everything below a folder (a field of FolderScan, in the singular), and its path below it."""
+    visited, stack = {os.path.realpath(folder)}, [""]
+    while stack:
+        below, inner = stack.pop(), list[os.DirEntry[str]]()
         try:
-            with os.scandir(folder / below) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            with os.scandir(folder / below) as iterator:
+                entries = sorted(iterator, key=lambda entry: entry.name)
         except OSError:
             yield "locked", below.rstrip("/") or folder.name
             continue
@@ -125,14 +125,14 @@ def _walk_folder(folder: Path, without: set[str]) -> Iterator[tuple[str, str]]:
         ahead = []
         for entry in sorted(inner, key=os.DirEntry.is_symlink):  # a folder keeps its own name, not that of a link to it
             real, name = os.path.realpath(entry.path), below + entry.name
-            yield ("repeated" if real in seen else "folder"), name
-            ahead += [] if real in seen else [f"{name}/"]
-            seen.add(real)
-        waiting += reversed(ahead)
+            yield ("repeated" if real in visited else "folder"), name
+            ahead += [] if real in visited else [f"{name}/"]
+            visited.add(real)
+        stack += reversed(ahead)
 
 
 def _classify_entry(entry: os.DirEntry[str], below: str) -> str:
-    """What an entry of a folder is."""
+    """Returns the kind of an entry of a folder."""
     if find_junk_kind(entry.name):
         return "junk"
     try:
@@ -146,42 +146,37 @@ def _classify_entry(entry: os.DirEntry[str], below: str) -> str:
 
 
 def is_picture(name: str) -> bool:
-    """Whether the file of this path is to be tried as a picture; a hidden one only if its suffix is a picture's."""
+    """Returns whether to try a file as a picture; a hidden one only if its suffix is a picture's."""
     suffix = os.path.splitext(name)[1].lower()
     return suffix in PICTURE_SUFFIXES if "/." in f"/{name}" else suffix not in NON_PICTURE_SUFFIXES
 
 
 def format_omissions(*scans: FolderScan) -> list[str]:
-    """What was left out of some folders, in a sentence a kind, with counts."""
-    junk = sum((one.junk for one in scans), Counter[str]())
-    kinds = [f"{name} ({count:,})" for name, count in junk.most_common()]
-    found = (
-        [f"{junk.total():,} files of macOS, Windows, a NAS or a tool are left out: {format_names(kinds)}"]
-        if junk
-        else []
-    )
-    for kind, words in (
+    """Returns a warning for each kind of file or folder that scans left out, with counts."""
+    junk = sum((scan.junk for scan in scans), Counter[str]())
+    kinds = format_names(f"{name} ({count:,})" for name, count in junk.most_common())
+    warnings = [f"{junk.total():,} files of macOS, Windows, a NAS or a tool are left out: {kinds}"] if junk else []
+    for kind, text in (
         ("broken", "links lead nowhere"),
         ("repeated", "folders are left out, since another name leads to them too"),
         ("locked", "folders cannot be read"),
     ):
-        if names := [name for one in scans for name in getattr(one, kind)]:
-            found.append(f"{len(names):,} {words}: {format_names(names)}")
-    return found
+        warnings += format_warning([name for scan in scans for name in getattr(scan, kind)], text)
+    return warnings
 
 
 def measure_pictures(rows: list[tuple[str, Path | None, str | None]], raw: Path, memory: Path) -> pd.DataFrame:
-    """The table with digests and dimensions, which are remembered by path, size and time of change."""
-    known = read_json(memory)
-    known = known if isinstance(known, dict) else {}
+    """Returns the picture table with digests and dimensions, cached in `memory` by path, size and time of change."""
+    cached = read_json(memory)
+    cached = cached if isinstance(cached, dict) else {}
 
     def measure(path: Path | None) -> tuple[str, list] | None:
         if path is None:
             return None
         status = path.stat()
         key = f"{path.relative_to(raw).as_posix()} {status.st_size} {status.st_mtime_ns}"
-        if key in known:
-            return key, known[key]
+        if key in cached:
+            return key, cached[key]
         try:
             width, height = images.read_dimensions(path)
         except images.UnreadableImageError:
@@ -191,8 +186,8 @@ def measure_pictures(rows: list[tuple[str, Path | None, str | None]], raw: Path,
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         measured = list(pool.map(measure, [path for _, path, _ in rows], chunksize=64))
     fresh = dict(entry for entry in measured if entry is not None)
-    if fresh.keys() - known.keys():
-        write_json(memory, {**known, **fresh})
+    if fresh.keys() - cached.keys():
+        write_json(memory, {**cached, **fresh})
     records = []
     for (identity, path, label), entry in zip(rows, measured, strict=True):
         digest, width, height = entry[1] if entry else ("", 0, 0)
@@ -202,10 +197,10 @@ def measure_pictures(rows: list[tuple[str, Path | None, str | None]], raw: Path,
 
 
 def _compute_digest(path: Path) -> str:
-    """SHA-256 of a picture's bytes.
+    """Returns the SHA-256 of a picture's bytes.
 
     Raises:
-        StarshiftError: nobody may read it, or it went away.
+        StarshiftError: the file cannot be read.
     """
     try:
         return hash_file(path)
@@ -220,7 +215,7 @@ def _compute_digest(path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSubmission:
-    """What the submission must look like.
+    """Ids and header of the submission.
 
     Args:
         ids: in Kaggle's order.
@@ -232,35 +227,33 @@ class SampleSubmission:
 
 
 def find_path(raw: Path, name: str) -> Path | None:
-    """The file or folder of this relative name in `raw`, or one level or two below; else one that differs in case."""
+    """Returns the first of `find_paths`, or None."""
     return next(iter(find_paths(raw, name)), None)
 
 
 def find_paths(raw: Path, name: str) -> list[Path]:
-    """The same, and all others of the same level: none of them stands out. Junk is looked past."""
+    """Returns the paths of a relative name in `raw`, or else one or two levels below, or else in another case."""
     if name == ".":
         return [raw]
     for case_sensitive in (True, False):
         spelt = escape(name) if case_sensitive else "".join(map(_build_case_pattern, name))
         for pattern in ("", "*/", "*/*/"):
-            found = [path for path in sorted(raw.glob(pattern + spelt)) if not _is_junk_path(path.relative_to(raw))]
-            if found:
-                return found
+            if paths := [path for path in sorted(raw.glob(pattern + spelt)) if not _is_junk(path, raw)]:
+                return paths
     return []
 
 
-def _is_junk_path(path: Path) -> bool:
-    """Whether a path leads through known junk."""
-    return any(map(find_junk_kind, path.parts))
+def _is_junk(path: Path, raw: Path) -> bool:
+    return any(map(find_junk_kind, path.relative_to(raw).parts))
 
 
 def _build_case_pattern(letter: str) -> str:
-    """A pattern for a letter in both cases."""
+    """Returns a glob pattern for a letter in both cases."""
     return f"[{letter.lower()}{letter.upper()}]" if letter.isalpha() else escape(letter)
 
 
 def read_csv_as_text(path: Path) -> pd.DataFrame:
-    """A CSV file with a header, every value as the text that it is: ids keep their zeros, no name means NaN.
+    """Reads a CSV file with a header, all values as text: ids keep their zeros, no name becomes NaN.
 
     Raises:
         StarshiftError: empty, not UTF-8, or no table.
@@ -275,7 +268,7 @@ def read_csv_as_text(path: Path) -> pd.DataFrame:
 
 
 def _restore_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as its header says, where pandas took first columns for an index since rows end in more commas."""
+    """Undoes that pandas takes first columns for an index where rows end in more commas than the header."""
     if isinstance(frame.index, pd.RangeIndex):
         return frame
     rows, columns = frame.reset_index(), list(frame.columns)
@@ -285,42 +278,42 @@ def _restore_columns(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_sample_submission(competition: Competition, raw: Path) -> SampleSubmission | None:
-    """The sample submission; None for one's own pictures.
+    """Reads the sample submission; None for one's own pictures.
 
     Raises:
         StarshiftError: it is missing, lacks its columns or names a picture twice.
     """
-    wanted = competition.submission
-    if wanted is None:
+    spec = competition.submission
+    if spec is None:
         return None
-    path = find_path(raw, wanted.sample)
+    path = find_path(raw, spec.sample)
     if path is None:
-        others = [found for found in raw.rglob("*.csv") if "sample" in found.name.lower()]
-        others = [found for found in others if not _is_junk_path(found.relative_to(raw))]
+        others = [path for path in raw.rglob("*.csv") if "sample" in path.name.lower() and not _is_junk(path, raw)]
         path = others[0] if len(others) == 1 else None
     if path is None:
         raise StarshiftError(
-            "The sample submission is missing.", expected=wanted.sample, received=f"no such file in {raw}",
+            "The sample submission is missing.", expected=spec.sample, received=f"no such file in {raw}",
             remedy="download again with --force, or set Submission(sample=...)",
         )  # fmt: skip
     frame = read_csv_as_text(path)
     columns = list(frame.columns)
-    needed = [wanted.image] if wanted.layout == "one column per class" else [wanted.image, wanted.label]
-    if columns[: len(needed)] != needed or (wanted.layout != "one column per class" and len(columns) != 2):
+    per_class = spec.layout == "one column per class"
+    required = [spec.image] if per_class else [spec.image, spec.label]
+    if columns[:1] != required if per_class else columns != required:
         raise StarshiftError(
-            f"{path.name} has other columns.", expected=", ".join(needed), received=", ".join(columns[:5])
+            f"{path.name} has other columns.", expected=", ".join(required), received=", ".join(columns[:5])
         )
-    ids = list(frame[wanted.image])
-    if doubled := sorted(frame.loc[frame[wanted.image].duplicated(), wanted.image]):
-        raise StarshiftError(f"{path.name} names {len(doubled)} ids twice.", received=", ".join(doubled[:5]))
-    return SampleSubmission(ids=ids, columns=columns)
+    ids = frame[spec.image]
+    if repeated := sorted(ids[ids.duplicated()]):
+        raise StarshiftError(f"{path.name} names {len(repeated)} ids twice.", received=", ".join(repeated[:5]))
+    return SampleSubmission(ids=list(ids), columns=columns)
 
 
 def read_label_rows(labels: Labels, raw: Path) -> tuple[Path, pd.DataFrame]:
-    """The file of labels, and its rows as text.
+    """Returns the file of labels, and its rows as text.
 
     Raises:
-        StarshiftError: it is not there, or lacks a column.
+        StarshiftError: the file is missing, or lacks a column.
     """
     path = find_path(raw, str(labels.csv))
     frame = pd.DataFrame() if path is None else read_csv_as_text(path)

@@ -1,4 +1,4 @@
-"""Views: deterministic ways to look at a picture: the eight symmetries, and seeded augmentations."""
+"""Computes views of a picture: the eight symmetries of the square, and seeded augmentations."""
 
 import hashlib
 import os
@@ -27,11 +27,14 @@ SYMMETRIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "transpose": lambda pixels: pixels.swapaxes(1, 2),
     "transverse": lambda pixels: np.rot90(pixels, 2, (1, 2)).swapaxes(1, 2),
 }
-"""As PIL.Image.Transpose names them; rotations are counterclockwise."""
+"""The views of config.SYMMETRY_VIEWS, named as in PIL.Image.Transpose; rotations are counterclockwise.
+
+Their order is that in which training draws them and the audit numbers them, so it stays.
+"""
 
 
 def apply_view(view: str, pixels: np.ndarray, digests: Sequence[str]) -> np.ndarray:
-    """The pictures in a view.
+    """Returns the pictures in a view.
 
     Args:
         view: one of SYMMETRIES, or `augment-k`.
@@ -44,13 +47,12 @@ def apply_view(view: str, pixels: np.ndarray, digests: Sequence[str]) -> np.ndar
     if view in SYMMETRIES:
         return np.ascontiguousarray(SYMMETRIES[view](pixels))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.stack(
-            list(pool.map(lambda pair: augment_picture(pair[0], view, pair[1]), zip(pixels, digests, strict=True)))
-        )
+        jobs = zip(pixels, digests, strict=True)
+        return np.stack(list(pool.map(lambda job: augment_picture(job[0], view, job[1]), jobs)))
 
 
 def augment_picture(picture: np.ndarray, view: str, digest: str) -> np.ndarray:
-    """One picture flipped, turned, zoomed and shifted in one warp, and recoloured by one table.
+    """Flips, turns, zooms and shifts a picture in one warp, and recolours it by one table.
 
     Args:
         picture: (size, size, 3) uint8.

@@ -1,4 +1,4 @@
-"""What is held against the competition file: an archive given by hand, and whether there are enough pictures."""
+"""Validates a competition's data: owner, sample submission, labels, pictures per class."""
 
 import math
 from collections.abc import Sequence
@@ -18,40 +18,40 @@ OWNER_FILE = "owner.json"
 
 
 def fetch_raw_data(competition: Competition, *, bundle: Path | None = None, force: bool = False) -> Path:
-    """The folder of a competition's raw data, see `fetch_data`; another competition's bundle does not take its place.
+    """Returns the folder of a competition's raw data, see `fetch_data`; refuses the data of another competition.
 
     Raises:
         StarshiftError: see `fetch_data`; or other pictures go by this name already.
     """
-    place, own = paths.competition_folder(competition.name) / OWNER_FILE, build_owner(competition)
-    before = read_json(place)
-    if before not in (None, own):
+    path, owner = paths.competition_folder(competition.name) / OWNER_FILE, build_owner(competition)
+    before = read_json(path)
+    if before not in (None, owner):
         raise StarshiftError(
             f"Other pictures go by the name {competition.name} already.",
             expected=_format_owner(before),
-            received=_format_owner(own),
-            remedy=f"choose another name=, or remove {paths.format_path(place)} if the same pictures have moved",
+            received=_format_owner(owner),
+            remedy=f"choose another name=, or remove {paths.format_path(path)} if the same pictures have moved",
         )
     raw = fetch_data(competition, bundle=bundle, force=force, fits=lambda raw: check_raw_data(competition, raw))
     if before is None:
-        write_json(place, own)
+        write_json(path, owner)
     return raw
 
 
 def build_owner(competition: Competition) -> dict[str, str | None]:
-    """Where a competition's pictures are from: folds, runs and submissions lie under its name, and are theirs."""
+    """Returns the source of a competition's pictures, which owns the folds, runs and submissions under its name."""
     return {"slug": competition.slug, "data": competition.data, "drawn": competition.drawn}
 
 
-def _format_owner(own: dict[str, str | None]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in own.items() if value is not None)
+def _format_owner(owner: dict[str, str | None]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in owner.items() if value is not None)
 
 
 def check_raw_data(competition: Competition, raw: Path) -> None:
-    """Holds unpacked data against the competition file: sample submission, labels, training pictures.
+    """Checks unpacked data against the competition file: sample submission, labels, training pictures.
 
     Raises:
-        StarshiftError: what is not there.
+        StarshiftError: something is missing.
     """
     labels = competition.labels
     read_sample_submission(competition, raw)
@@ -62,7 +62,7 @@ def check_raw_data(competition: Competition, raw: Path) -> None:
 
 
 def _suggest_remedy(classes: int, rarest: str, count: int) -> str:
-    """What to do where there are too few."""
+    """Returns the remedy for too few classes or pictures."""
     if classes < 2:
         return "add a folder of another class: with one there is nothing to tell apart"
     if count < 2:
@@ -73,13 +73,13 @@ def _suggest_remedy(classes: int, rarest: str, count: int) -> str:
 def check_class_counts(
     competition: Competition, train: pd.DataFrame, classes: Sequence[str], of: str = "pictures"
 ) -> None:
-    """Two classes at least, and a picture of each for each fold, or for both sides of a hold-out.
+    """Requires two classes, and a picture of each for each fold, or for both sides of a hold-out.
 
     Args:
-        competition: how many folds are wanted.
-        train: the pictures that count, with a column label.
+        competition: its recipe has folds and holdout.
+        train: the pictures, with a column label.
         classes: names.
-        of: what they are called.
+        of: the noun of messages.
 
     Raises:
         StarshiftError: there are too few.
@@ -93,11 +93,11 @@ def check_class_counts(
             received=f"{len(classes)} classes; {rarest!r} has {counts[rarest]}",
             remedy=_suggest_remedy(len(classes), rarest, int(counts[rarest])),
         )
-    held = math.ceil(recipe.holdout * len(train))
-    if recipe.folds == 1 and min(held, len(train) - held) < len(classes):
+    validation = math.ceil(recipe.holdout * len(train))
+    if recipe.folds == 1 and min(validation, len(train) - validation) < len(classes):
         raise StarshiftError(
             f"The hold-out has too few {of}.",
             expected=f"at least {len(classes)} {of} held out and as many to train on, one of each class",
-            received=f"{held} of {len(train)} held out",
+            received=f"{validation} of {len(train)} held out",
             remedy="change holdout in the recipe, or add pictures",
         )

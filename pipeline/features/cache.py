@@ -21,14 +21,14 @@ from pipeline.models import base as bases
 from pipeline.models.inference_engines import build_extractor_spec, find_usable_rows
 
 STORE_KINDS = ("pixels", "features", "answers")
-"""Stores of rows: decoded pictures, features, predictions of learnwares (learnware/cached_predictions.py)."""
+"""Kinds of row stores: decoded pictures, features, predictions of learnwares (learnware/cached_predictions.py)."""
 STRAY_FILES = "strays"
 WRITE_GRACE_SECONDS = 60
-"""Seconds in which a file without its sidecar may still be one that another process is writing."""
+"""Seconds in which another process may still write the sidecar of a file."""
 
 
 def open_feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
-    """The store of what a base gives in a view: rows (width,) float32, or maps (height, width, channels) float16.
+    """Returns the store of a base's features: rows (width,) float32, or maps (height, width, channels) float16.
 
     Args:
         base: name, cut, pooling, weights, size.
@@ -51,7 +51,7 @@ def open_feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
 
 @dataclass(frozen=True, kw_only=True)
 class CacheEntry:
-    """One store in the cache: what it is, and how large."""
+    """One store in the cache, with its size and the time of its last use."""
 
     store: RowStore
     rows: int
@@ -71,85 +71,83 @@ class CacheEntry:
 
 
 def list_entries() -> list[CacheEntry]:
-    """Every store of rows in the cache, the largest first."""
-    found = []
-    for kind in STORE_KINDS:
-        for folder in paths.cache_folder(kind).glob("*"):
-            spec = read_json(folder / "spec.json")
-            if spec is None:
-                continue
-            files = [path for path in folder.iterdir() if path.is_file()]
-            store = RowStore(folder.parent, spec)
-            rows = sum(len(store.ids(name)) for name in store.shards())
-            size = sum(path.stat().st_size for path in files)
-            found.append(
-                CacheEntry(store=store, rows=rows, bytes=size, last_used=max(path.stat().st_mtime for path in files))
-            )
-    return sorted(found, key=lambda entry: -entry.bytes)
+    """Lists the row stores in the cache, the largest first."""
+    entries = []
+    for folder in _list_store_folders():
+        if (spec := read_json(folder / "spec.json")) is None:
+            continue
+        store, stats = RowStore(folder.parent, spec), [path.stat() for path in folder.iterdir() if path.is_file()]
+        entry = CacheEntry(
+            store=store,
+            rows=sum(len(store.ids(name)) for name in store.shards()),
+            bytes=sum(stat.st_size for stat in stats),
+            last_used=max(stat.st_mtime for stat in stats),
+        )
+        entries.append(entry)
+    return sorted(entries, key=lambda entry: -entry.bytes)
+
+
+def _list_store_folders() -> list[Path]:
+    return [folder for kind in STORE_KINDS for folder in paths.cache_folder(kind).glob("*")]
 
 
 def verify_entry(entry: CacheEntry) -> list[str]:
-    """Checks every row of a store: its checksum, and that it can be a feature at all. See `recheck.py` for its value.
+    """Checks every row of a store: its checksum, and that it is a plausible feature. recheck.py checks its value.
 
     Returns:
-        The names of the shards that were damaged; they are removed.
+        The names of the damaged shards, which are removed.
     """
-    damaged = [
-        name for name in entry.store.shards() if not entry.store.intact(name) or not _has_usable_rows(entry, name)
-    ]
+    store = entry.store
+    damaged = [name for name in store.shards() if not (store.intact(name) and _has_usable_rows(store, name))]
     for name in damaged:
-        entry.store.remove(name)
+        store.remove(name)
     return damaged
 
 
-def _has_usable_rows(entry: CacheEntry, name: str) -> bool:
-    """Whether all rows of a whole shard are finite and of a size that features can have."""
-    path = entry.store.folder / f"{name}.npy"
-    if entry.store.spec["kind"] != "features" or not path.exists():
+def _has_usable_rows(store: RowStore, name: str) -> bool:
+    """Returns whether all rows of a shard of features are finite and plausible."""
+    path = store.folder / f"{name}.npy"
+    if store.spec["kind"] != "features" or not path.exists():
         return True
     rows = np.load(path, mmap_mode="r", allow_pickle=False)
     return bool(find_usable_rows(rows, str(rows.dtype)).all())
 
 
 def list_stray_files() -> list[Path]:
-    """Files that belong to no shard: what an interrupted write left behind, and nobody is just writing."""
-    left = []
-    for kind in STORE_KINDS:
-        for folder in paths.cache_folder(kind).glob("*"):
-            left += list(folder.glob(".*.partial"))
-            left += [path for path in folder.glob("*.npy") if not path.with_suffix(".json").exists()]
-    return [path for path in left if time.time() - path.stat().st_mtime > WRITE_GRACE_SECONDS]
+    """Lists files that belong to no shard: remains of an interrupted write, old enough not to be in progress."""
+    strays = []
+    for folder in _list_store_folders():
+        strays += list(folder.glob(".*.partial"))
+        strays += [path for path in folder.glob("*.npy") if not path.with_suffix(".json").exists()]
+    return [path for path in strays if time.time() - path.stat().st_mtime > WRITE_GRACE_SECONDS]
 
 
 def prune_stores(keys: Sequence[str]) -> int:
-    """Removes the stores of these keys, and strays. Returns the bytes that are free again.
+    """Removes the stores of these keys, and stray files. Returns the number of freed bytes.
 
     Raises:
-        StarshiftError: a key that no store has.
+        StarshiftError: no store has a key.
     """
-    listed = list_entries()
-    known = [entry.store.key for entry in listed]
-    if unknown := set(keys) - {*known, STRAY_FILES}:
+    entries = list_entries()
+    valid = [STRAY_FILES, *(entry.store.key for entry in entries)]
+    if unknown := set(keys) - set(valid):
         raise StarshiftError(
             "The cache has no such store.",
-            expected=" | ".join((STRAY_FILES, *known)),
+            expected=" | ".join(valid),
             received=", ".join(sorted(unknown)),
         )
     freed = 0
     for path in list_stray_files():
         freed += path.stat().st_size
         path.unlink(missing_ok=True)
-    for entry in listed:
+    for entry in entries:
         if entry.store.key in keys:
             freed += sum(path.stat().st_size for path in entry.store.folder.iterdir())
             shutil.rmtree(entry.store.folder)
     return freed
 
 
-def summarize_entries(listed: Sequence[CacheEntry]) -> dict[str, Any]:
-    """Number of stores, rows and bytes."""
-    return {
-        "stores": len(listed),
-        "rows": sum(entry.rows for entry in listed),
-        "bytes": sum(entry.bytes for entry in listed),
-    }
+def summarize_entries(entries: Sequence[CacheEntry]) -> dict[str, Any]:
+    """Counts stores, rows and bytes."""
+    totals = {name: sum(getattr(entry, name) for entry in entries) for name in ("rows", "bytes")}
+    return {"stores": len(entries), **totals}

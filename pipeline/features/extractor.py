@@ -1,8 +1,8 @@
-"""Features of pictures: read from the cache, and what it lacks computed, a shard at a time."""
+"""Extracts features of pictures: reads them from the cache and computes the missing ones."""
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,26 +21,52 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ActivationCapture:
-    """Maps that are kept of pictures that go through a base anyway, for a rung that trains from a cut.
+    """Maps at a cut that are stored while features are computed, for a strategy that trains from the cut.
 
     Args:
         base: the same one up to the cut, pooling `none`.
-        wanted: digests of the pictures whose maps are kept, by view.
+        digests: of the pictures whose maps are stored, by view.
     """
 
     base: Base
-    wanted: Mapping[str, frozenset[str]]
+    digests: Mapping[str, frozenset[str]]
+
+
+def iterate_rows(
+    engine: Engine,
+    store: RowStore,
+    digests: Sequence[str],
+    files: Mapping[str, Path],
+    view: str,
+    title: str,
+    most: int | None = None,
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yields digests and an engine's rows of pictures in a view, a shard's worth at a time, with a progress bar.
+
+    Args:
+        engine: of the base.
+        store: a filled pixel store of the base's size.
+        digests: of decoded pictures.
+        files: path of each picture, by digest.
+        view: as in Recipe.views.
+        title: of the progress bar.
+        most: pictures at a time, at most.
+    """
+    with tqdm(total=len(digests), desc=title, unit="picture", disable=None, leave=False) as bar:
+        for part, pixels in pixel_cache.iterate_chunks(store, digests, files, view, most):
+            yield part, engine(pixels)
+            bar.update(len(part))
 
 
 class Extractor:
-    """One base at work: the engine is chosen when the first picture asks for it, and loaded when one is missing.
+    """Extracts the features of one base; the engine is chosen at the first picture and loaded when one is missing.
 
     Args:
-        base: what is to be run.
-        files: where each picture lies, by the SHA-256 of its bytes.
+        base: the base.
+        files: path of each picture, by the SHA-256 of its bytes.
         wanted: `auto` or the name of an engine.
         force: compute features again though they are in the cache.
-        keeping: what else is kept from the same pass; nothing, where features are computed in bfloat16.
+        keeping: maps that are stored from the same pass; none where features are computed in bfloat16.
     """
 
     def __init__(
@@ -65,7 +91,7 @@ class Extractor:
         self._engine: Engine | None = None
 
     def choose(self, digests: Sequence[str]) -> inference_engines.EngineChoice:
-        """The engine's choice; measured on the first of these pictures where it is not known."""
+        """Returns the engine's choice; a benchmark takes the first of these pictures."""
         if self._choice is None:
             first = list(digests)[: inference_engines.SAMPLE_SIZE]
             self._choice = inference_engines.choose_engine(
@@ -76,7 +102,7 @@ class Extractor:
         return self._choice
 
     def features(self, digests: Sequence[str], view: str) -> np.ndarray:
-        """What the base gives for these pictures in this view.
+        """Returns the base's features of pictures in a view.
 
         Args:
             digests: SHA-256 of each picture's bytes; all of them can be read.
@@ -91,23 +117,24 @@ class Extractor:
         except DamagedShardError as error:
             log.warning("features  %s; computing them again", error)
             return self.features(digests, view)
-        if (good := find_usable_rows(rows, str(rows.dtype))).all():
+        if (usable := find_usable_rows(rows, str(rows.dtype))).all():
             return rows
-        bad = [digest for digest, fine in zip(digests, good, strict=True) if not fine]
+        bad = [digest for digest, good in zip(digests, usable, strict=True) if not good]
         log.warning("features  %s %s: %d cached rows cannot be right; computing them again", self.base, view, len(bad))
         store.drop(bad)
         return self.features(digests, view)
 
     def fill(self, digests: Sequence[str], view: str) -> RowStore:
-        """The store in which all of these pictures have what the base gives for them in this view."""
+        """Returns the store of the base's features in a view, with rows of all these pictures."""
         if view not in self._stores:  # one store for all reads of a view: its checksums are checked once
             self._stores[view] = open_feature_store(self.base, view, find_precision(self.choose(digests).engine))
         store = self._stores[view]
         if self.force:
-            anew = [digest for digest in dict.fromkeys(digests) if (view, digest) not in self._forced]
-            store.drop(anew)
-            self._forced.update((view, digest) for digest in anew)
-        self._compute(store, store.missing(digests), view)
+            stale = [digest for digest in dict.fromkeys(digests) if (view, digest) not in self._forced]
+            store.drop(stale)
+            self._forced.update((view, digest) for digest in stale)
+        if missing := store.missing(digests):
+            self._compute(store, missing, view)
         return store
 
     @property
@@ -115,46 +142,39 @@ class Extractor:
         return self.keeping.base if self.keeping else None
 
     def _compute(self, store: RowStore, missing: Sequence[str], view: str) -> None:
-        """Computes and keeps the features of pictures, a shard at a time."""
-        if not missing:
-            return
+        """Computes and stores features, a shard at a time."""
+        lower, choice = self._lower, self.choose(missing)
         if self._engine is None:
-            self._engine = inference_engines.load_engine(self.base, self.choose(missing), self._lower)
-        lower = self._lower
-        kept, shape = (open_feature_store(lower, view, "float32"), cuts.find_cut_shape(lower)) if lower else (None, ())
-        description = f"{self.base} {view}"
+            self._engine = inference_engines.load_engine(self.base, choice, lower)
+        captured, shape = (
+            (open_feature_store(lower, view, "float32"), cuts.find_cut_shape(lower)) if lower else (None, ())
+        )
+        dtype = "float16" if self.base.pooling == "none" else "float32"
 
-        def keep(part: Sequence[str], rows: np.ndarray) -> None:
-            """Keeps what was computed for some pictures, while the engine is at the next ones."""
-            if kept is not None:
+        def append(part: Sequence[str], rows: np.ndarray) -> None:
+            """Stores computed rows, while the engine is at the next ones."""
+            if captured is not None:
                 rows, maps = np.split(rows, [rows.shape[1] - math.prod(shape)], axis=1)
-                self._keep(kept, part, maps.reshape(-1, *shape), view)
-            dtype = "float16" if self.base.pooling == "none" else "float32"
-            require_usable(rows, self.base, self.choose(part).engine, dtype)
+                self._capture(captured, part, maps.reshape(-1, *shape), view)
+            require_usable(rows, self.base, choice.engine, dtype)
             store.append(part, np.ascontiguousarray(rows, dtype))
 
-        with (
-            run_in_background() as write,
-            tqdm(total=len(missing), desc=description, unit="picture", disable=None, leave=False) as bar,
-        ):
-            for part, images in pixel_cache.iterate_chunks(self.store, missing, self.files, view, self._most()):
-                rows = self._engine(images)
-                write(keep, part, rows)
+        # Maps are large: a shard's worth at a time. Pooled features are small, so pixels alone bound their number.
+        base = lower or self.base
+        most = compute_shard_rows(2 * math.prod(cuts.find_cut_shape(base))) if base.pooling == "none" else None
+        title = f"{self.base} {view}"
+        with run_in_background() as write:
+            for part, rows in iterate_rows(self._engine, self.store, missing, self.files, view, title, most):
+                write(append, part, rows)
                 self.computed += len(part)
-                bar.update(len(part))
 
-    def _keep(self, kept: RowStore, part: Sequence[str], maps: np.ndarray, view: str) -> None:
-        """Keeps those of the maps (pictures, height, width, channels) that are wanted and not there, in float16."""
-        wanted = self.keeping.wanted.get(view, frozenset()) if self.keeping else frozenset()
+    def _capture(self, store: RowStore, part: Sequence[str], maps: np.ndarray, view: str) -> None:
+        """Stores those maps (pictures, height, width, channels) that are requested and missing, in float16."""
+        requested = self.keeping.digests.get(view, frozenset()) if self.keeping else frozenset()
         if self.force:
-            kept.drop(wanted & set(part))
-        new = wanted & set(kept.missing(part))
+            store.drop(requested & set(part))
+        new = requested & set(store.missing(part))
         places = [place for place, digest in enumerate(part) if digest in new]
         if places:
             require_usable(maps[places], self._lower, self.choose(part).engine, "float16")
-            kept.append([part[place] for place in places], maps[places].astype(np.float16))
-
-    def _most(self) -> int | None:
-        """How many maps are computed at a time: a shard's worth. Pooled features are small: as many as there are."""
-        base = self._lower or self.base
-        return compute_shard_rows(2 * math.prod(cuts.find_cut_shape(base))) if base.pooling == "none" else None
+            store.append([part[place] for place in places], maps[places].astype(np.float16))

@@ -1,6 +1,6 @@
-"""What a base sees at every cut, in one forward pass: one network with an output a block, kept in the usual cache.
+"""Extracts a base's features at every cut in one forward pass.
 
-The features are those of an Extractor of each cut, and lie in the same stores; so a recipe that names a cut finds them.
+Features are those of an Extractor of each cut, in the same stores, so that a recipe with a cut uses them.
 """
 
 import functools
@@ -14,33 +14,33 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.data import pixel_cache
-from pipeline.errors import StarshiftError, require
+from pipeline.data.pixel_cache import open_pixel_store
+from pipeline.errors import require
 from pipeline.features.cache import open_feature_store
+from pipeline.features.extractor import iterate_rows
 from pipeline.files import read_json, write_json
 from pipeline.models import inference_engines
 from pipeline.models.base import Base
 from pipeline.models.inference_engines import (
     BATCH_SIZES,
-    ENGINES,
     Engine,
     KerasEngine,
     OpenVINOEngine,
-    import_openvino,
+    has_openvino,
     require_usable,
 )
 
 PRECISION = "float32"
 VIEW = "plain"
 MAX_ROUNDS, MAX_SECONDS = 6, 4.0
-"""Of measuring speeds: at most so many batches a cut, and none begun after so long."""
+"""Of measuring speeds: batches of each cut, and seconds after which none begins."""
 
 
 def list_cuts(base: Base) -> list[Base]:
-    """The base at each of its blocks, from the picture upwards, and whole at last.
+    """Lists the base cut at each of its blocks, from the picture upwards, and the whole base last.
 
     Raises:
-        StarshiftError: the base is cut already, or pools otherwise than by the average.
+        StarshiftError: the base is cut already, or has another pooling than the average.
     """
     plain = base.cut is None and base.pooling == "avg"
     require(plain, "Blocks are compared of a whole base, average-pooled.", expected=base.name, received=str(base))
@@ -49,64 +49,59 @@ def list_cuts(base: Base) -> list[Base]:
 
 @functools.lru_cache(maxsize=1)
 def build_multi_depth_model(bases: tuple[Base, ...]) -> Any:
-    """A keras.Model from (n, size, size, 3) uint8 RGB to one float32 output (n, width) for each cut of a base.
+    """Builds a keras.Model from (n, size, size, 3) uint8 RGB to one float32 output (n, width) for each cut of a base.
 
     Args:
         bases: from `list_cuts`.
     """
     import keras
 
-    from pipeline.models.base import find_preprocessing
     from pipeline.models.build import build_network, preprocess
 
     whole = bases[-1]
     network = build_network(whole)
     network.trainable = False
     outputs = [network.get_layer(base.cut).output if base.cut else network.output for base in bases]
-    shown = keras.Input((whole.size, whole.size, 3), dtype="uint8", name=f"{whole.name}_pixels")
-    ready = preprocess(shown, find_preprocessing(whole), whole.name)
-    seen = keras.Model(network.input, outputs)(ready, training=False)
-    pooled = [keras.layers.GlobalAveragePooling2D(name=f"cut_{number}")(maps) for number, maps in enumerate(seen)]
-    return keras.Model(shown, pooled, name=f"depth_{whole.name}")
+    pixels = keras.Input((whole.size, whole.size, 3), dtype="uint8", name=f"{whole.name}_pixels")
+    ready = preprocess(pixels, whole.preprocessing, whole.name)
+    cut_maps = keras.Model(network.input, outputs)(ready, training=False)
+    pooled = [keras.layers.GlobalAveragePooling2D(name=f"cut_{number}")(maps) for number, maps in enumerate(cut_maps)]
+    return keras.Model(pixels, pooled, name=f"depth_{whole.name}")
 
 
 def fill_feature_stores(
     bases: Sequence[Base], files: Mapping[str, Path], digests: Sequence[str], engine: str = "auto"
 ) -> int:
-    """Computes and keeps what the cache lacks at any cut, plain view, float32.
+    """Computes and stores the features that are missing at any cut, plain view, float32.
 
     Args:
         bases: from `list_cuts`.
-        files: where each picture lies, by the SHA-256 of its bytes.
+        files: path of each picture, by the SHA-256 of its bytes.
         digests: the pictures.
         engine: `keras`, or `auto` or another for OpenVINO where it is installed and there is no GPU.
 
     Returns:
-        How many pictures went through.
+        The number of pictures that were computed.
     """
     stores = [open_feature_store(base, VIEW, PRECISION) for base in bases]
-    lacking = [set(store.missing(digests)) for store in stores]
-    missing = [digest for digest in dict.fromkeys(digests) if any(digest in lacks for lacks in lacking)]
+    missing_in = [set(store.missing(digests)) for store in stores]
+    missing = [digest for digest in dict.fromkeys(digests) if any(digest in one for one in missing_in)]
     if not missing:
         return 0
     run, widths = load_multi_depth_engine(bases, engine)
-    edges = np.cumsum(widths)[:-1]
-    with tqdm(total=len(missing), desc=f"{bases[-1]} at {len(bases)} cuts", unit="picture", disable=None) as bar:
-        for part, images in pixel_cache.iterate_chunks(
-            pixel_cache.open_pixel_store(bases[-1].size), missing, files, VIEW
-        ):
-            rows = run(images)
-            require_usable(rows, bases[-1], engine)
-            for store, lacks, values in zip(stores, lacking, np.split(rows, edges, axis=1), strict=True):
-                kept = [row for row, digest in enumerate(part) if digest in lacks]
-                store.append([part[row] for row in kept], np.ascontiguousarray(values[kept]))
-            bar.update(len(part))
+    title, pixels = f"{bases[-1]} at {len(bases)} cuts", open_pixel_store(bases[-1].size)
+    for part, rows in iterate_rows(run, pixels, missing, files, VIEW, title):
+        require_usable(rows, bases[-1], engine)
+        columns = np.split(rows, np.cumsum(widths)[:-1], axis=1)
+        for store, absent, values in zip(stores, missing_in, columns, strict=True):
+            new = [row for row, digest in enumerate(part) if digest in absent]
+            store.append([part[row] for row in new], np.ascontiguousarray(values[new]))
     return len(missing)
 
 
 def load_multi_depth_engine(bases: Sequence[Base], engine: str) -> tuple[Engine, list[int]]:
-    """An engine that gives the features of all cuts side by side, and how many each has."""
-    require(engine in ("auto", *ENGINES), "Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=engine)
+    """Returns an engine that computes the features of all cuts side by side, and the width of each."""
+    inference_engines.check_engine(engine)
     import keras
 
     model = build_multi_depth_model(tuple(bases))
@@ -120,32 +115,23 @@ def load_multi_depth_engine(bases: Sequence[Base], engine: str) -> tuple[Engine,
         return OpenVINOEngine(path, PRECISION), widths
 
 
-def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
-    try:
-        import_openvino()
-    except StarshiftError:
-        return False
-    return True
-
-
 def measure_speeds(bases: Sequence[Base]) -> list[float]:
-    """Pictures a second up to each cut, by Keras, measured once on this machine and remembered.
+    """Returns pictures per second up to each cut, by Keras, measured once on this machine and cached.
 
     Args:
         bases: from `list_cuts`.
     """
-    memory, here = inference_engines.find_engine_folder(bases[-1]) / "depth.json", inference_engines.describe_machine()
-    remembered = read_json(memory)
-    if remembered and remembered["machine"] == here and len(remembered["speeds"]) == len(bases):
-        return list(remembered["speeds"])
-    measured = _time_cuts(bases)
-    write_json(memory, {"machine": here, "speeds": measured})
-    return measured
+    path, machine = inference_engines.find_engine_folder(bases[-1]) / "depth.json", inference_engines.describe_machine()
+    stored = read_json(path)
+    if stored and stored["machine"] == machine and len(stored["speeds"]) == len(bases):
+        return list(stored["speeds"])
+    speeds = _time_cuts(bases)
+    write_json(path, {"machine": machine, "speeds": speeds})
+    return speeds
 
 
 def _time_cuts(bases: Sequence[Base]) -> list[float]:
-    """The fastest of several batches of noise up to each cut, cuts in turn, so that a busy moment hits them all."""
+    """Times the fastest of several batches of noise up to each cut, in turn, so that other work disturbs them alike."""
     import keras
 
     model = build_multi_depth_model(tuple(bases))

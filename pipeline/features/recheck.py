@@ -1,7 +1,7 @@
-"""Rechecks cached features by value: a few rows of every shard are computed again by Keras and compared.
+"""Rechecks cached features by value: computes a few rows of every shard again by Keras.
 
-Checksums only tell that a row is what was written. A damaged engine writes wrong rows with right checksums; they are
-found here, whatever computed them.
+Checksums only verify that a row is what was written. A damaged engine writes wrong rows with right checksums, which
+this detects.
 """
 
 import functools
@@ -27,7 +27,7 @@ ROWS_PER_SHARD = 4
 
 @dataclass(frozen=True)
 class RecheckResult:
-    """What a recheck of one store found.
+    """The result of rechecking one store.
 
     Args:
         wrong: names of shards whose rows are not what the base gives; they are removed.
@@ -74,16 +74,15 @@ def _sample_shards(entry: CacheEntry) -> Iterator[tuple[str, list[str], np.ndarr
         absent = {*pictures.missing(ids), *pictures.unreadable(ids)}
         decoded = [place for place, identity in enumerate(ids) if identity not in absent]
         if decoded:
-            sample = [
-                decoded[place] for place in np.unique(np.linspace(0, len(decoded) - 1, ROWS_PER_SHARD).astype(int))
-            ]
+            steps = np.unique(np.linspace(0, len(decoded) - 1, ROWS_PER_SHARD).astype(int))
+            sample = [decoded[step] for step in steps]
             rows = np.load(store.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             yield name, [ids[place] for place in sample], rows[sample]
 
 
 @functools.lru_cache(maxsize=1)
 def load_keras_engine(base: Base) -> Engine:
-    """Returns Keras's engine of a base; stores of one base follow each other, so that one is built once."""
+    """Returns Keras's engine of a base, cached because stores of one base follow each other."""
     return inference_engines.load_engine(base, inference_engines.EngineChoice(engine="keras"))
 
 

@@ -46,7 +46,7 @@ def build_probe(base: Base) -> Probe:
         base=str(base),
         size=base.size,
         digest=bases.compute_weights_digest(base),
-        preprocessing=bases.find_preprocessing(base),
+        preprocessing=base.preprocessing,
     )
 
 

@@ -1,4 +1,4 @@
-"""A base as the recipe names it: `name[@cut][+pooling][=weights]`, and where its weights come from.
+"""Parses a base from its name in a recipe, `name[@cut][+pooling][=weights]`, and fetches its weights.
 
 mobilenet_v2                          whole, average pooling, ImageNet weights
 inception_v3@mixed8+both=file.h5      up to mixed8, average and maximum, weights from a file
@@ -26,7 +26,7 @@ WEIGHTS_FOLDER = Path(__file__).resolve().parent / "weights"
 SECOND_MOMENTS = "second"
 POOLINGS = ("avg", "max", "both", SECOND_MOMENTS)
 LEARNED_POOLING = re.compile(rf"{SECOND_MOMENTS}:[0-9a-f]{{16}}")
-"""Second moments in directions that have a name, see models/pooling.py."""
+"""Second moments in named directions, see models/pooling.py."""
 PUBLISHED_WEIGHTS = r"imagenet(:\d+)?|none(:\d+)?"
 BASE_SYNTAX = re.compile(r"(?P<name>[^@+=]+)(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?")
 
@@ -36,12 +36,12 @@ class Base:
     """A pretrained network without its classifier.
 
     Args:
-        name: in the table.
+        name: key of registry.BASES.
         cut: the layer it is used up to; None is the whole base.
         pooling: `avg`, `max`, `both` (average and maximum, concatenated), `second` (average and second moments in
-            directions that are yet to be learned), `second:NAME` (in directions of that name) or, where a base is cut
+            directions that are not learned yet), `second:NAME` (in directions of that name) or, where a base is cut
             in two, `none` (maps).
-        weights: `imagenet` (for our own base, the drawn world; of the pictures' size, where it has such), or those of
+        weights: `imagenet` (for our own base, the synthetic world; of the pictures' size, where these exist), those of
             another size as `imagenet:SIZE`, `none` (random, seed 0), `none:SEED`, or the path of a weights file.
         size: side of the square pictures in pixels.
     """
@@ -59,7 +59,7 @@ class Base:
 
     @property
     def published(self) -> bool:
-        """Whether the weights are those that anyone can have by their name: ImageNet's, or random ones of a seed."""
+        """Whether the weights are reproducible by name: ImageNet's, or random ones of a seed."""
         return re.fullmatch(PUBLISHED_WEIGHTS, self.weights) is not None
 
     @property
@@ -69,8 +69,24 @@ class Base:
 
     @property
     def by_moments(self) -> bool:
-        """Whether second moments are among what is pooled."""
+        """Whether second moments are pooled, beside the average."""
         return self.pooling.partition(":")[0] == SECOND_MOMENTS
+
+    @property
+    def preprocessing(self) -> str:
+        """`tf`, `torch`, `caffe` or `none`, see registry.BaseInfo."""
+        return self.entry.preprocessing
+
+    @property
+    def random_seed(self) -> int:
+        """The seed of random weights."""
+        return int(self.weights.partition(":")[2] or 0)
+
+    @property
+    def trained_size(self) -> int:
+        """The size in pixels that the base's ImageNet weights were trained at."""
+        size, sizes = int(self.weights.partition(":")[2] or self.size), self.entry.trained_sizes
+        return size if size in sizes else sizes[-1]
 
     def __str__(self) -> str:
         cut = f"@{self.cut}" if self.cut else ""
@@ -80,7 +96,7 @@ class Base:
 
 
 def parse_base(text: str, size: int | None = None) -> Base:
-    """The base that a recipe names.
+    """Parses the name of a base.
 
     Args:
         text: `name[@cut][+pooling][=weights]`.
@@ -104,8 +120,8 @@ def parse_base(text: str, size: int | None = None) -> Base:
         raise StarshiftError(f"{name} has no block {match['cut']!r}.", expected=", ".join(entry.blocks), received=text)
     pooling = match["pooling"] or "avg"
     if pooling not in POOLINGS and not LEARNED_POOLING.fullmatch(pooling):
-        known = " | ".join((*POOLINGS, f"{SECOND_MOMENTS}:NAME of 16 hex digits"))
-        raise StarshiftError("Unknown pooling.", expected=known, received=pooling)
+        expected = " | ".join((*POOLINGS, f"{SECOND_MOMENTS}:NAME of 16 hex digits"))
+        raise StarshiftError("Unknown pooling.", expected=expected, received=pooling)
     weights = match["weights"] or "imagenet"
     if not re.fullmatch(PUBLISHED_WEIGHTS, weights) and not Path(weights).is_file():
         raise StarshiftError(
@@ -114,32 +130,16 @@ def parse_base(text: str, size: int | None = None) -> Base:
             received=text,
             remedy="the order is name[@cut][+pooling][=weights]" if re.search("[+@]", weights) else "",
         )
-    of_size = re.fullmatch(r"imagenet:\d+", weights)
-    if of_size and int(weights.partition(":")[2]) not in entry.trained_sizes:
+    match_size = re.fullmatch(r"imagenet:(\d+)", weights)
+    own_size = int(match_size[1]) if match_size else entry.size
+    if match_size and own_size not in entry.trained_sizes:
         sizes = ", ".join(map(str, entry.trained_sizes))
         raise StarshiftError(f"{name} has no ImageNet weights of that size.", expected=sizes, received=text)
-    own = int(weights.partition(":")[2]) if of_size else entry.size
-    return Base(name=name, cut=match["cut"], pooling=pooling, weights=weights, size=size or own)
-
-
-def find_preprocessing(base: Base) -> str:
-    """`tf`, `torch`, `caffe` or `none`, see the table."""
-    return base.entry.preprocessing
-
-
-def parse_seed(base: Base) -> int:
-    """The seed of random weights."""
-    return int(base.weights.partition(":")[2] or 0)
-
-
-def find_trained_size(base: Base) -> int:
-    """The size that the base's ImageNet weights were trained at, in pixels."""
-    wanted, sizes = int(base.weights.partition(":")[2] or base.size), base.entry.trained_sizes
-    return wanted if wanted in sizes else sizes[-1]
+    return Base(name=name, cut=match["cut"], pooling=pooling, weights=weights, size=size or own_size)
 
 
 def find_weights_path(base: Base) -> Path | None:
-    """The file of the base's weights, there or not; None for random weights."""
+    """Returns the path of the base's weights file, which may not exist; None for random weights."""
     if base.random:
         return None
     if not base.published:
@@ -147,25 +147,20 @@ def find_weights_path(base: Base) -> Path | None:
     if base.entry.ours:
         return WEIGHTS_FOLDER / base.entry.weights
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    return home / "models" / _format_weights_name(base, find_trained_size(base))
+    return home / "models" / base.entry.weights.format(size=base.trained_size)
 
 
 def find_missing_weights(base: Base) -> Path | None:
-    """The file of the base's weights where it is not here; None where it is, and for random weights."""
+    """Returns the path of the base's weights file if it is missing; None if it exists, and for random weights."""
     path = find_weights_path(base)
     return path if path is not None and not path.exists() else None
 
 
-def _format_weights_name(base: Base, size: int) -> str:
-    """Keras's name for the file of the ImageNet weights of one size."""
-    return base.entry.weights.format(size=size)
-
-
 def compute_weights_digest(base: Base) -> str:
-    """SHA-256 of the weights file, fetched if it is not there; `random:SEED` for random weights."""
+    """Returns the SHA-256 of the weights file, fetched if it is missing; `random:SEED` for random weights."""
     path = find_weights_path(base)
     if path is None:
-        return f"random:{parse_seed(base)}"
+        return f"random:{base.random_seed}"
     if not path.exists():
         fetch_weights(base, path)
     status = path.stat()
@@ -178,23 +173,21 @@ def _compute_digest(path: Path, size: int, modified: int) -> str:
 
 
 def fetch_weights(base: Base, path: Path) -> None:
-    """Lets keras.applications download the ImageNet weights, in a process of its own; in a Kaggle kernel, looks first.
+    """Takes ImageNet weights from a Kaggle kernel's inputs, or has keras.applications download them in a subprocess.
 
     Raises:
-        StarshiftError: they did not come; names the file and the folder to put it in.
+        StarshiftError: the download failed; names the file and the folder to put it in.
     """
     if (attached := next(inputs.find_files(path.name), None)) is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(attached)
         return
-    command = [sys.executable, "-m", "pipeline.models.build", base.name, str(find_trained_size(base))]
-    done = run_command(command, paths.build_child_environment())
+    command = [sys.executable, "-m", "pipeline.models.build", base.name, str(base.trained_size)]
+    process = run_command(command, paths.build_child_environment())
     if not path.exists():
-        lines = done.stderr.strip().splitlines()
-        here = next(
-            (size for size in base.entry.trained_sizes if (path.parent / _format_weights_name(base, size)).exists()),
-            None,
-        )
+        lines = process.stderr.strip().splitlines()
+        sizes = base.entry.trained_sizes
+        here = next((size for size in sizes if (path.parent / base.entry.weights.format(size=size)).exists()), None)
         raise StarshiftError(
             f"The ImageNet weights of {base.name} are not here and could not be downloaded.",
             expected=str(path),

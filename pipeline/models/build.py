@@ -1,4 +1,4 @@
-"""The live extractor: uint8 pictures in, float32 features out. The only place that rescales pixels."""
+"""Builds extractors in Keras: uint8 pictures in, float32 features out; only they rescale pixels."""
 
 import sys
 from dataclasses import replace
@@ -8,14 +8,7 @@ import numpy as np
 
 from pipeline.errors import StarshiftError
 from pipeline.models import cuts, petite, pooling
-from pipeline.models.base import (
-    Base,
-    compute_weights_digest,
-    find_preprocessing,
-    find_weights_path,
-    parse_base,
-    parse_seed,
-)
+from pipeline.models.base import Base, compute_weights_digest, find_weights_path, parse_base
 from pipeline.models.registry import BaseInfo
 
 CAFFE_MEAN = (103.939, 116.779, 123.68)
@@ -24,11 +17,11 @@ TORCH_STD = (0.229, 0.224, 0.225)
 
 
 def build_extractor(base: Base, keeping: Base | None = None) -> Any:
-    """A keras.Model from (n, size, size, 3) uint8 RGB to (n, width) float32, in inference mode.
+    """Builds a keras.Model from (n, size, size, 3) uint8 RGB to (n, width) float32, in inference mode.
 
     Args:
         base: name, cut, pooling, weights, size.
-        keeping: the same base up to a cut below; the maps there follow the features in every row, flat.
+        keeping: the same base up to a lower cut; its maps follow the features in every row, flat.
 
     Raises:
         StarshiftError: the weights file does not fit.
@@ -38,7 +31,7 @@ def build_extractor(base: Base, keeping: Base | None = None) -> Any:
     network = build_network(base)
     network.trainable = False
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"{base.name}_pixels")
-    ready = preprocess(pixels, find_preprocessing(base), base.name)
+    ready = preprocess(pixels, base.preprocessing, base.name)
     name = f"extract_{base.name}_{base.cut or 'whole'}"
     if keeping is None:
         return keras.Model(pixels, pool_maps(network(ready, training=False), base), name=name)
@@ -50,24 +43,24 @@ def build_extractor(base: Base, keeping: Base | None = None) -> Any:
 
 
 def pool_maps(outputs: Any, base: Base) -> Any:
-    """A base's maps (n, height, width, channels) pooled as it says: (n, width), or the maps where pooling is `none`."""
+    """Pools a base's maps (n, height, width, channels) to (n, width); pooling `none` returns the maps."""
     import keras
 
     if base.pooling == "none":
         # Under a mixed-precision policy the maps are half precision; the extractor promises float32.
         return keras.layers.Activation("linear", dtype="float32", name=f"{base.name}_maps")(outputs)
-    found = []
+    pooled = []
     if base.pooling in ("avg", "both") or base.by_moments:
-        found.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
+        pooled.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
     if base.pooling in ("max", "both"):
-        found.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
+        pooled.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
     if base.by_moments:
-        found.append(pooling.pool_second_moments(outputs, pooling.read_directions(base), base.name))
-    return keras.layers.Concatenate(name=f"{base.name}_both")(found) if len(found) > 1 else found[0]
+        pooled.append(pooling.pool_second_moments(outputs, pooling.read_directions(base), base.name))
+    return keras.layers.Concatenate(name=f"{base.name}_both")(pooled) if len(pooled) > 1 else pooled[0]
 
 
 def preprocess(pixels: Any, mode: str, name: str) -> Any:
-    """What keras.applications' preprocess_input of this mode does, as layers that save and load."""
+    """Applies keras.applications' preprocess_input of a mode, as layers that save and load."""
     import keras
 
     if mode == "none":
@@ -87,18 +80,18 @@ def preprocess(pixels: Any, mode: str, name: str) -> Any:
 
 
 def find_builder(entry: BaseInfo) -> Any:
-    """What makes the network of a record in the table."""
+    """Returns the function that builds the network of a record in the registry."""
     import keras
 
     return getattr(petite if entry.ours else keras.applications, entry.builder)
 
 
 def build_network(base: Base, *, free: bool = False) -> Any:
-    """The base up to its cut, its weights loaded.
+    """Builds the base up to its cut and loads its weights.
 
     Args:
         base: name, cut, weights, size.
-        free: takes pictures of any size.
+        free: accept pictures of any size.
     """
     if free:  # first, so that layers that Keras names by counting have the names that they have in a fresh process
         network = _build_whole_network(base, None, weights=None)
@@ -108,7 +101,7 @@ def build_network(base: Base, *, free: bool = False) -> Any:
 
     if base.random:
         # Layers draw their initial weights when they are built, so the seed comes first.
-        keras.utils.set_random_seed(parse_seed(base))
+        keras.utils.set_random_seed(base.random_seed)
     # Keras itself loads only the ImageNet weights for this size; `imagenet:SIZE` and files are loaded below.
     weights = "imagenet" if base.weights == "imagenet" else None
     whole = _build_whole_network(base, base.size, weights=weights)
@@ -122,7 +115,7 @@ def build_network(base: Base, *, free: bool = False) -> Any:
 
 
 def _require_finite(network: Any, base: Base) -> None:
-    """Refuses weights with NaN or infinity: an activation that clips turns them into features that look right."""
+    """Refuses weights with NaN or infinity, which a clipping activation would turn into plausible features."""
     bad = [variable.path for variable in network.variables if not np.isfinite(np.asarray(variable)).all()]
     if bad:
         raise StarshiftError(
@@ -134,7 +127,7 @@ def _require_finite(network: Any, base: Base) -> None:
 
 
 def _build_whole_network(base: Base, side: int | None, *, weights: str | None) -> Any:
-    """The network of keras.applications, or our own, for pictures of this side."""
+    """Builds the network of keras.applications, or our own, for pictures of this side."""
     arguments = dict(base.entry.arguments)
     if base.entry.builder.startswith("MobileNetV3"):
         arguments["include_preprocessing"] = True
@@ -145,29 +138,22 @@ def _load_weights(cut: Any, whole: Any, base: Base) -> None:
     """Loads a weights file of the cut base, or else of the whole one."""
     file = str(find_weights_path(base))
     if base.published:
-        compute_weights_digest(base)  # fetches them where they are not there
-    try:
-        cut.load_weights(file)
-    except (ValueError, OSError, KeyError) as error:
-        if base.cut is None:
-            raise StarshiftError(
-                f"{base.weights} does not fit {base.name}.",
-                expected="weights of that network",
-                received=_summarize_error(error),
-            ) from error
+        compute_weights_digest(base)  # fetches them where they are missing
+    fits = f"fits neither {base.name} nor {base.name} up to {base.cut}" if base.cut else f"does not fit {base.name}"
+    # The file may be of the whole base; its layers above the cut are loaded and not used.
+    for network in (cut, whole) if base.cut else (whole,):
         try:
-            # The file may be of the whole base; its layers above the cut are loaded and not used.
-            whole.load_weights(file)
-        except (ValueError, OSError, KeyError) as second:
-            raise StarshiftError(
-                f"{base.weights} fits neither {base.name} nor {base.name} up to {base.cut}.",
-                expected="weights of that network",
-                received=_summarize_error(second),
-            ) from second
+            network.load_weights(file)
+            return
+        except (ValueError, OSError, KeyError) as error:
+            last = error
+    raise StarshiftError(
+        f"{base.weights} {fits}.", expected="weights of that network", received=_summarize_error(last)
+    ) from last
 
 
 def _summarize_error(error: Exception) -> str:
-    """What Keras says first; whole lists of layers come after it."""
+    """Returns the first line of Keras's message; lists of all layers follow it."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 

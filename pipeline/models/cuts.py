@@ -1,6 +1,6 @@
-"""Where a network can be cut in two: at layers that everything passes through, so that no edge crosses the cut.
+"""Lists the layers of a network and cuts it in two at a bottleneck, which every path passes.
 
-python -m pipeline.models.cuts BASE     the layers of a base, as JSON; in a process of its own, and remembered
+python -m pipeline.models.cuts BASE     prints the layers of a base as JSON; run in a subprocess, and cached
 """
 
 import json
@@ -29,8 +29,8 @@ class LayerInfo:
     Args:
         name: of the layer.
         shape: of its output for one picture.
-        bottleneck: whether everything above it sees the picture only through it.
-        parameters: how many it has.
+        bottleneck: whether everything above depends on the picture only through it.
+        parameters: their number.
     """
 
     name: str
@@ -40,7 +40,7 @@ class LayerInfo:
 
 
 def list_layers(network: Any) -> list[LayerInfo]:
-    """The layers of a functional keras.Model from the picture upwards, each after all that it depends on."""
+    """Lists the layers of a functional keras.Model from the picture upwards, each after all that it depends on."""
     import keras
 
     # `layers` would miss the `+` and `*` of ConvNeXt and MobileNetV3, which are operations but not layers.
@@ -50,7 +50,7 @@ def list_layers(network: Any) -> list[LayerInfo]:
     for k, operation in enumerate(operations):
         for tensor in keras.tree.flatten(operation.input):
             last_use[place[id(tensor)]] = max(last_use[place[id(tensor)]], k)
-    found, reach = [], 0
+    layers, reach = [], 0
     for k, operation in enumerate(operations):
         # `reach` does not count the consumers of k yet: k is a bottleneck if no earlier output is used above it.
         alone = reach <= k
@@ -58,12 +58,12 @@ def list_layers(network: Any) -> list[LayerInfo]:
         outputs = keras.tree.flatten(operation.output)
         shape = tuple(outputs[0].shape[1:])
         parameters = operation.count_params() if isinstance(operation, keras.layers.Layer) else 0
-        found.append(LayerInfo(operation.name, shape, alone and len(outputs) == 1, int(parameters)))
-    return found
+        layers.append(LayerInfo(operation.name, shape, alone and len(outputs) == 1, int(parameters)))
+    return layers
 
 
 def load_layers(base: Base) -> list[LayerInfo]:
-    """The layers of a base up to its cut; asked from Keras once, in a process of its own, and remembered."""
+    """Lists the layers of a base up to its cut, from Keras in a subprocess once, and from the cache after that."""
     # Weights and pooling do not change the layers, so one entry serves all and nothing is downloaded.
     whole = replace(base, cut=None, pooling="avg", weights="none")
     key = hash_json({"anatomy": 1, **asdict(whole), "keras": version("keras")})[:16]
@@ -71,42 +71,42 @@ def load_layers(base: Base) -> list[LayerInfo]:
     stored = read_json(path)
     if stored is None:
         command = [sys.executable, "-m", "pipeline.models.cuts", json.dumps(asdict(whole))]
-        done = run_command(command, paths.build_child_environment())
-        if done.returncode:
-            raise StarshiftError(f"{base.name} could not be looked into.", received=done.stderr.strip()[-2000:])
+        process = run_command(command, paths.build_child_environment())
+        if process.returncode:
+            raise StarshiftError(f"{base.name} could not be looked into.", received=process.stderr.strip()[-2000:])
         # Libraries may print to stdout before the last line.
-        stored = json.loads(done.stdout.splitlines()[-1])
+        stored = json.loads(process.stdout.splitlines()[-1])
         write_json(path, stored)
     layers = [LayerInfo(name, tuple(shape), alone, parameters) for name, shape, alone, parameters in stored]
     return truncate_layers(layers, base.cut)
 
 
 def truncate_layers(layers: Sequence[LayerInfo], cut: str | None) -> list[LayerInfo]:
-    """The layers up to and with a cut; all where there is none."""
+    """Returns the layers up to and including a cut; all layers without one."""
     end = next((place for place, layer in enumerate(layers) if layer.name == cut), len(layers))
     return list(layers[: end + 1])
 
 
 def find_cut_shape(base: Base) -> tuple[int, ...]:
-    """Height, width and channels of the maps at a base's cut."""
+    """Returns height, width and channels of the maps at a base's cut."""
     return next(layer.shape for layer in load_layers(base) if layer.name == base.cut)
 
 
 def list_blocks(layers: Sequence[LayerInfo]) -> list[str]:
-    """The names of blocks, such as `block5` or `conv4_block6`: what the names of layers with weights begin with."""
+    """Lists the names of blocks, such as `block5` or `conv4_block6`: prefixes of the names of layers with weights."""
     matches = (BLOCK_PATTERN.match(layer.name) for layer in layers if layer.parameters)
     return list(dict.fromkeys(match[0] for match in matches if match))
 
 
 def find_first_trainable(layers: Sequence[LayerInfo], unfreeze: str) -> int:
-    """The place of the first layer that is trained.
+    """Returns the index of the first layer that is trained.
 
     Args:
         layers: from the picture upwards.
         unfreeze: a layer's name, the beginning of a block's layers' names, a share of the layers or `all`.
 
     Raises:
-        StarshiftError: there is no such place.
+        StarshiftError: there is no such layer.
     """
     if unfreeze == "all":
         return 0
@@ -117,9 +117,9 @@ def find_first_trainable(layers: Sequence[LayerInfo], unfreeze: str) -> int:
         return names.index(unfreeze)
     # `block_1` must not match `block_14_expand`.
     begins = re.compile(rf"{re.escape(unfreeze)}(?!\d)")
-    for place, name in enumerate(names):
-        if begins.match(name):
-            return place
+    first = next((place for place, name in enumerate(names) if begins.match(name)), None)
+    if first is not None:
+        return first
     raise StarshiftError(
         f"There is no block or layer {unfreeze!r} to unfreeze from.",
         expected=", ".join(list_blocks(layers)),
@@ -129,10 +129,10 @@ def find_first_trainable(layers: Sequence[LayerInfo], unfreeze: str) -> int:
 
 
 def find_cut(layers: Sequence[LayerInfo], unfreeze: str) -> LayerInfo | None:
-    """The cut below the first layer that is trained: the last bottleneck before it; None where all is trained.
+    """Finds the cut: the last bottleneck below the first layer that is trained; None where all layers are trained.
 
     Raises:
-        StarshiftError: no such place, or nothing to train above it.
+        StarshiftError: there is no such layer, or nothing to train above the cut.
     """
     first = find_first_trainable(layers, unfreeze)
     # Layer 0 is the input; a cut there would cache the pictures themselves.
@@ -150,31 +150,31 @@ def find_cut(layers: Sequence[LayerInfo], unfreeze: str) -> LayerInfo | None:
 
 
 def find_output(network: Any, name: str) -> Any:
-    """The symbolic output of a network's layer, or of an operation that is no layer (ConvNeXt adds with `+`)."""
+    """Returns the symbolic output of a layer, or of an operation that is no layer (ConvNeXt adds with `+`)."""
     return next(operation.output for operation in network.operations if operation.name == name)
 
 
 def build_lower_part(network: Any, cut: str) -> Any:
-    """The part of a network up to a layer, as a keras.Model that shares its layers."""
+    """Returns the part of a network up to a layer, as a keras.Model that shares its layers."""
     import keras
 
     return keras.Model(network.input, find_output(network, cut), name=network.name)
 
 
 def build_upper_part(network: Any, cut: str) -> Any:
-    """The part of a network above a bottleneck, as a keras.Model that shares its layers: the cut's output -> output."""
+    """Returns the part of a network above a bottleneck, as a keras.Model that shares its layers."""
     import keras
 
     return keras.Model(find_output(network, cut), network.output, name=f"above_{cut}")
 
 
 def compute_lr_factors(network: Any, boundaries: Sequence[str], decay: float) -> dict[str, float]:
-    """The factor of the rate of each variable: `decay` to the number of block ends at or above its layer.
+    """Returns the learning-rate factor of each variable: `decay` to the number of block ends at or above its layer.
 
     Args:
         network: a keras.Model.
         boundaries: the layers that end a block, from the picture upwards.
-        decay: 1 is one rate for all.
+        decay: 1 is one learning rate for all.
     """
     if decay == 1.0:
         return {}

@@ -1,4 +1,4 @@
-"""Private attributes of Keras that the pipeline uses, one function each, so that a new Keras is checked in one place.
+"""Collects all uses of private Keras attributes, so that a new Keras is checked in one place.
 
 Checked with Keras 3.13.2 (Kaggle's image) and 3.15.1, by tests/models/test_keras_private.py. Graphs need
 none of them: `operations` of a network, and `input` and `output` of each, are public.

@@ -1,11 +1,11 @@
-"""Exports a base to OpenVINO, and measures Keras on the same pictures, in a process of its own.
+"""Exports a base to OpenVINO and measures Keras on the same pictures, in a subprocess.
 
     python -m pipeline.models.openvino_export BASES FOLDER
 
-TensorFlow takes seconds to import and more than a gigabyte, so the extracting process leaves it to this one. BASES is
-JSON: a base, and the same up to a cut where the maps there are wanted, too, or null. network.xml with network.bin and
-keras.json (with their digests) are written to FOLDER, and where sample.npy lies there reference.npy (Keras's features
-of it); without it no speed was measured, and keras.json says 0.
+TensorFlow takes seconds to import and more than a gigabyte, which the extracting process saves. BASES is JSON: a base,
+and the same up to a cut whose maps are kept, or null. FOLDER gets network.xml, network.bin and keras.json (with their
+digests), and where it has sample.npy also reference.npy (Keras's features of it); without it the speed in keras.json is
+0.
 """
 
 import json
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import StarshiftError
 from pipeline.files import (
     build_disk_full_error,
     count_free_bytes,
@@ -28,11 +27,11 @@ from pipeline.files import (
 )
 from pipeline.models.base import Base
 from pipeline.models.build import build_extractor
-from pipeline.models.inference_engines import EXPORT_FILES, import_openvino, time_fastest
+from pipeline.models.inference_engines import EXPORT_FILES, has_openvino, time_fastest
 from pipeline.subprocesses import run_main
 
 GRAPH_BYTES = 1 << 20
-"""Bytes for the graph, beside the weights."""
+"""Disk space for the graph, beside the weights."""
 
 
 def export_base(base: Base, folder: Path, keeping: Base | None = None) -> None:
@@ -43,9 +42,7 @@ def export_base(base: Base, folder: Path, keeping: Base | None = None) -> None:
     """
     model = build_extractor(base, keeping)
     speed = measure_keras(model, folder) if (folder / "sample.npy").exists() else 0.0
-    try:
-        import_openvino()
-    except StarshiftError:
+    if not has_openvino():
         write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": False})
         return
     # Checked before the export: OpenVINO reports a full disk in words of its own. A float32 weight takes 4 bytes.
@@ -65,7 +62,7 @@ def export_base(base: Base, folder: Path, keeping: Base | None = None) -> None:
 
 
 def measure_keras(model: Any, folder: Path) -> float:
-    """Keras's pictures a second on the sample; writes its features beside it."""
+    """Returns Keras's pictures per second on the sample, and writes its features beside it."""
     sample = np.load(folder / "sample.npy")
     parts = [sample[start : start + 32] for start in range(0, len(sample), 32)]
     reference = np.concatenate([model.predict_on_batch(part) for part in parts])

@@ -1,9 +1,7 @@
-"""Petite: a small residual network of our own, pretrained on drawn pictures, whose weights are in the repository.
+"""Builds Petite: our own small residual network, pretrained on synthetic pictures.
 
 Residual blocks (He et al. 2016, Deep Residual Learning for Image Recognition, figure 2), then a wider end of separable
-ones. It takes part in everything that keras.applications' bases do.
-
-A network's weights at half their size: float16 in Keras's own format, which loads like any other.
+ones. It is a base like those of keras.applications; its weights are in the repository.
 """
 
 import io
@@ -15,42 +13,6 @@ import numpy as np
 
 from pipeline.files import write_atomic
 from pipeline.models.base import WEIGHTS_FOLDER
-
-
-def save_float16_weights(network: Any, path: Path) -> None:
-    """Saves a network's weights with float16 numbers, atomically.
-
-    Args:
-        network: a Keras model.
-        path: ends with .weights.h5.
-    """
-    import h5py
-
-    halved = io.BytesIO()
-    with tempfile.TemporaryDirectory() as folder:
-        full = Path(folder) / "full.weights.h5"
-        network.save_weights(full)
-        with h5py.File(full) as source, h5py.File(halved, "w") as target:
-            target.attrs.update(source.attrs)
-
-            def copy(name: str, item: Any) -> None:
-                if isinstance(item, h5py.Dataset):
-                    values = item[()]
-                    made = target.create_dataset(
-                        name, data=values.astype(np.float16) if _is_float32(values) else values
-                    )
-                else:
-                    made = target.require_group(name)
-                made.attrs.update(item.attrs)
-
-            source.visititems(copy)
-    write_atomic(path, lambda file: file.write(halved.getvalue()))
-
-
-def _is_float32(values: Any) -> bool:
-    """Whether it is float32 numbers, which halve."""
-    return getattr(values, "dtype", None) == np.float32
-
 
 WEIGHTS_FILE = WEIGHTS_FOLDER / "petite_float16.weights.h5"
 STAGES = ((32, 2), (64, 2), (112, 2))
@@ -65,7 +27,7 @@ def Petite(  # noqa: N802 - named as keras.applications names its builders
     weights: str | None = "imagenet",
     input_shape: tuple[int | None, int | None, int] = (128, 128, 3),
 ) -> Any:
-    """The network without a classifier: (n, side, side, 3) scaled to [-1, 1] -> (n, side / 16, side / 16, 224).
+    """Builds the network without a classifier: (n, side, side, 3) scaled to [-1, 1] -> (n, side / 16, side / 16, 224).
 
     Args:
         include_top: must be False; here for the signature of keras.applications.
@@ -103,7 +65,7 @@ def _add_batch_norm(values: Any, name: str) -> Any:
 
 
 def _add_residual_block(values: Any, filters: int, strides: int, name: str) -> Any:
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
+    """Adds two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
     import keras
 
     shortcut = values
@@ -118,7 +80,7 @@ def _add_residual_block(values: Any, filters: int, strides: int, name: str) -> A
 
 
 def _add_separable_block(values: Any, filters: int, name: str) -> Any:
-    """A 3 x 3 convolution a channel, then 1 x 1 over the channels, beside the identity."""
+    """Adds a 3 x 3 convolution per channel, then 1 x 1 over the channels, beside the identity."""
     import keras
 
     shortcut = values
@@ -127,3 +89,31 @@ def _add_separable_block(values: Any, filters: int, name: str) -> Any:
     values = keras.layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_pointwise")(values)
     values = keras.layers.Add(name=f"{name}_add")([shortcut, _add_batch_norm(values, f"{name}_2")])
     return keras.layers.ReLU(name=f"{name}_out")(values)
+
+
+def save_float16_weights(network: Any, path: Path) -> None:
+    """Saves a network's weights in Keras's format with float16 numbers, at half the size, atomically.
+
+    Args:
+        network: a Keras model.
+        path: ends with .weights.h5.
+    """
+    import h5py
+
+    halved = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        full = Path(folder) / "full.weights.h5"
+        network.save_weights(full)
+        with h5py.File(full) as source, h5py.File(halved, "w") as target:
+            target.attrs.update(source.attrs)
+
+            def copy(name: str, item: Any) -> None:
+                if isinstance(item, h5py.Dataset):
+                    is_float32 = item.dtype == np.float32
+                    copied = target.create_dataset(name, data=item[()].astype(np.float16) if is_float32 else item[()])
+                else:
+                    copied = target.require_group(name)
+                copied.attrs.update(item.attrs)
+
+            source.visititems(copy)
+    write_atomic(path, lambda file: file.write(halved.getvalue()))

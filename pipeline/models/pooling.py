@@ -1,18 +1,15 @@
-"""The directions that pooling by second moments turns maps into: learned once, from pictures without their labels.
+"""Pools a base's maps by second moments, in principal directions that are learned once.
 
-They are kept under a name that says which base they are for and which pictures they were learned from. A run writes the
-name into its recipe, `inception_v3@mixed7+second:NAME`, so that features depend on a picture and on what the recipe
-says, and on nothing else: new pictures are only added where the recipe keeps the name.
+Fine differences, of breeds or of grasses, lie in which channels occur together (Lin, RoyChowdhury and Maji 2015,
+Bilinear CNN Models for Fine-grained Visual Recognition, ICCV, section 2). All pairs of a thousand channels are too
+many, so maps are first projected on a few principal directions; the matrix root of the moments evens out strong
+directions (Li et al. 2018, Towards Faster Training of Global Covariance Pooling Networks by Iterative Matrix Square
+Root Normalization, CVPR, equations 4 to 6).
 
-    python -m pipeline.models.pooling BASE SAMPLE      in a process of its own, which imports TensorFlow
+Directions are stored under a name that is a digest of the base and of the pictures they were learned from. A run writes
+it into its recipe, `inception_v3@mixed7+second:NAME`, so that features depend on a picture and the recipe alone.
 
-Pooling by second moments: which channels answer together, where average pooling says how much each of them does.
-
-Fine differences, of breeds or of grasses, lie in what occurs together (Lin, RoyChowdhury and Maji 2015, Bilinear CNN
-Models for Fine-grained Visual Recognition, ICCV, section 2). All pairs of a thousand channels are too many, so maps are
-first turned into a few principal directions (models/pooling.py); and the moments' matrix root evens out what a few
-strong ones would drown (Li et al. 2018, Towards Faster Training of Global Covariance Pooling Networks by Iterative
-Matrix Square Root Normalization, CVPR, equations 4 to 6).
+    python -m pipeline.models.pooling BASE SAMPLE      in a subprocess, which imports TensorFlow
 """
 
 import hashlib
@@ -29,39 +26,41 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import DamagedFileError, hash_json, open_arrays, write_atomic
-from pipeline.models.base import SECOND_MOMENTS, Base, compute_weights_digest, find_preprocessing
+from pipeline.models.base import SECOND_MOMENTS, Base, compute_weights_digest
 from pipeline.subprocesses import run_main, run_module
 
 MAX_DIRECTIONS = 64
-"""Directions, of which 2,080 moments come."""
+"""Which give 2,080 moments."""
 MAX_PICTURES = 256
-"""Directions are learned from at most so many."""
+"""From which directions are learned."""
 BATCH_SIZE = 16
+SQRT_ITERATIONS, RIDGE = 9, 1e-5
+"""Of the iteration; and the share of the trace that is added to the diagonal, from which the iteration ends."""
 
 
 def name_directions(base: Base, pictures: Sequence[str]) -> Base:
-    """The base with the name of the directions that these pictures give, learned or not.
+    """Returns the base with the name of the directions of these pictures, learned or not.
 
     Args:
         base: its pooling is `second`.
-        pictures: SHA-256 of each one's bytes, in the order in which they are looked at.
+        pictures: SHA-256 of each one's bytes, in the order in which they are processed.
     """
-    of = {**describe_network(base), "pictures": list(pictures), "directions": MAX_DIRECTIONS}
-    return replace(base, pooling=f"{SECOND_MOMENTS}:{hash_json(of)[:16]}")
+    spec = {**describe_network(base), "pictures": list(pictures), "directions": MAX_DIRECTIONS}
+    return replace(base, pooling=f"{SECOND_MOMENTS}:{hash_json(spec)[:16]}")
 
 
 def describe_network(base: Base) -> dict[str, Any]:
-    """What gives the maps that directions are of; plain JSON values."""
+    """Returns what the maps depend on, except the picture; plain JSON values."""
     return {"base": base.name, "cut": base.cut, "weights": compute_weights_digest(base), "size": base.size}
 
 
 def find_directions_path(base: Base) -> Path:
-    """The file of a base's directions, there or not."""
+    """Returns the path of a base's directions, which may not exist."""
     return paths.directions_folder() / f"{base.pooling.partition(':')[2]}.npz"
 
 
 def has_directions(base: Base) -> bool:
-    """Whether the directions are here and whole."""
+    """Returns whether the directions exist and are whole."""
     try:
         read_directions(base)
     except StarshiftError:
@@ -70,16 +69,14 @@ def has_directions(base: Base) -> bool:
 
 
 def list_alternatives(base: Base) -> list[str]:
-    """What else a base is called whose directions are here, learned from other pictures."""
-    found = (
-        replace(base, pooling=f"{SECOND_MOMENTS}:{place.stem}")
-        for place in sorted(paths.directions_folder().glob("*.npz"))
-    )
-    return [str(one) for one in found if one != base and has_directions(one)]
+    """Lists names of the same base with directions of other pictures that exist here."""
+    names = [path.stem for path in sorted(paths.directions_folder().glob("*.npz"))]
+    others = [replace(base, pooling=f"{SECOND_MOMENTS}:{name}") for name in names]
+    return [str(other) for other in others if other != base and has_directions(other)]
 
 
 def compute_directions_digest(base: Base) -> str:
-    """SHA-256 of the directions: two machines that learn from the same pictures may differ in the last digits.
+    """Returns the SHA-256 of the directions: two machines that learn from the same pictures differ in the last digits.
 
     Raises:
         StarshiftError: see `read_directions`.
@@ -88,12 +85,12 @@ def compute_directions_digest(base: Base) -> str:
 
 
 def read_directions(base: Base) -> np.ndarray:
-    """What maps are turned into, (channels, directions) float32.
+    """Reads the directions (channels, directions) float32 that maps are projected on.
 
     Raises:
-        StarshiftError: they are yet to be learned, not here, damaged, or of another network.
+        StarshiftError: they are not learned yet, missing, damaged, or of another network.
     """
-    place = find_directions_path(base)
+    path = find_directions_path(base)
     if base.pooling == SECOND_MOMENTS:
         raise StarshiftError(
             f"Directions for the second moments of {base} are yet to be learned.",
@@ -102,63 +99,63 @@ def read_directions(base: Base) -> np.ndarray:
             remedy=f"invoke features --comp COMP --base {base} learns them and prints the name",
         )
     try:
-        with open_arrays(place) as stored:
-            found, network = stored["directions"], json.loads(str(stored["network"]))
+        with open_arrays(path) as stored:
+            directions, network = stored["directions"], json.loads(str(stored["network"]))
     except (FileNotFoundError, DamagedFileError) as error:
         raise StarshiftError(
             f"The directions of {base} are not here.",
-            expected=paths.format_path(place),
-            received="a damaged file" if place.exists() else "no such file",
+            expected=paths.format_path(path),
+            received="a damaged file" if path.exists() else "no such file",
             remedy=f"invoke features --comp COMP --base {replace(base, pooling=SECOND_MOMENTS)} learns those of its"
             " pictures",
         ) from error
-    if network != (own := describe_network(base)):
+    if network != (expected := describe_network(base)):
         raise StarshiftError(
             f"The directions of {base} are those of another network.",
-            expected=json.dumps(own),
+            expected=json.dumps(expected),
             received=json.dumps(network),
             remedy=f"name {replace(base, pooling=SECOND_MOMENTS)}, and its own are learned",
         )
-    return np.asarray(found)
+    return np.asarray(directions)
 
 
-def write_directions(base: Base, found: np.ndarray) -> None:
-    """Writes the file of a base's directions, (channels, directions) float32."""
+def write_directions(base: Base, directions: np.ndarray) -> None:
+    """Writes a base's directions, (channels, directions) float32."""
     network = json.dumps(describe_network(base))
-    write_atomic(find_directions_path(base), lambda file: np.savez(file, directions=found, network=network))
+    write_atomic(find_directions_path(base), lambda file: np.savez(file, directions=directions, network=network))
 
 
 def learn_directions(base: Base, pixels: np.ndarray) -> None:
-    """Writes the file of a base's directions, in a process of its own.
+    """Learns and writes a base's directions, in a subprocess.
 
     Args:
         base: from `name_directions`.
-        pixels: (n, size, size, 3) uint8, the pictures that the name says.
+        pixels: (n, size, size, 3) uint8, the pictures of the name.
     """
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder) / "sample.npy"
         np.save(sample, pixels)
-        asked = (json.dumps(asdict(base)), str(sample))
-        run_module("pipeline.models.pooling", *asked, failed=f"The directions of {base} could not be learned.")
+        arguments = (json.dumps(asdict(base)), str(sample))
+        run_module("pipeline.models.pooling", *arguments, failed=f"The directions of {base} could not be learned.")
 
 
 def compute_directions(base: Base, pixels: np.ndarray) -> np.ndarray:
-    """The principal directions of a base's maps, each position of each picture a row.
+    """Computes the principal directions of a base's maps, each position of each picture a row.
 
     Args:
         base: up to its cut.
         pixels: (n, size, size, 3) uint8.
 
     Returns:
-        (channels, at most MOST) float32, the one of the most variance first; each one's largest part is positive.
+        (channels, at most MAX_DIRECTIONS) float32, of decreasing variance; each one's largest part is positive.
     """
     import keras
 
     from pipeline.models.build import build_network, preprocess
 
     network = build_network(base)
-    shown = keras.Input((base.size, base.size, 3), dtype="uint8", name="pixels")
-    model = keras.Model(shown, network(preprocess(shown, find_preprocessing(base), base.name), training=False))
+    inputs = keras.Input((base.size, base.size, 3), dtype="uint8", name="pixels")
+    model = keras.Model(inputs, network(preprocess(inputs, base.preprocessing, base.name), training=False))
     channels = model.output_shape[-1]
     count, total, products = 0, np.zeros(channels), np.zeros((channels, channels))
     for start in range(0, len(pixels), BATCH_SIZE):
@@ -172,26 +169,13 @@ def compute_directions(base: Base, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(chosen * np.sign(largest), np.float32)
 
 
-def main() -> None:
-    """Runs as a command."""
-    base = Base(**json.loads(sys.argv[1]))
-    sample = Path(sys.argv[2])
-    pixels = np.load(sample)
-    sample.unlink()
-    write_directions(base, compute_directions(base, pixels))
-
-
-SQRT_ITERATIONS, RIDGE = 9, 1e-5
-"""Of the iteration; and the share of the trace that is added to the diagonal, from which the iteration ends."""
-
-
 def pool_second_moments(maps: Any, directions: np.ndarray, name: str) -> Any:
-    """The root of the maps' second moments, its upper triangle, of length 1.
+    """Computes the upper triangle of the root of the maps' second moments, scaled to length 1.
 
     Args:
         maps: (n, height, width, channels), symbolic.
         directions: (channels, d) float32.
-        name: begins the layers' names.
+        name: prefix of the layers' names.
 
     Returns:
         (n, d (d + 1) / 2), symbolic.
@@ -214,9 +198,9 @@ def pool_second_moments(maps: Any, directions: np.ndarray, name: str) -> Any:
 
 
 def compute_matrix_sqrt(moments: Any, width: int) -> Any:
-    """The matrix root of symmetric matrices, up to a factor each, by products alone (Newton and Schulz).
+    """Computes the root of symmetric matrices, up to a factor each, by products alone (Newton and Schulz).
 
-    So few rounds leave moments below a ten-thousandth of the trace smaller than their roots: mostly noise.
+    So few iterations leave moments below a ten-thousandth of the trace smaller than their roots: mostly noise.
 
     Args:
         moments: (n, width, width), positive semidefinite.
@@ -235,6 +219,15 @@ def compute_matrix_sqrt(moments: Any, width: int) -> Any:
         value = keras.ops.matmul(value, step)
         other = step if other is None else keras.ops.matmul(step, other)
     return value
+
+
+def main() -> None:
+    """Runs as a command."""
+    base = Base(**json.loads(sys.argv[1]))
+    sample = Path(sys.argv[2])
+    pixels = np.load(sample)
+    sample.unlink()
+    write_directions(base, compute_directions(base, pixels))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The network that is trained from nothing: plain convolutions, maps that shrink and filters that grow, a dense layer.
+"""Builds the small network of the strategies `scratch` and `augmented`.
 
 As in the talk and in Chollet's textbook (Deep Learning with Python, 2021, chapter 8), with normalised layers, which
-learn in a tenth of the epochs, and the mean over the last map, which does not care where in the picture a thing is.
+learn in a tenth of the epochs, and the mean over the last map, which is invariant to where in the picture an object is.
 """
 
 from typing import Any
@@ -12,25 +12,25 @@ from pipeline.models.base import Base, parse_base
 DEFAULT_SIZE = 128
 LARGE_SIZE = 96
 FILTERS = {True: (32, 64, 128, 192, 256), False: (16, 32, 64, 96)}
-"""Of pictures from LARGE pixels on, whose first layer halves them at once, and of smaller ones."""
+"""Filters for pictures of LARGE_SIZE pixels or more, whose first layer has stride 2, and for smaller ones."""
 
 
 def build_scratch_base(size: int | None) -> Base:
-    """Stands for the network where a base is asked for its size."""
+    """Returns a Base that stands for the network where code needs a base's size."""
     return Base(name="scratch", weights="none", size=size or DEFAULT_SIZE)
 
 
 def list_networks(recipe: Recipe) -> list[Base]:
-    """What a recipe's rung looks through or trains: its bases, or the network that is trained from nothing."""
+    """Lists the networks of a recipe's strategy: its bases, or the small network."""
     return [parse_base(text, recipe.size) for text in recipe.used_bases] or [build_scratch_base(recipe.size)]
 
 
 def build_small_cnn(size: int, classes: int, dropout: float) -> Any:
-    """A keras.Model from (n, size, size, 3) uint8 to probabilities (n, classes) float32.
+    """Builds a keras.Model from (n, size, size, 3) uint8 to probabilities (n, classes) float32.
 
     Args:
         size: side of the pictures in pixels, at least 32.
-        classes: how many there are.
+        classes: their number.
         dropout: before the last layer.
     """
     import keras
@@ -55,5 +55,5 @@ def build_small_cnn(size: int, classes: int, dropout: float) -> Any:
     values = keras.layers.GlobalAveragePooling2D(name="mean")(values)
     if dropout:
         values = keras.layers.Dropout(dropout, name="dropout")(values)
-    answers = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(values)
-    return keras.Model(pixels, answers, name="scratch")
+    outputs = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(values)
+    return keras.Model(pixels, outputs, name="scratch")

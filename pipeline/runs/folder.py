@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import DamagedFileError, format_csv, open_arrays, read_json, write_atomic, write_json, write_text
+from pipeline.models.inference_engines import find_library_versions
 
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
@@ -107,15 +107,9 @@ def is_finished(folder: Path) -> bool:
 
 def describe_environment(seed: int, device: str) -> dict[str, Any]:
     """What a run ran on: versions, commit, device, seed."""
-    versions = {}
-    for library in LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            continue
     return {
         "python": platform.python_version(),
-        "libraries": versions,
+        "libraries": find_library_versions(LIBRARIES),
         "commit": find_commit(),
         "device": device,
         "cores": os.cpu_count(),

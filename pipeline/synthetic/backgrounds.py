@@ -1,8 +1,6 @@
-"""Clouds: value noise of several grains, from whole numbers only, made once a process and read at any place.
+"""Draws the scene around a subject: soil, pebbles, pots and labels below, weeds and drops above.
 
-What lies under and over the subject: soils, pebbles, rims and labels; weeds, grass, straw and drops.
-
-All of it is drawn from the same chances whatever the subject is, so that it tells nothing about it.
+Everything has the same distribution for every subject, so that a background does not give the class away.
 """
 
 from collections.abc import Callable
@@ -35,11 +33,29 @@ NOISE_WEIGHTS = {
     "soft": {16: 2, 32: 4, 64: 2},
     "patchy": {4: 1, 8: 2, 16: 3, 32: 3},
 }
-"""Of each cloud: the weight of the noise of each cell size."""
+"""The weight of each cell size, by grain."""
+Painter = Callable[[Canvas, Rng, Light], None]
+SOILS: dict[str, tuple[Colour, Colour, str, int]] = {
+    "peat": ((58, 42, 32), (96, 76, 58), "rough", 90),
+    "loam": ((112, 82, 56), (74, 54, 40), "rough", 80),
+    "clay": ((150, 104, 76), (122, 92, 72), "soft", 50),
+    "sand": ((190, 168, 130), (160, 136, 100), "fine", 60),
+    "gravel": ((120, 116, 110), (84, 80, 76), "fine", 90),
+    "moss": ((104, 108, 62), (60, 56, 38), "patchy", 80),
+    "mat": ((62, 66, 76), (44, 46, 52), "fine", 60),
+    "tray": ((176, 176, 172), (148, 150, 152), "soft", 24),
+}
+"""Of each soil: two colours, the grain of its relief, and the relief's strength."""
+WEED_BLADES = (
+    Blade(width=0.9, base=0.5, tip=0.5),
+    Blade(width=0.35, base=0.8, tip=1.2),
+    Blade(width=0.12, base=0.6, tip=0.9, veins=0),
+    Blade(width=0.6, base=0.5, tip=0.9, lobes=3, cut=0.4),
+)
 
 
 def sample_lattice(dice: Rng, cell: int) -> np.ndarray:
-    """Noise with one random value a cell, linear between them, the edges meeting: (SIDE, SIDE) int32, 0 to 255."""
+    """Samples periodic noise, linear between one value a cell: (TILE_SIDE, TILE_SIDE) int32, 0 to 255."""
     values = dice.texture((TILE_SIDE // cell, TILE_SIDE // cell)).astype(np.int32)
     for axis in (0, 1):
         start = values.repeat(cell, axis)
@@ -52,23 +68,22 @@ def sample_lattice(dice: Rng, cell: int) -> np.ndarray:
 
 @cache
 def build_noise_tile(grain: str) -> np.ndarray:
-    """A tile of noise, spread over all values: (SIDE, SIDE) uint8."""
+    """Builds a tile of noise, spread over all values: (TILE_SIDE, TILE_SIDE) uint8; once per process."""
     dice = Rng(20, list(NOISE_WEIGHTS).index(grain))
-    total = sum(weight * sample_lattice(dice, cell) for cell, weight in NOISE_WEIGHTS[grain].items())
-    total = np.asarray(total)
+    total = np.asarray(sum(weight * sample_lattice(dice, cell) for cell, weight in NOISE_WEIGHTS[grain].items()))
     low, high = int(total.min()), int(total.max())
     spread = (total - (low + high) // 2) * 320 // (high - low) + 128
     return np.clip(spread, 0, 255).astype(np.uint8)
 
 
 def sample_noise(dice: Rng, grain: str, size: int, stretch: tuple[int, int] = (4, 4)) -> np.ndarray:
-    """A piece of a cloud at a random place, flipped at random.
+    """Samples a piece of a noise tile at a random place, flipped at random.
 
     Args:
         dice: chooses the place.
-        grain: one of GRAINS.
+        grain: key of NOISE_WEIGHTS.
         size: side of the piece.
-        stretch: quarters of a step down and across: (4, 4) as it is, smaller is magnified.
+        stretch: quarters of a step down and across: (4, 4) is the tile's scale, smaller ones magnify.
 
     Returns:
         (size, size) int32, 0 to 255.
@@ -83,28 +98,8 @@ def sample_noise(dice: Rng, grain: str, size: int, stretch: tuple[int, int] = (4
     return tile[rows[:, None], columns].astype(np.int32)
 
 
-Painter = Callable[[Canvas, Rng, Light], None]
-SOILS: dict[str, tuple[Colour, Colour, str, int]] = {
-    "peat": ((58, 42, 32), (96, 76, 58), "rough", 90),
-    "loam": ((112, 82, 56), (74, 54, 40), "rough", 80),
-    "clay": ((150, 104, 76), (122, 92, 72), "soft", 50),
-    "sand": ((190, 168, 130), (160, 136, 100), "fine", 60),
-    "gravel": ((120, 116, 110), (84, 80, 76), "fine", 90),
-    "moss": ((104, 108, 62), (60, 56, 38), "patchy", 80),
-    "mat": ((62, 66, 76), (44, 46, 52), "fine", 60),
-    "tray": ((176, 176, 172), (148, 150, 152), "soft", 24),
-}
-"""Of each soil: two colours, the cloud that mixes them, and how strong its grain is."""
-WEED_BLADES = (
-    Blade(width=0.9, base=0.5, tip=0.5),
-    Blade(width=0.35, base=0.8, tip=1.2),
-    Blade(width=0.12, base=0.6, tip=0.9, veins=0),
-    Blade(width=0.6, base=0.5, tip=0.9, lobes=3, cut=0.4),
-)
-
-
 def draw_soil(dice: Rng, size: int) -> np.ndarray:
-    """Soil, (size, size, 3) uint8."""
+    """Draws soil, (size, size, 3) uint8."""
     name = dice.pick(tuple(SOILS))
     first, second, grain, strength = SOILS[name]
     stretch = (dice.whole(2, 6), dice.whole(2, 6))
@@ -124,7 +119,7 @@ def draw_soil(dice: Rng, size: int) -> np.ndarray:
 
 
 def sample_blob(dice: Rng, x: float, y: float, radius: float) -> np.ndarray:
-    """An uneven roundish outline, (9, 2)."""
+    """Samples an uneven roundish outline, (9, 2)."""
     turns = (np.arange(9) + dice.random.random(9) * 0.6) / 9
     reach = radius * (0.65 + 0.5 * dice.random.random(9))
     squash, turn = dice.between(0.5, 1), dice.between(0, 1)
@@ -133,12 +128,12 @@ def sample_blob(dice: Rng, x: float, y: float, radius: float) -> np.ndarray:
 
 
 def draw_line(canvas: Canvas, points: np.ndarray, colour: Colour) -> None:
-    """A thin line through points, (n, 2)."""
+    """Draws a thin line through points, (n, 2)."""
     canvas.trace(canvas.fixed(points), build_edges(((0, len(points)),), closed=False), colour)
 
 
 def draw_pebbles(canvas: Canvas, dice: Rng) -> None:
-    """Stones and crumbs, each with a dark side."""
+    """Draws stones and crumbs, each with a dark side."""
     count = dice.pick((0, 6, 15, 15, 40))
     base = tint_colour((150, 142, 130), dice.between(0.4, 1.4))
     largest = dice.between(0.01, 0.045)
@@ -152,7 +147,7 @@ def draw_pebbles(canvas: Canvas, dice: Rng) -> None:
 
 
 def draw_pot(canvas: Canvas, dice: Rng) -> None:
-    """The rim of a pot, or the straight edge of a tray, with what lies beyond."""
+    """Draws the rim of a pot, or the straight edge of a tray and the area beyond."""
     colour = dice.pick(((150, 84, 56), (40, 40, 42), (180, 180, 176), (70, 84, 92)))
     if dice.chance(0.5):
         turn, edge = dice.between(0, 1), dice.between(0.3, 0.48)
@@ -167,7 +162,7 @@ def draw_pot(canvas: Canvas, dice: Rng) -> None:
 
 
 def draw_label(canvas: Canvas, dice: Rng) -> None:
-    """A plant label or a stick, with scribbles that say nothing."""
+    """Draws a plant label or a stick, with meaningless scribbles."""
     turn, x, y = dice.between(0, 1), dice.between(0.05, 0.95), dice.between(0.05, 0.95)
     width, length = dice.between(0.025, 0.09), dice.between(0.3, 0.7)
     colour = tint_colour(dice.pick(((232, 232, 226), (224, 200, 80), (190, 150, 100))), dice.between(0.6, 1))
@@ -181,7 +176,7 @@ def draw_label(canvas: Canvas, dice: Rng) -> None:
 
 
 def draw_loose_leaf(canvas: Canvas, dice: Rng, leaf: Leaf, length: float, colour: Colour) -> None:
-    """A single leaf, lying anywhere."""
+    """Draws a single leaf anywhere."""
     shape = build_leaf_outline(leaf)
     flat, turn = shape.points * (length, length * dice.between(0.4, 1)), dice.between(0, 1)
     fixed = canvas.fixed(rotate_points(flat, turn, dice.between(0, 1), dice.between(0, 1)))
@@ -190,14 +185,14 @@ def draw_loose_leaf(canvas: Canvas, dice: Rng, leaf: Leaf, length: float, colour
 
 
 def draw_weeds(canvas: Canvas, dice: Rng, most: int) -> None:
-    """Leaves of other plants, of a few common outlines."""
+    """Draws leaves of other plants, of a few common outlines."""
     for _ in range(dice.whole(0, most)):
         leaf = Leaf(blade=dice.pick(WEED_BLADES), stalk=0.2)
         draw_loose_leaf(canvas, dice, leaf, dice.between(0.05, 0.22), sample_leaf_colour(dice))
 
 
 def draw_grass(canvas: Canvas, dice: Rng, most: int) -> None:
-    """Grass, straw and stems that cross the picture, bent."""
+    """Draws bent grass, straw and stems that cross the picture."""
     for _ in range(dice.whole(0, most)):
         steps = np.arange(8) / 7
         bow = dice.bell(0, 0.5)
@@ -213,7 +208,7 @@ def draw_grass(canvas: Canvas, dice: Rng, most: int) -> None:
 
 
 def draw_debris(canvas: Canvas, dice: Rng) -> None:
-    """Crumbs of soil, dead leaves and drops of water, over everything."""
+    """Draws crumbs of soil, dead leaves and drops of water over everything."""
     count = dice.pick((0, 0, 4, 10))
     crumbs = [
         sample_blob(dice, dice.between(0, 1), dice.between(0, 1), dice.between(0.004, 0.03)) for _ in range(count)
@@ -229,7 +224,7 @@ def draw_debris(canvas: Canvas, dice: Rng) -> None:
 
 
 def draw_scene(dice: Rng, size: int, painter: Painter) -> np.ndarray:
-    """A whole picture: ground, what lies on it, the subject, what lies over it, and the lens.
+    """Draws a whole picture: soil, background objects, the subject, foreground objects, and the camera's effects.
 
     Args:
         dice: chooses everything.
@@ -239,7 +234,7 @@ def draw_scene(dice: Rng, size: int, painter: Painter) -> np.ndarray:
     Returns:
         (size, size, 3) uint8.
     """
-    canvas, lit = Canvas(draw_soil(dice, size)), sample_light(dice)
+    canvas, light = Canvas(draw_soil(dice, size)), sample_light(dice)
     draw_pebbles(canvas, dice)
     if dice.chance(0.22):
         draw_pot(canvas, dice)
@@ -247,7 +242,7 @@ def draw_scene(dice: Rng, size: int, painter: Painter) -> np.ndarray:
         draw_label(canvas, dice)
     draw_weeds(canvas, dice, 5)
     draw_grass(canvas, dice, 2)
-    painter(canvas, dice, lit)
+    painter(canvas, dice, light)
     draw_weeds(canvas, dice, 2)
     draw_grass(canvas, dice, 3)
     draw_debris(canvas, dice)

@@ -1,7 +1,4 @@
-"""Light and lens: where the light comes from, and what it, the lens and the sensor do to a finished drawing.
-
-A plant as the camera sees it: turned, tilted, brought to a size that says nothing of its species, and painted.
-"""
+"""Simulates light and camera: shadows, blur, colour cast, noise, and a plant's pose and size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,15 +22,19 @@ from pipeline.synthetic.canvas import (
 from pipeline.synthetic.plants import Organ
 from pipeline.synthetic.rng import Rng
 
+MASK_SIDE = 160
+MAX_EXTENT = 0.84
+"""Of the picture's width, for the longer side of a plant."""
+
 
 @dataclass(frozen=True)
 class Light:
     """The light of one picture.
 
     Args:
-        heading: turns, where shadows fall.
-        length: of a shadow over the height of what throws it.
-        strength: how dark shadows are, 0 to 256.
+        heading: direction of shadows, in turns.
+        length: of a shadow over the height of its object.
+        strength: darkness of shadows, 0 to 256.
         softness: radius of their edges in pixels of a picture of 128.
     """
 
@@ -44,18 +45,18 @@ class Light:
 
     @property
     def offset(self) -> tuple[float, float]:
-        """Where the shadow of a point at height 1 falls."""
+        """The offset of the shadow of a point at height 1."""
         along, across = compute_direction(self.heading)
         return self.length * along, self.length * across
 
 
 def sample_light(dice: Rng) -> Light:
-    """Some light: from a grey day to a lamp."""
+    """Samples a light, from a grey day to a lamp."""
     return Light(dice.between(0, 1), dice.between(0.1, 0.9), dice.whole(20, 170), dice.whole(1, 5))
 
 
 def sample_brightness(dice: Rng, size: int) -> np.ndarray:
-    """Brightness over the picture: a gradient, a vignette, a cast shadow: (size, size) int32, 256 = 1."""
+    """Samples the brightness over the picture, with gradient, vignette and cast shadow: (size, size) int32, 256 = 1."""
     place = (np.arange(size, dtype=np.int32) * 512 + 256) // size - 256
     down, right = dice.whole(-70, 70), dice.whole(-70, 70)
     ramp = (place[:, None] * down + place[None] * right) // 256
@@ -69,7 +70,7 @@ def sample_brightness(dice: Rng, size: int) -> np.ndarray:
 
 
 def apply_blur(dice: Rng, picture: np.ndarray) -> np.ndarray:
-    """Out of focus, shaken, or sharp."""
+    """Blurs a picture (size, size, 3) uint8 by focus or motion, or not at all; returns int32."""
     amount = dice.whole(0, 256) if dice.chance(0.75) else 0
     axes: tuple[int, ...] = (0, 1)
     radius = dice.pick((1, 1, 1, 2))
@@ -80,7 +81,7 @@ def apply_blur(dice: Rng, picture: np.ndarray) -> np.ndarray:
 
 
 def simulate_camera(dice: Rng, picture: np.ndarray) -> np.ndarray:
-    """The picture under its light, through its lens, with its sensor's noise.
+    """Applies blur, brightness, colour cast, contrast and noise.
 
     Args:
         dice: chooses all of these.
@@ -102,39 +103,31 @@ def simulate_camera(dice: Rng, picture: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-MASK_SIDE = 160
-MAX_EXTENT = 0.84
-"""Of the picture's width, for the longer side of a plant."""
-
-
 def sample_leaf_colour(dice: Rng) -> Colour:
-    """A leaf's colour: from yellowish to bluish green, drawn the same for all plants."""
+    """Samples a leaf's colour, from yellowish to bluish green, alike for all plants."""
     green = dice.between(85, 190)
     return tint_colour((green * dice.between(0.45, 0.95), green, green * dice.between(0.25, 0.7)), 1)
 
 
 def project_points(points: np.ndarray, dice: Rng, light: Light) -> tuple[np.ndarray, np.ndarray]:
-    """Points in space, (n, 3), and their shadows on the soil, as a tilted and rolled camera sees them: each (n, 2)."""
+    """Projects points (n, 3) and their shadows on the soil into a tilted and rolled camera: each (n, 2)."""
     tilt, roll = abs(dice.bell(0, 0.14)), dice.between(0, 1)
     flat, steep = compute_direction(tilt)
     right, down = light.offset
     x, y, z = points.T
     ground = np.maximum(z, 0)
-    seen = stack_points(x, y * flat - z * steep)
+    projected = stack_points(x, y * flat - z * steep)
     shadow = stack_points(x + right * ground, (y + down * ground) * flat)
-    return rotate_points(seen, roll), rotate_points(shadow, roll)
+    return rotate_points(projected, roll), rotate_points(shadow, roll)
 
 
-def fit_in_picture(seen: np.ndarray, edges: Edges, area: float, dice: Rng) -> tuple[float, np.ndarray]:
-    """The scale at which the plant covers `area` of the picture, and where its origin then goes, (2,)."""
-    low, high = seen.min(0), seen.max(0)
+def fit_in_picture(points: np.ndarray, edges: Edges, area: float, dice: Rng) -> tuple[float, np.ndarray]:
+    """Returns the scale at which the plant covers `area` of the picture, and the place of its origin, (2,)."""
+    low, high = points.min(0), points.max(0)
     extent = float((high - low).max())
+    fixed = np.rint((points - low) * ((MASK_SIDE << FRACTION_BITS) / extent)).astype(np.int64)
     mask = np.zeros(MASK_SIDE * MASK_SIDE, bool)
-    mask[
-        rasterize_polygons(
-            np.rint((seen - low) * ((MASK_SIDE << FRACTION_BITS) / extent)).astype(np.int64), edges, MASK_SIDE
-        )[0]
-    ] = True
+    mask[rasterize_polygons(fixed, edges, MASK_SIDE)[0]] = True
     covered = np.count_nonzero(mask) / MASK_SIDE**2 * extent * extent
     scale = min(float(np.sqrt(area / covered)), MAX_EXTENT / extent)
     room = np.maximum(0.06, (1.0 - (high - low) * scale) / 2)
@@ -150,15 +143,15 @@ def paint_plant(canvas: Canvas, organs: Sequence[Organ], dice: Rng, light: Light
         organs: the plant, from the lowest organ to the highest.
         dice: chooses its pose and place.
         light: gives the shadow and the leaves' shades.
-        area: the part of the picture that it covers.
+        area: the share of the picture that it covers.
         colour: of its leaves.
     """
     starts = np.cumsum([0, *(len(organ.points) for organ in organs)]).tolist()
     edges = merge_edges([organ.outline.polygons for organ in organs], starts)
-    seen, shadows = project_points(np.concatenate([organ.points for organ in organs]), dice, light)
-    scale, origin = fit_in_picture(seen, edges, area, dice)
+    projected, shadows = project_points(np.concatenate([organ.points for organ in organs]), dice, light)
+    scale, origin = fit_in_picture(projected, edges, area, dice)
     canvas.shade(shadows * scale + origin, edges, light.strength, light.softness)
-    whole = canvas.fixed(seen * scale + origin)
+    whole = canvas.fixed(projected * scale + origin)
     vein, rim, gloss = dice.between(0.8, 1.35), dice.between(0.5, 0.8), dice.between(0.03, 0.22)
     for organ, start, end in zip(organs, starts[:-1], starts[1:], strict=True):
         fixed, shape, tone = whole[start:end], organ.outline, dice.bell(1, 0.16)

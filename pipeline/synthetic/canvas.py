@@ -1,10 +1,8 @@
-"""Where shapes become pixels: polygons and lines at twice the picture's size, averaged when it is done.
+"""Rasterises polygons and lines on a canvas of twice the picture's size, in whole numbers alone.
 
-Coordinates are in parts of the picture's width, (0, 0) at the top left; colours are whole RGB values.
-
-Which pixels a polygon or a line covers, by whole numbers alone, so that no library's version can change a picture.
-
-OpenCV 4.10 and 4.14 fill the same polygon differently; this fills all polygons of a leaf in about thirty array steps.
+Coordinates are shares of the picture's width, (0, 0) at the top left; colours are whole RGB values. OpenCV 4.10 and
+4.14 fill the same polygon differently; this gives the same pixels with every library version, and fills all polygons of
+a leaf in about thirty array operations.
 """
 
 import math
@@ -15,13 +13,21 @@ from functools import lru_cache
 import numpy as np
 
 FRACTION_BITS = 4
-"""Of a coordinate behind the point: a sixteenth of a pixel."""
+"""Fractional bits of a coordinate: a sixteenth of a pixel."""
 HALF_PIXEL = (1 << (FRACTION_BITS - 1)) - 1
+SINE_STEPS = 4096
+SINE_TABLE = np.array([round(65536 * math.sin(math.tau * step / SINE_STEPS)) for step in range(SINE_STEPS)]) / 65536
+"""One turn of the sine, rounded, so that no library's last digit reaches a pixel."""
+SINE_LIST: list[float] = SINE_TABLE.tolist()
+Colour = tuple[int, int, int]
+Brush = Sequence[tuple[int, int]]
+THIN_BRUSH: Brush = ((0, 0),)
+THICK_BRUSH: Brush = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The edges of several outlines: from which point to which, and of which outline; int64 arrays of one length."""
+    """The edges of several outlines: indices of both points, and of the outline; int64 arrays of one length."""
 
     here: np.ndarray
     there: np.ndarray
@@ -30,7 +36,7 @@ class Edges:
 
 @lru_cache(maxsize=4096)
 def build_edges(ranges: tuple[tuple[int, int], ...], closed: bool = True) -> Edges:
-    """The edges of outlines or lines that are given as ranges of one array of points."""
+    """Builds the edges of outlines or lines, each a range of one array of points."""
     here = np.concatenate([np.arange(start, end if closed else end - 1) for start, end in ranges])
     there = [np.r_[start + 1 : end, start] if closed else np.r_[start + 1 : end] for start, end in ranges]
     lengths = [end - start - (not closed) for start, end in ranges]
@@ -38,7 +44,7 @@ def build_edges(ranges: tuple[tuple[int, int], ...], closed: bool = True) -> Edg
 
 
 def merge_edges(parts: Sequence[Edges], starts: Sequence[int]) -> Edges:
-    """The edges of several arrays of points as those of all points in one array, where each array starts."""
+    """Merges the edges of several arrays of points into those of one array, by the start of each array."""
     here = np.concatenate([edges.here + start for edges, start in zip(parts, starts, strict=False)])
     there = np.concatenate([edges.there + start for edges, start in zip(parts, starts, strict=False)])
     owners = np.cumsum([0, *(edges.owner[-1] + 1 for edges in parts)])
@@ -47,19 +53,19 @@ def merge_edges(parts: Sequence[Edges], starts: Sequence[int]) -> Edges:
 
 
 def join_outlines(outlines: Sequence[np.ndarray]) -> tuple[np.ndarray, Edges]:
-    """Several closed outlines, each (n, 2), as one array of points and its edges."""
+    """Joins closed outlines, each (n, 2), into one array of points and its edges."""
     ends = np.cumsum([len(outline) for outline in outlines]).tolist()
     return np.concatenate(outlines), build_edges(tuple(zip([0, *ends[:-1]], ends, strict=True)))
 
 
 def concatenate_ranges(counts: np.ndarray) -> np.ndarray:
-    """0, 1, 2 ... up to each of the counts in turn."""
+    """Returns 0, 1, 2 ... up to each of the counts in turn."""
     ends = counts.cumsum()
     return np.arange(ends[-1] if len(ends) else 0) - (ends - counts).repeat(counts)
 
 
 def rasterize_polygons(fixed: np.ndarray, edges: Edges, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels whose centres lie inside the outlines (by the even-odd rule), in the outlines' order.
+    """Returns the pixels whose centres lie inside the outlines (by the even-odd rule), in the outlines' order.
 
     Args:
         fixed: (n, 2) int64, x and y in fixed point.
@@ -67,7 +73,7 @@ def rasterize_polygons(fixed: np.ndarray, edges: Edges, side: int) -> tuple[np.n
         side: of the square picture.
 
     Returns:
-        Flat indices of the pixels, and to which outline each belongs: two int64 arrays of one length.
+        Flat indices of the pixels, and the outline of each: two int64 arrays of one length.
     """
     x, y = fixed[:, 0], fixed[:, 1]
     y_here, y_there = y[edges.here], y[edges.there]
@@ -95,13 +101,13 @@ def rasterize_polygons(fixed: np.ndarray, edges: Edges, side: int) -> tuple[np.n
 def rasterize_lines(
     fixed: np.ndarray, edges: Edges, side: int, brush: Sequence[tuple[int, int]] = ((0, 0),)
 ) -> np.ndarray:
-    """The pixels along the edges, each step touched by a brush.
+    """Returns the pixels along the edges, each step widened by a brush.
 
     Args:
         fixed: (n, 2) int64, x and y in fixed point.
         edges: the lines.
         side: of the square picture.
-        brush: the touched pixels, (right, down) of the line.
+        brush: offsets (right, down) of its pixels from the line.
 
     Returns:
         Flat indices of the pixels, int64.
@@ -117,59 +123,49 @@ def rasterize_lines(
     return (y * side + x)[inside]
 
 
-SINE_STEPS = 4096
-SINE_TABLE = np.array([round(65536 * math.sin(math.tau * step / SINE_STEPS)) for step in range(SINE_STEPS)]) / 65536
-"""One turn of the sine, rounded: so that no library's last digit reaches a pixel."""
-SINE_LIST: list[float] = SINE_TABLE.tolist()
-Colour = tuple[int, int, int]
-Brush = Sequence[tuple[int, int]]
-THIN_BRUSH: Brush = ((0, 0),)
-THICK_BRUSH: Brush = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-
-
 def sine(turns: np.ndarray | float) -> np.ndarray:
-    """The sine of angles given in whole turns."""
+    """Returns the sine of angles in turns."""
     return SINE_TABLE[np.rint(np.multiply(turns, SINE_STEPS)).astype(np.int64) & (SINE_STEPS - 1)]
 
 
 def cosine(turns: np.ndarray | float) -> np.ndarray:
-    """The cosine of angles given in whole turns."""
+    """Returns the cosine of angles in turns."""
     return sine(np.add(turns, 0.25))
 
 
 def compute_direction(turn: float) -> tuple[float, float]:
-    """Cosine and sine of one angle given in whole turns."""
+    """Returns cosine and sine of one angle in turns."""
     step = round(turn * SINE_STEPS)
     return SINE_LIST[(step + SINE_STEPS // 4) % SINE_STEPS], SINE_LIST[step % SINE_STEPS]
 
 
 def rotate_points(points: np.ndarray, turn: float, right: float = 0.0, down: float = 0.0) -> np.ndarray:
-    """Points turned around the origin, then moved, (n, 2) float64."""
+    """Rotates points around the origin, then shifts them, (n, 2) float64."""
     along, across = compute_direction(turn)
     x, y = points[:, 0], points[:, 1]
     return stack_points(x * along - y * across + right, x * across + y * along + down)
 
 
 def shift_points(points: np.ndarray, right: float, down: float) -> np.ndarray:
-    """Points moved, (n, 2) float64."""
+    """Shifts points, (n, 2) float64."""
     return stack_points(points[:, 0] + right, points[:, 1] + down)
 
 
 def stack_points(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Points from their coordinates: (n, 2) float64."""
+    """Stacks coordinates to points, (n, 2) float64."""
     points = np.empty((len(x), 2))
     points[:, 0], points[:, 1] = x, y
     return points
 
 
 def circle(x: float, y: float, radius: float, corners: int = 20) -> np.ndarray:
-    """A circle as a polygon, (corners, 2) float64."""
+    """Returns a circle as a polygon, (corners, 2) float64."""
     turns = np.arange(corners) / corners
     return stack_points(x + radius * cosine(turns), y + radius * sine(turns))
 
 
 def strip(points: np.ndarray, start: float, end: float) -> np.ndarray:
-    """A band along a line, tapering from half the width `start` to half the width `end`.
+    """Returns a band along a line, tapering from half the width `start` to half the width `end`.
 
     Args:
         points: (n, 2), n at least 2.
@@ -189,40 +185,40 @@ def strip(points: np.ndarray, start: float, end: float) -> np.ndarray:
 
 
 def tint_colour(colour: tuple[float, float, float], factor: float) -> Colour:
-    """The colour made lighter or darker, in whole values from 0 to 255."""
-    red, green, blue = int(colour[0] * factor), int(colour[1] * factor), int(colour[2] * factor)
-    return min(255, max(0, red)), min(255, max(0, green)), min(255, max(0, blue))
+    """Multiplies a colour by a factor, in whole values from 0 to 255."""
+    red, green, blue = (min(255, max(0, int(channel * factor))) for channel in colour)
+    return red, green, blue
 
 
 class Canvas:
     """Pixels to draw on, at twice the picture's size.
 
     Args:
-        picture: (size, size, 3) uint8, what is there before.
+        picture: (size, size, 3) uint8, the background.
     """
 
     def __init__(self, picture: np.ndarray) -> None:
         self.size = picture.shape[0]
         self.side = 2 * self.size
-        words = pack_colours(picture.reshape(-1, 3)).reshape(self.size, self.size).repeat(2, 0).repeat(2, 1)
-        self.pixels = words.view(np.uint8).reshape(self.side, self.side, 4)
+        packed = pack_colours(picture.reshape(-1, 3)).reshape(self.size, self.size).repeat(2, 0).repeat(2, 1)
+        self.pixels = packed.view(np.uint8).reshape(self.side, self.side, 4)
 
     def fixed(self, points: np.ndarray) -> np.ndarray:
-        """Fixed-point coordinates, (n, 2) int64."""
+        """Returns fixed-point coordinates, (n, 2) int64."""
         return np.rint(points * (self.side << FRACTION_BITS)).astype(np.int64)
 
-    def words(self) -> np.ndarray:
-        """The pixels in a row, one word each: (side * side,) uint32, a view."""
+    def packed(self) -> np.ndarray:
+        """Returns a flat view of the pixels, one word each: (side * side,) uint32."""
         return self.pixels.reshape(-1, 4).view(np.uint32)[:, 0]
 
     def fill(self, fixed: np.ndarray, edges: Edges, colours: Sequence[Colour]) -> None:
         """Fills outlines given in fixed-point coordinates, each in its colour, later ones over earlier ones."""
         spots, owners = rasterize_polygons(fixed, edges, self.side)
-        self.words()[spots] = pack_colours(colours)[owners]
+        self.packed()[spots] = pack_colours(colours)[owners]
 
     def trace(self, fixed: np.ndarray, edges: Edges, colour: Colour, brush: Brush = THIN_BRUSH) -> None:
         """Draws lines given in fixed-point coordinates."""
-        self.words()[rasterize_lines(fixed, edges, self.side, brush)] = pack_colours([colour])
+        self.packed()[rasterize_lines(fixed, edges, self.side, brush)] = pack_colours([colour])
 
     def polygons(self, outlines: Sequence[np.ndarray], colours: Sequence[Colour]) -> None:
         """Fills polygons, each (n, 2), later ones over earlier ones."""
@@ -244,28 +240,27 @@ class Canvas:
             softness: radius of the shadow's edge in pixels of the picture.
         """
         mask = np.zeros(self.size * self.size, np.uint8)
-        mask[
-            rasterize_polygons(np.rint(points * (self.size << FRACTION_BITS)).astype(np.int64), edges, self.size)[0]
-        ] = 255
+        fixed = np.rint(points * (self.size << FRACTION_BITS)).astype(np.int64)
+        mask[rasterize_polygons(fixed, edges, self.size)[0]] = 255
         soft = apply_box_blur(apply_box_blur(mask.reshape(self.size, self.size), softness), 1)
         bright = (np.uint16(256) - (soft.astype(np.uint16) * np.uint16(darkness) >> 8)).repeat(2, 0).repeat(2, 1)
         self.pixels = (self.pixels * bright[:, :, None] >> 8).astype(np.uint8)
 
     def picture(self) -> np.ndarray:
-        """The picture, each pixel the mean of four: (size, size, 3) uint8."""
+        """Returns the picture, each pixel the mean of four: (size, size, 3) uint8."""
         rows = self.pixels[0::2].astype(np.uint16) + self.pixels[1::2]
         return (rows[:, 0::2] + rows[:, 1::2] + 2 >> 2).astype(np.uint8)[:, :, :3]
 
 
 def pack_colours(colours: Sequence[Colour] | np.ndarray) -> np.ndarray:
-    """Colours as the canvas keeps them, (n,) uint32."""
-    words = np.zeros((len(colours), 4), np.uint8)
-    words[:, :3] = colours
-    return words.view(np.uint32)[:, 0]
+    """Packs colours into one word each, (n,) uint32."""
+    packed = np.zeros((len(colours), 4), np.uint8)
+    packed[:, :3] = colours
+    return packed.view(np.uint32)[:, 0]
 
 
 def apply_box_blur(pixels: np.ndarray, radius: int, axes: tuple[int, ...] = (0, 1)) -> np.ndarray:
-    """Each pixel's mean over a box, by whole numbers; the picture's edge is repeated.
+    """Averages each pixel over a box, in whole numbers; the picture's edge is repeated.
 
     Args:
         pixels: (height, width) or (height, width, 3) uint8.

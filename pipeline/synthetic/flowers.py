@@ -1,4 +1,4 @@
-"""The world's flowers, by the number and the form of their petals, and its mushrooms."""
+"""Builds the world's flowers, by number and form of petals, and its mushrooms."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from pipeline.synthetic.rng import Rng
 
 
 def build_petal(kind: str, width: float) -> np.ndarray:
-    """A petal along x from 0 to 1, (n, 2)."""
+    """Builds a petal along x from 0 to 1, (n, 2)."""
     along = (1 - cosine(np.arange(11) / 20)) / 2
     bulge = np.sqrt(np.maximum(0, along * (1 - along)))
     half = width * {"round": bulge, "pointed": along * (1 - along) * 1.9, "club": bulge * along * 1.5}[kind]
@@ -17,7 +17,7 @@ def build_petal(kind: str, width: float) -> np.ndarray:
 
 
 def make_flower_builder(petals: int, kind: str, width: float, rows: int = 1, heart: float = 0.22) -> Builder:
-    """Flowers with a number of petals of one kind."""
+    """Returns a builder of flowers with a number of petals of one kind."""
 
     def build(dice: Rng) -> list[Part]:
         parts, wide, core = [], width * dice.bell(1, 0.2), heart * dice.bell(1, 0.25)
@@ -25,25 +25,23 @@ def make_flower_builder(petals: int, kind: str, width: float, rows: int = 1, hea
             for number in range(petals):
                 turn = (number + 0.5 * row) / petals + dice.bell(0, 0.012)
                 size = (1 - 0.3 * row) * dice.bell(1, 0.1)
-                parts.append(
-                    Part(rotate_points(build_petal(kind, wide) * size, turn), 0, dice.bell(1, 0.12) - 0.15 * row)
-                )
+                petal = rotate_points(build_petal(kind, wide) * size, turn)
+                parts.append(Part(petal, 0, dice.bell(1, 0.12) - 0.15 * row))
         return [*parts, Part(ellipse(0, 0, core, core), 1)]
 
     return build
 
 
 def make_mushroom_builder(cap: float, pointed: bool, spots: int) -> Builder:
-    """Mushrooms with a cap of one height, smooth or spotted."""
+    """Returns a builder of mushrooms with a cap of one height, smooth or spotted."""
 
     def build(dice: Rng) -> list[Part]:
         half, wide = dice.between(0.1, 0.25), dice.between(0.75, 1)
         turns = 0.5 + 0.5 * np.arange(17) / 16
         dome = stack_points(wide * cosine(turns), cap * sine(turns))
         if pointed:
-            dome = np.concatenate(
-                [path((-wide, 0)), strip(path((0, -cap), (0, 0)), 0.08, wide)[[0, 3]], path((wide, 0))]
-            )
+            tip = strip(path((0, -cap), (0, 0)), 0.08, wide)[[0, 3]]
+            dome = np.concatenate([path((-wide, 0)), tip, path((wide, 0))])
         stem = path((-half, 0), (half, 0), (half * 1.4, 1), (-half * 1.4, 1))
         parts = [Part(stem, 1), Part(ellipse(0, 0, wide, 0.15), 1, 0.7), Part(dome)]
         for _ in range(spots):

@@ -1,14 +1,14 @@
-"""The world's beetles, butterflies and other small animals with legs, seen from above."""
+"""Builds the world's beetles, butterflies and other insects, seen from above."""
 
 from pipeline.synthetic.canvas import compute_direction, rotate_points, strip
 from pipeline.synthetic.flowers import build_petal
 from pipeline.synthetic.objects import Builder
-from pipeline.synthetic.parts import Part, ellipse, mirror_points, path
+from pipeline.synthetic.parts import Part, build_pair, ellipse, mirror_points, path
 from pipeline.synthetic.rng import Rng
 
 
 def build_legs(dice: Rng, pairs: int, reach: float, tone: int = 1) -> list[Part]:
-    """Bent legs on both sides of a body that lies along y."""
+    """Builds bent legs on both sides of a body that lies along y."""
     parts = []
     for number in range(pairs):
         y = 0.7 * ((number + 0.5) / pairs - 0.5)
@@ -18,7 +18,7 @@ def build_legs(dice: Rng, pairs: int, reach: float, tone: int = 1) -> list[Part]
 
 
 def make_beetle_builder(spots: int, horns: bool, long: float) -> Builder:
-    """Beetles, spotted or plain, round or long."""
+    """Returns a builder of beetles, spotted or plain, round or long."""
 
     def build(dice: Rng) -> list[Part]:
         wide = dice.between(0.5, 0.62) / long
@@ -37,21 +37,19 @@ def make_beetle_builder(spots: int, horns: bool, long: float) -> Builder:
 
 
 def make_butterfly_builder(tails: bool, pointed: bool) -> Builder:
-    """Butterflies with round or pointed wings."""
+    """Returns a builder of butterflies with round or pointed wings."""
 
     def build(dice: Rng) -> list[Part]:
         kind, parts = "pointed" if pointed else "club", []
         for turn, size, wide in ((0.09, 0.8, 0.9), (-0.09, 1.05, 0.95)):
             wing = rotate_points(build_petal(kind, wide * dice.bell(1, 0.15)) * size, turn)
             mark = rotate_points(build_petal("round", 0.4) * (size * 0.4) + (size * 0.45, 0), turn)
-            parts += [
-                Part(points, tone) for base, tone in ((wing, 0), (mark, 2)) for points in (base, mirror_points(base))
-            ]
+            parts += [*build_pair(wing), *build_pair(mark, 2)]
         if tails:
             tail = strip(path((0.3, 0.35), (0.5, 0.75), (0.45, 1.05)), 0.07, 0.02)
-            parts = [Part(tail), Part(mirror_points(tail)), *parts]
+            parts = [*build_pair(tail), *parts]
         feeler = strip(path((0, -0.3), (0.12, -0.6), (0.25, -0.75)), 0.02, 0.02)
-        return [*parts, Part(ellipse(0, 0, 0.07, 0.42), 1), Part(feeler, 1), Part(mirror_points(feeler), 1)]
+        return [*parts, Part(ellipse(0, 0, 0.07, 0.42), 1), *build_pair(feeler, 1)]
 
     return build
 
@@ -62,7 +60,7 @@ def build_ant(dice: Rng) -> list[Part]:
         Part(ellipse(0, y, thin * wide, high)) for y, wide, high in ((0.6, 1.3, 0.36), (0, 0.8, 0.24), (-0.5, 1, 0.2))
     ]
     feeler = strip(path((0.05, -0.6), (0.25, -0.85), (0.2, -1.05)), 0.025, 0.02)
-    return [*build_legs(dice, 3, 0.85), Part(feeler, 1), Part(mirror_points(feeler), 1), *body]
+    return [*build_legs(dice, 3, 0.85), *build_pair(feeler, 1), *body]
 
 
 def build_spider(dice: Rng) -> list[Part]:
@@ -78,7 +76,7 @@ def build_dragonfly(dice: Rng) -> list[Part]:
     parts = []
     for turn in (dice.bell(-0.04, 0.02), dice.bell(0.05, 0.02)):
         wing = rotate_points(build_petal("round", 0.26) * 1.05, turn, 0, -0.35)
-        parts += [Part(wing, 1), Part(mirror_points(wing), 1)]
+        parts += build_pair(wing, 1)
     return [*parts, Part(strip(path((0, -0.5), (0, 0.3), (0, 1)), 0.1, 0.04)), Part(ellipse(0, -0.6, 0.15, 0.13), 2)]
 
 

@@ -1,6 +1,6 @@
-"""Leaves as a botanist describes them: a blade's outline, margin and veins, and blades put together on a stalk.
+"""Builds leaves from botanical traits: a blade's outline, margin and veins, and compound leaves.
 
-A leaf lies along x: the stalk from 0 on, then the blade or blades over a length of 1, y across.
+A leaf lies along x: the stalk begins at 0, then the blade or blades over a length of 1, y across.
 """
 
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ class Blade:
     Args:
         width: over its length.
         widest: where along it, 0 (base) to 1 (tip).
-        base, tip: how it narrows: below 0.5 blunt, 0.5 round as an ellipse, 1 pointed, 2 drawn out.
+        base, tip: shape of its ends: below 0.5 blunt, 0.5 round as an ellipse, 1 pointed, 2 drawn out.
         cordate: how far the base reaches back beside the stalk.
         notch: how far the tip is notched.
-        teeth, depth: their number a side and how deep; `scalloped` ones are round.
-        lobes, cut, lean: lobes a side (of a round blade: in all), how deep between them, how far they lean forward.
+        teeth, depth: their number a side and their depth; `scalloped` ones are round.
+        lobes, cut, lean: lobes a side (of a round blade: in all), depth between them, and how far they lean forward.
         round: the stalk meets the blade in its middle, and lobes and veins run out from there.
         sinus: the open part of a round blade's circle, at the stalk.
         veins: side veins on each side; negative: that many run along the blade.
@@ -89,14 +89,14 @@ class LeafOutline:
 
 
 def compute_margin(blade: Blade, along: np.ndarray, count: int) -> np.ndarray:
-    """What is left of the width where teeth bite into it, at places along the blade from 0 to 1."""
+    """Returns the factor of the width by its teeth, at places along the blade from 0 to 1."""
     place = along * count % 1
     bite = np.abs(sine(place / 2)) if blade.scalloped else place
     return 1 + blade.depth * (bite - 0.6)
 
 
 def build_long_edge(blade: Blade) -> np.ndarray:
-    """The upper edge of a blade with a midrib, from base to tip: (n, 2)."""
+    """Builds the upper edge of a blade with a midrib, from base to tip: (n, 2)."""
     count = 22 + 7 * blade.teeth + 9 * blade.lobes
     along = (1 - cosine(np.arange(count + 1) / count / 2)) / 2
     front = along >= blade.widest
@@ -114,7 +114,7 @@ def build_long_edge(blade: Blade) -> np.ndarray:
 
 
 def build_round_edge(blade: Blade) -> np.ndarray:
-    """The upper edge of a blade around its stalk's end, from the sinus to the tip: (n, 2)."""
+    """Builds the upper edge of a blade around its stalk's end, from the sinus to the tip: (n, 2)."""
     count = 22 + 7 * blade.teeth + 6 * blade.lobes
     turns = (1 - np.arange(count + 1) / count) * (1 - blade.sinus) / 2
     radius = 0.5 * (1 + 0.12 * cosine(turns))
@@ -129,7 +129,7 @@ def build_round_edge(blade: Blade) -> np.ndarray:
 
 
 def build_veins(blade: Blade, edge: np.ndarray) -> list[np.ndarray]:
-    """The side veins, above and below."""
+    """Builds the side veins, above and below."""
     if blade.round:
         count = (blade.lobes or 5) // 2
         turns = np.arange(1, count + 1) / (count + 0.5) * (1 - blade.sinus) / 2
@@ -146,7 +146,7 @@ def build_veins(blade: Blade, edge: np.ndarray) -> list[np.ndarray]:
 
 
 def build_blade(blade: Blade) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The two halves of a blade, and its veins, the midrib first."""
+    """Builds the two halves of a blade, and its veins, the midrib first."""
     edge = build_round_edge(blade) if blade.round else build_long_edge(blade)
     reach = edge[-1, 0]
     midrib = stack_points(np.arange(7) / 6 * reach, np.zeros(7))
@@ -155,35 +155,35 @@ def build_blade(blade: Blade) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def place_blades(leaf: Leaf) -> list[tuple[float, float, float]]:
-    """Where the blades sit: (x, turn, size)."""
+    """Returns the blades' places: (x, turn, size)."""
     if leaf.compound == "simple":
         return [(leaf.stalk, 0.0, 1.0)]
     if leaf.compound == "palmate":
         middle = (leaf.leaflets - 1) / 2
         steps = [(number - middle) / max(middle, 0.5) for number in range(leaf.leaflets)]
         return [(leaf.stalk, step * leaf.spread, leaf.size * (1 - leaf.taper * abs(step))) for step in steps]
-    found = []
+    places = []
     for pair in range(leaf.leaflets):
         part = (pair + 0.3) / leaf.leaflets
         size = leaf.size * (1 - leaf.taper * part)
         for side in (1, -1):
-            found.append((leaf.stalk + part * 0.85, side * leaf.spread, size))
+            places.append((leaf.stalk + part * 0.85, side * leaf.spread, size))
             if leaf.compound == "twice":
                 out = size * 0.45
                 x = leaf.stalk + part * 0.85 + out * compute_direction(leaf.spread)[0]
-                found.append((x, side * (leaf.spread + 0.1), -out))
-    return [*found, (leaf.stalk + 0.8, 0.0, leaf.size * (1 - leaf.taper))]
+                places.append((x, side * (leaf.spread + 0.1), -out))
+    return [*places, (leaf.stalk + 0.8, 0.0, leaf.size * (1 - leaf.taper))]
 
 
 def pose_blade(points: np.ndarray, x: float, turn: float, size: float, spread: float) -> np.ndarray:
-    """A blade's points in its leaf; a negative size is a fork's, which starts out on the side of its leaflet."""
+    """Places a blade's points in its leaf; a negative size is a fork's, which starts on the side of its leaflet."""
     y = 0.0 if size > 0 else -size * compute_direction(spread)[1] * (1 if turn > 0 else -1)
     return rotate_points(points * abs(size), turn, x, y)
 
 
 @lru_cache(maxsize=512)
 def build_leaf_outline(leaf: Leaf) -> LeafOutline:
-    """The leaf's points, rounded to 1/4096, cached: a plant's leaves differ in size and bend only."""
+    """Builds the leaf's points, rounded to 1/4096, once: a plant's leaves differ in size and bend only."""
     halves, lines = build_blade(leaf.blade)
     reach = leaf.stalk + (0.9 if leaf.compound in ("pinnate", "twice") else 0.02)
     axis = stack_points(np.arange(6) / 5 * reach, np.zeros(6))

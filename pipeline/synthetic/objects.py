@@ -1,4 +1,4 @@
-"""The world's things: tools, toys and shapes, each a function from dice to flat parts."""
+"""Builds the world's objects: tools, toys and shapes, each a function that returns flat parts."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Builder = Callable[[Rng], list[Part]]
 
 
 def arc(radius: float, start: float, end: float, half: float, taper: float = 1.0) -> np.ndarray:
-    """A curved band around the origin, from one turn to another."""
+    """Returns a curved band around the origin, from one turn to another."""
     turns = start + (end - start) * np.arange(17) / 16
     return strip(stack_points(radius * cosine(turns), radius * sine(turns)), half, half * taper)
 
@@ -107,11 +107,10 @@ def build_hammer(dice: Rng) -> list[Part]:
 def build_scissors(dice: Rng) -> list[Part]:
     parts, wide = [], dice.between(0.12, 0.3)
     for side in (1, -1):
-        parts.append(
-            Part(path((-0.2, 0.06 * side), (1, wide * side), (0.95, wide * side + 0.06), (-0.2, -0.08 * side)))
-        )
-        parts.append(Part(shift_points(arc(0.26, 0, 1, 0.06), -0.65, -0.3 * side), 1))
-        parts.append(Part(strip(path((-0.42, -0.2 * side), (-0.2, 0), (0, 0.03 * side)), 0.06, 0.06), 1))
+        blade = path((-0.2, 0.06 * side), (1, wide * side), (0.95, wide * side + 0.06), (-0.2, -0.08 * side))
+        handle = shift_points(arc(0.26, 0, 1, 0.06), -0.65, -0.3 * side)
+        shank = strip(path((-0.42, -0.2 * side), (-0.2, 0), (0, 0.03 * side)), 0.06, 0.06)
+        parts += [Part(blade), Part(handle, 1), Part(shank, 1)]
     return [*parts, Part(ellipse(0, 0, 0.06, 0.06), 2)]
 
 

@@ -1,4 +1,4 @@
-"""Things made of flat parts: outlines within [-1, 1], each with a tone, drawn in any colours and any pose."""
+"""Draws objects made of flat parts: outlines within [-1, 1], in any colours and any pose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Part:
 
     Args:
         points: (n, 2) float64, within about [-1, 1].
-        tone: which of the thing's three colours.
-        shade: how light it is.
+        tone: index of one of the object's three colours.
+        shade: brightness factor.
     """
 
     points: np.ndarray
@@ -36,13 +36,13 @@ class Part:
 
 
 def sample_colours(dice: Rng) -> list[Colour]:
-    """Three colours, any."""
-    found = []
+    """Samples three colours."""
+    colours = []
     for _ in range(3):
         bright = dice.between(60, 235)
         red, green, blue = (bright * dice.between(0.25, 1) for _ in range(3))
-        found.append(tint_colour((red, green, blue), 1))
-    return found
+        colours.append(tint_colour((red, green, blue), 1))
+    return colours
 
 
 def build_radial_outline(reach: np.ndarray, start: float = 0.0) -> np.ndarray:
@@ -58,8 +58,13 @@ def ellipse(x: float, y: float, wide: float, high: float, turn: float = 0.0, cor
 
 
 def mirror_points(points: np.ndarray) -> np.ndarray:
-    """The points with left and right exchanged."""
+    """Mirrors points left to right."""
     return points * (-1, 1)
+
+
+def build_pair(points: np.ndarray, tone: int = 0) -> list[Part]:
+    """Builds a part and its mirror image."""
+    return [Part(points, tone), Part(mirror_points(points), tone)]
 
 
 def path(*corners: tuple[float, float]) -> np.ndarray:
@@ -68,38 +73,38 @@ def path(*corners: tuple[float, float]) -> np.ndarray:
 
 
 def pose_points(points: np.ndarray, dice: Rng, width: float, drift: float) -> np.ndarray:
-    """The parts' points in the picture: turned, foreshortened, scaled and shifted.
+    """Turns, foreshortens, scales and shifts the points of an object into the picture.
 
     Args:
-        points: of the thing, (n, 2).
+        points: of the object, (n, 2).
         dice: chooses the pose.
-        width: of the thing in parts of the picture.
+        width: of the object as a share of the picture.
         drift: the farthest from the centre.
     """
     turn, roll, squash = dice.between(0, 1), dice.between(0, 1), 1 - abs(dice.bell(0, 0.45))
     flip = dice.pick((-1, 1))
-    every = rotate_points(points * (flip, 1), turn) * (1, squash)
-    return rotate_points(every * (width / 2), roll, 0.5 + dice.bell(0, drift), 0.5 + dice.bell(0, drift))
+    posed = rotate_points(points * (flip, 1), turn) * (1, squash)
+    return rotate_points(posed * (width / 2), roll, 0.5 + dice.bell(0, drift), 0.5 + dice.bell(0, drift))
 
 
 def add_rims(parts: Sequence[Part], shade: float) -> list[Part]:
-    """Every part on a slightly larger, darker one of the same form, so that parts of one tone stay apart."""
-    found = []
+    """Puts every part on a slightly larger, darker one, so that parts of one tone stay distinct."""
+    rimmed = []
     for part in parts:
         middle = (part.points.min(0) + part.points.max(0)) / 2
-        found += [Part((part.points - middle) * 1.06 + middle, part.tone, part.shade * shade), part]
-    return found
+        rimmed += [Part((part.points - middle) * 1.06 + middle, part.tone, part.shade * shade), part]
+    return rimmed
 
 
 def paint_parts(canvas: Canvas, parts: Sequence[Part], dice: Rng, light: Light, width: float, drift: float) -> None:
-    """Draws a thing and its shadow in colours of its own.
+    """Draws an object and its shadow in random colours.
 
     Args:
         canvas: to draw on.
         parts: from the lowest to the highest.
         dice: chooses pose and colours.
         light: gives the shadow.
-        width: of the thing in parts of the picture; above 1 it fills the picture, without rims and shadow.
+        width: of the object as a share of the picture; above 1 it fills the picture, without rims and shadow.
         drift: the farthest from the centre.
     """
     colours, shade, gloss = sample_colours(dice), dice.between(0.4, 1), dice.between(0, 0.15)

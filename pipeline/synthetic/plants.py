@@ -1,6 +1,6 @@
-"""Whole seedlings: a form says how a species is built, and `grow_plant` lets one plant of it grow to an age.
+"""Grows seedlings: `grow_plant` builds one plant of a random age from the form of a species.
 
-Lengths are in parts of a full-grown leaf; the soil is z = 0, and height z goes up.
+Lengths are relative to a full-grown leaf; the soil is z = 0, and z goes up.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,13 @@ from pipeline.synthetic.canvas import build_edges, compute_direction, strip
 from pipeline.synthetic.leaves import Leaf, LeafOutline, build_leaf_outline
 from pipeline.synthetic.rng import Rng
 
+SPIRALS = {"rosette": (0.382, 0.04), "alternate": (0.5, 0.07)}
+"""Turns from one leaf to the next, and their spread."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlantForm:
-    """How a species is built.
+    """The form of a species.
 
     Args:
         leaf: its true leaves.
@@ -25,8 +28,8 @@ class PlantForm:
         ring: leaves in a ring.
         internode: stem between two nodes.
         rise: slope of the leaves, in turns.
-        droop: how much their tips come down.
-        stems: how far the stem leans, 0 upright to 1 lying.
+        droop: how far their tips hang.
+        stems: lean of the stem, 0 upright to 1 lying.
     """
 
     leaf: Leaf
@@ -47,9 +50,9 @@ class Organ:
 
     Args:
         points: (n, 3) float64.
-        outline: which of them belong together.
-        height: organs are drawn from the lowest on.
-        heading: turns, where the leaf points.
+        outline: the polygons of the points.
+        height: sort key, organs are drawn from the lowest up.
+        heading: direction of the leaf, in turns.
     """
 
     points: np.ndarray
@@ -59,7 +62,7 @@ class Organ:
 
 
 def stack_points_3d(x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray) -> np.ndarray:
-    """Points from their coordinates: (n, 3) float64."""
+    """Stacks coordinates to points, (n, 3) float64."""
     points = np.empty((len(z), 3))
     points[:, 0], points[:, 1], points[:, 2] = x, y, z
     return points
@@ -68,7 +71,7 @@ def stack_points_3d(x: np.ndarray | float, y: np.ndarray | float, z: np.ndarray)
 def place_leaf(
     dice: Rng, leaf: Leaf, base: np.ndarray, heading: float, length: float, rise: float, droop: float
 ) -> Organ:
-    """A leaf that starts at a point, bent, folded and drooping a little by chance.
+    """Places a leaf at a point, randomly bent, folded and drooping.
 
     Args:
         dice: chooses how far.
@@ -77,7 +80,7 @@ def place_leaf(
         heading: turns.
         length: of the leaf without its stalk.
         rise: turns.
-        droop: how much the tip comes down.
+        droop: how far the tip hangs.
     """
     shape = build_leaf_outline(leaf)
     x, y = shape.points[:, 0], shape.points[:, 1]
@@ -92,12 +95,11 @@ def place_leaf(
 
 
 def sample_headings(form: PlantForm, dice: Rng, nodes: int) -> list[list[float]]:
-    """Where the leaves of each node point, in turns, the oldest node first."""
+    """Samples the headings of the leaves of each node, in turns, the oldest node first."""
     start = dice.between(0, 1)
-    if form.arrangement == "rosette":
-        return [[start + 0.382 * node + dice.bell(0, 0.04)] for node in range(nodes)]
-    if form.arrangement == "alternate":
-        return [[start + 0.5 * node + dice.bell(0, 0.07)] for node in range(nodes)]
+    if form.arrangement in SPIRALS:
+        step, spread = SPIRALS[form.arrangement]
+        return [[start + step * node + dice.bell(0, spread)] for node in range(nodes)]
     if form.arrangement == "tuft":
         return [[start + 0.5 * (node % 2) + dice.bell(0, 0.2)] for node in range(nodes)]
     count = 2 if form.arrangement == "opposite" else form.ring
@@ -109,7 +111,7 @@ def sample_headings(form: PlantForm, dice: Rng, nodes: int) -> list[list[float]]
 
 
 def sample_stem(form: PlantForm, dice: Rng, nodes: int, start: float) -> np.ndarray:
-    """The nodes in space, (nodes + 1, 3), the cotyledons' first; a rosette's are all near the soil."""
+    """Samples the nodes in space, (nodes + 1, 3), the cotyledons' first; a rosette's are all near the soil."""
     if form.arrangement in ("rosette", "tuft"):
         return stack_points_3d(0, 0, 0.05 + 0.02 * np.arange(nodes + 1))
     lean = min(1.0, max(0.0, dice.bell(form.stems, 0.3))) * 0.24
@@ -124,7 +126,7 @@ def sample_stem(form: PlantForm, dice: Rng, nodes: int, start: float) -> np.ndar
 
 
 def build_stem_organ(points: np.ndarray) -> Organ:
-    """The stem as a band, drawn below the leaves."""
+    """Builds the stem as a band, drawn below the leaves."""
     flat = strip(points[:, :2], 0.035, 0.022)
     heights = np.concatenate([points[:, 2], points[::-1, 2]])
     shape = LeafOutline(flat, build_edges(((0, len(flat)),)), (0,), None)
@@ -132,7 +134,7 @@ def build_stem_organ(points: np.ndarray) -> Organ:
 
 
 def grow_plant(form: PlantForm, dice: Rng) -> list[Organ]:
-    """One plant of a random age, its organs from the lowest to the highest."""
+    """Grows one plant of a random age; returns its organs from the lowest to the highest."""
     age = dice.between(0, 1)
     nodes = form.young + int(age * (form.old - form.young + 0.999))
     turns = sample_headings(form, dice, nodes)
@@ -144,9 +146,8 @@ def grow_plant(form: PlantForm, dice: Rng) -> list[Organ]:
         rise = form.rise + 0.07 * youth * youth
         for heading in node_turns:
             length, slope = size * dice.bell(1, 0.15), rise + dice.bell(0, 0.035)
-            organs.append(
-                place_leaf(dice, form.leaf, stem[node + 1], heading, length, slope, form.droop * dice.between(0.5, 1.5))
-            )
+            droop = form.droop * dice.between(0.5, 1.5)
+            organs.append(place_leaf(dice, form.leaf, stem[node + 1], heading, length, slope, droop))
     if dice.chance(0.95 - 0.75 * age):
         first, size = turns[0][0] + 0.25 + dice.bell(0, 0.06), dice.bell(0.5, 0.15)
         for heading in (first, first + 0.5 + dice.bell(0, 0.05)):

@@ -1,4 +1,4 @@
-"""Chance: one generator a picture, seeded by whole numbers, asked only for what NumPy keeps the same for ever."""
+"""Generates the random numbers of one picture, with methods that NumPy guarantees not to change."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -12,35 +12,35 @@ class Rng:
     """A seeded source of numbers.
 
     Args:
-        keys: whole numbers from 0 up; the same keys give the same throws.
+        keys: whole numbers from 0 up; the same keys give the same numbers.
     """
 
     def __init__(self, *keys: int) -> None:
         self.random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(keys)))
 
     def between(self, low: float, high: float) -> float:
-        """A number, uniform in [low, high)."""
+        """Returns a number, uniform in [low, high)."""
         return low + (high - low) * self.random.random()
 
     def bell(self, middle: float, spread: float) -> float:
-        """A number within `spread` of the middle, most often near it: the mean of three uniform ones."""
-        throws = self.random.random() + self.random.random() + self.random.random()
-        return middle + spread * (throws / 1.5 - 1.0)
+        """Returns a number within `spread` of the middle, mostly near it: the mean of three uniform ones."""
+        total = self.random.random() + self.random.random() + self.random.random()
+        return middle + spread * (total / 1.5 - 1.0)
 
     def whole(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Returns a whole number from low to high, both included."""
         return low + int((high - low + 1) * self.random.random())
 
     def chance(self, probability: float) -> bool:
-        """True as often as the probability says."""
+        """Returns True with a probability."""
         return self.random.random() < probability
 
     def pick(self, items: Sequence[Item]) -> Item:
-        """One of the items."""
+        """Returns one of the items."""
         return items[self.whole(0, len(items) - 1)]
 
     def order(self, count: int) -> list[int]:
-        """The numbers 0 to count - 1, shuffled (Fisher and Yates)."""
+        """Returns the numbers 0 to count - 1, shuffled (Fisher and Yates)."""
         numbers = list(range(count))
         for last in range(count - 1, 0, -1):
             other = self.whole(0, last)
@@ -48,5 +48,5 @@ class Rng:
         return numbers
 
     def texture(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Uniform uint8 values of the given shape."""
+        """Returns uniform uint8 values of a shape."""
         return self.random.integers(0, 256, shape, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The world's shells, spirals and what lives in the sea or creeps."""
+"""Builds the world's shells, spirals, and animals that live in the sea or creep."""
 
 import numpy as np
 
@@ -10,19 +10,14 @@ from pipeline.synthetic.rng import Rng
 
 
 def build_snail(dice: Rng) -> list[Part]:
-    """A foot, and a shell of coils that shrink inwards."""
+    """Builds a foot, and a shell of coils that shrink inwards."""
     coils, shrink = dice.whole(9, 12), dice.between(0.78, 0.84)
     foot = Part(path((-1, 0.75), (0.9, 0.75), (1, 0.35), (0.75, 0.45), (-0.7, 0.6)), 1)
     parts, radius, turn = [foot], 0.7, dice.between(0, 0.3)
     for number in range(coils):
         along, across = compute_direction(turn)
-        parts.append(
-            Part(
-                ellipse(0.3 * radius * along, 0.3 * radius * across, radius, radius, corners=20),
-                0,
-                0.8 + 0.3 * (number % 2),
-            )
-        )
+        coil = ellipse(0.3 * radius * along, 0.3 * radius * across, radius, radius, corners=20)
+        parts.append(Part(coil, 0, 0.8 + 0.3 * (number % 2)))
         radius, turn = radius * shrink, turn + 0.16
     return parts
 
@@ -45,18 +40,13 @@ def build_scallop(dice: Rng) -> list[Part]:
 
 
 def build_cone_shell(dice: Rng) -> list[Part]:
-    """Whorls that narrow to a point."""
+    """Builds whorls that narrow to a point."""
     whorls, wide = dice.whole(6, 9), dice.between(0.35, 0.5)
     parts = []
     for number in range(whorls):
         size = 1 - number / whorls
-        parts.append(
-            Part(
-                ellipse(0, 0.75 - 1.65 * number / whorls, wide * size + 0.05, 0.2 * size + 0.05, 0.03),
-                0,
-                0.8 + 0.3 * (number % 2),
-            )
-        )
+        whorl = ellipse(0, 0.75 - 1.65 * number / whorls, wide * size + 0.05, 0.2 * size + 0.05, 0.03)
+        parts.append(Part(whorl, 0, 0.8 + 0.3 * (number % 2)))
     return parts
 
 
@@ -70,10 +60,8 @@ def build_fish(dice: Rng) -> list[Part]:
 def build_starfish(dice: Rng) -> list[Part]:
     turns = np.arange(60) / 60
     reach = 0.42 + 0.5 * np.maximum(0, cosine(turns * 5)) ** 2
-    return [
-        Part(build_radial_outline(reach)),
-        *(Part(rotate_points(build_petal("round", 0.1) * 0.75, n / 5), 1) for n in range(5)),
-    ]
+    ridge = build_petal("round", 0.1) * 0.75
+    return [Part(build_radial_outline(reach)), *(Part(rotate_points(ridge, n / 5), 1) for n in range(5))]
 
 
 def build_worm(dice: Rng) -> list[Part]:

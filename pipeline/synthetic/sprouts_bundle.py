@@ -1,12 +1,11 @@
-"""Sprouts as Kaggle would deliver them: an archive of pictures, labels and a sample submission; the answers apart."""
+"""Writes sprouts in Kaggle's layout: an archive, and the test labels in a file of their own."""
 
-import csv
 import io
 import zipfile
 from pathlib import Path
 from typing import IO
 
-from pipeline.files import write_atomic, write_text
+from pipeline.files import format_csv, write_atomic, write_text
 from pipeline.synthetic import sprouts
 from pipeline.synthetic.world import draw_in_processes
 
@@ -19,8 +18,8 @@ def write_bundle(archive: Path, answers: Path, seed: int = SEED) -> None:
     """Draws the set and writes a zip file with train/, test/, labels.csv and sample_submission.csv.
 
     Args:
-        archive: of the bundle, written once it is whole.
-        answers: a CSV file of the test pictures' species, which no stage of a run but the last line reads.
+        archive: of the bundle, written atomically.
+        answers: a CSV file of the test pictures' species, for the final score alone.
         seed: of the set.
     """
     rows = sprouts.list_pictures(seed)
@@ -42,7 +41,7 @@ def write_bundle(archive: Path, answers: Path, seed: int = SEED) -> None:
 
 
 def _draw_jpeg(job: tuple[int, int, int]) -> bytes:
-    """One picture as the bytes of a JPEG file."""
+    """Draws one picture as the bytes of a JPEG file."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -51,6 +50,4 @@ def _draw_jpeg(job: tuple[int, int, int]) -> bytes:
 
 
 def _format_csv(rows: list[tuple[str, str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("id", "species"), *rows])
-    return text.getvalue()
+    return format_csv([("id", "species"), *rows])

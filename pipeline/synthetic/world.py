@@ -1,6 +1,6 @@
-"""The world to pretrain on: plants, animals, things and textures, none of them a species of `sprouts`.
+"""Draws the world for pretraining: 97 classes of plants, animals, objects and textures.
 
-Many pictures at once: drawn in as many processes as there are cores, and kept on disk.
+No class is a species of sprouts.
 """
 
 import multiprocessing
@@ -27,6 +27,9 @@ from pipeline.synthetic.plants import PlantForm, grow_plant
 from pipeline.synthetic.rng import Rng
 from pipeline.synthetic.sprouts import SPECIES_FORMS
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+PICTURE_SIDE = 128
 RNG_KEY = 2
 PLANT_CLASSES = 40
 MIN_TRAIT_DISTANCE = 1.6
@@ -42,7 +45,7 @@ CLASSES: tuple[str, ...] = (
 
 
 def compute_traits(form: PlantForm) -> np.ndarray:
-    """What a botanist would note of a form, each trait scaled so that 1 is a clear difference: float64 vector."""
+    """Computes the botanical traits of a form, scaled so that 1 is a clear difference: float64 vector."""
     leaf, blade = form.leaf, form.leaf.blade
     divided = leaf.compound != "simple"
     kinds = [2.0 * (form.arrangement == name) for name in ARRANGEMENTS]
@@ -55,7 +58,7 @@ def compute_traits(form: PlantForm) -> np.ndarray:
 
 
 def sample_blade(dice: Rng, compound: bool) -> Blade:
-    """Any blade; leaflets are not round ones."""
+    """Samples a blade; leaflets are not round."""
     kind = dice.pick(("entire", "entire", "toothed", "lobed"))
     round_ = not compound and dice.chance(0.25)
     lobes = dice.whole(2, 6) if kind == "lobed" else 0
@@ -71,7 +74,7 @@ def sample_blade(dice: Rng, compound: bool) -> Blade:
 
 
 def sample_form(dice: Rng) -> PlantForm:
-    """Any plant."""
+    """Samples a plant."""
     compound = dice.pick(("simple", "simple", "simple", "pinnate", "palmate", "twice"))
     leaflets = {"simple": 1, "pinnate": dice.whole(2, 7), "palmate": dice.whole(3, 7), "twice": dice.whole(2, 5)}
     leaf = Leaf(
@@ -91,20 +94,20 @@ def sample_form(dice: Rng) -> PlantForm:
 
 @lru_cache(maxsize=1)
 def build_plant_forms() -> tuple[PlantForm, ...]:
-    """The world's plants, the same for every seed: drawn one by one, those near to an earlier one passed over."""
-    dice, known = Rng(20, RNG_KEY), [compute_traits(form) for form in SPECIES_FORMS.values()]
-    found: list[PlantForm] = []
-    while len(found) < PLANT_CLASSES:
+    """Builds the world's plants, the same for every seed; samples that are close to an earlier plant are rejected."""
+    dice, traits = Rng(20, RNG_KEY), [compute_traits(form) for form in SPECIES_FORMS.values()]
+    forms: list[PlantForm] = []
+    while len(forms) < PLANT_CLASSES:
         form = sample_form(dice)
         vector = compute_traits(form)
-        if min(float(((vector - other) ** 2).sum()) for other in known) > MIN_TRAIT_DISTANCE**2:
-            known.append(vector)
-            found.append(form)
-    return tuple(found)
+        if min(float(((vector - other) ** 2).sum()) for other in traits) > MIN_TRAIT_DISTANCE**2:
+            traits.append(vector)
+            forms.append(form)
+    return tuple(forms)
 
 
-def draw_picture(label: int, number: int, seed: int, size: int = 128) -> np.ndarray:
-    """One picture of a class, (size, size, 3) uint8 RGB; depends on nothing but the arguments.
+def draw_picture(label: int, number: int, seed: int, size: int = PICTURE_SIDE) -> np.ndarray:
+    """Draws one picture of a class, (size, size, 3) uint8 RGB; depends on nothing but the arguments.
 
     Args:
         label: index in CLASSES.
@@ -117,9 +120,8 @@ def draw_picture(label: int, number: int, seed: int, size: int = 128) -> np.ndar
     def painter(canvas: Canvas, dice: Rng, light: Light) -> None:
         if label < PLANT_CLASSES:
             colour = sample_leaf_colour(dice) if dice.chance(0.6) else sample_colours(dice)[0]
-            paint_plant(
-                canvas, grow_plant(build_plant_forms()[label], dice), dice, light, dice.bell(0.13, 0.06), colour
-            )
+            organs = grow_plant(build_plant_forms()[label], dice)
+            paint_plant(canvas, organs, dice, light, dice.bell(0.13, 0.06), colour)
         elif name in OBJECT_BUILDERS:
             paint_parts(canvas, OBJECT_BUILDERS[name](dice), dice, light, dice.bell(0.58, 0.18), 0.18)
         else:
@@ -128,18 +130,13 @@ def draw_picture(label: int, number: int, seed: int, size: int = 128) -> np.ndar
     return backgrounds.draw_scene(Rng(seed, RNG_KEY, label, number), size, painter)
 
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-PICTURE_SIDE = 128
-
-
-def draw_in_processes(draw: Callable[[Job], Result], jobs: Sequence[Job], words: str) -> Iterator[Result]:
-    """What `draw` makes of each job, in their order, with a bar.
+def draw_in_processes(draw: Callable[[Job], Result], jobs: Sequence[Job], title: str) -> Iterator[Result]:
+    """Yields the result of `draw` for each job, in order, from one process per core, with a progress bar.
 
     Args:
-        draw: a function of a module, which processes can find.
+        draw: a function at the top of a module, so that processes can import it.
         jobs: one argument a picture.
-        words: what the bar says.
+        title: of the progress bar.
 
     Raises:
         StarshiftError: one of the processes was killed.
@@ -148,13 +145,13 @@ def draw_in_processes(draw: Callable[[Job], Result], jobs: Sequence[Job], words:
     try:
         with block_interrupts():  # map hands over all jobs, and so starts all processes, before it returns
             results = pool.map(draw, jobs, chunksize=32)
-        with tqdm(total=len(jobs), desc=words, unit="picture", disable=None, leave=False) as bar:
+        with tqdm(total=len(jobs), desc=title, unit="picture", disable=None, leave=False) as bar:
             for result in results:
                 yield result
                 bar.update()
     except BrokenProcessPool as error:
         raise StarshiftError(
-            f"A process of `{words}` was killed, most likely since memory ended.",
+            f"A process of `{title}` was killed, most likely since memory ended.",
             expected=f"{os.cpu_count()} processes that draw to the end",
             received=str(error),
             remedy="the same command begins this step anew",
@@ -164,12 +161,12 @@ def draw_in_processes(draw: Callable[[Job], Result], jobs: Sequence[Job], words:
 
 
 def load_world(numbers: range, seed: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of every class of the world, from disk where they were drawn before.
+    """Returns pictures of every class of the world, from disk where they were drawn before.
 
     Args:
         numbers: of the pictures of each class.
         seed: of the world.
-        folder: where they are kept.
+        folder: of the files.
 
     Returns:
         pixels (classes * len(numbers), 128, 128, 3) uint8, mapped into memory, and labels (...,) int32.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from pipeline.models import cuts
-from pipeline.models.base import Base, find_preprocessing
+from pipeline.models.base import Base
 from pipeline.models.build import pool_maps, preprocess
 from pipeline.models.heads import Head
 from pipeline.training.bn_folding import fold_batch_norms
@@ -106,7 +106,7 @@ def build_live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
     """
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"pixels_{base.size}")
     # Without Still: a saved model must load where our layer classes are unknown.
-    maps = network(preprocess(pixels, find_preprocessing(base), base.name), training=False)
+    maps = network(preprocess(pixels, base.preprocessing, base.name), training=False)
     return keras.Model(pixels, _apply_head(pool_maps(maps, base), head, 0.0), name="starshift")
 
 
@@ -131,7 +131,7 @@ def build_pixel_model(
     """
     side = None if free else base.size
     pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
-    maps = FrozenBatchNorm(network)(preprocess(pixels, find_preprocessing(base), base.name))
+    maps = FrozenBatchNorm(network)(preprocess(pixels, base.preprocessing, base.name))
     return keras.Model(pixels, _apply_head(pool_maps(maps, base), head, dropout, scale), name="training")
 
 

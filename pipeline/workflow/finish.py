@@ -238,8 +238,8 @@ def find_finished_run(competition: Competition, options: RunOptions) -> Path | N
 
 def _is_up_to_date(folder: Path, competition: Competition, options: RunOptions) -> bool:
     """Whether a run's pictures are still in its folds, and its weights those that are here."""
-    known = splits.find_folds(competition.recipe, paths.competition_folder(competition.name))
-    if not options.debug and (known is None or known != splits.find_run_folds(folder)):
+    known = splits.read_folds(paths.competition_folder(competition.name) / splits.build_folds_name(competition.recipe))
+    if not options.debug and (known is None or known != splits.read_folds(folder / "folds.csv")):
         return False
     stored = (read_json(folder / "environment.json") or {}).get("weights")
     return bool(stored == compute_weights_digests(competition))

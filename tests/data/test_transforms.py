@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.config import SYMMETRY_VIEWS
 from pipeline.data import transforms
 from tests.conftest import drawn
 
@@ -29,6 +30,10 @@ def test_a_symmetry_is_the_one_that_pillow_calls_by_its_name(view):
 def test_the_eight_symmetries_are_eight_different_pictures():
     seen = {transforms.apply_view(view, PIXELS[:1], ["a"]).tobytes() for view in transforms.SYMMETRIES}
     assert len(seen) == 8
+
+
+def test_the_symmetries_are_those_that_a_recipe_may_name():
+    assert sorted(transforms.SYMMETRIES) == sorted(SYMMETRY_VIEWS)
 
 
 def test_an_augmentation_does_not_depend_on_the_batch_that_a_picture_is_in():

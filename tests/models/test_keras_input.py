@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from pipeline.models.keras_input import ArraySequence, LabeledSequence, build_keras_input
+from pipeline.models.keras_input import ArraySequence, build_keras_input
 
 VALUES = np.arange(70, dtype=np.float32).reshape(10, 7)
 
@@ -41,19 +41,19 @@ def test_a_second_pass_asks_for_the_first_batch_again():
 
 
 def test_pairs_are_shuffled_anew_in_each_pass_and_stay_pairs():
-    dataset = build_keras_input(LabeledSequence(VALUES, VALUES[:, 0], 4, seed=1))
+    dataset = build_keras_input(ArraySequence([VALUES], 4, VALUES[:, 0], seed=1))
     passes = [np.concatenate([answers for _, answers in dataset]) for _ in range(3)]
     for answers in passes:
         np.testing.assert_array_equal(np.sort(answers), VALUES[:, 0])
     assert not np.array_equal(passes[0], passes[1]) and not np.array_equal(passes[1], passes[2])
     for inputs, answers in dataset:
         np.testing.assert_array_equal(inputs[:, 0], answers)
-    again = build_keras_input(LabeledSequence(VALUES, VALUES[:, 0], 4, seed=1))
+    again = build_keras_input(ArraySequence([VALUES], 4, VALUES[:, 0], seed=1))
     np.testing.assert_array_equal(np.concatenate([answers for _, answers in again]), passes[0])
 
 
 def test_pairs_without_a_seed_stay_in_their_order():
-    rows = [answers for _, answers in build_keras_input(LabeledSequence(VALUES, VALUES[:, 0], 4))]
+    rows = [answers for _, answers in build_keras_input(ArraySequence([VALUES], 4, VALUES[:, 0]))]
     np.testing.assert_array_equal(np.concatenate(rows), VALUES[:, 0])
 
 

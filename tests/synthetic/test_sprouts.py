@@ -11,7 +11,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.synthetic import sprouts
-from pipeline.synthetic.sheet import tile_pictures
 from tests.conftest import encoded
 
 EACH = 25
@@ -88,6 +87,13 @@ def test_the_order_of_the_ids_says_nothing_about_the_species():
     assert np.abs([places[species == one].mean() / len(species) - 0.5 for one in range(12)]).max() < 0.1
     assert sprouts.list_pictures(0) == sprouts.list_pictures(0)
     assert sprouts.list_pictures(0) != sprouts.list_pictures(1)
+
+
+def tile_pictures(pictures: list[np.ndarray], columns: int) -> np.ndarray:
+    """A contact sheet: pictures (height, width, 3) in rows, on black where the last row is short."""
+    rows = -(-len(pictures) // columns)
+    sheet = [*pictures, *[np.zeros_like(pictures[0])] * (rows * columns - len(pictures))]
+    return np.concatenate([np.concatenate(sheet[row * columns :][:columns], axis=1) for row in range(rows)])
 
 
 def test_a_contact_sheet_holds_its_pictures_in_rows():

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.errors import StarshiftError
 from pipeline.models.base import parse_base
-from pipeline.models.build import build_extractor
+from pipeline.models.build import build_extractor, preprocess
 from pipeline.models.heads import Head
 from pipeline.training import inference
 from pipeline.training.export import build_averaged_model, check_parity
@@ -50,6 +50,8 @@ def test_the_pictures_of_the_check_are_spread_over_all():
 
 def test_the_strategy_frozen_compares_features_too(job_of, monkeypatch):
     job = job_of("frozen", cached_views=1, epochs=1)
-    monkeypatch.setattr("pipeline.training.networks.find_preprocessing", lambda base: "caffe")
+    monkeypatch.setattr(
+        "pipeline.training.networks.preprocess", lambda pixels, mode, name: preprocess(pixels, "caffe", name)
+    )
     with pytest.raises(StarshiftError, match=r"features that are cached \(the frozen base\)"):
         train_frozen(FoldData(job))

@@ -75,8 +75,9 @@ def test_cached_and_plain_fine_tuning_are_one_network(job_of):
 
 def test_a_broken_preprocessing_is_caught_at_the_first_hand_over(job_of, monkeypatch):
     job = job_of("finetune", unfreeze="conv_pw_2", cached_views=1)
-    monkeypatch.setattr(build, "find_preprocessing", lambda base: "caffe")
-    monkeypatch.setattr("pipeline.training.networks.find_preprocessing", lambda base: "caffe")
+    original = build.preprocess
+    for module in ("pipeline.models.build", "pipeline.training.networks"):
+        monkeypatch.setattr(f"{module}.preprocess", lambda pixels, mode, name: original(pixels, "caffe", name))
     with pytest.raises(StarshiftError, match="the head on the frozen base"):
         finetune(FoldData(job))
 

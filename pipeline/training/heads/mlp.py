@@ -98,7 +98,7 @@ def _train_head(
     """
     import keras
 
-    from pipeline.models.keras_input import LabeledSequence, build_keras_input
+    from pipeline.models.keras_input import ArraySequence, build_keras_input
 
     keras.utils.set_random_seed(seed)
     mean, spread = fold.features.mean(axis=0), compute_feature_std(fold.features)
@@ -115,8 +115,8 @@ def _train_head(
     stop = keras.callbacks.EarlyStopping(watched, mode="min", patience=PATIENCE)
     seen, held = (fold.features - mean) / spread, (fold.held_features - mean) / spread
     fitted = model.fit(
-        build_keras_input(LabeledSequence(seen, truth, BATCH_SIZE, seed)),
-        validation_data=build_keras_input(LabeledSequence(held, held_truth, VALIDATION_BATCH_SIZE))
+        build_keras_input(ArraySequence([seen], BATCH_SIZE, truth, seed)),
+        validation_data=build_keras_input(ArraySequence([held], VALIDATION_BATCH_SIZE, held_truth))
         if epochs is None
         else None,
         shuffle=False,
