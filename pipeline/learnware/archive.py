@@ -18,10 +18,10 @@ The model card of a learnware, for people (Mitchell et al. 2019, Model Cards for
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,14 +30,15 @@ from pipeline.data import images
 from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic
 from pipeline.learnware import safe_loading
-from pipeline.learnware.safe_loading import build_refusal
+from pipeline.learnware.safe_loading import build_refusal, parse_record, require_valid
 from pipeline.learnware.specification import pack_specification, unpack_specification
 from pipeline.learnware.types import Specification
 from pipeline.models import base
 
+T = TypeVar("T")
 FORMAT_VERSION = 1
 COLOUR, ANSWER = "RGB, 8 bits, 0 to 255; grey repeated, transparency on white, upright by EXIF", "softmax"
-MAX_CLASSES, MAX_VIEWS, MAX_BASES = 10_000, 32, 16
+MAX_CLASSES, MAX_VIEWS, MAX_BASES, MAX_NAME = 10_000, 32, 16, 200
 WEIGHTS_PATTERN = re.compile(base.PUBLISHED_WEIGHTS + "|own")
 
 
@@ -91,76 +92,38 @@ class ModelSignature:
         return {"format": FORMAT_VERSION, **asdict(self)}
 
 
-def parse_signature(record: Any, what: str) -> ModelSignature:
-    """The contract that `Contract.record` gave.
-
-    Args:
-        record: JSON values.
-        what: it is called in an error.
+def parse_signature(record: Any) -> ModelSignature:
+    """Returns the signature that `ModelSignature.record` gave.
 
     Raises:
-        StarshiftError: anything that this version cannot keep.
+        StarshiftError: anything in it that this version cannot keep.
     """
-    names = {"format", *(one.name for one in fields(ModelSignature))}
-    _require(isinstance(record, Mapping) and set(record) == names, what, f"the entries {', '.join(sorted(names))}")
-    _require(record["format"] == FORMAT_VERSION, what, f"format {FORMAT_VERSION}")
-    _require(
-        _is_text_list(record["classes"], MAX_CLASSES) and len(record["classes"]) > 1, what, "distinct printable classes"
-    )
-    _require(
-        _is_text_list(record["views"], MAX_VIEWS) and all(map(VIEW_PATTERN.fullmatch, record["views"])),
-        what,
-        "known views",
-    )
-    _require(
-        isinstance(record["name"], str) and NAME_PATTERN.fullmatch(record["name"]),
-        what,
-        f"a name {NAME_PATTERN.pattern}",
-    )
-    _require(
-        isinstance(record["rung"], str) and record["rung"].isidentifier(), what, f"a rung ({', '.join(STRATEGIES)})"
-    )
-    sizes, bases = record["sizes"], record["bases"]
-    _require(isinstance(sizes, list) and sizes and all(map(_is_size, sizes)), what, "sizes of 32 to 2048 pixels")
-    _require(isinstance(bases, list) and 0 < len(bases) <= MAX_BASES, what, "one base or more")
-    parts = tuple(_parse_base(one, what) for one in bases)
-    _require(sizes == sorted({part.size for part in parts}), what, "an input for every size of its bases")
+    require_valid(isinstance(record, dict) and "format" in record, "the entries of a contract, format", record)
+    require_valid(record["format"] == FORMAT_VERSION, f"format {FORMAT_VERSION}", record["format"])
+    signature = parse_record(ModelSignature, {name: value for name, value in record.items() if name != "format"})
+    classes, views, sizes, bases = signature.classes, signature.views, signature.sizes, signature.bases
+    require_valid(_is_distinct(classes, 2, MAX_CLASSES), "distinct printable classes", classes)
+    known_views = _is_distinct(views, 1, MAX_VIEWS) and all(map(VIEW_PATTERN.fullmatch, views))
+    require_valid(known_views, "known views", views)
+    require_valid(NAME_PATTERN.fullmatch(signature.name), f"a name {NAME_PATTERN.pattern}", signature.name)
+    require_valid(signature.rung.isidentifier(), f"a strategy ({', '.join(STRATEGIES)})", signature.rung)
+    require_valid(0 < len(bases) <= MAX_BASES, "one base or more", len(bases))
+    for one in bases:
+        texts = (one.name, one.pooling, one.weights, one.cut or "whole")
+        require_valid(max(map(len, texts)) < MAX_NAME, "names of a base", texts)
+        known = WEIGHTS_PATTERN.fullmatch(one.weights) and one.pooling in ("avg", "max", "both")
+        require_valid(known, "a known base", texts)
+    for size in (*sizes, *(one.size for one in bases)):
+        require_valid(32 <= size <= 2048, "sizes of 32 to 2048 pixels", size)
+    require_valid(list(sizes) == sorted({one.size for one in bases}), "an input for every size of its bases", sizes)
     for field, own in (("resize", images.RESIZE_METHOD), ("colour", COLOUR), ("answer", ANSWER)):
-        _require(record[field] == own, what, f"{field}: {own}")
-    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    del given["format"]
-    return ModelSignature(**(given | {"bases": parts}))
+        require_valid(record[field] == own, f"{field}: {own}", record[field])
+    return signature
 
 
-def _parse_base(value: Any, what: str) -> BaseSpec:
-    names = {one.name for one in fields(BaseSpec)}
-    _require(isinstance(value, Mapping) and set(value) == names, what, f"of each base {', '.join(sorted(names))}")
-    texts = [value["name"], value["pooling"], value["weights"], value["cut"] or "whole"]
-    _require(
-        all(isinstance(one, str) and one.isprintable() and len(one) < 200 for one in texts), what, "names of a base"
-    )
-    _require(
-        WEIGHTS_PATTERN.fullmatch(value["weights"]) and value["pooling"] in ("avg", "max", "both"), what, "a known base"
-    )
-    _require(_is_size(value["size"]), what, "sizes of 32 to 2048 pixels")
-    return BaseSpec(**value)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 32 <= value <= 2048
-
-
-def _is_text_list(values: Any, most: int) -> bool:
-    """Whether these are distinct texts that may be printed on a terminal."""
-    known = isinstance(values, list) and 0 < len(values) <= most and all(isinstance(one, str) for one in values)
-    return (
-        known and all(one.isprintable() and 0 < len(one) <= 200 for one in values) and len(set(values)) == len(values)
-    )
-
-
-def _require(condition: object, what: str, expected: str) -> None:
-    if not condition:
-        raise build_refusal(what, f"its contract does not have {expected}")
+def _is_distinct(texts: tuple[str, ...], least: int, most: int) -> bool:
+    """Whether there are so many texts, none of them empty, too long or there twice."""
+    return least <= len(set(texts)) == len(texts) <= most and all(0 < len(one) <= MAX_NAME for one in texts)
 
 
 ARCHIVE_SUFFIX = ".learnware"
@@ -279,8 +242,10 @@ def read_archive(path: Path, *, whole: bool = True) -> Learnware:
     with path.open("rb") as file:
         found = safe_loading.read_members(file, what, (*MEMBER_NAMES, DIGESTS_FILE), unread)
     digests = _read_digests(found, what)
-    contract = parse_signature(safe_loading.parse_json(found["contract.json"], what), what)
-    specification = _read_specification(found, what)
+    contract = _parse_part("contract", what, parse_signature, safe_loading.parse_json(found["contract.json"], what))
+    record = safe_loading.parse_json(found["specification.json"], what)
+    arrays = safe_loading.read_arrays(found["specification.npz"], what)
+    specification = _parse_part("specification", what, unpack_specification, record, arrays)
     if (contract.name, contract.classes) != (specification.semantic.name, specification.semantic.classes):
         raise build_refusal(what, "its contract and its specification speak of different names or classes")
     if path.name != contract.name + ARCHIVE_SUFFIX:
@@ -314,16 +279,12 @@ def _read_digests(found: dict[str, bytes], what: str) -> dict[str, str]:
     return digests
 
 
-def _read_specification(found: dict[str, bytes], what: str) -> Specification:
-    record, arrays = (
-        safe_loading.parse_json(found["specification.json"], what),
-        safe_loading.read_arrays(found["specification.npz"], what),
-    )
+def _parse_part(part: str, what: str, parse: Callable[..., T], *values: Any) -> T:
+    """Returns a parsed part of an archive; its errors name the archive."""
     try:
-        return unpack_specification(record, arrays)
+        return parse(*values)
     except StarshiftError as error:
-        reason = f"its specification does not have {error.expected or error.message}"
-        raise build_refusal(what, reason) from error
+        raise build_refusal(what, f"its {part} does not have {error.expected or error.message}") from error
 
 
 def _read_probe(content: bytes, contract: ModelSignature, what: str) -> dict[str, np.ndarray]:

@@ -1,11 +1,9 @@
-"""Archives that may come from anyone: members are checked before they are read, and read into memory, never unpacked.
+"""Safe reading of archives and models that may come from anyone.
 
-Everything in them is stored as it is: nothing can grow, and what the directory claims must fit into the file.
-
-A Keras model from anyone: looked through before Keras sees it, so that nothing in it can be run.
-
-A .keras file names the classes that are made of it, and Keras imports what it names; HDF5 may point to other files. So
-only layers that compute are allowed, by module and name, and only plain numbers. Then Keras loads it in its safe mode.
+Members are checked before they are read, read into memory and never unpacked; all of them are stored uncompressed, so
+nothing can grow. A .keras file names the classes that it is made of, and Keras imports what it names: only layers that
+compute are allowed, by module and name, and only plain numbers. Then Keras loads it in its safe mode. Records are
+parsed into dataclasses, each value checked against the type of its field.
 """
 
 import io
@@ -13,9 +11,11 @@ import json
 import math
 import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import IO, Any
+from types import UnionType
+from typing import IO, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -24,11 +24,15 @@ from pipeline.kaggle import zip_archives
 from pipeline.kaggle.archive_members import normalize_name
 
 DTYPE_KINDS = "biuf"
-"""Of NumPy's dtypes: truth values and numbers; nothing that has to be interpreted."""
+"""NumPy's kinds of dtype that are allowed: booleans and numbers; nothing that has to be interpreted."""
+MAX_TEXT, MAX_ITEMS = 2000, 10_000
+"""Length of a text and of a list in a record."""
+TYPE_NAMES = {str: "printable text", int: "a whole number", float: "a number"}
+Record = TypeVar("Record")
 
 
 def build_refusal(what: str, reason: str) -> StarshiftError:
-    """The error for an archive that is not taken."""
+    """Returns the error for an archive that is refused."""
     return StarshiftError(
         f"{what} is refused: {reason}.",
         expected="a learnware as `invoke store.add` writes it",
@@ -156,6 +160,50 @@ def decode_text(content: bytes, what: str) -> str:
     except UnicodeDecodeError as error:
         raise build_refusal(what, "its card is no text") from error
     return "".join(mark for mark in found if mark.isprintable() or mark == "\n")
+
+
+def require_valid(condition: object, expected: str, received: object) -> None:
+    """Raises StarshiftError unless the condition holds."""
+    if not condition:
+        raise StarshiftError(
+            "This is no learnware's record, or a damaged one.",
+            expected=expected,
+            received=repr(received)[:200],
+            remedy="nothing of it was used; get the learnware again from where it came from",
+        )
+
+
+def parse_record(kind: type[Record], values: Any) -> Record:
+    """Returns a dataclass made of JSON values: each of its field's type, lists as tuples, mappings as dataclasses.
+
+    Raises:
+        StarshiftError: other entries, or a value of another type.
+    """
+    hints = get_type_hints(kind)
+    require_valid(isinstance(values, Mapping) and set(values) == set(hints), f"the entries {', '.join(hints)}", values)
+    return kind(**{name: _parse_value(hint, values[name], name) for name, hint in hints.items()})
+
+
+def _parse_value(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return parse_record(hint, value)
+    if get_origin(hint) is tuple:
+        require_valid(isinstance(value, list) and len(value) <= MAX_ITEMS, f"{name}: a list", value)
+        return tuple(_parse_value(get_args(hint)[0], one, name) for one in value)
+    require_valid(is_plain_value(hint, value), f"{name}: {TYPE_NAMES.get(hint, hint)}", value)
+    return value
+
+
+def is_plain_value(kind: Any, value: Any) -> bool:
+    """Whether a JSON value is of a type: printable text, finite numbers that are not negative, or None."""
+    if isinstance(kind, UnionType):
+        return any(is_plain_value(one, value) for one in get_args(kind))
+    if kind is str:
+        return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()
+    if kind is type(None):
+        return value is None
+    allowed = (int,) if kind is int else (int, float)
+    return isinstance(value, allowed) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 MODEL_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")

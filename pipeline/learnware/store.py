@@ -6,7 +6,7 @@ read.
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.files import read_json, write_json
 from pipeline.learnware import archive, cached_predictions
 from pipeline.learnware import probe as probes
 from pipeline.learnware.archive import ARCHIVE_SUFFIX, Learnware
+from pipeline.learnware.safe_loading import parse_record, require_valid
 from pipeline.learnware.types import Probe, Specification
 from pipeline.models import base as bases
 
@@ -154,24 +155,18 @@ def parse_store(record: Any, folder: Path) -> Store:
     Raises:
         StarshiftError: it is of another version, or damaged.
     """
-    known = (
-        isinstance(record, dict) and record.get("version") == STORE_VERSION and isinstance(record.get("probe"), dict)
-    )
-    gamma = record.get("gamma") if known else None
-    kinds = {one.name: one.type for one in fields(Probe)}
-    known = (
-        known
-        and set(record["probe"]) == set(kinds)
-        and all(type(record["probe"][name]) is kind for name, kind in kinds.items())
-    )
-    if not known or not (gamma is None or (type(gamma) is float and 0 < gamma < 1e9)):
+    try:
+        require_valid(isinstance(record, dict) and record.get("version") == STORE_VERSION, "the version", record)
+        probe, gamma = parse_record(Probe, record.get("probe")), record.get("gamma")
+        require_valid(gamma is None or (type(gamma) is float and 0 < gamma < 1e9), "gamma", gamma)
+    except StarshiftError as error:
         raise StarshiftError(
             f"{paths.format_path(folder / STORE_FILE)} cannot be used.",
             expected=f"version {STORE_VERSION}, a probe and gamma",
             received=str(record)[:200],
             remedy="get the store again, or start another one: --store FOLDER",
-        )
-    return Store(folder=folder, probe=Probe(**record["probe"]), gamma=gamma)
+        ) from error
+    return Store(folder=folder, probe=probe, gamma=gamma)
 
 
 def parse_probe(base: str, size: int | None = None) -> Probe:
