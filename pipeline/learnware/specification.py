@@ -31,10 +31,124 @@ MAX_CLASSES, MAX_POINTS, MAX_WIDTH, MAX_DRAWS = 10_000, 100_000, 100_000, 10_000
 SUM_TOLERANCE = 1e-3
 DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}|random:\d{1,10}")
 ARRAY_NAMES = ("whole_points", "whole_weights", "class_points", "class_weights", "typical_distances", "typical_single")
+SET_SIZES = (2, 5, 10, 20, 50, 100, 200, 500)
+DRAWS = 200
+POOL_DIVISOR = 4
+"""A set is a quarter of the pictures at most: larger ones would overlap too much."""
+QUANTILES = np.linspace(0, 1, 101)
+MAX_CLASS_POINTS, PICTURES_PER_POINT = 10, 10
+"""A class has a point for every ten pictures, ten at most, so that no point is a picture."""
+CLASS_ROUNDS = 8
+MIN_PICTURES = 16
+"""Pictures that a task must have: halves of fewer are too small to measure."""
+
+
+def fit_specification(
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    probe: Probe,
+    gamma: float,
+    semantic: ModelMetadata,
+    points: int = 50,
+    seed: int = 0,
+) -> Specification:
+    """Fits the specification of a learnware.
+
+    Args:
+        features: (n, width), of the probe, of the training pictures as extracted; normalised here.
+        labels: (n,) int, class numbers.
+        classes: names, by number.
+        probe: whose features they are.
+        gamma: the store's, see `kernel_mean_embedding.estimate_gamma`.
+        semantic: its description.
+        points: K, of the whole embedding.
+        seed: of everything drawn.
+
+    Raises:
+        StarshiftError: too few pictures, or labels that are not theirs.
+    """
+    rows, numbers = kernel_mean_embedding.normalize_features(features), np.asarray(labels)
+    require(
+        len(rows) >= MIN_PICTURES,
+        "A specification that tells nothing of single pictures needs some.",
+        expected=f"at least {MIN_PICTURES} training pictures",
+        received=len(rows),
+    )
+    fits = numbers.shape == (len(rows),) and numbers.min() >= 0 and numbers.max() < len(classes)
+    require(fits, "Labels belong to features.", expected=f"({len(rows)},), below {len(classes)}", received=numbers)
+    by_class = fit_class_embeddings(rows, numbers, gamma, seed)
+    return Specification(
+        semantic=semantic,
+        probe=probe,
+        gamma=gamma,
+        whole=fit_embedding(rows, gamma, points, seed),
+        by_class={classes[number]: embedding for number, embedding in by_class.items()},
+        typical=estimate_threshold(rows, numbers, gamma, points, seed),
+    )
+
+
+def fit_class_embeddings(rows: np.ndarray, labels: np.ndarray, gamma: float, seed: int) -> dict[int, Embedding]:
+    """Fits the embedding of each class that has pictures, by its number."""
+    embeddings = {}
+    for number in np.unique(labels):
+        own = rows[labels == number]
+        points = int(np.clip(len(own) // PICTURES_PER_POINT, 1, MAX_CLASS_POINTS))
+        embeddings[int(number)] = fit_embedding(own, gamma, points, seed, CLASS_ROUNDS)
+    return embeddings
+
+
+def estimate_threshold(
+    rows: np.ndarray, labels: np.ndarray, gamma: float, points: int, seed: int
+) -> InDistributionThreshold:
+    """Measures distances within a task, of one half of its pictures to the embedding of the other.
+
+    Args:
+        rows: (n, width) float32, normalised, n at least MIN_PICTURES.
+        labels: (n,) int.
+        gamma: of the kernel.
+        points: of the embedding.
+        seed: draws the halves and the sets.
+    """
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(rows))
+    fitted, validation = order[: len(order) // 2], order[len(order) // 2 :]
+    classes = fit_class_embeddings(rows[fitted], labels[fitted], gamma, seed)
+    single = compute_nearness(rows[validation], list(classes.values()), gamma)
+    whole = fit_embedding(rows[fitted], gamma, points, seed)
+    pool = rows[validation[:MAX_PICTURES]]
+    sizes = tuple(size for size in SET_SIZES if size <= max(SET_SIZES[0], len(pool) // POOL_DIVISOR))
+    kernel = rbf_kernel(pool, pool, gamma)
+    np.fill_diagonal(kernel, 0)
+    values, length = evaluate_embedding(pool, whole, gamma), compute_inner_product(whole, whole, gamma)
+    distances = [_compute_set_distances(kernel, values, size, random) + length for size in sizes]
+    return InDistributionThreshold(
+        sizes=sizes,
+        distances=np.quantile(distances, QUANTILES, axis=1).T.astype(np.float32),
+        single=np.quantile(single, QUANTILES).astype(np.float32),
+    )
+
+
+def _compute_set_distances(
+    kernel: np.ndarray, values: np.ndarray, size: int, random: np.random.Generator
+) -> np.ndarray:
+    """Returns the unbiased squared MMD (DRAWS,) of sets drawn from a pool to an embedding, less its own length.
+
+    Args:
+        kernel: k of every two pictures of the pool, zero on the diagonal.
+        values: the embedding at each picture of the pool.
+        size: pictures in a set.
+        random: draws them.
+    """
+    drawn = random.random((DRAWS, len(values))).argpartition(size - 1, axis=1)[:, :size]
+    member = np.zeros((DRAWS, len(values)), np.float32)
+    np.put_along_axis(member, drawn, 1, axis=1)
+    own = ((member @ kernel) * member).sum(axis=1, dtype=np.float64) / (size * (size - 1))
+    return own - 2 * (member @ values) / size
 
 
 def pack_specification(specification: Specification) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The specification as (JSON values, arrays by name); `unpack_specification` reads both."""
+    """Returns the specification as (JSON values, arrays by name); `unpack_specification` reads both."""
     classes = specification.by_class.values()
     record = {
         "format": FORMAT_VERSION,
@@ -61,7 +175,7 @@ def pack_specification(specification: Specification) -> tuple[dict[str, Any], di
 
 
 def unpack_specification(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Specification:
-    """The specification that `pack_specification` gave.
+    """Returns the specification that `pack_specification` packed.
 
     Raises:
         StarshiftError: anything is missing, of another type or shape, out of bounds, not finite, or off the simplex.
@@ -101,7 +215,7 @@ def unpack_specification(record: Mapping[str, Any], arrays: Mapping[str, np.ndar
 def _unpack_classes(
     listed: Any, arrays: Mapping[str, np.ndarray], classes: tuple[str, ...], width: int
 ) -> dict[str, Embedding]:
-    """The embeddings of the classes, cut out of the two arrays that hold all of them."""
+    """Unpacks the embeddings of the classes from the two arrays that hold all of them."""
     require_valid(isinstance(listed, list) and 0 < len(listed) <= len(classes), "a list of classes", listed)
     for one in listed:
         require_valid(
@@ -147,7 +261,7 @@ def _unpack_threshold(sizes: Any, arrays: Mapping[str, np.ndarray]) -> InDistrib
 
 
 def _unpack_array(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...], most: int) -> np.ndarray:
-    """A float32 array of this shape (None: any length up to `most`), every value finite."""
+    """Returns a float32 array of this shape (None: any length up to `most`), every value finite."""
     value = arrays[name]
     require_valid(isinstance(value, np.ndarray) and value.dtype == np.float32, f"{name} in float32", type(value))
     fits = value.ndim == len(shape) and all(
@@ -156,117 +270,3 @@ def _unpack_array(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int 
     require_valid(fits, f"{name} of shape {shape}", value.shape)
     require_valid(np.isfinite(value).all(), f"{name} with finite values", "others")
     return value
-
-
-SET_SIZES = (2, 5, 10, 20, 50, 100, 200, 500)
-DRAWS = 200
-POOL_DIVISOR = 4
-"""A set is a quarter of the pictures at most: larger ones would be too much alike."""
-QUANTILES = np.linspace(0, 1, 101)
-MAX_CLASS_POINTS, PICTURES_PER_POINT = 10, 10
-"""A class has a point for every ten pictures, ten at most: no point is a picture."""
-CLASS_ROUNDS = 8
-MIN_PICTURES = 16
-"""Pictures that a task must have: halves of fewer tell nothing."""
-
-
-def fit_class_embeddings(rows: np.ndarray, labels: np.ndarray, gamma: float, seed: int) -> dict[int, Embedding]:
-    """The embedding of each class that has pictures, by its number."""
-    found = {}
-    for number in np.unique(labels):
-        own = rows[labels == number]
-        points = int(np.clip(len(own) // PICTURES_PER_POINT, 1, MAX_CLASS_POINTS))
-        found[int(number)] = fit_embedding(own, gamma, points, seed, CLASS_ROUNDS)
-    return found
-
-
-def estimate_threshold(
-    rows: np.ndarray, labels: np.ndarray, gamma: float, points: int, seed: int
-) -> InDistributionThreshold:
-    """Distances within a task.
-
-    Args:
-        rows: (n, width) float32, normalised, n at least LEAST.
-        labels: (n,) int.
-        gamma: of the kernel.
-        points: of the embedding.
-        seed: draws the halves and the sets.
-    """
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(rows))
-    fitted, held = order[: len(order) // 2], order[len(order) // 2 :]
-    classes = fit_class_embeddings(rows[fitted], labels[fitted], gamma, seed)
-    single = compute_nearness(rows[held], list(classes.values()), gamma)
-    whole = fit_embedding(rows[fitted], gamma, points, seed)
-    pool = rows[held[:MAX_PICTURES]]
-    sizes = tuple(size for size in SET_SIZES if size <= max(SET_SIZES[0], len(pool) // POOL_DIVISOR))
-    kernel = rbf_kernel(pool, pool, gamma)
-    np.fill_diagonal(kernel, 0)
-    seen, length = evaluate_embedding(pool, whole, gamma), compute_inner_product(whole, whole, gamma)
-    distances = [_compute_set_distances(kernel, seen, size, random) + length for size in sizes]
-    return InDistributionThreshold(
-        sizes=sizes,
-        distances=np.quantile(distances, QUANTILES, axis=1).T.astype(np.float32),
-        single=np.quantile(single, QUANTILES).astype(np.float32),
-    )
-
-
-def _compute_set_distances(kernel: np.ndarray, seen: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
-    """The unbiased squared MMD (DRAWS,) of sets drawn from a pool to an embedding, less the embedding's own length.
-
-    Args:
-        kernel: k of every two pictures of the pool, zero on the diagonal.
-        seen: the embedding's value at each picture of the pool.
-        size: pictures in a set.
-        random: draws them.
-    """
-    drawn = random.random((DRAWS, len(seen))).argpartition(size - 1, axis=1)[:, :size]
-    member = np.zeros((DRAWS, len(seen)), np.float32)
-    np.put_along_axis(member, drawn, 1, axis=1)
-    own = ((member @ kernel) * member).sum(axis=1, dtype=np.float64) / (size * (size - 1))
-    return own - 2 * (member @ seen) / size
-
-
-def fit_specification(
-    features: np.ndarray,
-    labels: np.ndarray,
-    classes: Sequence[str],
-    probe: Probe,
-    gamma: float,
-    semantic: ModelMetadata,
-    points: int = 50,
-    seed: int = 0,
-) -> Specification:
-    """The specification of a learnware.
-
-    Args:
-        features: (n, width), what the probe gives for the training pictures, as extracted; normalised here.
-        labels: (n,) int, class numbers.
-        classes: names, by number.
-        probe: what the features are of.
-        gamma: the store's, see `kernel_mean_embedding.estimate_gamma`.
-        semantic: the words.
-        points: K, of the whole embedding.
-        seed: of everything drawn.
-
-    Raises:
-        StarshiftError: too few pictures, or labels that are not theirs.
-    """
-    rows, numbers = kernel_mean_embedding.normalize_features(features), np.asarray(labels)
-    require(
-        len(rows) >= MIN_PICTURES,
-        "A specification that tells nothing of single pictures needs some.",
-        expected=f"at least {MIN_PICTURES} training pictures",
-        received=len(rows),
-    )
-    fits = numbers.shape == (len(rows),) and numbers.min() >= 0 and numbers.max() < len(classes)
-    require(fits, "Labels belong to features.", expected=f"({len(rows)},), below {len(classes)}", received=numbers)
-    by_class = fit_class_embeddings(rows, numbers, gamma, seed)
-    return Specification(
-        semantic=semantic,
-        probe=probe,
-        gamma=gamma,
-        whole=fit_embedding(rows, gamma, points, seed),
-        by_class={classes[number]: embedding for number, embedding in by_class.items()},
-        typical=estimate_threshold(rows, numbers, gamma, points, seed),
-    )
