@@ -61,13 +61,13 @@ class Finding:
 
 def assess_unreadable(reasons: Mapping[str, str], pictures: int) -> Finding:
     """Assesses pictures that cannot be decoded."""
-    said = f"{len(reasons)} of {pictures + len(reasons):,} pictures cannot be read"
+    text = f"{len(reasons)} of {pictures + len(reasons):,} pictures cannot be read"
     if not reasons:
-        return Finding("readable", LEVEL_FINE, said)
+        return Finding("readable", LEVEL_FINE, text)
     lost = sum(name.startswith("test/") for name in reasons)
     advice = "they are left out of training" + (f"; {lost} test pictures get the prior" if lost else "")
     advice = f"fetch the data again (invoke download --force); else {advice}"
-    return Finding("readable", LEVEL_ACT if lost else LEVEL_LOOK, said, advice)
+    return Finding("readable", LEVEL_ACT if lost else LEVEL_LOOK, text, advice)
 
 
 def assess_duplicates(pairs: Sequence[DuplicatePair], dataset: AuditDataset) -> Finding:
@@ -76,19 +76,19 @@ def assess_duplicates(pairs: Sequence[DuplicatePair], dataset: AuditDataset) -> 
         return Finding("copies", LEVEL_FINE, "no picture is there twice, nor nearly")
     count = count_pair_kinds(pairs, dataset)
     kinds = ", ".join(f"{count[kind]} {kind}" for kind in ("exact", "across folds", "train and test", "two labels"))
-    said = f"{len(pairs)} pairs of equal or nearly equal pictures: {kinds}"
+    text = f"{len(pairs)} pairs of equal or nearly equal pictures: {kinds}"
     if count["two labels"]:
-        return Finding("copies", LEVEL_ACT, said, "put the labels of the pairs on the page right, or drop both")
+        return Finding("copies", LEVEL_ACT, text, "put the labels of the pairs on the page right, or drop both")
     if count["across folds"]:
-        return Finding("copies", LEVEL_ACT, said, "keep them together with --grouped")
+        return Finding("copies", LEVEL_ACT, text, "keep them together with --grouped")
     advice = "predict those tests by hand, or do not trust them" if count["train and test"] else ""
-    return Finding("copies", LEVEL_LOOK, said, advice)
+    return Finding("copies", LEVEL_LOOK, text, advice)
 
 
 def assess_scenes(pairs: Sequence[DuplicatePair], links: SceneLinks, groups: Groups, dataset: AuditDataset) -> Finding:
     """Assesses groups of pictures of one scene."""
     share, sizes = groups.joined.mean(), groups.sizes
-    said = (
+    text = (
         f"{len(links.pairs):,} links ({links.false_share:.1%} of them false, by decoys) and equal pictures join "
         f"{groups.joined.sum():,} of {dataset.training:,} training pictures ({share:.0%}) "
         f"in {len(sizes)} groups, the largest {sizes[0] if len(sizes) else 0}"
@@ -96,14 +96,14 @@ def assess_scenes(pairs: Sequence[DuplicatePair], links: SceneLinks, groups: Gro
     tests = len(dataset) - dataset.training
     overlap = len(find_test_overlap(pairs, links, dataset)) / max(tests, 1)
     if tests:
-        said += f"; {overlap:.0%} of the test pictures show such a scene, too"
+        text += f"; {overlap:.0%} of the test pictures show such a scene, too"
     if share <= MIN_GROUP_SHARE:
-        return Finding("scenes", LEVEL_FINE, said)
+        return Finding("scenes", LEVEL_FINE, text)
     if overlap > share / 2:
         advice = "--grouped for scenes never seen; random folds are like this test set"
     else:
         advice = "--grouped: random folds test on scenes that were trained on"
-    return Finding("scenes", LEVEL_ACT, said, advice)
+    return Finding("scenes", LEVEL_ACT, text, advice)
 
 
 def assess_folds(
@@ -111,7 +111,7 @@ def assess_folds(
 ) -> Finding:
     """Assesses random against grouped folds."""
     change = compute_grouping_effect(random_folds, grouped_folds)
-    said = (
+    text = (
         f"{metric} {random_folds.score:.4f} ± {random_folds.spread:.4f} with random folds, {grouped_folds.score:.4f} ± "
         f"{grouped_folds.spread:.4f} with grouped ones ({change.estimate:+.4f}, {format_interval(change, '+.4f')}), "
         "by a linear head in the plain view"
@@ -119,33 +119,33 @@ def assess_folds(
     joined = groups.joined
     if joined.any():
         correct = [result.correct[joined].mean() for result in (random_folds, grouped_folds)]
-        said += f"; of the pictures in groups {correct[0]:.1%} and {correct[1]:.1%} right"
+        text += f"; of the pictures in groups {correct[0]:.1%} and {correct[1]:.1%} right"
     if change.is_negative if higher else change.is_positive:
-        return Finding("folds", LEVEL_ACT, said, "random folds flatter; compare recipes with --grouped")
-    return Finding("folds", LEVEL_FINE, said, "no difference beyond noise")
+        return Finding("folds", LEVEL_ACT, text, "random folds flatter; compare recipes with --grouped")
+    return Finding("folds", LEVEL_FINE, text, "no difference beyond noise")
 
 
 def assess_metadata(result: SeparabilityResult) -> Finding:
     """Assesses classes told from files alone."""
-    said = f"classes from the files alone: {_format_auc(result.auc)}"
+    text = f"classes from the files alone: {_format_auc(result.auc)}"
     if not result.is_separable:
-        return Finding("files", LEVEL_FINE, said)
-    said += f", most by {_format_best_field(result)}"
+        return Finding("files", LEVEL_FINE, text)
+    text += f", most by {_format_best_field(result)}"
     if result.auc.estimate < STRONG_AUC:
-        return Finding("files", LEVEL_LOOK, said, "weak: what a picture shows also decides how far its file shrinks")
+        return Finding("files", LEVEL_LOOK, text, "weak: what a picture shows also decides how far its file shrinks")
     advice = "a leak: see which fields on the page, and whether the test pictures have it"
-    return Finding("files", LEVEL_ACT, said, advice)
+    return Finding("files", LEVEL_ACT, text, advice)
 
 
 def assess_labels(result: LabelIssues, pictures: int) -> Finding:
     """Assesses labels that may be wrong."""
-    said = f"{len(result.issues)} of {pictures:,} labels are suspected ({result.method})"
+    text = f"{len(result.issues)} of {pictures:,} labels are suspected ({result.method})"
     if not result.issues:
-        return Finding("labels", LEVEL_FINE, said)
+        return Finding("labels", LEVEL_FINE, text)
     advice = "look at the worst on the page before training longer"
     if result.method == "ranking":
         advice = f"only ranked, cleanlab is not installed: {INSTALL_COMMAND}"
-    return Finding("labels", LEVEL_LOOK, said, advice)
+    return Finding("labels", LEVEL_LOOK, text, advice)
 
 
 def assess_drift(result: DriftResult | None) -> Finding:
@@ -153,14 +153,14 @@ def assess_drift(result: DriftResult | None) -> Finding:
     if result is None:
         return Finding("drift", LEVEL_FINE, "too few test pictures to compare")
     by_features, by_files = _format_auc(result.features.auc), _format_auc(result.metadata.auc)
-    said = f"test from training pictures: {by_features} by features, {by_files} by files"
+    text = f"test from training pictures: {by_features} by features, {by_files} by files"
     separable = [one.auc.estimate for one in (result.features, result.metadata) if one.is_separable]
     if not separable:
-        return Finding("drift", LEVEL_FINE, said)
+        return Finding("drift", LEVEL_FINE, text)
     if result.metadata.is_separable:
-        said += f" (most by {_format_best_field(result.metadata)})"
+        text += f" (most by {_format_best_field(result.metadata)})"
     level = LEVEL_ACT if max(separable) >= STRONG_AUC else LEVEL_LOOK
-    return Finding("drift", level, said, "folds do not stand for the test: judge by pictures that are like it")
+    return Finding("drift", level, text, "folds do not stand for the test: judge by pictures that are like it")
 
 
 def _format_auc(auc: Interval) -> str:

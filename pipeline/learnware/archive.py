@@ -311,7 +311,7 @@ def format_card(specification: Specification, contract: ModelSignature, drawn: b
     more = f", ... ({len(about.classes)} in all)" if len(about.classes) > MOST_LISTED_CLASSES else ""
     score = "not measured" if about.score is None else f"{about.metric} {about.score:.5f} ± {about.spread or 0:.5f}"
     speed = f", {about.pictures_per_second:.0f} pictures/s where it was added" if about.pictures_per_second else ""
-    shown = "were drawn for it" if drawn else "were given for it with --probe-images, and travel along"
+    origin = "were drawn for it" if drawn else "were given for it with --probe-images, and travel along"
     sizes = " and ".join(f"{size} x {size}" for size in contract.sizes)
     return f"""# {about.name}
 
@@ -330,5 +330,5 @@ No training picture. The specification holds weighted points in the feature spac
 fitted to {specification.whole.pictures:,} training pictures and their classes: they tell roughly what the pictures \
 look like, and no picture can be read from them, but a model and a specification are never proof that nothing about a \
 training picture can be inferred.
-Its predictions on a probe batch let anyone check that the model answers as it did; the pictures of that batch {shown}.
+Its predictions on a probe batch let anyone check that the model answers as it did; the pictures of that batch {origin}.
 """

@@ -37,7 +37,7 @@ class SourceRun:
     Args:
         folder: the run's.
         competition: as it was run, with the strategy that the model was trained by.
-        called: the strategy that the run is named by; `distill` where it was trained by teachers.
+        strategy: the strategy that the run is named by; `distill` where it was trained by teachers.
         classes: in the order of the model's outputs.
         parts: its bases, as a contract names them.
         model: the .keras file.
@@ -47,7 +47,7 @@ class SourceRun:
 
     folder: Path
     competition: Competition
-    called: str
+    strategy: str
     classes: tuple[str, ...]
     parts: tuple[BaseSpec, ...]
     model: Path
@@ -97,7 +97,7 @@ def load_source_run(folder: Path, fold: int | None = None) -> SourceRun:
     return SourceRun(
         folder=folder,
         competition=competition,
-        called=stored["recipe"]["rung"],
+        strategy=stored["recipe"]["rung"],
         classes=tuple(runs.read_predictions(folder / "oof.npz")[1]),
         parts=tuple(build_base_spec(base) for base in list_networks(competition.recipe)),
         model=model,
@@ -169,20 +169,20 @@ def format_base(text: str) -> str:
     return str(base if base.published else replace(base, weights="own"))
 
 
-def publish_run(folder: Path, shelf: Store, wanted: PublishRequest, options: RunOptions | None = None) -> Learnware:
+def publish_run(folder: Path, shelf: Store, request: PublishRequest, options: RunOptions | None = None) -> Learnware:
     """Puts a run's model into a store.
 
     Args:
         folder: of a finished run.
         shelf: the store; written if it is new.
-        wanted: what the run does not know of its learnware.
+        request: what the run does not know of its learnware.
         options: of the preparation of its pictures.
 
     Raises:
         StarshiftError: the run has no one model; a learnware of that name is there; the pictures are not.
     """
-    source = load_source_run(folder, wanted.fold)
-    name = wanted.name or f"{source.competition.name}-{source.called}"
+    source = load_source_run(folder, request.fold)
+    name = request.name or f"{source.competition.name}-{source.strategy}"
     if shelf.path(name).exists():
         raise StarshiftError(
             f"There is a learnware {name!r} already.",
@@ -203,14 +203,14 @@ def publish_run(folder: Path, shelf: Store, wanted: PublishRequest, options: Run
         model = source.model.read_bytes()
         live = safe_loading.load_model(model, source.model.name)
         contract = build_signature(source, name)
-        pictures = load_probe_pictures(max(contract.sizes), wanted.pictures)
+        pictures = load_probe_pictures(max(contract.sizes), request.pictures)
         predictions = cached_predictions.predict_probe(live, contract, pictures)
-        about = build_metadata(source, contract, wanted, live, len(digests))
+        about = build_metadata(source, contract, request, live, len(digests))
         messages.append(f"{about.parameters:,} parameters, {about.pictures_per_second:.0f} pictures/s")
     with log_stage("embedding") as messages:
         labels = data.labels[trained]
         specification = fit_specification(
-            features, labels, source.classes, shelf.probe, gamma, about, points=wanted.points, seed=0
+            features, labels, source.classes, shelf.probe, gamma, about, points=request.points, seed=0
         )
         messages.append(f"{len(specification.whole.points)} points, {len(specification.by_class)} classes")
     if shelf.gamma is None:
@@ -222,7 +222,7 @@ def publish_run(folder: Path, shelf: Store, wanted: PublishRequest, options: Run
         contract=contract,
         pictures=pictures,
         predictions=predictions,
-        card=format_card(specification, contract, wanted.pictures is None),
+        card=format_card(specification, contract, request.pictures is None),
     )
     log.info("wrote %s, %.1f MB", paths.format_path(learnware.path), learnware.path.stat().st_size / 1e6)
     return learnware
@@ -251,24 +251,24 @@ def load_probe_pictures(side: int, folder: Path | None = None) -> np.ndarray:
 
 
 def build_metadata(
-    source: SourceRun, contract: ModelSignature, wanted: PublishRequest, live: Any, pictures: int
+    source: SourceRun, contract: ModelSignature, request: PublishRequest, live: Any, pictures: int
 ) -> ModelMetadata:
     """Returns what a learnware is for; its speed is measured."""
     competition, (score, spread) = source.competition, source.score
     origin = f" (kaggle.com/c/{competition.slug})" if competition.slug else ""
     return ModelMetadata(
         name=contract.name,
-        task=wanted.task or f"telling {len(contract.classes)} classes of {competition.name} apart",
+        task=request.task or f"telling {len(contract.classes)} classes of {competition.name} apart",
         competition=competition.name,
         classes=contract.classes,
         metric=competition.metric,
         score=float(score),
         spread=None if spread is None else float(spread),
         base=" + ".join(map(format_base, competition.recipe.used_bases)) or "a small network",
-        rung=source.called,
+        rung=source.strategy,
         data=f"{pictures:,} labelled pictures of {competition.name}{origin}",
         pictures=pictures,
-        licence=wanted.licence,
+        licence=request.licence,
         size=max(contract.sizes),
         megabytes=round(source.model.stat().st_size / 1e6, 3),
         pictures_per_second=cached_predictions.measure_speed(live, contract),

@@ -147,29 +147,29 @@ def filter_by_classes(
     return matching, left_out
 
 
-def find_class_columns(name: str, known: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def find_class_columns(name: str, classes: Sequence[str], task_classes: Sequence[str]) -> list[int]:
     """Finds the columns of a learnware's predictions that are the classes of a task.
 
     Args:
         name: of the learnware.
-        known: its classes, in the order of its columns.
-        wanted: the task's.
+        classes: its classes, in the order of its columns.
+        task_classes: the task's.
 
     Returns:
-        Places in `known`, in the order of `wanted`; a class of the very name before one of an equal normalized name.
+        Places in `classes`, in the order of `task_classes`; an exact name before one that is equal once normalized.
 
     Raises:
         StarshiftError: it does not know all of them, or one of its classes stands for two.
     """
-    normalized = {normalize_class_name(one): place for place, one in reversed(list(enumerate(known)))}
-    exact = {one: place for place, one in enumerate(known)}
-    places = {one: exact.get(one, normalized.get(normalize_class_name(one))) for one in wanted}
+    normalized = {normalize_class_name(one): place for place, one in reversed(list(enumerate(classes)))}
+    exact = {one: place for place, one in enumerate(classes)}
+    places = {one: exact.get(one, normalized.get(normalize_class_name(one))) for one in task_classes}
     missing = [one for one, place in places.items() if place is None]
     if missing:
         raise StarshiftError(
-            f"The learnware {name} does not know {len(missing)} of the {len(wanted)} classes.",
-            expected=", ".join(wanted[:10]),
-            received=f"{len(known)} classes, without {', '.join(missing[:10])}",
+            f"The learnware {name} does not know {len(missing)} of the {len(task_classes)} classes.",
+            expected=", ".join(task_classes[:10]),
+            received=f"{len(classes)} classes, without {', '.join(missing[:10])}",
             remedy="invoke store.search --images FOLDER --classes A,B lists those that know them",
         )
     columns = [place for place in places.values() if place is not None]
