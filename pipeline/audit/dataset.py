@@ -1,4 +1,4 @@
-"""What every check looks at: the readable pictures, training pictures first, with what is known and seen of them."""
+"""The pictures that an audit checks: the readable ones, training pictures first, with their labels and features."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def center_and_normalize(values: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Features (pictures, width) less a centre (width,), as unit rows."""
+    """Returns features (pictures, width) less a centre (width,), as unit rows."""
     centred = values - centre
     return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12))
 
@@ -20,14 +20,14 @@ class AuditDataset:
     Args:
         names: `part/id` of each.
         digests: SHA-256 of each file.
-        contents: of each something that only equal pixels share.
+        contents: of each a digest of its pixels.
         files: where each picture lies, by digest.
         labels: classes of the training pictures, (training pictures,) int.
         folds: which fold holds each training picture out, (training pictures,) int.
         classes: their names.
-        features: what the base sees in the plain view, (pictures, width) float32.
-        in_view: gives the features of some digests in a view.
-        shown: gives the pixels (n, size, size, 3) uint8 of some digests.
+        features: of the base in the plain view, (pictures, width) float32.
+        load_features: returns the features of some digests in a view.
+        load_pixels: returns the pixels (n, size, size, 3) uint8 of some digests.
     """
 
     names: Sequence[str]
@@ -38,8 +38,8 @@ class AuditDataset:
     folds: np.ndarray
     classes: Sequence[str]
     features: np.ndarray
-    in_view: Callable[[list[str], str], np.ndarray]
-    shown: Callable[[list[str]], np.ndarray]
+    load_features: Callable[[list[str], str], np.ndarray]
+    load_pixels: Callable[[list[str]], np.ndarray]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,21 +55,21 @@ class AuditDataset:
         return (np.arange(len(self)) >= self.training).astype(int)
 
     def directions(self, view: str = "plain", rows: np.ndarray | None = None) -> np.ndarray:
-        """Features less their mean, as unit rows, so that a product is a cosine that means the same for every base.
+        """Returns features less their mean, as unit rows, whose products are cosines comparable between bases.
 
         Args:
             view: of SYMMETRIES.
             rows: of these pictures; None takes all.
         """
-        wanted = list(range(len(self))) if rows is None else rows.tolist()
+        numbers = list(range(len(self))) if rows is None else rows.tolist()
         plain = view == "plain"
-        values = self.features[wanted] if plain else self.in_view([self.digests[row] for row in wanted], view)
+        values = self.features[numbers] if plain else self.load_features([self.digests[row] for row in numbers], view)
         return center_and_normalize(values, self.features.mean(axis=0))
 
     def pixels(self, rows: Sequence[int]) -> np.ndarray:
-        """The pixels of these pictures, (rows, size, size, 3) uint8."""
-        return self.shown([self.digests[row] for row in rows])
+        """Returns the pixels of pictures, (rows, size, size, 3) uint8."""
+        return self.load_pixels([self.digests[row] for row in rows])
 
     def label(self, row: int) -> str:
-        """The class of a training picture; empty for a test picture."""
+        """Returns the class of a training picture; empty for a test picture."""
         return self.classes[self.labels[row]] if row < self.training else ""

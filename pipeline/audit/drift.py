@@ -1,4 +1,4 @@
-"""Whether the test pictures come from where the training pictures come from: can a classifier tell them apart?"""
+"""Drift: whether a classifier can tell the test pictures from the training pictures."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.audit.leakage import SeparabilityResult, cross_validate_features, cross_validate_metadata
 
 MIN_PICTURES = 20
-"""Pictures of each part; of fewer nothing can be said."""
+"""Pictures that each part needs."""
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,15 @@ class DriftResult:
     """How well training and test pictures are told apart.
 
     Args:
-        features: by what the base sees.
-        fields: by the files.
+        features: by the base's features.
+        metadata: by the files.
     """
 
     features: SeparabilityResult
-    fields: SeparabilityResult
+    metadata: SeparabilityResult
 
     def extremes(self, part: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the training and of the test pictures that are most unlike the other part, by their features.
+        """Returns rows of the training and of the test pictures that are most unlike the other part, by features.
 
         Args:
             part: (pictures,) int; 1 is test.
@@ -42,7 +42,7 @@ def detect_drift(
 
     Args:
         features: (pictures, width) float32.
-        table: fields of the same pictures, from metadata.fields.
+        table: of the same pictures, from `leakage.read_metadata_table`.
         part: (pictures,) int; 1 is test.
         groups: (pictures,); pictures of a group are never on both sides.
         seed: of the folds and the forest.

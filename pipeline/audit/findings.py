@@ -1,4 +1,4 @@
-"""Everything that an audit found, and the counts that sum it up."""
+"""The results of an audit, and the counts that sum them up."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,50 +21,50 @@ class AuditReport:
     """An audit's results.
 
     Args:
-        subject: the pictures.
+        dataset: the pictures.
         unreadable: why, by `part/id`.
         pairs: equal pictures.
         links: pictures of one scene.
         groups: of the training pictures, from both.
-        apart: cross-validation with equal pictures together and scenes torn apart.
-        together: cross-validation with the groups whole.
-        leak: classes told from files alone.
-        suspects: labels that may be wrong.
+        random_folds: cross-validation with equal pictures together and scenes torn apart.
+        grouped_folds: cross-validation with the groups whole.
+        metadata: classes told from files alone.
+        label_issues: labels that may be wrong.
         drift: training and test pictures told apart; None where there are too few.
     """
 
-    subject: AuditDataset
+    dataset: AuditDataset
     unreadable: Mapping[str, str]
     pairs: Sequence[DuplicatePair]
     links: SceneLinks
     groups: Groups
-    apart: RepeatedCVResult
-    together: RepeatedCVResult
-    leak: SeparabilityResult
-    suspects: LabelIssues
+    random_folds: RepeatedCVResult
+    grouped_folds: RepeatedCVResult
+    metadata: SeparabilityResult
+    label_issues: LabelIssues
     drift: DriftResult | None
 
 
-def list_pair_kinds(pair: DuplicatePair, subject: AuditDataset) -> list[str]:
-    """Where a pair lies: `within test`, `train and test`, or `within train` and then `two labels`, `across folds`."""
-    parts = subject.part[[pair.first, pair.second]]
+def list_pair_kinds(pair: DuplicatePair, dataset: AuditDataset) -> list[str]:
+    """Returns where a pair lies: `within test`, `train and test`, `within train` with `two labels`, `across folds`."""
+    first, second = pair.first, pair.second
+    parts = dataset.part[[first, second]]
     if parts[0] != parts[1]:
         return ["train and test"]
     if parts[0] == 1:
         return ["within test"]
-    found = ["within train"]
-    found += ["two labels"] if subject.labels[pair.first] != subject.labels[pair.second] else []
-    return found + (["across folds"] if subject.folds[pair.first] != subject.folds[pair.second] else [])
+    differ = {"two labels": dataset.labels, "across folds": dataset.folds}
+    return ["within train", *(kind for kind, values in differ.items() if values[first] != values[second])]
 
 
-def count_pair_kinds(pairs: Sequence[DuplicatePair], subject: AuditDataset) -> Counter[str]:
-    """How many pairs there are of each kind, and how many are exact."""
-    found = Counter(kind for pair in pairs for kind in list_pair_kinds(pair, subject))
-    found["exact"] = sum(pair.exact for pair in pairs)
-    return found
+def count_pair_kinds(pairs: Sequence[DuplicatePair], dataset: AuditDataset) -> Counter[str]:
+    """Counts the pairs of each kind, and those that are exact."""
+    counts = Counter(kind for pair in pairs for kind in list_pair_kinds(pair, dataset))
+    counts["exact"] = sum(pair.exact for pair in pairs)
+    return counts
 
 
-def find_test_overlap(pairs: Sequence[DuplicatePair], links: SceneLinks, subject: AuditDataset) -> np.ndarray:
-    """Rows of the test pictures that show a training picture, or its scene."""
-    rows = {pair.second for pair in pairs if pair.first < subject.training <= pair.second}
-    return np.array(sorted(rows | set(links.across[:, 0].tolist())), int)
+def find_test_overlap(pairs: Sequence[DuplicatePair], links: SceneLinks, dataset: AuditDataset) -> np.ndarray:
+    """Returns the rows of the test pictures that show a training picture, or its scene."""
+    rows = {pair.second for pair in pairs if pair.first < dataset.training <= pair.second}
+    return np.array(sorted(rows | set(links.test_pairs[:, 0].tolist())), int)

@@ -1,7 +1,7 @@
-"""Groups: pictures that folds must keep together, from equal pictures and from links between pictures of one scene.
+"""Groups of pictures that folds must keep together, made of equal pictures and of links between pictures of one scene.
 
-Links join pictures one after the other, the strongest first. A group may not outgrow a fold: what would make it larger
-than its class's share of one is left out, so that a chain of doubtful links cannot swallow a class.
+Links join pictures one after the other, the strongest first. What would make a group larger than its class's share of a
+fold is left out, so that a chain of doubtful links cannot swallow a class.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Which pictures belong together.
+    """The groups of pictures.
 
     Args:
         first: for each picture the row of the first picture of its group, (pictures,) int.
@@ -24,19 +24,18 @@ class Groups:
 
     @property
     def sizes(self) -> np.ndarray:
-        """Of the groups of two or more, the largest first."""
-        counts = np.unique(self.first, return_counts=True)[1]
+        """Sizes of the groups of two or more, the largest first."""
+        counts = np.bincount(self.first)
         return np.sort(counts[counts > 1])[::-1]
 
     @property
     def joined(self) -> np.ndarray:
         """Which pictures are not alone, (pictures,) bool."""
-        _, place, counts = np.unique(self.first, return_inverse=True, return_counts=True)
-        return counts[place] > 1
+        return np.bincount(self.first)[self.first] > 1
 
 
 def build_groups(labels: np.ndarray, same: Iterable[tuple[int, int]], links: np.ndarray, folds: int) -> Groups:
-    """Joins pictures.
+    """Joins pictures into groups.
 
     Args:
         labels: (pictures,) int.
@@ -58,7 +57,7 @@ def build_groups(labels: np.ndarray, same: Iterable[tuple[int, int]], links: np.
             refused += 1
         else:
             sets.merge(first, second)
-    found = np.empty(len(labels), int)
+    group_of = np.empty(len(labels), int)
     for subset in sets.subsets():
-        found[list(subset)] = min(subset)
-    return Groups(first=found, refused=refused)
+        group_of[list(subset)] = min(subset)
+    return Groups(first=group_of, refused=refused)

@@ -1,10 +1,8 @@
-"""Keypoints: spots that are found again when the same scene is turned, enlarged or lit otherwise, by SIFT.
+"""Keypoints: SIFT features that are found again when the same scene is turned, enlarged or lit otherwise.
 
 Lowe 2004, Int. J. Computer Vision 60, 91-110; descriptors compared by Hellinger's distance (RootSIFT: Arandjelovic and
-Zisserman 2012, CVPR, section 2). What frozen features cannot say, that two pictures show the same plant and not only
-the same species at the same age, the gravel around it can.
-
-Whether two pictures show the same scene: keypoints that match, and lie alike up to a turn, a shift and a zoom.
+Zisserman 2012, CVPR, section 2). Two pictures show the same scene where keypoints match and lie alike up to a turn, a
+shift and a zoom: the gravel around a plant shows what the features of a base cannot, that it is the same plant.
 """
 
 import os
@@ -27,12 +25,12 @@ PCA_SAMPLE = 50_000
 
 @dataclass(frozen=True)
 class Keypoints:
-    """The strongest keypoints of n pictures, the strongest first; unused places are zero.
+    """The strongest keypoints of n pictures, in order of strength; unused places are zero.
 
     Args:
         counts: (n,) int.
-        points: (n, MOST, 2) float32, x and y in pixels of a square of SIDE.
-        descriptors: (n, MOST, WIDTH) float16; or (n, MOST, AXES), see `reduced`. Unit rows.
+        points: (n, MAX_KEYPOINTS, 2) float32, x and y in pixels of a square of PICTURE_SIDE.
+        descriptors: (n, MAX_KEYPOINTS, DESCRIPTOR_WIDTH or, reduced, PCA_COMPONENTS) float16, unit rows.
     """
 
     counts: np.ndarray
@@ -42,12 +40,16 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def without(self, struck: np.ndarray) -> "Keypoints":
-        """The keypoints that are not struck, (n, MOST) bool; the others move up."""
-        used = np.arange(MAX_KEYPOINTS) < self.counts[:, None]
-        kept = used & ~struck
-        order = np.argsort(~kept, axis=1, kind="stable")
-        counts = kept.sum(axis=1)
+    @property
+    def used(self) -> np.ndarray:
+        """Which places hold a keypoint, (n, MAX_KEYPOINTS) bool."""
+        return np.arange(MAX_KEYPOINTS) < self.counts[:, None]
+
+    def without(self, removed: np.ndarray) -> "Keypoints":
+        """Returns the keypoints but those removed, (n, MAX_KEYPOINTS) bool; the others move up."""
+        remaining = self.used & ~removed
+        order = np.argsort(~remaining, axis=1, kind="stable")
+        counts = remaining.sum(axis=1)
         blank = (np.arange(MAX_KEYPOINTS) >= counts[:, None])[..., None]
         points = np.take_along_axis(self.points, order[..., None], axis=1)
         descriptors = np.take_along_axis(self.descriptors, order[..., None], axis=1)
@@ -56,46 +58,46 @@ class Keypoints:
         return Keypoints(counts, points, descriptors)
 
     def reduced(self, random: np.random.Generator) -> "Keypoints":
-        """Descriptors less their mean along their AXES leading axes, the leading one first, as unit rows.
+        """Projects descriptors, less their mean, on their PCA_COMPONENTS leading principal axes, as unit rows.
 
         Args:
             random: draws the descriptors that the axes are found by.
         """
-        used = np.arange(MAX_KEYPOINTS) < self.counts[:, None]
+        used = self.used
         rows = self.descriptors[used]
         sample = rows[random.permutation(len(rows))[:PCA_SAMPLE]].astype(np.float32)
         centre = sample.mean(axis=0) if len(sample) else np.zeros(DESCRIPTOR_WIDTH, np.float32)
         axes = np.linalg.eigh((sample - centre).T @ (sample - centre))[1][:, ::-1][:, :PCA_COMPONENTS]
         descriptors = np.zeros((*used.shape, PCA_COMPONENTS), np.float16)
-        turned = (rows.astype(np.float32) - centre) @ axes
-        descriptors[used] = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-9)
+        projected = (rows.astype(np.float32) - centre) @ axes
+        descriptors[used] = projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-9)
         return Keypoints(self.counts, self.points, descriptors)
 
 
 def detect_keypoints(pictures: np.ndarray) -> Keypoints:
-    """The keypoints of pictures (n, height, width, 3) uint8 RGB, n >= 1, on all cores."""
+    """Detects the keypoints of pictures (n, height, width, 3) uint8 RGB, n >= 1, on all cores."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(_detect_in_picture, pictures))
-    return Keypoints(*(np.stack(part) for part in zip(*found, strict=True)))
+        parts = list(pool.map(_detect_in_picture, pictures))
+    return Keypoints(*(np.stack(part) for part in zip(*parts, strict=True)))
 
 
 def concatenate_keypoints(parts: Sequence[Keypoints]) -> Keypoints:
-    """The keypoints of several sets of pictures, one after the other."""
+    """Returns the keypoints of several sets of pictures as one."""
     every = [(part.counts, part.points, part.descriptors) for part in parts]
     return Keypoints(*(np.concatenate(part) for part in zip(*every, strict=True)))
 
 
+def shrink_to_grey(picture: np.ndarray, side: int) -> np.ndarray:
+    """Returns a picture (height, width, 3) uint8 RGB as a grey square (side, side) uint8."""
+    return cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (side, side), interpolation=cv2.INTER_AREA)
+
+
 def _detect_in_picture(picture: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Count, points and descriptors of one picture."""
-    points, descriptors = (
-        np.zeros((MAX_KEYPOINTS, 2), np.float32),
-        np.zeros((MAX_KEYPOINTS, DESCRIPTOR_WIDTH), np.float16),
-    )
-    grey = cv2.resize(
-        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA
-    )
+    """Returns count, points and descriptors of one picture."""
+    points = np.zeros((MAX_KEYPOINTS, 2), np.float32)
+    descriptors = np.zeros((MAX_KEYPOINTS, DESCRIPTOR_WIDTH), np.float16)
     sift = cv2.SIFT_create(nfeatures=MAX_KEYPOINTS, contrastThreshold=CONTRAST_THRESHOLD)  # type: ignore[attr-defined]
-    spots, values = sift.detectAndCompute(grey, None)
+    spots, values = sift.detectAndCompute(shrink_to_grey(picture, PICTURE_SIDE), None)
     if not spots:
         return 0, points, descriptors
     order = np.argsort([-spot.response for spot in spots], kind="stable")[:MAX_KEYPOINTS]
@@ -108,7 +110,7 @@ def _detect_in_picture(picture: np.ndarray) -> tuple[int, np.ndarray, np.ndarray
 LOWE_RATIO = 0.8
 """A match is this much nearer than the next best (Lowe 2004, section 7.1)."""
 REPROJECTION_THRESHOLD = 2.5
-"""Pixels, of keypoints.SIDE, that a match may miss its place by."""
+"""Pixels, of PICTURE_SIDE, that a match may miss its place by."""
 RANSAC_ITERATIONS = 300
 MIN_MATCHES = 5
 MAX_ZOOM = 4.0
@@ -118,7 +120,7 @@ NO_MATCHES = np.empty((0, 2), int)
 
 
 def find_inlier_matches(keypoints: Keypoints, pairs: np.ndarray) -> list[np.ndarray]:
-    """The matches of each pair that agree on one turn, shift and zoom (RANSAC: Fischler and Bolles 1981, CACM 24).
+    """Finds the matches of each pair that agree on a turn, shift and zoom (RANSAC: Fischler and Bolles 1981, CACM 24).
 
     Args:
         keypoints: of all pictures.
@@ -126,30 +128,30 @@ def find_inlier_matches(keypoints: Keypoints, pairs: np.ndarray) -> list[np.ndar
 
     Returns:
         For each pair (k, 2) int: the places of a keypoint of the first and of one of the second; empty where fewer
-        than LEAST match.
+        than MIN_MATCHES match.
     """
     from threadpoolctl import threadpool_limits
 
     cuts = np.flatnonzero(np.diff(pairs[:, 0])) + 1 if len(pairs) else np.empty(0, int)
     runs = [run for run in np.split(pairs, cuts) if len(run)]
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda run: _match_one_picture(keypoints, int(run[0, 0]), run[:, 1]), runs)
-        return [one for several in found for one in several]
+        matches = pool.map(lambda run: _match_one_picture(keypoints, int(run[0, 0]), run[:, 1]), runs)
+        return [one for several in matches for one in several]
 
 
 def _match_one_picture(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
-    """The agreeing matches of one picture with each of some others."""
-    found = []
+    """Returns the agreeing matches of one picture with each of some others."""
+    matches = []
     for other, near in zip(others, match_descriptors(keypoints, first, others), strict=True):
-        agreed = NO_MATCHES
+        inliers = NO_MATCHES
         if len(near) >= MIN_MATCHES:
-            agreed = near[_find_inliers(keypoints.points[first][near[:, 0]], keypoints.points[other][near[:, 1]])]
-        found.append(agreed if len(agreed) >= MIN_MATCHES else NO_MATCHES)
-    return found
+            inliers = near[_find_inliers(keypoints.points[first][near[:, 0]], keypoints.points[other][near[:, 1]])]
+        matches.append(inliers if len(inliers) >= MIN_MATCHES else NO_MATCHES)
+    return matches
 
 
 def match_descriptors(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:
-    """The keypoints of one picture and of each of some others that are nearest to each other, and clearly so.
+    """Matches the keypoints of one picture with those of each of some others: mutually nearest, and clearly so.
 
     All others are compared at once: alone, a pair takes half as long again (benchmarks/matching.py).
 
@@ -169,13 +171,13 @@ def match_descriptors(keypoints: Keypoints, first: int, others: np.ndarray) -> l
     clear = 1 - nearest < LOWE_RATIO**2 * (1 - products.max(axis=1))
     mutual = np.take_along_axis(back, best, axis=1) == every
     return [
-        np.stack([here := np.flatnonzero(kept), there[here]], axis=1)
-        for kept, there in zip(clear & mutual, best, strict=True)
+        np.stack([here := np.flatnonzero(matched), there[here]], axis=1)
+        for matched, there in zip(clear & mutual, best, strict=True)
     ]
 
 
 def _find_inliers(here: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Which of the matched points (n, 2) agree on one similarity transform of a sensible zoom, (n,) bool."""
+    """Returns which matched points (n, 2) agree on one similarity transform of a sensible zoom, (n,) bool."""
     matrix, inside = cv2.estimateAffinePartial2D(
         here, there, method=cv2.RANSAC, ransacReprojThreshold=REPROJECTION_THRESHOLD, maxIters=RANSAC_ITERATIONS
     )

@@ -1,8 +1,8 @@
-"""Labels that may be wrong: pictures that a model which never saw them is sure are something else.
+"""Label errors: pictures that a model that was not trained on them gives another class than their label.
 
 cleanlab finds them by confident learning (Northcutt, Jiang and Chuang 2021, J. Artificial Intelligence Research 70),
-which allows for classes that the model is less sure of. Without it, pictures are only ranked by how little of the
-probability their label gets.
+which allows for classes that the model is less sure of. Without it, pictures are only ranked by the probability of
+their label.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class LabelIssue:
 
     Args:
         row: of the picture.
-        guess: number of the class that the model finds likeliest.
-        confidence: probability of the given label.
+        guess: number of the likeliest class but the label.
+        confidence: probability of the label.
     """
 
     row: int
@@ -29,47 +29,38 @@ class LabelIssue:
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """The suspected labels, the worst first.
+    """The labels that may be wrong.
 
     Args:
-        found: those that are suspected.
+        issues: the worst first.
         method: `cleanlab`, or `ranking` where it is not installed.
     """
 
-    found: list[LabelIssue]
+    issues: list[LabelIssue]
     method: str
 
 
 def detect_label_issues(labels: np.ndarray, probabilities: np.ndarray) -> LabelIssues:
-    """Looks for labels that may be wrong.
+    """Finds labels that may be wrong.
 
     Args:
         labels: (pictures,) int; each class at least once.
         probabilities: out of fold, (pictures, classes), rows sum to 1.
     """
+    own = probabilities[np.arange(len(labels)), labels]
     try:
         from cleanlab.filter import find_label_issues
     except ImportError:
-        return LabelIssues(_rank_label_issues(labels, probabilities), "ranking")
-    rows = find_label_issues(
-        labels, probabilities.astype(np.float64), return_indices_ranked_by="self_confidence", n_jobs=1
-    )
-    return LabelIssues([_build_label_issue(int(row), labels, probabilities) for row in rows], "cleanlab")
-
-
-def _rank_label_issues(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelIssue]:
-    """Pictures whose likeliest class is not their label, by the probability of the label."""
-    own = probabilities[np.arange(len(labels)), labels]
-    order = np.argsort(own, kind="stable")
-    return [
-        _build_label_issue(int(row), labels, probabilities)
-        for row in order
-        if probabilities[row].argmax() != labels[row]
-    ]
-
-
-def _build_label_issue(row: int, labels: np.ndarray, probabilities: np.ndarray) -> LabelIssue:
-    """The suspect in this row; the guess is the likeliest class but the label."""
-    others = probabilities[row].copy()
-    others[labels[row]] = -1
-    return LabelIssue(row, int(others.argmax()), float(probabilities[row, labels[row]]))
+        method, rows = "ranking", np.argsort(own, kind="stable")
+        rows = rows[probabilities.argmax(axis=1)[rows] != labels[rows]]
+    else:
+        method, rows = (
+            "cleanlab",
+            find_label_issues(
+                labels, probabilities.astype(np.float64), return_indices_ranked_by="self_confidence", n_jobs=1
+            ),
+        )
+    others = probabilities.copy()
+    others[np.arange(len(labels)), labels] = -1
+    guesses = others.argmax(axis=1)
+    return LabelIssues([LabelIssue(int(row), int(guesses[row]), float(own[row])) for row in rows], method)

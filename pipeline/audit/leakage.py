@@ -1,15 +1,13 @@
-"""What is known of a picture without looking at it: size, file, compression, camera; and what can be told from that.
+"""Leakage: what can be told from the files of pictures alone, by the area under the ROC curve (AUC) out of folds.
 
-A class that can be told from the file alone is a leak: it says how the pictures were collected, not what they show.
-
-Whether pictures of different kinds can be told apart by something: the area under the curve out of folds.
-
-0.5 is chance however unequal the kinds are, 1 is without error. Of more than two kinds the mean over each against the
-rest (Hand and Till 2001, Machine Learning 45, 171-186, weigh pairs instead).
+A class that can be told from size, compression or camera is a leak: it says how the pictures were collected, not what
+they show. An AUC of 0.5 is chance however unequal the classes are, 1 is without error. Of more than two classes it is
+the mean over each against the rest (Hand and Till 2001, Machine Learning 45, 171-186, weigh pairs instead).
 """
 
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +16,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.data.folds import renumber_groups
+from pipeline.config import Recipe
+from pipeline.data.folds import assign_folds
 from pipeline.evaluation.intervals import Interval, estimate_over_folds
 
 EXIF_TAGS = {"maker": 271, "model": 272, "orientation": 274, "software": 305, "date": 306}
 """EXIF, Exif 2.32 (CIPA DC-008), table 4."""
+SUBSAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
+CV_FOLDS = 5
+FOREST_TREES = 100
+MIN_LEAF_SIZE, MIN_LEAF_SIZE_ALONE = 5, 20
+CHANCE_AUC = 0.5
 
 
 def read_metadata_table(files: Sequence[Path]) -> pd.DataFrame:
-    """A row a file; columns of numbers, or of words such as the format and the camera. Unknown is NaN or "".
+    """Reads a row a file; columns of numbers, or of words such as the format and the camera. Unknown is NaN or "".
 
     Args:
         files: pictures; of one that cannot be opened only the size of its file is known.
@@ -39,17 +43,17 @@ def read_metadata_table(files: Sequence[Path]) -> pd.DataFrame:
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
-    """The fields of one file, from its header."""
-    from PIL import Image
+    """Reads the fields of one file from its header."""
+    from PIL import Image, JpegImagePlugin
 
     size = path.stat().st_size
-    found: dict[str, Any] = {"file bytes": size}
+    fields: dict[str, Any] = {"file bytes": size}
     try:
         with Image.open(path) as picture:
             width, height = picture.size
             tables = getattr(picture, "quantization", None) or {}
             exif = picture.getexif()
-            found |= {
+            fields |= {
                 "width": width,
                 "height": height,
                 "aspect": width / height,
@@ -64,55 +68,40 @@ def _read_metadata(path: Path) -> dict[str, Any]:
                 **{f"jpeg table {number}": float(sum(tables[number])) for number in sorted(tables)[:2]},
             }
             if tables:
-                found["jpeg sampling"] = _read_subsampling(picture)
+                fields["jpeg sampling"] = SUBSAMPLINGS.get(JpegImagePlugin.get_sampling(picture), "other")
     except Exception:  # a header that cannot be read is a fact about the file, too
-        found["format"] = "unreadable"
-    return found
-
-
-def _read_subsampling(picture: Any) -> str:
-    """How a JPEG thins its colours, such as 4:2:0."""
-    from PIL import JpegImagePlugin
-
-    names = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
-    return names.get(JpegImagePlugin.get_sampling(picture), "other")
-
-
-CV_FOLDS = 5
-FOREST_TREES = 100
-MIN_LEAF_SIZE = 5
-MIN_LEAF_SIZE_ALONE = 20
-CHANCE_AUC = 0.5
+        fields["format"] = "unreadable"
+    return fields
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeparabilityResult:
-    """How well kinds are told apart.
+    """How well classes are told apart.
 
     Args:
-        area: under the curve, with its 95 % interval over folds.
-        scores: out-of-fold probabilities (pictures, kinds).
-        alone: the area that each field reaches alone, the best first; empty where there are no fields.
+        auc: with its 95 % interval over folds.
+        scores: out-of-fold probabilities (pictures, classes).
+        field_aucs: the AUC of each field alone, the best first; empty where there are no fields.
     """
 
-    area: Interval
+    auc: Interval
     scores: np.ndarray
-    alone: dict[str, float]
+    field_aucs: dict[str, float]
 
     @property
-    def tells(self) -> bool:
-        """Whether it is beyond noise."""
-        return self.area.low > CHANCE_AUC
+    def is_separable(self) -> bool:
+        """Whether the AUC is above chance, beyond noise."""
+        return self.auc.low > CHANCE_AUC
 
 
 def cross_validate_metadata(
-    table: pd.DataFrame, kinds: np.ndarray, groups: np.ndarray, seed: int
+    table: pd.DataFrame, labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> SeparabilityResult:
-    """Tells kinds by a table of fields: a random forest on all of them, and a tree on each alone.
+    """Predicts classes from a table of fields: by a random forest on all of them, and by a tree on each alone.
 
     Args:
         table: (pictures, fields); words are numbered.
-        kinds: (pictures,) int from 0.
+        labels: (pictures,) int, 0 to classes - 1, each at least once.
         groups: (pictures,); pictures of a group are never on both sides.
         seed: of the folds and the forest.
     """
@@ -122,52 +111,38 @@ def cross_validate_metadata(
     values = encode_ordinal(table)
     varying = values.loc[:, values.nunique() > 1]
     if varying.empty:
-        share = np.tile(np.bincount(kinds) / len(kinds), (len(kinds), 1))
-        return SeparabilityResult(area=Interval(CHANCE_AUC, CHANCE_AUC, CHANCE_AUC), scores=share, alone={})
-    sides = split_group_folds(kinds, groups, seed)
-    area, scores = _cross_validate(
-        lambda: RandomForestClassifier(FOREST_TREES, min_samples_leaf=MIN_LEAF_SIZE, n_jobs=-1, random_state=seed),
-        varying.to_numpy(),
-        kinds,
-        sides,
-    )
-    alone = {
-        str(name): _cross_validate(
-            lambda: DecisionTreeClassifier(min_samples_leaf=MIN_LEAF_SIZE_ALONE, random_state=seed),
-            varying[[name]].to_numpy(),
-            kinds,
-            sides,
-        )[0].estimate
-        for name in varying
+        prior = np.tile(np.bincount(labels) / len(labels), (len(labels), 1))
+        return SeparabilityResult(auc=Interval(CHANCE_AUC, CHANCE_AUC, CHANCE_AUC), scores=prior, field_aucs={})
+    fold_of = _assign_folds(labels, groups, seed)
+    forest = RandomForestClassifier(FOREST_TREES, min_samples_leaf=MIN_LEAF_SIZE, n_jobs=-1, random_state=seed)
+    auc, scores = _cross_validate(forest, varying.to_numpy(), labels, fold_of)
+    tree = DecisionTreeClassifier(min_samples_leaf=MIN_LEAF_SIZE_ALONE, random_state=seed)
+    aucs = {
+        str(name): _cross_validate(tree, varying[[name]].to_numpy(), labels, fold_of)[0].estimate for name in varying
     }
-    ranked = sorted(alone.items(), key=lambda item: -item[1])
-    return SeparabilityResult(area=area, scores=scores, alone=dict(ranked))
+    return SeparabilityResult(auc=auc, scores=scores, field_aucs=dict(sorted(aucs.items(), key=lambda item: -item[1])))
 
 
 def cross_validate_features(
-    features: np.ndarray, kinds: np.ndarray, groups: np.ndarray, seed: int
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int
 ) -> SeparabilityResult:
-    """Tells kinds by features: linear discriminants with the shrinkage of Ledoit and Wolf 2004, which needs no tuning.
+    """Predicts classes from features by LDA with the shrinkage of Ledoit and Wolf 2004, which needs no tuning.
 
     Args:
         features: (pictures, width) float32.
-        kinds: (pictures,) int from 0.
+        labels: (pictures,) int, 0 to classes - 1, each at least once.
         groups: (pictures,); pictures of a group are never on both sides.
         seed: of the folds.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-    area, scores = _cross_validate(
-        lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
-        features,
-        kinds,
-        split_group_folds(kinds, groups, seed),
-    )
-    return SeparabilityResult(area=area, scores=scores, alone={})
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    auc, scores = _cross_validate(model, features, labels, _assign_folds(labels, groups, seed))
+    return SeparabilityResult(auc=auc, scores=scores, field_aucs={})
 
 
 def encode_ordinal(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with words numbered in the order of their spelling, and -1 for what is unknown."""
+    """Returns the table with words numbered in alphabetical order, and -1 for what is unknown."""
     return pd.DataFrame(
         {
             name: column.fillna(-1) if pd.api.types.is_numeric_dtype(column) else pd.factorize(column, sort=True)[0]
@@ -176,49 +151,47 @@ def encode_ordinal(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def split_group_folds(kinds: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows to learn from and rows to tell, FOLDS times, every kind in each, groups whole."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    return list(StratifiedGroupKFold(CV_FOLDS).split(np.zeros(len(kinds)), kinds, renumber_groups(groups, seed)))
+def _assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Returns the fold of each picture: stratified by class, groups whole."""
+    recipe = Recipe(folds=CV_FOLDS, grouping="estimated", split_seed=seed)
+    return assign_folds(pd.DataFrame({"label": labels, "group": groups}), recipe)
 
 
 def _cross_validate(
-    model: Callable[[], Any], values: np.ndarray, kinds: np.ndarray, sides: Sequence[tuple[np.ndarray, np.ndarray]]
+    model: Any, values: np.ndarray, labels: np.ndarray, fold_of: np.ndarray
 ) -> tuple[Interval, np.ndarray]:
-    """The area with its interval, and the scores (pictures, kinds), of a fresh model a fold."""
-    scores, areas = np.zeros((len(kinds), kinds.max() + 1)), []
-    for learned, held in sides:
-        fitted = model().fit(values[learned], kinds[learned])
-        scores[np.ix_(held, fitted.classes_)] = fitted.predict_proba(values[held])
-        areas.append(compute_macro_auc(kinds[held], scores[held]))
-    resolution = float(np.mean([1 / max(1, _count_fewest_pairs(kinds[held])) for _, held in sides]))
-    found = estimate_over_folds([value - CHANCE_AUC for value in areas], 1 / len(sides), resolution)
-    return Interval(
-        *(min(max(CHANCE_AUC + value, 0.0), 1.0) for value in (found.estimate, found.low, found.high))
-    ), scores
+    """Returns the AUC with its interval, and out-of-fold probabilities (pictures, classes)."""
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a class that is in one fold alone: its probability is 0
+        scores = cross_val_predict(model, values, labels, cv=PredefinedSplit(fold_of), method="predict_proba")
+    folds = [fold_of == fold for fold in np.unique(fold_of)]
+    gains = [compute_macro_auc(labels[fold], scores[fold]) - CHANCE_AUC for fold in folds]
+    resolution = float(np.mean([1 / max(1, _count_fewest_pairs(labels[fold])) for fold in folds]))
+    gain = estimate_over_folds(gains, 1 / len(folds), resolution)
+    return Interval(*(min(max(CHANCE_AUC + end, 0.0), 1.0) for end in (gain.estimate, gain.low, gain.high))), scores
 
 
-def _count_fewest_pairs(kinds: np.ndarray) -> int:
-    """Pictures of one kind times all others, of the kind that has the fewest such pairs."""
-    counts = np.unique(kinds, return_counts=True)[1]
-    return int(min(counts * (len(kinds) - counts)))
+def _count_fewest_pairs(labels: np.ndarray) -> int:
+    """Counts pairs of a picture of one class and one of any other, of the class that has the fewest such pairs."""
+    counts = np.unique(labels, return_counts=True)[1]
+    return int(min(counts * (len(labels) - counts)))
 
 
-def compute_macro_auc(kinds: np.ndarray, scores: np.ndarray) -> float:
-    """The mean over kinds of the area of each against the rest; kinds that all or no pictures have are left out.
+def compute_macro_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Computes the mean AUC of each class against the rest; classes of all or no pictures are left out.
+
+    By ranks, for all classes at once: scikit-learn's roc_auc_score, a class at a time, is many times slower.
 
     Args:
-        kinds: (pictures,) int.
-        scores: (pictures, kinds).
+        labels: (pictures,) int.
+        scores: (pictures, classes).
     """
     from scipy.stats import rankdata
 
-    present = [kind for kind in np.unique(kinds) if 0 < np.sum(kinds == kind) < len(kinds)]
-    ranks = rankdata(scores, axis=0)
-    found = []
-    for kind in present:
-        own = kinds == kind
-        wins = ranks[own, kind].sum() - own.sum() * (own.sum() + 1) / 2
-        found.append(wins / (own.sum() * (~own).sum()))
-    return float(np.mean(found))
+    classes = np.flatnonzero(np.bincount(labels) % len(labels))
+    own = labels[:, None] == classes
+    counts = own.sum(axis=0)
+    wins = (rankdata(scores[:, classes], axis=0) * own).sum(axis=0) - counts * (counts + 1) / 2
+    return float(np.mean(wins / (counts * (len(labels) - counts))))

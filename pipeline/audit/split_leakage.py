@@ -1,7 +1,7 @@
-"""What random folds flatter: the same head, cross-validated with pictures of one scene apart and together.
+"""Split leakage: how much better a head scores with pictures of one scene in several folds than with groups whole.
 
-Apart means that the groups are as many and as large, but of pictures drawn from the same classes; with the same seed
-the folds then have the same sizes and classes, and nothing differs but which pictures keep each other company.
+Random groups are as many and as large as the scenes, but of pictures drawn from the same classes; with the same seed
+the folds then have the same sizes and classes, and differ only in which pictures share one.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from pipeline.training import linear_probe
 
 CV_REPEATS = 3
 DEFAULT_FOLDS = 5
-"""Where the recipe only holds out once."""
+"""For a recipe with a single hold-out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,31 +27,31 @@ class RepeatedCVResult:
 
     Args:
         scores: the metric, the mean over folds, one a choice of folds.
-        right: how often each picture was right, (pictures,) from 0 to 1.
+        correct: share of the repeats that predict each picture right, (pictures,) from 0 to 1.
         oof: out-of-fold probabilities (pictures, classes), the mean over choices.
         resolution: the least step that a score can make.
     """
 
     scores: tuple[float, ...]
-    right: np.ndarray
+    correct: np.ndarray
     oof: np.ndarray
     resolution: float = 0.0
 
     @property
     def score(self) -> float:
-        """The mean."""
+        """Mean over choices of folds."""
         return float(np.mean(self.scores))
 
     @property
     def spread(self) -> float:
-        """The sample deviation over choices of folds."""
+        """Sample standard deviation over choices of folds."""
         return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else 0.0
 
 
 def shuffle_groups(
     groups: np.ndarray, labels: np.ndarray, equal: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """Groups of the same sizes and classes, of pictures drawn at random.
+    """Returns groups of the same sizes and classes, of pictures drawn at random.
 
     Args:
         groups: one a picture, (pictures,) int.
@@ -59,11 +59,11 @@ def shuffle_groups(
         equal: the row of the first picture with the same pixels, which stays in one group with it, (pictures,) int.
         random: draws the pictures.
     """
-    found = groups.copy()
+    shuffled = groups.copy()
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        found[rows] = groups[random.permutation(rows)]
-    return found[equal]
+        shuffled[rows] = groups[random.permutation(rows)]
+    return shuffled[equal]
 
 
 def cross_validate_head(
@@ -74,7 +74,7 @@ def cross_validate_head(
     metric: str,
     positive: int | None = None,
 ) -> RepeatedCVResult:
-    """Cross-validates a linear head on features, REPEATS times with other folds; the first time chooses its strength.
+    """Cross-validates a linear head on features, CV_REPEATS times with other folds; the first time chooses l2.
 
     Args:
         features: (pictures, width) float32.
@@ -88,7 +88,7 @@ def cross_validate_head(
     plain = replace(plain, train_views=("plain",), augmented_views=0)
     table = pd.DataFrame({"label": labels, "group": groups})
     classes, folds = int(labels.max()) + 1, range(plain.folds)
-    scores, right, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
+    scores, correct, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
     for repeat in range(CV_REPEATS):
         plain = replace(plain, split_seed=recipe.split_seed + repeat)
         fold_of = splits.assign_folds(table, plain)
@@ -104,13 +104,13 @@ def cross_validate_head(
         plain = replace(plain, strength=next(one["strength"] for one in trained.history if one["chosen"]))
         each = [metrics.score(metric, labels[fold_of == f], trained.oof[fold_of == f], positive) for f in folds]
         scores.append(float(np.mean(each)))
-        right += (trained.oof.argmax(axis=1) == labels) / CV_REPEATS
+        correct += (trained.oof.argmax(axis=1) == labels) / CV_REPEATS
         oof += trained.oof / CV_REPEATS
     resolution = metrics.compute_resolution(metric, labels, fold_of, positive) / len(folds)
-    return RepeatedCVResult(scores=tuple(scores), right=right, oof=oof, resolution=resolution)
+    return RepeatedCVResult(scores=tuple(scores), correct=correct, oof=oof, resolution=resolution)
 
 
-def compute_grouping_effect(apart: RepeatedCVResult, together: RepeatedCVResult) -> Interval:
-    """What keeping groups together changes in the metric: the mean over choices of folds, with its 95 % interval."""
-    moved = [after - before for before, after in zip(apart.scores, together.scores, strict=True)]
-    return estimate_over_seeds(moved, together.resolution)
+def compute_grouping_effect(random_folds: RepeatedCVResult, grouped_folds: RepeatedCVResult) -> Interval:
+    """Estimates what keeping groups together changes in the metric: the mean over choices of folds, 95 % interval."""
+    changes = [after - before for before, after in zip(random_folds.scores, grouped_folds.scores, strict=True)]
+    return estimate_over_seeds(changes, grouped_folds.resolution)

@@ -1,27 +1,23 @@
-"""One learnware in one file: the model, what it is for, how to ask it, and a proof that it still answers the same.
+"""The archive of a learnware: its model, contract, specification, probe batch and card in one checked file.
 
-    NAME.learnware      a zip by another name (Kaggle unpacks zips), everything in it stored as it is
+    NAME.learnware      a zip by another name (Kaggle unpacks zips), its members stored uncompressed
       model.keras         the whole model, from uint8 pictures to probabilities
       specification.*     what it is for, in words and as a kernel mean embedding (see specification.py)
       contract.json       preprocessing, views, class names
-      probe.npz           a few pictures, and what the model said of them when it was added
+      probe.npz           a few pictures, and the model's predictions of them when it was added
       card.md             for people
       digests.json        SHA-256 of everything else
 
-The archive may come from anyone: nothing in it is run, unpacked or believed (see guarded.py and harmless.py).
-
-What goes into a learnware's model and what comes out: its preprocessing contract, as contract.json has it.
-
-The model card of a learnware, for people (Mitchell et al. 2019, Model Cards for Model Reporting): plain Markdown.
+The archive may come from anyone: nothing in it is run or unpacked, and all of it is checked (see safe_loading.py).
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,15 +26,22 @@ from pipeline.data import images
 from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic
 from pipeline.learnware import safe_loading
-from pipeline.learnware.safe_loading import build_refusal
+from pipeline.learnware.safe_loading import build_refusal, parse_record, require_valid
 from pipeline.learnware.specification import pack_specification, unpack_specification
 from pipeline.learnware.types import Specification
 from pipeline.models import base
 
+T = TypeVar("T")
 FORMAT_VERSION = 1
 COLOUR, ANSWER = "RGB, 8 bits, 0 to 255; grey repeated, transparency on white, upright by EXIF", "softmax"
-MAX_CLASSES, MAX_VIEWS, MAX_BASES = 10_000, 32, 16
+MAX_CLASSES, MAX_VIEWS, MAX_BASES, MAX_NAME = 10_000, 32, 16, 200
 WEIGHTS_PATTERN = re.compile(base.PUBLISHED_WEIGHTS + "|own")
+ARCHIVE_SUFFIX = ".learnware"
+MODEL_FILE, DIGESTS_FILE = "model.keras", "digests.json"
+MEMBER_NAMES = (MODEL_FILE, "specification.json", "specification.npz", "contract.json", "probe.npz", "card.md")
+MAX_PROBE_PICTURES = 64
+SUM_TOLERANCE = 1e-3
+MOST_LISTED_CLASSES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,7 @@ class BaseSpec:
         name: in the table of bases, or `scratch`.
         cut: the layer that it is used up to; None is the whole base.
         pooling: `avg`, `max` or `both`.
-        weights: those that it was given: `imagenet`, `none`, `none:SEED`, or `own`: others, which only the model has.
+        weights: `imagenet`, `none`, `none:SEED`, or `own`: others, which only the model has.
         size: side of the pictures that it takes, in pixels.
     """
 
@@ -62,14 +65,14 @@ class BaseSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSignature:
-    """How pictures are made ready, and what the answers are.
+    """The contract of a model: its inputs and outputs.
 
     Args:
         name: of the learnware.
-        sizes: of the model's inputs, in their order: sides of square pictures in pixels.
+        sizes: of the model's inputs in order: sides of square pictures in pixels.
         views: that are predicted and averaged.
         classes: in the order of the outputs.
-        rung: how it was trained; `frozen` and `features` leave the bases as they were.
+        rung: the strategy that it was trained by; `frozen` and `features` leave the bases as they were.
         bases: the networks in it.
         resize: how pictures become square.
         colour: of the pixels; the model itself rescales them.
@@ -87,103 +90,58 @@ class ModelSignature:
     answer: str = ANSWER
 
     def record(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Returns JSON values."""
         return {"format": FORMAT_VERSION, **asdict(self)}
 
 
-def parse_signature(record: Any, what: str) -> ModelSignature:
-    """The contract that `Contract.record` gave.
-
-    Args:
-        record: JSON values.
-        what: it is called in an error.
+def parse_signature(record: Any) -> ModelSignature:
+    """Returns the signature that `ModelSignature.record` gave.
 
     Raises:
-        StarshiftError: anything that this version cannot keep.
+        StarshiftError: anything in it that this version cannot keep.
     """
-    names = {"format", *(one.name for one in fields(ModelSignature))}
-    _require(isinstance(record, Mapping) and set(record) == names, what, f"the entries {', '.join(sorted(names))}")
-    _require(record["format"] == FORMAT_VERSION, what, f"format {FORMAT_VERSION}")
-    _require(
-        _is_text_list(record["classes"], MAX_CLASSES) and len(record["classes"]) > 1, what, "distinct printable classes"
-    )
-    _require(
-        _is_text_list(record["views"], MAX_VIEWS) and all(map(VIEW_PATTERN.fullmatch, record["views"])),
-        what,
-        "known views",
-    )
-    _require(
-        isinstance(record["name"], str) and NAME_PATTERN.fullmatch(record["name"]),
-        what,
-        f"a name {NAME_PATTERN.pattern}",
-    )
-    _require(
-        isinstance(record["rung"], str) and record["rung"].isidentifier(), what, f"a rung ({', '.join(STRATEGIES)})"
-    )
-    sizes, bases = record["sizes"], record["bases"]
-    _require(isinstance(sizes, list) and sizes and all(map(_is_size, sizes)), what, "sizes of 32 to 2048 pixels")
-    _require(isinstance(bases, list) and 0 < len(bases) <= MAX_BASES, what, "one base or more")
-    parts = tuple(_parse_base(one, what) for one in bases)
-    _require(sizes == sorted({part.size for part in parts}), what, "an input for every size of its bases")
+    require_valid(isinstance(record, dict) and "format" in record, "the entries of a contract, format", record)
+    require_valid(record["format"] == FORMAT_VERSION, f"format {FORMAT_VERSION}", record["format"])
+    signature = parse_record(ModelSignature, {name: value for name, value in record.items() if name != "format"})
+    classes, views, sizes, bases = signature.classes, signature.views, signature.sizes, signature.bases
+    require_valid(_is_distinct(classes, 2, MAX_CLASSES), "distinct printable classes", classes)
+    known_views = _is_distinct(views, 1, MAX_VIEWS) and all(map(VIEW_PATTERN.fullmatch, views))
+    require_valid(known_views, "known views", views)
+    require_valid(NAME_PATTERN.fullmatch(signature.name), f"a name {NAME_PATTERN.pattern}", signature.name)
+    require_valid(signature.rung.isidentifier(), f"a strategy ({', '.join(STRATEGIES)})", signature.rung)
+    require_valid(0 < len(bases) <= MAX_BASES, "one base or more", len(bases))
+    for one in bases:
+        texts = (one.name, one.pooling, one.weights, one.cut or "whole")
+        require_valid(max(map(len, texts)) < MAX_NAME, "names of a base", texts)
+        known = WEIGHTS_PATTERN.fullmatch(one.weights) and one.pooling in ("avg", "max", "both")
+        require_valid(known, "a known base", texts)
+    for size in (*sizes, *(one.size for one in bases)):
+        require_valid(32 <= size <= 2048, "sizes of 32 to 2048 pixels", size)
+    require_valid(list(sizes) == sorted({one.size for one in bases}), "an input for every size of its bases", sizes)
     for field, own in (("resize", images.RESIZE_METHOD), ("colour", COLOUR), ("answer", ANSWER)):
-        _require(record[field] == own, what, f"{field}: {own}")
-    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-    del given["format"]
-    return ModelSignature(**(given | {"bases": parts}))
+        require_valid(record[field] == own, f"{field}: {own}", record[field])
+    return signature
 
 
-def _parse_base(value: Any, what: str) -> BaseSpec:
-    names = {one.name for one in fields(BaseSpec)}
-    _require(isinstance(value, Mapping) and set(value) == names, what, f"of each base {', '.join(sorted(names))}")
-    texts = [value["name"], value["pooling"], value["weights"], value["cut"] or "whole"]
-    _require(
-        all(isinstance(one, str) and one.isprintable() and len(one) < 200 for one in texts), what, "names of a base"
-    )
-    _require(
-        WEIGHTS_PATTERN.fullmatch(value["weights"]) and value["pooling"] in ("avg", "max", "both"), what, "a known base"
-    )
-    _require(_is_size(value["size"]), what, "sizes of 32 to 2048 pixels")
-    return BaseSpec(**value)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 32 <= value <= 2048
-
-
-def _is_text_list(values: Any, most: int) -> bool:
-    """Whether these are distinct texts that may be printed on a terminal."""
-    known = isinstance(values, list) and 0 < len(values) <= most and all(isinstance(one, str) for one in values)
-    return (
-        known and all(one.isprintable() and 0 < len(one) <= 200 for one in values) and len(set(values)) == len(values)
-    )
-
-
-def _require(condition: object, what: str, expected: str) -> None:
-    if not condition:
-        raise build_refusal(what, f"its contract does not have {expected}")
-
-
-ARCHIVE_SUFFIX = ".learnware"
-MODEL_FILE, DIGESTS_FILE = "model.keras", "digests.json"
-MEMBER_NAMES = (MODEL_FILE, "specification.json", "specification.npz", "contract.json", "probe.npz", "card.md")
-MAX_PROBE_PICTURES = 64
-SUM_TOLERANCE = 1e-3
+def _is_distinct(texts: tuple[str, ...], least: int, most: int) -> bool:
+    """Whether there are so many texts, none of them empty, too long or there twice."""
+    return least <= len(set(texts)) == len(texts) <= most and all(0 < len(one) <= MAX_NAME for one in texts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learnware:
-    """A learnware as its archive says; all of it checked but for what the model answers.
+    """A learnware as read from its archive; all of it is checked but the model's predictions.
 
     Args:
         path: of the archive.
         digest: SHA-256 of digests.json, which stands for all of it.
         digests: SHA-256 of each member.
         specification: what it is for.
-        contract: how to ask it.
+        contract: inputs and outputs of the model.
         pictures: of the probe batch, (n, side, side, 3) uint8.
-        predictions: what the model said of them, (n, classes) float32.
+        predictions: the model's of the probe batch, (n, classes) float32.
         card: Markdown.
-        model: the bytes of model.keras; empty where the archive was only glanced at.
+        model: the bytes of model.keras; empty where it was not read.
     """
 
     path: Path
@@ -198,25 +156,23 @@ class Learnware:
 
     @property
     def name(self) -> str:
-        """By which a store knows it."""
+        """Name in the store."""
         return self.contract.name
 
     def live(self) -> Any:
-        """The keras.Model, loaded in safe mode after it was looked through.
+        """Loads the keras.Model in safe mode, after it was checked.
 
         Raises:
             StarshiftError: see safe_loading.load_model; or its inputs or outputs are not those of the contract.
         """
         model = safe_loading.load_model(self.model or read_archive(self.path).model, self.path.name)
         shapes = [tuple(one.shape[1:]) for one in model.inputs]
-        wanted = [(size, size, 3) for size in self.contract.sizes]
-        if shapes != wanted or any(one.dtype != "uint8" for one in model.inputs):
-            raise build_refusal(self.path.name, f"its model takes {shapes}, not uint8 pictures {wanted}")
-        if len(model.outputs) != 1 or tuple(model.outputs[0].shape[1:]) != (len(self.contract.classes),):
-            answers = [tuple(one.shape[1:]) for one in model.outputs]
-            raise build_refusal(
-                self.path.name, f"its model answers {answers}, not {len(self.contract.classes)} classes"
-            )
+        expected = [(size, size, 3) for size in self.contract.sizes]
+        if shapes != expected or any(one.dtype != "uint8" for one in model.inputs):
+            raise build_refusal(self.path.name, f"its model takes {shapes}, not uint8 pictures {expected}")
+        outputs, classes = [tuple(one.shape[1:]) for one in model.outputs], len(self.contract.classes)
+        if outputs != [(classes,)]:
+            raise build_refusal(self.path.name, f"its model answers {outputs}, not {classes} classes")
         return model
 
 
@@ -230,10 +186,10 @@ def write_archive(
     predictions: np.ndarray,
     card: str,
 ) -> Learnware:
-    """Writes an archive, atomically, and reads it back as it would be read from anyone.
+    """Writes an archive atomically, and reads it back with all checks.
 
     Args:
-        path: ends in NAME.learnware; nothing is there yet.
+        path: ends in NAME.learnware; does not exist yet.
         model: the bytes of a .keras file.
         specification, contract, pictures, predictions, card: see Learnware.
     """
@@ -267,46 +223,46 @@ def read_archive(path: Path, *, whole: bool = True) -> Learnware:
 
     Args:
         path: of the archive.
-        whole: read the model too. Without it only the words and the embedding are read and checked.
+        whole: read the model, too.
 
     Raises:
-        StarshiftError: it is not there, damaged, foreign or malicious; says why.
+        StarshiftError: it does not exist, or is damaged, foreign or malicious.
     """
     what = path.name
     if not path.is_file():
         raise StarshiftError(f"There is no learnware {path}.", remedy="invoke store.list shows those that are there")
     unread = () if whole else (MODEL_FILE,)
     with path.open("rb") as file:
-        found = safe_loading.read_members(file, what, (*MEMBER_NAMES, DIGESTS_FILE), unread)
-    digests = _read_digests(found, what)
-    contract = parse_signature(safe_loading.parse_json(found["contract.json"], what), what)
-    specification = _read_specification(found, what)
+        members = safe_loading.read_members(file, what, (*MEMBER_NAMES, DIGESTS_FILE), unread)
+    digests = _read_digests(members, what)
+    contract = _parse_part("contract", what, parse_signature, safe_loading.parse_json(members["contract.json"], what))
+    record = safe_loading.parse_json(members["specification.json"], what)
+    arrays = safe_loading.read_arrays(members["specification.npz"], what)
+    specification = _parse_part("specification", what, unpack_specification, record, arrays)
     if (contract.name, contract.classes) != (specification.semantic.name, specification.semantic.classes):
         raise build_refusal(what, "its contract and its specification speak of different names or classes")
-    if path.name != contract.name + ARCHIVE_SUFFIX:
-        raise build_refusal(
-            what, f"it calls itself {contract.name!r}, and its file is not {contract.name}{ARCHIVE_SUFFIX}"
-        )
+    if path.name != (own_name := contract.name + ARCHIVE_SUFFIX):
+        raise build_refusal(what, f"it calls itself {contract.name!r}, and its file is not {own_name}")
     if whole:
-        safe_loading.check_model(found[MODEL_FILE], what)
+        safe_loading.check_model(members[MODEL_FILE], what)
     return Learnware(
         path=path,
-        digest=hashlib.sha256(found[DIGESTS_FILE]).hexdigest(),
+        digest=hashlib.sha256(members[DIGESTS_FILE]).hexdigest(),
         digests=digests,
         specification=specification,
         contract=contract,
-        **_read_probe(found["probe.npz"], contract, what),
-        card=safe_loading.decode_text(found["card.md"], what),
-        model=found.get(MODEL_FILE, b""),
+        **_read_probe(members["probe.npz"], contract, what),
+        card=safe_loading.decode_text(members["card.md"], what),
+        model=members.get(MODEL_FILE, b""),
     )
 
 
-def _read_digests(found: dict[str, bytes], what: str) -> dict[str, str]:
-    """The digests that the archive says, each held against its member."""
-    digests = safe_loading.parse_json(found[DIGESTS_FILE], what)
+def _read_digests(members: dict[str, bytes], what: str) -> dict[str, str]:
+    """Reads the digests of the members and compares each with its member."""
+    digests = safe_loading.parse_json(members[DIGESTS_FILE], what)
     if not isinstance(digests, dict) or set(digests) != set(MEMBER_NAMES):
         raise build_refusal(what, f"{DIGESTS_FILE} does not have the digests of {', '.join(MEMBER_NAMES)}")
-    for name, content in found.items():
+    for name, content in members.items():
         if name != DIGESTS_FILE and hashlib.sha256(content).hexdigest() != digests[name]:
             raise build_refusal(
                 what, f"{name!r} has another digest than {DIGESTS_FILE} says: it is damaged, or was changed"
@@ -314,24 +270,20 @@ def _read_digests(found: dict[str, bytes], what: str) -> dict[str, str]:
     return digests
 
 
-def _read_specification(found: dict[str, bytes], what: str) -> Specification:
-    record, arrays = (
-        safe_loading.parse_json(found["specification.json"], what),
-        safe_loading.read_arrays(found["specification.npz"], what),
-    )
+def _parse_part(part: str, what: str, parse: Callable[..., T], *values: Any) -> T:
+    """Returns a parsed part of an archive; its errors name the archive."""
     try:
-        return unpack_specification(record, arrays)
+        return parse(*values)
     except StarshiftError as error:
-        reason = f"its specification does not have {error.expected or error.message}"
-        raise build_refusal(what, reason) from error
+        raise build_refusal(what, f"its {part} does not have {error.expected or error.message}") from error
 
 
 def _read_probe(content: bytes, contract: ModelSignature, what: str) -> dict[str, np.ndarray]:
-    """The probe batch: pictures of the model's largest size, and probabilities."""
-    found = safe_loading.read_arrays(content, what)
-    if set(found) != {"pictures", "predictions"}:
+    """Reads the probe batch: pictures of the model's largest size, and probabilities."""
+    arrays = safe_loading.read_arrays(content, what)
+    if set(arrays) != {"pictures", "predictions"}:
         raise build_refusal(what, "its probe batch is not pictures and predictions")
-    pictures, predictions = found["pictures"], found["predictions"]
+    pictures, predictions = arrays["pictures"], arrays["predictions"]
     side = max(contract.sizes)
     count = len(pictures) if pictures.ndim else 0
     if pictures.dtype != np.uint8 or pictures.shape[1:] != (side, side, 3) or not 0 < count <= MAX_PROBE_PICTURES:
@@ -343,49 +295,40 @@ def _read_probe(content: bytes, contract: ModelSignature, what: str) -> dict[str
     sums = predictions.sum(axis=1, dtype=np.float64)
     if not np.isfinite(predictions).all() or (predictions < 0).any() or np.abs(sums - 1).max() > SUM_TOLERANCE:
         raise build_refusal(what, "its probe predictions are no probabilities")
-    return found
-
-
-MOST_LISTED_CLASSES = 30
+    return arrays
 
 
 def format_card(specification: Specification, contract: ModelSignature, drawn: bool) -> str:
-    """What the model is for, how good it is, how it is asked, and what its specification reveals.
+    """Formats the model card (Mitchell et al. 2019, Model Cards for Model Reporting), as Markdown.
 
     Args:
-        specification: its words.
-        contract: how to ask it.
-        drawn: whether the pictures of the probe batch were drawn, or taken from a folder.
+        specification: of the learnware.
+        contract: of its model.
+        drawn: whether the pictures of the probe batch are synthetic, or taken from a folder.
     """
-    words = specification.semantic
-    classes = ", ".join(words.classes[:MOST_LISTED_CLASSES])
-    more = f", ... ({len(words.classes)} in all)" if len(words.classes) > MOST_LISTED_CLASSES else ""
-    score = "not measured" if words.score is None else f"{words.metric} {words.score:.5f} ± {words.spread or 0:.5f}"
-    speed = f", {words.pictures_per_second:.0f} pictures/s where it was added" if words.pictures_per_second else ""
-    shown = "were drawn for it" if drawn else "were given for it with --probe-images, and travel along"
+    about = specification.semantic
+    classes = ", ".join(about.classes[:MOST_LISTED_CLASSES])
+    more = f", ... ({len(about.classes)} in all)" if len(about.classes) > MOST_LISTED_CLASSES else ""
+    score = "not measured" if about.score is None else f"{about.metric} {about.score:.5f} ± {about.spread or 0:.5f}"
+    speed = f", {about.pictures_per_second:.0f} pictures/s where it was added" if about.pictures_per_second else ""
+    origin = "were drawn for it" if drawn else "were given for it with --probe-images, and travel along"
     sizes = " and ".join(f"{size} x {size}" for size in contract.sizes)
-    return "\n".join(
-        [
-            f"# {words.name}",
-            "",
-            f"{words.task}: {classes}{more}.",
-            "",
-            f"- trained on: {words.data}",
-            f"- score: {score}, on folds that were held out",
-            f"- network: {words.base}, rung {words.rung}, {words.parameters:,} parameters, "
-            f"{words.megabytes:.1f} MB{speed}",
-            f"- takes: {sizes} pixels, {contract.colour}; views averaged: {', '.join(contract.views)}",
-            f"- answers: {contract.answer} probabilities of {len(contract.classes)} classes",
-            f"- licence: {words.licence}",
-            "",
-            "## What travels with it",
-            "",
-            "No training picture. The specification holds weighted points in the feature space of "
-            f"{specification.probe.base}, fitted to {specification.whole.pictures:,} training pictures and their "
-            "classes: they tell roughly what the pictures look like, and no picture can be read from them, but a "
-            "model and a specification are never proof that nothing about a training picture can be inferred.",
-            "Its predictions on a probe batch let anyone check that the model answers as "
-            f"it did; the pictures of that batch {shown}.",
-            "",
-        ]
-    )
+    return f"""# {about.name}
+
+{about.task}: {classes}{more}.
+
+- trained on: {about.data}
+- score: {score}, on folds that were held out
+- network: {about.base}, rung {about.rung}, {about.parameters:,} parameters, {about.megabytes:.1f} MB{speed}
+- takes: {sizes} pixels, {contract.colour}; views averaged: {", ".join(contract.views)}
+- answers: {contract.answer} probabilities of {len(contract.classes)} classes
+- licence: {about.licence}
+
+## What travels with it
+
+No training picture. The specification holds weighted points in the feature space of {specification.probe.base}, \
+fitted to {specification.whole.pictures:,} training pictures and their classes: they tell roughly what the pictures \
+look like, and no picture can be read from them, but a model and a specification are never proof that nothing about a \
+training picture can be inferred.
+Its predictions on a probe batch let anyone check that the model answers as it did; the pictures of that batch {origin}.
+"""

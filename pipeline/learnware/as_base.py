@@ -1,6 +1,6 @@
-"""A learnware as a base: `--base store:[FOLDER/]NAME[@cut][+pooling]` is a base of the table with its weights.
+"""Uses a learnware as a base: `--base store:[FOLDER/]NAME[@cut][+pooling]` is a base of the table with its weights.
 
-Where the run left the base as it was published, it is that base. Otherwise its weights are taken out of the verified
+Where the run left the base as it was published, it is that base. Otherwise its weights are extracted from the verified
 archive once, into a file that Keras reads, named by the model's digest.
 
 python -m pipeline.learnware.as_base ARCHIVE FILE     in a process of its own, because Keras names layers by counting
@@ -27,13 +27,13 @@ from pipeline.subprocesses import run_command
 
 ADDRESS_PATTERN = re.compile(r"(?P<address>store:(.*/)?[a-z0-9][a-z0-9_-]*)(?P<rest>(@[^@+=/]+)?(\+[^@+=/]+)?)")
 UNCHANGED_STRATEGIES = ("features", "frozen")
-"""Rungs that leave the base as it was."""
+"""Strategies that leave the base as it was."""
 OUTPUT_TOLERANCE = 1e-4
 CHECK_PICTURES = 4
 
 
 def resolve_bases(texts: Sequence[str]) -> tuple[str, ...]:
-    """The bases that a recipe names, each `store:NAME` replaced by what it stands for.
+    """Returns the bases that a recipe names, each `store:NAME` replaced by a base of the table.
 
     Raises:
         StarshiftError: no such learnware, or it has no one base.
@@ -55,13 +55,13 @@ def _resolve_base(text: str) -> str:
     if learnware.contract.rung in UNCHANGED_STRATEGIES and part.weights != "own":
         weights = "" if part.weights == "imagenet" else f"={part.weights}"
         return f"{part.name}{rest}{weights}"
-    found = f"{part.name}{rest}={load_weights_file(learnware, part)}"
-    bases.parse_base(found)
-    return found
+    base = f"{part.name}{rest}={load_weights_file(learnware, part)}"
+    bases.parse_base(base)
+    return base
 
 
 def find_base_spec(learnware: Learnware) -> BaseSpec:
-    """The one base of a learnware.
+    """Returns the one base of a learnware.
 
     Raises:
         StarshiftError: it has several, or none of the table.
@@ -76,7 +76,7 @@ def find_base_spec(learnware: Learnware) -> BaseSpec:
 
 
 def load_weights_file(learnware: Learnware, part: BaseSpec) -> Path:
-    """The weights of a learnware's base as a file for Keras; taken out of the archive where it is not there yet.
+    """Returns a file of the weights of a learnware's base for Keras, extracted from the archive on the first call.
 
     Raises:
         StarshiftError: the archive is refused, or the network in it is not that base.
@@ -85,22 +85,22 @@ def load_weights_file(learnware: Learnware, part: BaseSpec) -> Path:
     if path.exists():
         return path
     command = [sys.executable, "-m", "pipeline.learnware.as_base", str(learnware.path.resolve()), str(path)]
-    done = run_command(command, paths.build_child_environment())
-    lines = done.stdout.splitlines()
-    answer: Any = json.loads(lines[-1]) if lines else [done.stderr.strip()[-1000:], "", "", ""]
-    if answer:
-        raise StarshiftError.said(answer)
+    process = run_command(command, paths.build_child_environment())
+    lines = process.stdout.splitlines()
+    error: Any = json.loads(lines[-1]) if lines else [process.stderr.strip()[-1000:], "", "", ""]
+    if error:
+        raise StarshiftError.said(error)
     return path
 
 
 def build_weights_path(learnware: Learnware, part: BaseSpec) -> Path:
-    """Where the weights of a learnware's base are, or belong: named by the digest of the model they come from."""
+    """Returns the path of the weights of a learnware's base, named by the digest of the model they come from."""
     digest = learnware.digests[archive.MODEL_FILE]
     return paths.cache_folder("learnware") / f"{part.name}-{digest[:16]}.weights.h5"
 
 
 def extract_weights(learnware: Learnware, path: Path) -> None:
-    """Writes the weights of the base inside a learnware's model, once they were seen to do what they do there.
+    """Writes the weights of the base inside a learnware's model, once the base was checked to compute the same.
 
     Args:
         learnware: read whole.
@@ -130,11 +130,11 @@ def extract_weights(learnware: Learnware, path: Path) -> None:
 
 
 def _list_networks(model: Any) -> list[Any]:
-    """The models inside a model, itself not among them."""
+    """Lists the models inside a model, without itself."""
     import keras
 
-    found = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return [one for layer in found for one in (layer, *_list_networks(layer))]
+    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return [one for layer in inner for one in (layer, *_list_networks(layer))]
 
 
 def _has_same_shapes(one: Any, other: Any) -> bool:
@@ -148,13 +148,13 @@ def _has_same_shapes(one: Any, other: Any) -> bool:
 
 
 def main() -> None:
-    """Takes the weights out of an archive; answers with the error, or null, as JSON."""
-    answer: list[str] | None = None
+    """Extracts the weights of an archive; prints the error, or null, as JSON."""
+    words: list[str] | None = None
     try:
         extract_weights(archive.read_archive(Path(sys.argv[1])), Path(sys.argv[2]))
     except StarshiftError as error:
-        answer = error.words
-    print(json.dumps(answer))
+        words = error.words
+    print(json.dumps(words))
 
 
 if __name__ == "__main__":

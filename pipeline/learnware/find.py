@@ -1,13 +1,11 @@
-"""`invoke store.search`: a folder of pictures is looked at here, and a store's learnwares are ranked by their nearness.
+"""Prints the store: the search of it by a folder of pictures, the table of its learnwares, one learnware by its card.
 
 Only the store's specifications are read: no picture, feature or number of one's own leaves the machine.
-
-A store on the terminal: its learnwares in a table, one of them by its card.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,19 +23,20 @@ from pipeline.learnware.search import (
     PARTLY_FITS,
     SearchHit,
     SearchResult,
+    filter_by_classes,
     search_specifications,
-    select_specifications,
 )
 from pipeline.learnware.store import Store
 
 log = logging.getLogger(__name__)
 SEARCH_HEADER = ["learnware", "task", "MMD²", "typical", "limit", "of sets of", "at home", "share", "verdict"]
+STORE_HEADER = ["learnware", "classes", "score", "base", "rung", "pictures", "MB", "pictures/s", "digest"]
 MIN_LISTED_SHARE = 0.005
 """Shares of a mixture below this are left out of its sentence."""
 
 
 def run_search(images: Path, store: Store, classes: Sequence[str] = (), engine: str = "auto") -> Path:
-    """Searches a store by the pictures of a folder, and says what came of it. Returns the report's path.
+    """Searches a store by the pictures of a folder and prints the result. Returns the report's path.
 
     Args:
         images: a folder of pictures, and the folders below it.
@@ -49,123 +48,112 @@ def run_search(images: Path, store: Store, classes: Sequence[str] = (), engine: 
         StarshiftError: the store is empty, or no learnware knows the classes, or the folder has too few pictures.
     """
     specifications = [learnware.specification for learnware in store.learnwares()]
-    select_specifications(specifications, classes)
+    filter_by_classes(specifications, classes)
     if store.gamma is None:
         raise StarshiftError("The store has no kernel yet.", remedy="invoke store.add decides it with the first run")
-    seen = extract_folder_features(images, load_probe_base(store.probe), engine)
-    found = search_specifications(seen.features, specifications, store.probe, store.gamma, classes)
-    print_result(images, seen, found, classes)
+    pictures = extract_folder_features(images, load_probe_base(store.probe), engine)
+    result = search_specifications(pictures.features, specifications, store.probe, store.gamma, classes)
+    best = select_best(result)
+    print_result(images, pictures, result, classes)
     path = paths.reports_folder("store") / f"search-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
-    write_json(path, build_report(images, store, seen, found, classes))
+    write_json(path, build_report(images, store, pictures, result, classes))
     log.info("wrote %s", paths.format_path(path))
-    if found.fits:
-        log.info("next: invoke predict --learnware %s --images %s", select_best(found), images)
+    if result.fits:
+        log.info("next: invoke predict --learnware %s --images %s", best.name, images)
     return path
 
 
-def select_best(found: SearchResult) -> str:
-    """The learnware to try first: the nearest of those that fit, or else of those whose task has such pictures."""
-    return min(
-        found.matches, key=lambda match: ((FITS, PARTLY_FITS, DOES_NOT_FIT).index(match.verdict), match.distance)
-    ).name
+def select_best(result: SearchResult) -> SearchHit:
+    """Returns the learnware to try first: the nearest of those with the best verdict."""
+    order = (FITS, PARTLY_FITS, DOES_NOT_FIT)
+    return min(result.matches, key=lambda match: (order.index(match.verdict), match.distance))
 
 
-def print_result(images: Path, seen: FolderFeatures, found: SearchResult, classes: Sequence[str]) -> None:
+def print_result(images: Path, pictures: FolderFeatures, result: SearchResult, classes: Sequence[str]) -> None:
     """Prints the table, the mixture, where single pictures belong, and the verdict."""
-    log.info("%s: %d pictures, looked at here; nothing was sent", paths.format_path(images), found.pictures)
-    if seen.copies:
-        log.info("  %d copies of them are counted once", seen.copies)
-    for name, reason in seen.unreadable.items():
+    log.info("%s: %d pictures, looked at here; nothing was sent", paths.format_path(images), result.pictures)
+    if pictures.copies:
+        log.info("  %d copies of them are counted once", pictures.copies)
+    for name, reason in pictures.unreadable.items():
         log.warning("  warning: %s cannot be read: %s", name, reason)
     if classes:
-        log.info(
-            "only learnwares that know %s; left out: %s", ", ".join(classes), format_left_out(found.left_out) or "none"
-        )
-    for line in format_text_table(SEARCH_HEADER, [format_row(match) for match in found.matches], SEARCH_HEADER[2:8]):
+        left_out = "; ".join(f"{name} ({reason})" for name, reason in result.left_out.items())
+        log.info("only learnwares that know %s; left out: %s", ", ".join(classes), left_out or "none")
+    rows = [
+        [
+            *(match.name, match.task, *(f"{value:.4f}" for value in (match.distance, match.typical, match.limit))),
+            *(str(match.compared), f"{match.at_home:.0%}", f"{match.weight:.0%}", match.verdict),
+        ]
+        for match in result.matches
+    ]
+    for line in format_text_table(SEARCH_HEADER, rows, SEARCH_HEADER[2:8]):
         log.info("%s", line)
-    log.info("%s", format_mixture(found))
-    log.info("%s", format_picture_matches(seen, found))
-    log.info("%s", format_verdict(found))
+    log.info("%s", format_mixture(result))
+    log.info("%s", format_picture_matches(pictures, result))
+    log.info("%s", format_verdict(result))
 
 
-def format_row(match: SearchHit) -> list[str]:
-    """A learnware's line in the table."""
-    distances = [f"{value:.4f}" for value in (match.distance, match.typical, match.limit)]
-    shares = [f"{match.at_home:.0%}", f"{match.weight:.0%}"]
-    return [match.name, match.task, *distances, str(match.compared), *shares, match.verdict]
+def format_mixture(result: SearchResult) -> str:
+    """Formats the mixture as a sentence."""
+    by_weight = sorted(result.matches, key=lambda match: -match.weight)
+    parts = " + ".join(f"{match.weight:.0%} {match.name}" for match in by_weight if match.weight >= MIN_LISTED_SHARE)
+    covers = "covers your pictures" if result.covered else "does not cover your pictures"
+    return f"mixture: {parts}: MMD² {result.mixture_distance:.4f} (limit {result.mixture_limit:.4f}), {covers}"
 
 
-def format_left_out(left_out: Mapping[str, str]) -> str:
-    """Who was left out and why, in a line."""
-    return "; ".join(f"{name} ({reason})" for name, reason in left_out.items())
+def format_picture_matches(pictures: FolderFeatures, result: SearchResult) -> str:
+    """Formats where single pictures belong."""
+    parts = [f"{count} to {name}" for name, count in Counter(result.belongs).most_common() if name]
+    strangers = [name for name, owner in zip(pictures.names, result.belongs, strict=True) if owner is None]
+    line = f"picture by picture: {', '.join(parts) or 'none belongs to any'}"
+    return line + (f"; {len(strangers)} to none, such as {', '.join(strangers[:3])}" if strangers and parts else "")
 
 
-def format_mixture(found: SearchResult) -> str:
-    """The mixture's sentence."""
-    listed = sorted(found.matches, key=lambda match: -match.weight)
-    parts = " + ".join(f"{match.weight:.0%} {match.name}" for match in listed if match.weight >= MIN_LISTED_SHARE)
-    covers = "covers your pictures" if found.covered else "does not cover your pictures"
-    return f"mixture: {parts}: MMD² {found.mixture_distance:.4f} (limit {found.mixture_limit:.4f}), {covers}"
-
-
-def format_picture_matches(seen: FolderFeatures, found: SearchResult) -> str:
-    """Where single pictures belong."""
-    counts = Counter(found.belongs)
-    parts = [f"{count} to {name}" for name, count in counts.most_common() if name]
-    strange = [name for name, belongs in zip(seen.names, found.belongs, strict=True) if belongs is None]
-    words = f"picture by picture: {', '.join(parts) or 'none belongs to any'}"
-    return words + (f"; {len(strange)} to none, such as {', '.join(strange[:3])}" if strange and parts else "")
-
-
-def format_verdict(found: SearchResult) -> str:
-    """The answer in one sentence."""
-    nearest = found.matches[0]
-    if not found.fits:
+def format_verdict(result: SearchResult) -> str:
+    """Formats the verdict as one sentence."""
+    nearest, best = result.matches[0], select_best(result)
+    if not result.fits:
         times = nearest.distance / max(nearest.limit, 1e-9)
         return (
             f"nothing here fits: the MMD² of your pictures to the nearest, {nearest.name}, is {times:.0f} times what "
             "99 of 100 sets of its own task stay below"
         )
-    first = next(match for match in found.matches if match.name == select_best(found))
-    if first.verdict == FITS:
-        return f"{first.name} fits: your pictures are as near to its own as those are among themselves"
-    if first.verdict == PARTLY_FITS:
-        return f"{first.name} knows such pictures ({first.at_home:.0%} are at home), but in other proportions"
+    if best.verdict == FITS:
+        return f"{best.name} fits: your pictures are as near to its own as those are among themselves"
+    if best.verdict == PARTLY_FITS:
+        return f"{best.name} knows such pictures ({best.at_home:.0%} are at home), but in other proportions"
     return "no single learnware fits, but together they cover your pictures: see the mixture"
 
 
 def build_report(
-    images: Path, store: Store, seen: FolderFeatures, found: SearchResult, classes: Sequence[str]
+    images: Path, store: Store, pictures: FolderFeatures, result: SearchResult, classes: Sequence[str]
 ) -> dict[str, Any]:
-    """What was found, as JSON values."""
+    """Returns the result as JSON values."""
     return {
         "images": str(images),
         "store": str(store.folder),
         "probe": asdict(store.probe),
         "gamma": store.gamma,
         "classes": list(classes),
-        "pictures": found.pictures,
-        "copies": seen.copies,
-        "unreadable": dict(seen.unreadable),
-        "fits": found.fits,
-        "verdict": format_verdict(found),
-        "matches": [asdict(match) for match in found.matches],
-        "left_out": dict(found.left_out),
+        "pictures": result.pictures,
+        "copies": pictures.copies,
+        "unreadable": dict(pictures.unreadable),
+        "fits": result.fits,
+        "verdict": format_verdict(result),
+        "matches": [asdict(match) for match in result.matches],
+        "left_out": dict(result.left_out),
         "mixture": {
-            "weights": {match.name: match.weight for match in found.matches},
-            "distance": found.mixture_distance,
-            "limit": found.mixture_limit,
-            "covers": found.covered,
+            "weights": {match.name: match.weight for match in result.matches},
+            "distance": result.mixture_distance,
+            "limit": result.mixture_limit,
+            "covers": result.covered,
         },
-        "belongs": dict(zip(seen.names, found.belongs, strict=True)),
+        "belongs": dict(zip(pictures.names, result.belongs, strict=True)),
     }
 
 
-STORE_HEADER = ["learnware", "classes", "score", "base", "rung", "pictures", "MB", "pictures/s", "digest"]
-
-
 def print_store(store: Store) -> None:
-    """Prints the learnwares of a store that can be used; of the others why not."""
+    """Prints the learnwares of a store that can be used, and of the others why not."""
     gamma = "not yet decided" if store.gamma is None else f"{store.gamma:.4g}"
     log.info("%s: compared by %s, gamma %s", paths.format_path(store.folder), store.probe, gamma)
     rows = [format_store_row(learnware) for learnware in store.learnwares()]
@@ -176,24 +164,19 @@ def print_store(store: Store) -> None:
 
 
 def format_store_row(learnware: Learnware) -> list[str]:
-    """One line of the table."""
-    words = learnware.specification.semantic
-    score = "" if words.score is None else f"{words.metric} {words.score:.5f}"
+    """Formats a learnware's line in the table."""
+    about = learnware.specification.semantic
+    score = "" if about.score is None else f"{about.metric} {about.score:.5f}"
+    score += f" ± {about.spread:.5f}" if about.spread else ""
+    speed = "" if about.pictures_per_second is None else f"{about.pictures_per_second:.0f}"
     return [
-        learnware.name,
-        str(len(words.classes)),
-        score + (f" ± {words.spread:.5f}" if words.spread else ""),
-        words.base,
-        words.rung,
-        f"{words.pictures:,}",
-        f"{words.megabytes:.1f}",
-        "" if words.pictures_per_second is None else f"{words.pictures_per_second:.0f}",
-        learnware.digest[:12],
+        *(learnware.name, str(len(about.classes)), score, about.base, about.rung, f"{about.pictures:,}"),
+        *(f"{about.megabytes:.1f}", speed, learnware.digest[:12]),
     ]
 
 
 def print_card(learnware: Learnware) -> None:
-    """Prints a learnware's card, and the digests of what its archive holds."""
+    """Prints a learnware's card, and the digests of the archive's members."""
     for line in learnware.card.splitlines():
         log.info("%s", line)
     log.info("%s, SHA-256 of its digests %s", paths.format_path(learnware.path), learnware.digest)

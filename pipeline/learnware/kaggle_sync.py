@@ -1,6 +1,6 @@
-"""A store as a private Kaggle dataset: sent whole; fetched one archive at a time, each checked like any foreign one.
+"""Sends a store to a private Kaggle dataset as a whole, and fetches it one archive at a time, each checked.
 
-A dataset's version replaces all of its files; what it holds is told by a file whose name ends in a digest of the set.
+A version of a dataset replaces all of its files; a manifest whose name ends in a digest of the set identifies them.
 """
 
 import logging
@@ -68,14 +68,14 @@ def push_store(shelf: Store, dataset: str | None = None, *, dry: bool = False) -
 
 
 def pull_store(folder: Path, dataset: str | None = None) -> list[str]:
-    """Takes the learnwares of a dataset into a store; those that are refused stay out, and it is said why.
+    """Imports the learnwares of a dataset into a store; warns of those that are refused.
 
     Args:
-        folder: of the store, there or not.
+        folder: of the store; need not exist.
         dataset: `owner/slug` or `owner/slug/version`, or a slug; starshift-store where not given.
 
     Returns:
-        The names of those that came.
+        The names of those that were imported.
 
     Raises:
         StarshiftError: there is no such dataset, or no store in it; or none of it can be fetched.
@@ -86,29 +86,29 @@ def pull_store(folder: Path, dataset: str | None = None) -> list[str]:
         raise StarshiftError(f"There is no dataset {ref} that you may see.", remedy="invoke store.push makes it")
     listed = datasets.list_files(api, ref)
     require(STORE_FILE in listed, f"{ref} is no store.", expected=STORE_FILE, received=sorted(listed)[:5])
-    came = []
+    imported = []
     with tempfile.TemporaryDirectory(prefix="starshift-") as place:
         shelf = _open_target_store(api, ref, folder, Path(place))
         for name in sorted(name for name in listed if ARCHIVE_PATTERN.fullmatch(name)):
             try:
-                came += _import_archive(api, ref, name, shelf, Path(place))
+                imported += _import_archive(api, ref, name, shelf, Path(place))
             except StarshiftError as error:
                 if getattr(error, "status", None) is not None:  # Kaggle's refusal, not the archive's
                     raise
                 log.warning("  warning: %s stays out: %s", name, error.message)
-    log.info("came     %d learnwares from %s into %s", len(came), ref, paths.format_path(folder))
-    return came
+    log.info("came     %d learnwares from %s into %s", len(imported), ref, paths.format_path(folder))
+    return imported
 
 
 def _open_target_store(api: Any, ref: str, folder: Path, place: Path) -> Store:
-    """The store in the folder; where there is none, one with the dataset's probe and gamma."""
+    """Opens the store in the folder; where there is none, one with the dataset's probe and gamma."""
     if (folder / STORE_FILE).exists():
         return store.open_store(folder)
     return store.parse_store(read_json(_fetch_file(api, ref, STORE_FILE, place)), folder)
 
 
 def _import_archive(api: Any, ref: str, name: str, shelf: Store, place: Path) -> list[str]:
-    """Fetches one archive, checks it, asks its model, and only then gives it its place. The name, if it came."""
+    """Fetches an archive, checks it and its predictions, and only then imports it. Returns its name, if imported."""
     path = _fetch_file(api, ref, name, place)
     learnware = archive.read_archive(path)
     shelf.fits(learnware.specification, name)
@@ -125,7 +125,7 @@ def _import_archive(api: Any, ref: str, name: str, shelf: Store, place: Path) ->
 
 
 def _fetch_file(api: Any, ref: str, name: str, place: Path) -> Path:
-    """A file of a dataset, fetched; Kaggle sends large ones inside a zip."""
+    """Fetches a file of a dataset; Kaggle sends large ones inside a zip."""
     purpose = datasets.build_purpose(ref, f"fetching {name} of")
     call_with_retries(
         api.dataset_download_file, ref, name, path=str(place), force=True, purpose=purpose, safe_to_repeat=True

@@ -1,6 +1,6 @@
-"""The probe: one published base that every picture of a store and of a search is seen by, so that they can be compared.
+"""The probe: one published base whose features of pictures a store compares, and the folders of pictures it is used on.
 
-Pictures are decoded and seen on this machine, and their features kept in the usual cache; nothing is sent anywhere.
+Pictures are decoded on this machine, and their features kept in the usual cache; nothing is sent anywhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,30 @@ from pipeline.models import base as bases
 from pipeline.models.base import Base
 
 DEFAULT_BASE, DEFAULT_SIZE = "mobilenet_v2", 224
-"""The probe of a store where no other is asked for."""
+"""The probe of a store for which no other is named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFolder:
+    """The pictures below a folder.
+
+    Args:
+        digests: SHA-256 of each picture that can be read, by name.
+        files: where each of them lies, by digest; of equal files the first.
+        unreadable: why the others cannot be read, by name.
+    """
+
+    digests: Mapping[str, str]
+    files: Mapping[str, Path]
+    unreadable: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderFeatures:
-    """The pictures of a folder, as the probe sees them.
+    """The probe's features of the pictures of a folder.
 
     Args:
-        names: of the pictures, by which the folder's owner knows them; of equal files the first.
+        names: of the pictures; of equal files the first.
         features: (pictures, width) float32.
         unreadable: why, by name.
         copies: files that are equal to another one, and are counted once.
@@ -41,7 +56,7 @@ class FolderFeatures:
 
 
 def build_probe(base: Base) -> Probe:
-    """What has to be equal where features are compared."""
+    """Returns the probe that a base is: all that has to be equal where features are compared."""
     return Probe(
         base=str(base),
         size=base.size,
@@ -51,7 +66,7 @@ def build_probe(base: Base) -> Probe:
 
 
 def load_probe_base(probe: Probe) -> Base:
-    """The base of a probe, as it is on this machine.
+    """Returns the base of a probe on this machine.
 
     Raises:
         StarshiftError: there is none of this name, or its weights or preprocessing here are others.
@@ -62,7 +77,7 @@ def load_probe_base(probe: Probe) -> Base:
 
 
 def require_equal_probes(received: Probe, expected: Probe, message: str) -> None:
-    """Distances between what different probes see mean nothing.
+    """Refuses to compare the features of different probes, whose distances mean nothing.
 
     Raises:
         StarshiftError: the two are not the same in everything.
@@ -77,7 +92,7 @@ def require_equal_probes(received: Probe, expected: Probe, message: str) -> None
 
 
 def extract_features(base: Base, files: Mapping[str, Path], digests: Sequence[str], engine: str = "auto") -> np.ndarray:
-    """What the probe gives for pictures, (pictures, width) float32, in the order of `digests`.
+    """Returns the probe's features of pictures, (pictures, width) float32, in the order of `digests`.
 
     Args:
         base: the probe's.
@@ -89,28 +104,46 @@ def extract_features(base: Base, files: Mapping[str, Path], digests: Sequence[st
     return Extractor(base, files, wanted=engine).features(digests, "plain")
 
 
-def extract_folder_features(folder: Path, base: Base, engine: str = "auto") -> FolderFeatures:
-    """The pictures below a folder, as the probe sees them.
+def scan_folder(folder: Path, size: int) -> PictureFolder:
+    """Finds the pictures below a folder that can be read, and decodes them into the pixel store of a size.
 
     Raises:
         StarshiftError: no such folder, or no picture in it that can be read.
     """
-    require(folder.is_dir(), "There is no such folder.", expected="a folder of pictures", received=str(folder))
-    found = list_pictures(folder)
-    name_of: dict[str, str] = {}
-    for name, path in found.items():
-        name_of.setdefault(hash_file(path), name)
-    files = {digest: found[name] for digest, name in name_of.items()}
-    store = pixel_cache.open_pixel_store(base.size)
+    expected = "--images with a folder of pictures"
+    require(folder.is_dir(), "There is no such folder.", expected=expected, received=str(folder))
+    pictures = list_pictures(folder)
+    digests, files, unreadable = dict[str, str](), dict[str, Path](), dict[str, str]()
+    for name, path in pictures.items():
+        try:
+            digests[name] = hash_file(path)
+        except OSError as error:
+            unreadable[name] = str(error)
+        else:
+            files.setdefault(digests[name], path)
+    store = pixel_cache.open_pixel_store(size)
     pixel_cache.fill_pixel_store(store, files)
-    bad = store.unreadable(files)
-    good = [digest for digest in files if digest not in bad]
-    require(
-        good, "No picture here can be read.", expected=f"pictures in {paths.format_path(folder)}", received=len(found)
+    reasons = store.unreadable(files)
+    unreadable |= {name: reasons[digest] for name, digest in digests.items() if digest in reasons}
+    digests = {name: digest for name, digest in digests.items() if digest not in reasons}
+    expected = f"pictures in {paths.format_path(folder)}"
+    require(digests, "No picture here can be read.", expected=expected, received=len(pictures))
+    return PictureFolder(
+        digests=digests, files={digest: files[digest] for digest in digests.values()}, unreadable=unreadable
     )
+
+
+def extract_folder_features(folder: Path, base: Base, engine: str = "auto") -> FolderFeatures:
+    """Returns the probe's features of the pictures below a folder, of equal files once.
+
+    Raises:
+        StarshiftError: see `scan_folder`.
+    """
+    pictures = scan_folder(folder, base.size)
+    name_of = {digest: name for name, digest in reversed([*pictures.digests.items()])}
     return FolderFeatures(
-        names=tuple(name_of[digest] for digest in good),
-        features=extract_features(base, {digest: files[digest] for digest in good}, good, engine),
-        unreadable={name_of[digest]: reason for digest, reason in bad.items()},
-        copies=len(found) - len(files),
+        names=tuple(name_of[digest] for digest in pictures.files),
+        features=extract_features(base, pictures.files, list(pictures.files), engine),
+        unreadable=pictures.unreadable,
+        copies=len(pictures.digests) - len(pictures.files),
     )

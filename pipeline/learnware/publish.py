@@ -1,7 +1,4 @@
-"""A finished run becomes a learnware: its model, a specification of its training pictures, and a proof, in one file.
-
-A run as a learnware is made of it: its one model, what that was trained without, how it is asked, how good it is.
-"""
+"""Publishes a finished run as a learnware: its model, a specification of its training pictures, and a probe batch."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -30,31 +27,53 @@ from pipeline.synthetic import world
 from pipeline.workflow.prepare import log_stage, prepare_dataset
 
 log = logging.getLogger(__name__)
+PROBE_PICTURES, PROBE_SEED = 16, 2026
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRun:
-    """A run as a learnware is made of it.
+    """A run that becomes a learnware.
 
     Args:
         folder: the run's.
-        competition: as it was run, on the rung that the model was trained on.
-        called: the rung that the run is named by; `distill` where teachers taught it.
+        competition: as it was run, with the strategy that the model was trained by.
+        strategy: the strategy that the run is named by; `distill` where it was trained by teachers.
         classes: in the order of the model's outputs.
         parts: its bases, as a contract names them.
         model: the .keras file.
         folds: the model was trained without; empty where every picture was seen by a part of it.
-        score: of the held-out pictures: mean and spread.
+        score: on validation pictures: mean and spread.
     """
 
     folder: Path
     competition: Competition
-    called: str
+    strategy: str
     classes: tuple[str, ...]
     parts: tuple[BaseSpec, ...]
     model: Path
     folds: tuple[int, ...]
     score: tuple[float, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishRequest:
+    """What the run does not know of its learnware.
+
+    Args:
+        name: in the store; the competition's and the strategy where not given.
+        task: what is told apart, in a few words.
+        licence: of the model.
+        fold: of a run that trained a network for each of several folds, the one whose model is taken.
+        pictures: a folder whose pictures are the probe batch, and are published with it; synthetic ones by default.
+        points: of the embedding.
+    """
+
+    name: str | None = None
+    task: str | None = None
+    licence: str = "not stated"
+    fold: int | None = None
+    pictures: Path | None = None
+    points: int = 50
 
 
 def load_source_run(folder: Path, fold: int | None = None) -> SourceRun:
@@ -71,54 +90,51 @@ def load_source_run(folder: Path, fold: int | None = None) -> SourceRun:
     run = load.load_run(folder)
     require(not run.config.get("debug"), f"{folder.name} is a trial on a few pictures (--debug).",
             expected="a run on all of them", received="--debug")  # fmt: skip
-    models = {int(path.stem.removeprefix("fold")): path for path in (folder / "models").glob("fold*.keras")}
-    whole = folder / "model.keras"
-    if not whole.is_file() and not models:
-        raise StarshiftError(
-            f"The run {folder.name} has no model of its own.",
-            expected="model.keras, as the rungs write it",
-            received="a run made of other runs" if "made_of" in run.config else "none",
-            remedy="add one of its members, or teach one network all of them: invoke distill",
-        )
     stored = run.config["competition"]
     recipe = {**stored["recipe"], "rung": load.read_strategy(run.config)}
-    competition, called = build_dataclass(Competition, {**stored, "recipe": recipe}), stored["recipe"]["rung"]
-    parts = tuple(build_base_spec(base) for base in list_networks(competition.recipe))
-    classes = tuple(runs.read_predictions(folder / "oof.npz")[1])
-    each = dict(zip(run.config["folds"] or range(competition.recipe.folds), run.results["folds"], strict=True))
-    left_out: tuple[int, ...]
-    score: tuple[float, float | None]
-    if models:
-        chosen = min(models) if fold is None else fold
-        require(chosen in models, "There is no model of this fold.", expected=f"one of {sorted(models)}", received=fold)
-        if len(models) > 1:
-            log.info(
-                "fold      %d of %s: a learnware is one network, and its score is that fold's", chosen, sorted(models)
-            )
-        model, left_out, score = models[chosen], (chosen,), (float(each[chosen]), None)
-    else:
-        spread = run.results["spread"] if len(each) > 1 else None
-        model, left_out, score = whole, _list_unseen_folds(run), (run.results["score"], spread)
+    competition = build_dataclass(Competition, {**stored, "recipe": recipe})
+    model, folds, score = _select_model(run, competition.recipe.folds, fold)
     return SourceRun(
         folder=folder,
         competition=competition,
-        called=called,
-        classes=classes,
-        parts=parts,
+        strategy=stored["recipe"]["rung"],
+        classes=tuple(runs.read_predictions(folder / "oof.npz")[1]),
+        parts=tuple(build_base_spec(base) for base in list_networks(competition.recipe)),
         model=model,
-        folds=left_out,
+        folds=folds,
         score=score,
     )
 
 
-def _list_unseen_folds(run: load.Run) -> tuple[int, ...]:
-    """The folds that no part of the model of a run of the rung features has seen: one, where only one was trained."""
-    trained = set(run.config["folds"])
-    return tuple(trained) if len(trained) == 1 else ()
+def _select_model(
+    run: load.Run, folds: int, fold: int | None
+) -> tuple[Path, tuple[int, ...], tuple[float, float | None]]:
+    """Returns the run's one model, the folds that it was trained without, and its score: mean and spread."""
+    models = {int(path.stem.removeprefix("fold")): path for path in (run.folder / "models").glob("fold*.keras")}
+    whole, trained = run.folder / "model.keras", tuple(run.config["folds"] or range(folds))
+    if models:
+        selected = min(models) if fold is None else fold
+        require(selected in models, "There is no model of this fold.",
+                expected=f"one of {sorted(models)}", received=fold)  # fmt: skip
+        if len(models) > 1:
+            log.info("fold      %d of %s: a learnware is one network, and its score is that fold's", selected,
+                     sorted(models))  # fmt: skip
+        score = dict(zip(trained, run.results["folds"], strict=True))[selected]
+        return models[selected], (selected,), (float(score), None)
+    if not whole.is_file():
+        raise StarshiftError(
+            f"The run {run.folder.name} has no model of its own.",
+            expected="model.keras, as the strategies write it",
+            received="a run made of other runs" if "made_of" in run.config else "none",
+            remedy="add one of its members, or teach one network all of them: invoke distill",
+        )
+    alone = len(trained) == 1  # a run on features of one fold alone; of several, every picture was seen by a part
+    unseen = trained if alone and run.config["folds"] else ()
+    return whole, unseen, (run.results["score"], None if alone else run.results["spread"])
 
 
 def build_signature(source: SourceRun, name: str) -> ModelSignature:
-    """How a run's model is asked."""
+    """Returns the contract of a run's model."""
     recipe = source.competition.recipe
     return ModelSignature(
         name=name,
@@ -131,7 +147,7 @@ def build_signature(source: SourceRun, name: str) -> ModelSignature:
 
 
 def build_base_spec(base: bases.Base) -> BaseSpec:
-    """A base as a contract names it.
+    """Returns a base as a contract names it.
 
     Raises:
         StarshiftError: second moments, whose directions no other machine has.
@@ -148,49 +164,25 @@ def build_base_spec(base: bases.Base) -> BaseSpec:
 
 
 def format_base(text: str) -> str:
-    """A base's name without the path of a weights file, which says more of a machine than of a model."""
+    """Formats a base without the path of a weights file, which depends on the machine."""
     base = bases.parse_base(text)
     return str(base if base.published else replace(base, weights="own"))
 
 
-PROBE_PICTURES, PROBE_SEED = 16, 2026
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishRequest:
-    """What is said of a learnware, beside what its run says itself.
-
-    Args:
-        name: in the store; the competition's and the rung where not given.
-        task: what is told apart, in a few words.
-        licence: of the model.
-        fold: of a run that trained a network for each of several folds, the one whose model is taken.
-        pictures: a folder whose pictures are the probe batch, and travel along; drawn ones where not given.
-        points: of the embedding.
-    """
-
-    name: str | None = None
-    task: str | None = None
-    licence: str = "not stated"
-    fold: int | None = None
-    pictures: Path | None = None
-    points: int = 50
-
-
-def publish_run(folder: Path, shelf: Store, wanted: PublishRequest, options: RunOptions | None = None) -> Learnware:
+def publish_run(folder: Path, shelf: Store, request: PublishRequest, options: RunOptions | None = None) -> Learnware:
     """Puts a run's model into a store.
 
     Args:
         folder: of a finished run.
         shelf: the store; written if it is new.
-        wanted: what is said of it.
+        request: what the run does not know of its learnware.
         options: of the preparation of its pictures.
 
     Raises:
         StarshiftError: the run has no one model; a learnware of that name is there; the pictures are not.
     """
-    source = load_source_run(folder, wanted.fold)
-    name = wanted.name or f"{source.competition.name}-{source.called}"
+    source = load_source_run(folder, request.fold)
+    name = request.name or f"{source.competition.name}-{source.strategy}"
     if shelf.path(name).exists():
         raise StarshiftError(
             f"There is a learnware {name!r} already.",
@@ -199,45 +191,45 @@ def publish_run(folder: Path, shelf: Store, wanted: PublishRequest, options: Run
         )
     base = probe.load_probe_base(shelf.probe)
     data = prepare_dataset(source.competition, [base], options or RunOptions())
-    seen = ~data.pictures.train["fold"].isin(source.folds).to_numpy()
-    digests = list(data.pictures.train["sha256"][seen])
+    trained = ~data.pictures.train["fold"].isin(source.folds).to_numpy()
+    digests = list(data.pictures.train["sha256"][trained])
     require(tuple(data.pictures.classes) == source.classes, "The pictures have other classes than the model.",
             expected=", ".join(source.classes), received=data.pictures.classes)  # fmt: skip
-    with log_stage("probe") as said:
+    with log_stage("probe") as messages:
         features = probe.extract_features(base, data.files, digests)
         gamma = shelf.gamma or kernel_mean_embedding.estimate_gamma(features, seed=0)
-        said.append(f"{len(features):,} x {features.shape[1]} of {base}, gamma {gamma:.4g}")
-    with log_stage("model") as said:
+        messages.append(f"{len(features):,} x {features.shape[1]} of {base}, gamma {gamma:.4g}")
+    with log_stage("model") as messages:
         model = source.model.read_bytes()
         live = safe_loading.load_model(model, source.model.name)
         contract = build_signature(source, name)
-        pictures = load_probe_pictures(max(contract.sizes), wanted.pictures)
+        pictures = load_probe_pictures(max(contract.sizes), request.pictures)
         predictions = cached_predictions.predict_probe(live, contract, pictures)
-        words = build_metadata(source, contract, wanted, live, len(digests))
-        said.append(f"{words.parameters:,} parameters, {words.pictures_per_second:.0f} pictures/s")
-    with log_stage("embedding") as said:
-        labels = data.labels[seen]
+        about = build_metadata(source, contract, request, live, len(digests))
+        messages.append(f"{about.parameters:,} parameters, {about.pictures_per_second:.0f} pictures/s")
+    with log_stage("embedding") as messages:
+        labels = data.labels[trained]
         specification = fit_specification(
-            features, labels, source.classes, shelf.probe, gamma, words, points=wanted.points, seed=0
+            features, labels, source.classes, shelf.probe, gamma, about, points=request.points, seed=0
         )
-        said.append(f"{len(specification.whole.points)} points, {len(specification.by_class)} classes")
+        messages.append(f"{len(specification.whole.points)} points, {len(specification.by_class)} classes")
     if shelf.gamma is None:
         store.write_store(replace(shelf, gamma=gamma))
-    made = archive.write_archive(
+    learnware = archive.write_archive(
         shelf.path(name),
         model=model,
         specification=specification,
         contract=contract,
         pictures=pictures,
         predictions=predictions,
-        card=format_card(specification, contract, wanted.pictures is None),
+        card=format_card(specification, contract, request.pictures is None),
     )
-    log.info("wrote %s, %.1f MB", paths.format_path(made.path), made.path.stat().st_size / 1e6)
-    return made
+    log.info("wrote %s, %.1f MB", paths.format_path(learnware.path), learnware.path.stat().st_size / 1e6)
+    return learnware
 
 
 def load_probe_pictures(side: int, folder: Path | None = None) -> np.ndarray:
-    """Pictures to prove a model with, (n, side, side, 3) uint8: drawn, or the first that can be read in a folder.
+    """Returns a probe batch, (n, side, side, 3) uint8: synthetic pictures, or the first readable ones of a folder.
 
     Raises:
         StarshiftError: none can be read.
@@ -245,46 +237,40 @@ def load_probe_pictures(side: int, folder: Path | None = None) -> np.ndarray:
     if folder is None:
         labels = np.linspace(0, len(world.CLASSES) - 1, PROBE_PICTURES).astype(int)
         return np.stack([images.resize(world.draw_picture(int(label), 0, PROBE_SEED), side) for label in labels])
-    found: list[np.ndarray] = []
+    pictures: list[np.ndarray] = []
     for path in list_pictures(folder).values():
-        if len(found) == PROBE_PICTURES:
+        if len(pictures) == PROBE_PICTURES:
             break
         try:
-            found.append(images.decode(path.read_bytes(), side))
+            pictures.append(images.decode(path.read_bytes(), side))
         except images.UnreadableImageError as error:
             log.warning("  warning: %s cannot be read: %s", path.name, error)
-    require(found, "No picture to prove the model with.", expected=f"pictures in {folder}", received=0)
-    log.info("          %d pictures of %s travel along in the archive", len(found), paths.format_path(folder))
-    return np.stack(found)
+    require(pictures, "No picture to prove the model with.", expected=f"pictures in {folder}", received=0)
+    log.info("          %d pictures of %s travel along in the archive", len(pictures), paths.format_path(folder))
+    return np.stack(pictures)
 
 
 def build_metadata(
-    source: SourceRun, contract: ModelSignature, wanted: PublishRequest, live: Any, pictures: int
+    source: SourceRun, contract: ModelSignature, request: PublishRequest, live: Any, pictures: int
 ) -> ModelMetadata:
-    """What a learnware is for, in words; its speed is measured."""
-    recipe, competition = source.competition.recipe, source.competition
-    many = len(contract.classes)
-    score, spread = source.score
+    """Returns what a learnware is for; its speed is measured."""
+    competition, (score, spread) = source.competition, source.score
+    origin = f" (kaggle.com/c/{competition.slug})" if competition.slug else ""
     return ModelMetadata(
         name=contract.name,
-        task=wanted.task or f"telling {many} classes of {competition.name} apart",
+        task=request.task or f"telling {len(contract.classes)} classes of {competition.name} apart",
         competition=competition.name,
         classes=contract.classes,
         metric=competition.metric,
         score=float(score),
         spread=None if spread is None else float(spread),
-        base=" + ".join(map(format_base, recipe.used_bases)) or "a small network",
-        rung=source.called,
-        data=f"{pictures:,} labelled pictures of {competition.name}" + _format_origin(competition),
+        base=" + ".join(map(format_base, competition.recipe.used_bases)) or "a small network",
+        rung=source.strategy,
+        data=f"{pictures:,} labelled pictures of {competition.name}{origin}",
         pictures=pictures,
-        licence=wanted.licence,
+        licence=request.licence,
         size=max(contract.sizes),
         megabytes=round(source.model.stat().st_size / 1e6, 3),
         pictures_per_second=cached_predictions.measure_speed(live, contract),
         parameters=int(live.count_params()),
     )
-
-
-def _format_origin(competition: Competition) -> str:
-    """Where the pictures are from."""
-    return f" (kaggle.com/c/{competition.slug})" if competition.slug else ""

@@ -1,11 +1,9 @@
-"""Archives that may come from anyone: members are checked before they are read, and read into memory, never unpacked.
+"""Safe reading of archives and models that may come from anyone.
 
-Everything in them is stored as it is: nothing can grow, and what the directory claims must fit into the file.
-
-A Keras model from anyone: looked through before Keras sees it, so that nothing in it can be run.
-
-A .keras file names the classes that are made of it, and Keras imports what it names; HDF5 may point to other files. So
-only layers that compute are allowed, by module and name, and only plain numbers. Then Keras loads it in its safe mode.
+Members are checked before they are read, read into memory and never unpacked; all of them are stored uncompressed, so
+nothing can grow. A .keras file names the classes that it is made of, and Keras imports what it names: only layers that
+compute are allowed, by module and name, and only plain numbers. Then Keras loads it in its safe mode. Records are
+parsed into dataclasses, each value checked against the type of its field.
 """
 
 import io
@@ -13,9 +11,11 @@ import json
 import math
 import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import IO, Any
+from types import UnionType
+from typing import IO, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -24,11 +24,15 @@ from pipeline.kaggle import zip_archives
 from pipeline.kaggle.archive_members import normalize_name
 
 DTYPE_KINDS = "biuf"
-"""Of NumPy's dtypes: truth values and numbers; nothing that has to be interpreted."""
+"""NumPy's kinds of dtype that are allowed: booleans and numbers; nothing that has to be interpreted."""
+MAX_TEXT, MAX_ITEMS = 2000, 10_000
+"""Length of a text and of a list in a record."""
+TYPE_NAMES = {str: "printable text", int: "a whole number", float: "a number"}
+Record = TypeVar("Record")
 
 
 def build_refusal(what: str, reason: str) -> StarshiftError:
-    """The error for an archive that is not taken."""
+    """Returns the error for an archive that is refused."""
     return StarshiftError(
         f"{what} is refused: {reason}.",
         expected="a learnware as `invoke store.add` writes it",
@@ -40,11 +44,11 @@ def build_refusal(what: str, reason: str) -> StarshiftError:
 def read_members(
     file: IO[bytes], what: str, allowed: Collection[str] | None, unread: Collection[str] = ()
 ) -> dict[str, bytes]:
-    """The bytes of all members of a zip archive, by name.
+    """Reads the members of a zip archive, by name.
 
     Args:
         file: of the archive.
-        what: it is called in an error.
+        what: names the archive in an error.
         allowed: the names that must be there, and no others; None takes any plain name.
         unread: members that are checked, but not read.
 
@@ -74,7 +78,7 @@ def read_members(
 
 
 def _check_member(entry: zipfile.ZipInfo, what: str) -> None:
-    """Refuses a member that is anything but a stored file inside."""
+    """Refuses a member that is not a plain, uncompressed file inside the archive."""
     name = entry.orig_filename
     try:
         normal = normalize_name(name) == name
@@ -92,19 +96,19 @@ def _check_member(entry: zipfile.ZipInfo, what: str) -> None:
 
 
 def write_members(file: IO[bytes], contents: dict[str, bytes]) -> None:
-    """Writes a zip archive of members stored as they are, the same bytes for the same contents."""
+    """Writes a zip archive of uncompressed members, the same bytes for the same contents."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in contents.items():
             archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def read_arrays(content: bytes, what: str) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, by name: numbers only, each as large as the file says, never a pickle.
+    """Reads the arrays of an .npz file, by name: numbers only, each as large as the file says, never a pickle.
 
     Raises:
         StarshiftError: it is anything else.
     """
-    found = {}
+    arrays = {}
     for name, data in read_members(io.BytesIO(content), what, None).items():
         file = io.BytesIO(data)
         try:
@@ -118,15 +122,15 @@ def read_arrays(content: bytes, what: str) -> dict[str, np.ndarray]:
         if min(shape, default=0) < 0 or file.tell() + math.prod(shape) * dtype.itemsize != len(data):
             raise build_refusal(what, f"{name!r} does not have the size that it claims")
         key = name.removesuffix(".npy")
-        if key in found:
+        if key in arrays:
             raise build_refusal(what, f"two arrays have one name, {key!r}")
         values = np.frombuffer(data, dtype, offset=file.tell())
-        found[key] = values.reshape(shape, order="F" if by_columns else "C").copy()
-    return found
+        arrays[key] = values.reshape(shape, order="F" if by_columns else "C").copy()
+    return arrays
 
 
 def pack_arrays(values: dict[str, np.ndarray]) -> bytes:
-    """Arrays as an .npz file that `read_arrays` reads; the same bytes for the same values."""
+    """Packs arrays into an .npz file that `read_arrays` reads; the same bytes for the same values."""
     contents = {}
     for name, array in values.items():
         file = io.BytesIO()
@@ -138,7 +142,7 @@ def pack_arrays(values: dict[str, np.ndarray]) -> bytes:
 
 
 def parse_json(content: bytes, what: str) -> Any:
-    """JSON values.
+    """Parses JSON values.
 
     Raises:
         StarshiftError: it is no JSON.
@@ -150,12 +154,56 @@ def parse_json(content: bytes, what: str) -> Any:
 
 
 def decode_text(content: bytes, what: str) -> str:
-    """Text that may be printed: nothing in it that a terminal would obey."""
+    """Decodes text without characters that control a terminal."""
     try:
-        found = io.TextIOWrapper(io.BytesIO(content), "utf-8").read()
+        text = io.TextIOWrapper(io.BytesIO(content), "utf-8").read()
     except UnicodeDecodeError as error:
         raise build_refusal(what, "its card is no text") from error
-    return "".join(mark for mark in found if mark.isprintable() or mark == "\n")
+    return "".join(mark for mark in text if mark.isprintable() or mark == "\n")
+
+
+def require_valid(condition: object, expected: str, received: object) -> None:
+    """Raises StarshiftError unless the condition holds."""
+    if not condition:
+        raise StarshiftError(
+            "This is no learnware's record, or a damaged one.",
+            expected=expected,
+            received=repr(received)[:200],
+            remedy="nothing of it was used; get the learnware again from where it came from",
+        )
+
+
+def parse_record(kind: type[Record], values: Any) -> Record:
+    """Returns a dataclass made of JSON values: each of its field's type, lists as tuples, mappings as dataclasses.
+
+    Raises:
+        StarshiftError: other entries, or a value of another type.
+    """
+    hints = get_type_hints(kind)
+    require_valid(isinstance(values, Mapping) and set(values) == set(hints), f"the entries {', '.join(hints)}", values)
+    return kind(**{name: _parse_value(hint, values[name], name) for name, hint in hints.items()})
+
+
+def _parse_value(hint: Any, value: Any, name: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return parse_record(hint, value)
+    if get_origin(hint) is tuple:
+        require_valid(isinstance(value, list) and len(value) <= MAX_ITEMS, f"{name}: a list", value)
+        return tuple(_parse_value(get_args(hint)[0], one, name) for one in value)
+    require_valid(is_plain_value(hint, value), f"{name}: {TYPE_NAMES.get(hint, hint)}", value)
+    return value
+
+
+def is_plain_value(kind: Any, value: Any) -> bool:
+    """Whether a JSON value is of a type: printable text, finite numbers that are not negative, or None."""
+    if isinstance(kind, UnionType):
+        return any(is_plain_value(one, value) for one in get_args(kind))
+    if kind is str:
+        return isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()
+    if kind is type(None):
+        return value is None
+    allowed = (int,) if kind is int else (int, float)
+    return isinstance(value, allowed) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 MODEL_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
@@ -181,7 +229,7 @@ ALLOWED_CLASSES = frozenset(
         (None, "__keras_tensor__"),
     }
 )
-"""What the bases of the table, the heads and the small network are made of: module and class."""
+"""Module and class of what the bases of the table, the heads and the small network are made of."""
 ALLOWED_ACTIVATIONS = frozenset(
     {
         *("linear", "relu", "relu6", "softmax", "sigmoid", "silu", "swish", "gelu", "elu", "selu", "tanh"),
@@ -189,30 +237,30 @@ ALLOWED_ACTIVATIONS = frozenset(
     }
 )
 MAX_INTEGER = 1 << 20
-"""Of a whole number in a layer's configuration: a layer of more units would ask for more memory than there is."""
+"""Of a whole number in a layer's configuration: a layer of more units would need more memory than there is."""
 
 
 def check_model(model: bytes, what: str) -> None:
-    """Looks a .keras file through.
+    """Checks a .keras file.
 
     Args:
         model: its bytes.
-        what: it is called in an error.
+        what: names the archive in an error.
 
     Raises:
         StarshiftError: something in it that Keras does not need for computing.
     """
-    found = read_members(io.BytesIO(model), f"{what}: model.keras", MODEL_MEMBERS)
+    members = read_members(io.BytesIO(model), f"{what}: model.keras", MODEL_MEMBERS)
     try:
-        config = json.loads(found["config.json"])
-        json.loads(found["metadata.json"])
+        config = json.loads(members["config.json"])
+        json.loads(members["metadata.json"])
         _check_config(config, what)
     except (ValueError, RecursionError) as error:
         raise build_refusal(what, f"the model's config.json cannot be read ({type(error).__name__})") from error
     outer = config.get("class_name") if isinstance(config, dict) else None
     if outer not in ("Functional", "Sequential"):
         raise build_refusal(what, f"its model is a {outer!r}, not a Functional one")
-    _check_weights(found["model.weights.h5"], what)
+    _check_weights(members["model.weights.h5"], what)
 
 
 def _check_config(value: Any, what: str) -> None:
@@ -237,7 +285,7 @@ def _check_config(value: Any, what: str) -> None:
 
 
 def _check_class(value: dict[str, Any], what: str) -> None:
-    """Refuses an object whose class is not on the list, or that could be taken for another one."""
+    """Refuses an object whose class is not allowed, or that is registered under another name."""
     module, name, registered = value.get("module"), value["class_name"], value.get("registered_name")
     if not isinstance(name, str) or not isinstance(module, (str, type(None))):
         raise build_refusal(what, "the model names a class by something that is no name")
@@ -248,7 +296,7 @@ def _check_class(value: dict[str, Any], what: str) -> None:
 
 
 def _check_weights(data: bytes, what: str) -> None:
-    """Refuses HDF5 that points elsewhere, holds anything but plain numbers, or claims more than there is."""
+    """Refuses HDF5 that links elsewhere, holds anything but plain numbers, or claims more bytes than there are."""
     import h5py
 
     try:
@@ -260,8 +308,8 @@ def _check_weights(data: bytes, what: str) -> None:
         raise build_refusal(what, f"the model's weights claim {total:,} bytes of a file of {len(data):,}")
 
 
-def _check_group(group: Any, what: str, seen: set[int]) -> int:
-    """The bytes of all numbers in a group."""
+def _check_group(group: Any, what: str, addresses: set[int]) -> int:
+    """Counts the bytes of all numbers in a group."""
     import h5py
 
     total = 0
@@ -270,14 +318,16 @@ def _check_group(group: Any, what: str, seen: set[int]) -> int:
         if not isinstance(link, h5py.HardLink):
             raise build_refusal(what, f"the model's weights point elsewhere, at {name!r}")
         one = group[name]
-        place = h5py.h5o.get_info(one.id).addr
-        if place in seen:
+        address = h5py.h5o.get_info(one.id).addr
+        if address in addresses:
             raise build_refusal(what, f"the model's weights hold {name!r} twice")
-        seen.add(place)
+        addresses.add(address)
         if isinstance(one, h5py.Group):
-            total += _check_group(one, what, seen)
+            total += _check_group(one, what, addresses)
             continue
-        plain = isinstance(one, h5py.Dataset) and one.dtype.kind in "biuf" and not one.external and not one.is_virtual
+        plain = (
+            isinstance(one, h5py.Dataset) and one.dtype.kind in DTYPE_KINDS and not one.external and not one.is_virtual
+        )
         if not plain or one.id.get_create_plist().get_nfilters():
             raise build_refusal(what, f"the model's weights hold {name!r}, which is no plain array of numbers")
         total += int(one.size) * one.dtype.itemsize
@@ -285,7 +335,7 @@ def _check_group(group: Any, what: str, seen: set[int]) -> int:
 
 
 def load_model(model: bytes, what: str) -> Any:
-    """The keras.Model of a .keras file that may come from anyone, for predicting.
+    """Loads the keras.Model of a .keras file that may come from anyone, for predicting.
 
     Raises:
         StarshiftError: see `check_model`; or Keras cannot load it.

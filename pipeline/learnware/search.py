@@ -1,9 +1,7 @@
-"""Search by one's own pictures: which learnwares were trained on pictures like these, alone or together, or none.
+"""Search by one's own pictures: which learnwares were trained on such pictures, alone or together, or none.
 
-Distances are squared MMD, unbiased for the number of pictures, and are held against those of sets of about as many
-pictures of each learnware's own task (`Typical`), and single pictures against single ones.
-
-The filter by meaning: which learnwares know the classes that are asked for.
+Distances are squared MMD, unbiased for the number of pictures, compared with those of sets of about as many pictures of
+each learnware's own task (`InDistributionThreshold`); single pictures are compared with single ones.
 """
 
 import re
@@ -24,86 +22,29 @@ from pipeline.learnware.kernel_mean_embedding import (
 from pipeline.learnware.probe import require_equal_probes
 from pipeline.learnware.types import Probe, Specification
 
-
-def normalize_class_name(name: str) -> str:
-    """A class name as it is compared: `Golden_Retriever` and `golden retriever` are one."""
-    return re.sub(r"[\W_]+", " ", name.casefold()).strip()
-
-
-def filter_by_classes(
-    specifications: Sequence[Specification], classes: Sequence[str]
-) -> tuple[list[Specification], dict[str, str]]:
-    """Those that know every class of these names, and why the others are left out, by name."""
-    kept, left = [], {}
-    for one in specifications:
-        known = {normalize_class_name(name) for name in one.semantic.classes}
-        lacking = [name for name in classes if normalize_class_name(name) not in known]
-        if lacking:
-            left[one.semantic.name] = f"does not know {', '.join(lacking)}"
-        else:
-            kept.append(one)
-    return kept, left
-
-
-def find_class_columns(name: str, known: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Where a learnware's answers have the classes of a task.
-
-    Args:
-        name: of the learnware.
-        known: its classes, in the order of its answers.
-        wanted: the task's.
-
-    Returns:
-        Places in `known`, in the order of `wanted`; a class of the very name before one that only reads the same.
-
-    Raises:
-        StarshiftError: it does not know all of them, or one of its classes stands for two.
-    """
-    read_as = {normalize_class_name(one): place for place, one in reversed(list(enumerate(known)))}
-    exact = {one: place for place, one in enumerate(known)}
-    places = [exact.get(one, read_as.get(normalize_class_name(one))) for one in wanted]
-    found = [place for place in places if place is not None]
-    if len(found) < len(wanted):
-        lacking = [one for one, place in zip(wanted, places, strict=True) if place is None]
-        raise StarshiftError(
-            f"The learnware {name} does not know {len(lacking)} of the {len(wanted)} classes.",
-            expected=", ".join(wanted[:10]),
-            received=f"{len(known)} classes, without {', '.join(lacking[:10])}",
-            remedy="invoke store.search --images FOLDER --classes A,B lists those that know them",
-        )
-    twice = [one for one, place in zip(wanted, found, strict=True) if found.count(place) > 1]
-    if twice:
-        raise StarshiftError(
-            f"The learnware {name} has one class for several of the task.",
-            expected="classes that differ in more than case and signs",
-            received=", ".join(twice[:10]),
-        )
-    return found
-
-
 FIT_PERCENTILE = 99
-"""Of a task's own sets, the percentage that is said to fit."""
+"""Percentage of a task's own sets that fit."""
 OUTLIER_PERCENTILE = 5
-"""Of a task's own pictures, the percentage that is said not to be at home."""
+"""Percentage of a task's own pictures that are not at home."""
 MIN_SHARE_AT_HOME = 0.8
-"""The share of pictures at home from which a set is said to be a part of the task, in other proportions."""
+"""Share of pictures at home from which a set is a part of the task, in other proportions."""
 FITS, PARTLY_FITS, DOES_NOT_FIT = "fits", "part of its task", "does not fit"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchHit:
-    """One learnware beside one's pictures.
+    """How one learnware compares with the pictures.
 
     Args:
         name: of the learnware.
-        task: what it tells apart.
+        task: what it classifies.
         distance: squared MMD of the pictures to its training pictures; about zero, even below, where they are alike.
         typical: the median of such distances within its task, for sets of `compared` pictures.
         limit: what 99 of 100 such sets stay below.
         compared: pictures in those sets: the largest measured number that is not above that of the pictures.
         at_home: share of the pictures that are no stranger to it than 95 of 100 of its own.
         weight: its share in the mixture.
-        verdict: FITS, PART or NOT.
+        verdict: FITS, PARTLY_FITS or DOES_NOT_FIT.
     """
 
     name: str
@@ -119,7 +60,7 @@ class SearchHit:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search came to.
+    """The result of a search.
 
     Args:
         pictures: how many were searched with.
@@ -158,7 +99,7 @@ def search_specifications(
     """Ranks learnwares by how near their training pictures are to one's own.
 
     Args:
-        features: (n, width), what the probe gives for the pictures, as extracted; n at least 2.
+        features: (n, width), of the probe, as extracted; n at least 2.
         specifications: of the store.
         probe: of the features.
         gamma: the store's.
@@ -174,30 +115,78 @@ def search_specifications(
         width = one.whole.points.shape[1]
         fits = features.ndim == 2 and features.shape[1] == width
         require(fits, "Features of another width.", expected=f"(n, {width})", received=features.shape)
-    kept, left_out = select_specifications(specifications, classes)
+    matching, left_out = filter_by_classes(specifications, classes)
     require(len(features) >= 2, "A search needs pictures.", expected="at least 2", received=len(features))
-    return _rank_specifications(kernel_mean_embedding.normalize_features(features), kept, gamma, left_out)
+    return _rank_specifications(kernel_mean_embedding.normalize_features(features), matching, gamma, left_out)
 
 
-def select_specifications(
+def normalize_class_name(name: str) -> str:
+    """Returns a class name in the form that is compared: `Golden_Retriever` and `golden retriever` are equal."""
+    return re.sub(r"[\W_]+", " ", name.casefold()).strip()
+
+
+def filter_by_classes(
     specifications: Sequence[Specification], classes: Sequence[str]
 ) -> tuple[list[Specification], dict[str, str]]:
-    """The filter by meaning: the specifications to compare with, and why the others are left out, by name.
+    """Returns the specifications with every class of these names, and why the others are left out, by name.
 
     Raises:
         StarshiftError: none is left.
     """
-    kept, left_out = filter_by_classes(specifications, classes)
-    if not kept:
+    matching, left_out = [], {}
+    for one in specifications:
+        own = {normalize_class_name(name) for name in one.semantic.classes}
+        missing = [name for name in classes if normalize_class_name(name) not in own]
+        if missing:
+            left_out[one.semantic.name] = f"does not know {', '.join(missing)}"
+        else:
+            matching.append(one)
+    if not matching:
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out.items())
         raise StarshiftError("There is no learnware to compare with.", received=reasons or "an empty store")
-    return kept, left_out
+    return matching, left_out
+
+
+def find_class_columns(name: str, classes: Sequence[str], task_classes: Sequence[str]) -> list[int]:
+    """Finds the columns of a learnware's predictions that are the classes of a task.
+
+    Args:
+        name: of the learnware.
+        classes: its classes, in the order of its columns.
+        task_classes: the task's.
+
+    Returns:
+        Places in `classes`, in the order of `task_classes`; an exact name before one that is equal once normalized.
+
+    Raises:
+        StarshiftError: it does not know all of them, or one of its classes stands for two.
+    """
+    normalized = {normalize_class_name(one): place for place, one in reversed(list(enumerate(classes)))}
+    exact = {one: place for place, one in enumerate(classes)}
+    places = {one: exact.get(one, normalized.get(normalize_class_name(one))) for one in task_classes}
+    missing = [one for one, place in places.items() if place is None]
+    if missing:
+        raise StarshiftError(
+            f"The learnware {name} does not know {len(missing)} of the {len(task_classes)} classes.",
+            expected=", ".join(task_classes[:10]),
+            received=f"{len(classes)} classes, without {', '.join(missing[:10])}",
+            remedy="invoke store.search --images FOLDER --classes A,B lists those that know them",
+        )
+    columns = [place for place in places.values() if place is not None]
+    twice = [one for one, place in places.items() if columns.count(place or 0) > 1]
+    if twice:
+        raise StarshiftError(
+            f"The learnware {name} has one class for several of the task.",
+            expected="classes that differ in more than case and signs",
+            received=", ".join(twice[:10]),
+        )
+    return columns
 
 
 def _rank_specifications(
     rows: np.ndarray, specifications: Sequence[Specification], gamma: float, left_out: Mapping[str, str]
 ) -> SearchResult:
-    """Distances, the mixture, and where each picture belongs."""
+    """Computes distances, the mixture, and where each picture belongs."""
     own = compute_mean_kernel(rows, gamma)
     cross = np.array([evaluate_embedding(rows, one.whole, gamma).mean() for one in specifications])
     inner = np.array([[compute_inner_product(a.whole, b.whole, gamma) for b in specifications] for a in specifications])
@@ -222,7 +211,7 @@ def _rank_specifications(
 
 
 def _build_hit(one: Specification, pictures: int, distance: float, at_home: float, weight: float) -> SearchHit:
-    """A learnware's line, with its verdict."""
+    """Builds the result of one learnware, with its verdict."""
     row = max(0, int(np.searchsorted(one.typical.sizes, pictures, side="right")) - 1)
     quantiles = one.typical.distances[row]
     typical, limit = (float(np.quantile(quantiles, share)) for share in (0.5, FIT_PERCENTILE / 100))

@@ -1,12 +1,12 @@
-"""A store: a folder with one archive a learnware, and store.json with what makes them comparable (probe and gamma).
+"""A store of learnwares: a folder with an archive for each, and store.json with the probe and gamma that they share.
 
-The folder may be a shared drive, or come from a Kaggle dataset (sharing.py). What lies in it is checked when it is
+The folder may be a shared drive, or come from a Kaggle dataset (kaggle_sync.py). Archives are checked when they are
 read.
 """
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.files import read_json, write_json
 from pipeline.learnware import archive, cached_predictions
 from pipeline.learnware import probe as probes
 from pipeline.learnware.archive import ARCHIVE_SUFFIX, Learnware
+from pipeline.learnware.safe_loading import parse_record, require_valid
 from pipeline.learnware.types import Probe, Specification
 from pipeline.models import base as bases
 
@@ -31,9 +32,9 @@ class Store:
     """A folder of learnwares.
 
     Args:
-        folder: there or not.
-        probe: whose features all specifications are made of.
-        gamma: of the kernel; None until the first learnware comes, whose pictures decide it.
+        folder: need not exist.
+        probe: its features make all specifications.
+        gamma: of the kernel; None until it is estimated on the pictures of the first learnware.
     """
 
     folder: Path
@@ -42,11 +43,11 @@ class Store:
 
     @property
     def names(self) -> list[str]:
-        """Of the archives that lie there, whatever is in them."""
+        """Names of the archives in the folder, valid or not."""
         return sorted(path.name.removesuffix(ARCHIVE_SUFFIX) for path in self.folder.glob(f"*{ARCHIVE_SUFFIX}"))
 
     def path(self, name: str) -> Path:
-        """Where the archive of a learnware lies, or belongs.
+        """Returns the path of the archive of a learnware.
 
         Raises:
             StarshiftError: it is no name.
@@ -57,7 +58,7 @@ class Store:
         return self.folder / f"{name}{ARCHIVE_SUFFIX}"
 
     def learnware(self, name: str, *, whole: bool = True) -> Learnware:
-        """A learnware of this store, read and checked; without its model where it is not read whole.
+        """Reads and checks a learnware; without its model unless `whole`.
 
         Raises:
             StarshiftError: it is not there, refused, or of another probe or gamma.
@@ -70,12 +71,12 @@ class Store:
                 received=paths.format_path(self.folder),
                 remedy="invoke store.list, invoke store.start, or --store with another folder",
             )
-        found = archive.read_archive(path, whole=whole)
-        self.fits(found.specification, path.name)
-        return found
+        learnware = archive.read_archive(path, whole=whole)
+        self.fits(learnware.specification, path.name)
+        return learnware
 
     def learnwares(self) -> Iterator[Learnware]:
-        """Every learnware that can be used, without its model; of the others it is said why not."""
+        """Yields every learnware that can be used, without its model; warns of the others."""
         for name in self.names:
             try:
                 yield self.learnware(name, whole=False)
@@ -104,7 +105,7 @@ def find_default_folder() -> Path:
 
 
 def open_store(folder: Path | None = None) -> Store:
-    """The store in a folder (data/store where not given).
+    """Opens the store in a folder (data/store where not given).
 
     Raises:
         StarshiftError: there is none, or its store.json is of another version or damaged.
@@ -120,7 +121,7 @@ def open_store(folder: Path | None = None) -> Store:
 
 
 def load_learnware(address: str) -> Learnware:
-    """The learnware `store:NAME` of data/store, or `store:FOLDER/NAME` of the store in a folder, read whole.
+    """Reads the learnware `store:NAME` of data/store, or `store:FOLDER/NAME` of the store in a folder, whole.
 
     Raises:
         StarshiftError: there is no such store or learnware, or it is refused.
@@ -130,7 +131,7 @@ def load_learnware(address: str) -> Learnware:
 
 
 def open_or_create_store(folder: Path | None = None, probe: Probe | None = None) -> Store:
-    """The store in a folder, or a new one, which is written once something enters it.
+    """Opens the store in a folder, or a new one, which is written with its first learnware.
 
     Args:
         folder: data/store where not given.
@@ -142,40 +143,34 @@ def open_or_create_store(folder: Path | None = None, probe: Probe | None = None)
     folder = folder or find_default_folder()
     if not (folder / STORE_FILE).exists():
         return Store(folder=folder, probe=probe or parse_probe(probes.DEFAULT_BASE, probes.DEFAULT_SIZE), gamma=None)
-    found = open_store(folder)
+    store = open_store(folder)
     if probe is not None:
-        probes.require_equal_probes(probe, found.probe, "The store has another probe.")
-    return found
+        probes.require_equal_probes(probe, store.probe, "The store has another probe.")
+    return store
 
 
 def parse_store(record: Any, folder: Path) -> Store:
-    """The store that a store.json describes.
+    """Returns the store that a store.json describes.
 
     Raises:
         StarshiftError: it is of another version, or damaged.
     """
-    known = (
-        isinstance(record, dict) and record.get("version") == STORE_VERSION and isinstance(record.get("probe"), dict)
-    )
-    gamma = record.get("gamma") if known else None
-    kinds = {one.name: one.type for one in fields(Probe)}
-    known = (
-        known
-        and set(record["probe"]) == set(kinds)
-        and all(type(record["probe"][name]) is kind for name, kind in kinds.items())
-    )
-    if not known or not (gamma is None or (type(gamma) is float and 0 < gamma < 1e9)):
+    try:
+        require_valid(isinstance(record, dict) and record.get("version") == STORE_VERSION, "the version", record)
+        probe, gamma = parse_record(Probe, record.get("probe")), record.get("gamma")
+        require_valid(gamma is None or (type(gamma) is float and 0 < gamma < 1e9), "gamma", gamma)
+    except StarshiftError as error:
         raise StarshiftError(
             f"{paths.format_path(folder / STORE_FILE)} cannot be used.",
             expected=f"version {STORE_VERSION}, a probe and gamma",
             received=str(record)[:200],
             remedy="get the store again, or start another one: --store FOLDER",
-        )
-    return Store(folder=folder, probe=Probe(**record["probe"]), gamma=gamma)
+        ) from error
+    return Store(folder=folder, probe=probe, gamma=gamma)
 
 
 def parse_probe(base: str, size: int | None = None) -> Probe:
-    """A base, `name[@cut][+pooling][=weights]`, as a store's probe; its weights are fetched where they are not here."""
+    """Returns a base, `name[@cut][+pooling][=weights]`, as a probe; missing weights are fetched."""
     return probes.build_probe(bases.parse_base(base, size))
 
 
@@ -187,7 +182,7 @@ def write_store(store: Store) -> None:
 
 
 def remove_learnware(store: Store, name: str) -> Path:
-    """Deletes a learnware's archive, whatever is in it."""
+    """Deletes a learnware's archive, valid or not."""
     path = store.path(name)
     if not path.is_file():
         store.learnware(name)
@@ -196,21 +191,21 @@ def remove_learnware(store: Store, name: str) -> Path:
 
 
 def verify_learnwares(store: Store, names: list[str] | None = None) -> dict[str, str]:
-    """Reads each archive whole and asks its model for the probe batch again.
+    """Reads each archive whole and checks its model's predictions of the probe batch.
 
     Returns:
-        Why it is refused, by name; empty where the learnware is whole and answers as it did.
+        Why it is refused, by name; empty where the learnware passes.
     """
-    found = {}
+    reasons = {}
     for name in names or store.names:
         try:
             learnware = store.learnware(name)
             difference = cached_predictions.check_probe_predictions(learnware)
         except StarshiftError as error:
-            found[name] = error.message
+            reasons[name] = error.message
             log.info("%-30s %s", name, error.message)
         else:
-            found[name] = ""
+            reasons[name] = ""
             count = len(learnware.pictures)
             log.info("%-30s whole; %d probe pictures answered as before (at most %.1e off)", name, count, difference)
-    return found
+    return reasons

@@ -1,4 +1,4 @@
-"""The words of a learnware's specification: what it is for in words, and how its training pictures are spread.
+"""The data of a learnware's specification: what it is for in words, and how its training pictures are spread.
 
 The second part is a reduced kernel mean embedding (Wu, Xu, Liu, Zhou, Model Reuse with Reduced Kernel Mean Embedding
 Specification, arXiv 2001.07135): a few weighted points in a probe's feature space, and never a picture.
@@ -12,13 +12,13 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The one base whose features a store compares pictures by.
+    """The base whose features of pictures a store compares.
 
     Args:
         base: `name[@cut][+pooling][=weights]`.
         size: side of the pictures in pixels.
         digest: SHA-256 of its weights, or `random:SEED`.
-        preprocessing: as in models.bases.
+        preprocessing: as in models.base.
     """
 
     base: str
@@ -32,7 +32,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """A distribution of pictures as weighted points: the mean of k(z, .) over them.
+    """The kernel mean embedding of a distribution of pictures, as weighted points: sum_j beta_j k(z_j, .).
 
     Args:
         points: z, (K, width) float32, normalised as in `kernel_mean_embedding.normalize_features`, or near that.
@@ -47,20 +47,20 @@ class Embedding:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """What a learnware is for, in plain JSON values.
+    """The description of a learnware, in plain JSON values.
 
     Args:
         name: in the store: small letters, digits, `-` and `_`.
-        task: what is told apart, in a few words.
+        task: what is classified, in a few words.
         competition: the name of the competition it was trained for.
         classes: in the order of its outputs.
         metric: what `score` is.
-        score: measured on folds it was not trained on; None where nobody measured it.
-        spread: sample deviation of the score over folds; None as above.
+        score: on folds that it was not trained on; None where not measured.
+        spread: sample standard deviation of the score over folds; None where not measured.
         base: the network below the head, as a recipe names it; several joined by ` + `.
-        rung: how it was trained.
+        rung: the strategy that it was trained by.
         data: a sentence on the training pictures.
-        pictures: how many they are.
+        pictures: number of training pictures.
         licence: of the model.
         size: side of the pictures that it takes, in pixels.
         megabytes: of the model's file.
@@ -88,12 +88,12 @@ class ModelMetadata:
 
 @dataclass(frozen=True, kw_only=True)
 class InDistributionThreshold:
-    """How far pictures of the task itself are from its embedding, measured on pictures that it was not fitted to.
+    """Distances of pictures of the task itself to its embedding, measured on pictures that it was not fitted to.
 
     Args:
         sizes: numbers of pictures in a set, ascending.
         distances: (sizes, draws) float32: unbiased squared MMD of drawn sets of each size, ascending in each row.
-        single: (quantiles,) float32: how near single pictures are (`kernel.nearness`), ascending.
+        single: (quantiles,) float32: nearness of single pictures (`compute_nearness`), ascending.
     """
 
     sizes: tuple[int, ...]
@@ -103,11 +103,11 @@ class InDistributionThreshold:
 
 @dataclass(frozen=True, kw_only=True)
 class Specification:
-    """What a learnware is for, in words and in numbers.
+    """The specification of a learnware.
 
     Args:
-        semantic: the words.
-        probe: what the points are features of.
+        semantic: its description.
+        probe: whose features the points are.
         gamma: of the kernel exp(-gamma |x - y|^2); one for a store.
         whole: the embedding of all training pictures.
         by_class: the embedding of each class's training pictures, by class name; only of classes that have some.

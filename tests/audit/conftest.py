@@ -29,8 +29,8 @@ def seen(scene: np.ndarray, degrees: float = 0, zoom: float = 1) -> np.ndarray:
 
 
 @pytest.fixture
-def subject_of():
-    """Makes a subject: `subject_of(features, labels, contents)`; rows beyond the labels are test pictures."""
+def dataset_of():
+    """Makes a dataset: `dataset_of(features, labels, contents)`; rows beyond the labels are test pictures."""
 
     def make(features: np.ndarray, labels: list[int], contents: list[str] | None = None) -> AuditDataset:
         rows = range(len(features))
@@ -45,8 +45,8 @@ def subject_of():
             folds=np.arange(len(labels)) % 2,
             classes=["<a>", "b", "c"],
             features=np.asarray(features, np.float32),
-            shown=lambda wanted: np.stack([seen(gravel(int(one, 16))) for one in wanted]),
-            in_view=lambda wanted, view: np.asarray(features, np.float32)[[int(one, 16) for one in wanted]],
+            load_pixels=lambda wanted: np.stack([seen(gravel(int(one, 16))) for one in wanted]),
+            load_features=lambda wanted, view: np.asarray(features, np.float32)[[int(one, 16) for one in wanted]],
         )
 
     return make

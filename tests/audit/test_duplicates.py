@@ -42,34 +42,34 @@ def test_a_hash_has_the_bits_of_imagehash():
     assert [hex(one) for one in found.tolist()] == [hex(one) for one in drawn]
 
 
-def test_a_candidate_is_a_copy_only_where_its_features_stand_out(subject_of):
+def test_a_candidate_is_a_copy_only_where_its_features_stand_out(dataset_of):
     features = directions(20)
     features[11] = features[1] + 0.05
     near = np.array([[1, 11, 0, 2], [2, 12, 0, 2]])
-    found = duplicates.confirm_duplicates(near, subject_of(features, [0] * 20))
+    found = duplicates.confirm_duplicates(near, dataset_of(features, [0] * 20))
     assert [(pair.first, pair.second, pair.exact) for pair in found] == [(1, 11, False)]
     assert found[0].similarity > 0.99
 
 
-def test_equal_pixels_are_a_copy_whatever_the_features_say_and_come_first(subject_of):
+def test_equal_pixels_are_a_copy_whatever_the_features_say_and_come_first(dataset_of):
     features = directions(20)
     features[11] = features[1] + 0.05
     contents = [str(row) for row in range(20)]
     contents[12] = contents[2]
     near = np.array([[1, 11, 0, 2], [2, 12, 0, 0]])
-    found = duplicates.confirm_duplicates(near, subject_of(features, [0] * 20, contents))
+    found = duplicates.confirm_duplicates(near, dataset_of(features, [0] * 20, contents))
     assert [(pair.first, pair.exact) for pair in found] == [(2, True), (1, False)]
 
 
-def test_pictures_that_are_all_alike_to_the_base_are_no_copies(subject_of):
+def test_pictures_that_are_all_alike_to_the_base_are_no_copies(dataset_of):
     features = directions(20) * 0.01 + np.where(np.arange(20)[:, None] < 10, 1, -1)
-    assert not duplicates.confirm_duplicates(np.array([[1, 2, 0, 10]]), subject_of(features, [0] * 20))
+    assert not duplicates.confirm_duplicates(np.array([[1, 2, 0, 10]]), dataset_of(features, [0] * 20))
 
 
-def test_where_features_fail_a_near_hash_and_keypoints_make_a_copy(subject_of):
-    subject = subject_of(directions(20), [0] * 20)
-    same = subject_of(directions(20), [0] * 20)
-    same = replace(same, shown=lambda wanted: np.stack([seen(gravel(4))] * len(wanted)))
+def test_where_features_fail_a_near_hash_and_keypoints_make_a_copy(dataset_of):
+    dataset = dataset_of(directions(20), [0] * 20)
+    same = dataset_of(directions(20), [0] * 20)
+    same = replace(same, load_pixels=lambda wanted: np.stack([seen(gravel(4))] * len(wanted)))
     near = np.array([[1, 11, 0, 2]])
-    assert not duplicates.confirm_duplicates(near, subject) and len(duplicates.confirm_duplicates(near, same)) == 1
+    assert not duplicates.confirm_duplicates(near, dataset) and len(duplicates.confirm_duplicates(near, same)) == 1
     assert not duplicates.confirm_duplicates(np.array([[1, 11, 0, 10]]), same)

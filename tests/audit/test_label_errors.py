@@ -24,16 +24,16 @@ def test_cleanlab_finds_the_wrong_labels():
     pytest.importorskip("cleanlab")
     labels, truth, probabilities = predicted()
     found = detect_label_issues(labels, probabilities)
-    rows = {one.row for one in found.found}
+    rows = {one.row for one in found.issues}
     assert found.method == "cleanlab" and rows <= WRONG and len(rows) >= 0.5 * len(WRONG)
-    assert all(one.guess == truth[one.row] for one in found.found)
+    assert all(one.guess == truth[one.row] for one in found.issues)
 
 
 def test_without_cleanlab_they_are_ranked(monkeypatch):
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     labels, truth, probabilities = predicted()
     found = detect_label_issues(labels, probabilities)
-    doubt = [one.confidence for one in found.found]
+    doubt = [one.confidence for one in found.issues]
     assert doubt == sorted(doubt) and len(set(doubt)) > 1
-    assert found.method == "ranking" and {one.row for one in found.found[: len(WRONG)]} == WRONG
-    assert all(one.guess == truth[one.row] for one in found.found)
+    assert found.method == "ranking" and {one.row for one in found.issues[: len(WRONG)]} == WRONG
+    assert all(one.guess == truth[one.row] for one in found.issues)

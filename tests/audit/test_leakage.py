@@ -21,24 +21,24 @@ def written(folder, leak):
 
 
 def test_a_size_that_gives_the_class_away_lights_up(tmp_path):
-    told = leakage.cross_validate_metadata(
+    result = leakage.cross_validate_metadata(
         leakage.read_metadata_table(written(tmp_path, leak=True)), KINDS, np.arange(120), seed=0
     )
-    assert told.tells and told.area.low > 0.7
-    assert {"width", "height"} & set(list(told.alone)[:3])
+    assert result.is_separable and result.auc.low > 0.7
+    assert {"width", "height"} & set(list(result.field_aucs)[:3])
 
 
 def test_clean_files_do_not_light_up(tmp_path):
     table = leakage.read_metadata_table(written(tmp_path, leak=False))
     assert not leakage.cross_validate_metadata(
         table, np.random.default_rng(3).permutation(KINDS), np.arange(120), seed=0
-    ).tells
+    ).is_separable
 
 
 def test_files_that_all_agree_say_nothing(tmp_path):
     (tmp_path / "one.jpg").write_bytes(encoded(drawn(0)))
     table = leakage.read_metadata_table([tmp_path / "one.jpg"] * 40)
-    assert leakage.cross_validate_metadata(table, KINDS[:40], np.arange(40), seed=0).area.estimate == 0.5
+    assert leakage.cross_validate_metadata(table, KINDS[:40], np.arange(40), seed=0).auc.estimate == 0.5
 
 
 def test_the_fields_are_those_of_the_file(tmp_path):
@@ -60,10 +60,10 @@ def test_a_shifted_test_set_is_found_and_a_random_split_is_not(table):
     features = np.random.default_rng(0).normal(size=(200, 12)).astype(np.float32)
     part = (np.arange(200) >= 140).astype(int)
     same = drift.detect_drift(features, table, part, np.arange(200), seed=0)
-    assert not same.features.tells and not same.fields.tells
+    assert not same.features.is_separable and not same.metadata.is_separable
     features[part == 1, 3] += 1.5
     moved = drift.detect_drift(features, table, part, np.arange(200), seed=0)
-    assert moved.features.tells and moved.features.area.estimate > 0.75
+    assert moved.features.is_separable and moved.features.auc.estimate > 0.75
     train, test = moved.extremes(part, 5)
     assert (part[train] == 0).all() and (part[test] == 1).all()
     assert features[test, 3].mean() > features[train, 3].mean() + 2
@@ -83,8 +83,8 @@ def test_the_area_is_scikit_learns():
     assert leakage.compute_macro_auc(kinds, scores) == pytest.approx(np.mean(each))
 
 
-def test_kinds_told_apart_without_a_mistake_on_every_fold_are_as_sure_as_their_pictures_allow():
+def test_kinds_auc_of_drift_without_a_mistake_on_every_fold_are_as_sure_as_their_pictures_allow():
     kinds = np.arange(40) % 2
     features = (kinds[:, None] * 9 + np.random.default_rng(0).normal(size=(40, 3))).astype(np.float32)
-    area = leakage.cross_validate_features(features, kinds, np.arange(40), seed=0).area
-    assert area.estimate == 1 and area.low < 0.95
+    auc = leakage.cross_validate_features(features, kinds, np.arange(40), seed=0).auc
+    assert auc.estimate == 1 and auc.low < 0.95

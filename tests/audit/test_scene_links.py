@@ -48,13 +48,13 @@ def test_a_printed_label_on_every_picture_links_nothing_and_hides_nothing(labels
     label = gravel(999)[:70, :70]
     found = linked(pictures(label), labels)
     torn = [pair for pair in found.pairs.tolist() if pair[0] // 2 != pair[1] // 2]
-    assert found.struck > 0.1 and not torn and len(found.pairs) >= 0.6 * CLASSES * SCENES
+    assert found.prop_share > 0.1 and not torn and len(found.pairs) >= 0.6 * CLASSES * SCENES
 
 
 def test_a_test_picture_is_linked_with_the_training_picture_of_its_scene(labels):
     shown = pictures()
     found = linked(np.concatenate([shown[:-2], seen(gravel(5), 80, 1.1)[None]]), labels[:-2])
-    assert {train // 2 for _, train in found.across.tolist()} == {5}
+    assert {train // 2 for _, train in found.test_pairs.tolist()} == {5}
 
 
 def test_the_least_strength_is_where_decoys_are_few_enough():

@@ -37,7 +37,7 @@ def test_torn_groups_have_the_same_sizes_and_classes_and_equal_pictures_stay_tog
 def test_what_random_folds_flatter_is_seen():
     apart, together = both(own=2)
     assert apart.score > 0.9 and together.score < 0.75 and compute_grouping_effect(apart, together).high < 0
-    assert apart.right.mean() > together.right.mean() + 0.2
+    assert apart.correct.mean() > together.correct.mean() + 0.2
 
 
 def test_without_scenes_there_is_no_difference_beyond_noise():
@@ -47,7 +47,7 @@ def test_without_scenes_there_is_no_difference_beyond_noise():
 
 def test_choices_of_folds_that_all_move_by_one_picture_are_within_noise():
     def at(score):
-        return RepeatedCVResult(scores=(score,) * 3, right=np.ones(160), oof=np.ones((160, 2)), resolution=1 / 160)
+        return RepeatedCVResult(scores=(score,) * 3, correct=np.ones(160), oof=np.ones((160, 2)), resolution=1 / 160)
 
     assert (
         compute_grouping_effect(at(0.9), at(0.9 - 1 / 160)).within_noise

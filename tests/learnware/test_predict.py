@@ -7,8 +7,9 @@ import pytest
 from invoke import Context
 
 from pipeline.cli.learnware import predict as task
+from pipeline.data import images
 from pipeline.errors import StarshiftError
-from pipeline.learnware import cached_predictions, predict, store
+from pipeline.learnware import cached_predictions, predict, probe, store
 from tests.learnware import making
 
 
@@ -43,22 +44,33 @@ def test_every_picture_has_a_row_with_its_likeliest_classes(shelf, pictures, tmp
     assert {**again, "picture": ""} == {**first, "picture": ""}
 
 
+def files_of(pictures):
+    return probe.scan_folder(pictures, making.SIDE).files
+
+
 def test_the_answers_are_those_of_the_model_in_the_contracts_views(shelf, pictures):
-    learnware = shelf.learnware("tiny")
-    _, files, _ = predict.find_readable_pictures(pictures)
-    found = predict.predict_files(learnware, files)
-    (digests, pixels), *none = predict.decode_pictures(files, (making.SIDE,))
+    learnware, files = shelf.learnware("tiny"), files_of(pictures)
+    (predictions,) = cached_predictions.predict_cached(learnware, files, list(files))
+    pixels = np.stack([images.decode(path.read_bytes(), making.SIDE) for path in files.values()])
     live = learnware.live()
-    both = [live.predict(view, verbose=0) for view in (pixels[making.SIDE], pixels[making.SIDE][:, :, ::-1])]
-    assert not none and digests == list(files) and np.abs(found - np.mean(both, axis=0)).max() < 1e-5
+    both = [live.predict(view, verbose=0) for view in (pixels, pixels[:, :, ::-1])]
+    assert np.abs(predictions - np.mean(both, axis=0)).max() < 1e-5
 
 
-def test_more_pictures_than_are_decoded_at_once_stay_in_order(shelf, pictures, monkeypatch):
-    learnware = shelf.learnware("tiny")
-    _, files, _ = predict.find_readable_pictures(pictures)
-    whole = predict.predict_files(learnware, files)
-    monkeypatch.setattr(predict, "CHUNK_SIZE", 3)
-    assert np.abs(predict.predict_files(learnware, files) - whole).max() < 1e-5
+def test_more_pictures_than_are_predicted_at_once_stay_in_order(shelf, pictures, monkeypatch):
+    learnware, files = shelf.learnware("tiny"), files_of(pictures)
+    pixels = {making.SIDE: np.stack([images.decode(path.read_bytes(), making.SIDE) for path in files.values()])}
+    whole = cached_predictions.predict_probabilities(learnware.live(), learnware.contract, pixels, list(files))
+    monkeypatch.setattr(cached_predictions, "CHUNK_SIZE", 3)
+    assert np.abs(cached_predictions.predict_cached(learnware, files, list(files))[0] - whole).max() < 1e-5
+
+
+def test_a_learnware_that_predicts_otherwise_than_its_probe_batch_predicts_no_folder(shelf, pictures, tmp_path):
+    other = making.saved(making.network(seed=1))
+    making.rewritten(shelf.path("tiny"), {"model.keras": other})
+    with pytest.raises(StarshiftError, match="differ by"):
+        predict.predict_folder([shelf.learnware("tiny")], pictures, tmp_path / "out.csv", shelf=shelf)
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_file_that_is_there_is_not_written_over_without_force(shelf, pictures, tmp_path):
@@ -73,7 +85,7 @@ def test_a_file_that_is_there_is_not_written_over_without_force(shelf, pictures,
 
 
 def answers(values, classes):
-    return predict.LearnwarePredictions(names=("p",), classes=classes, probabilities=np.array([values], np.float32))
+    return predict.LearnwarePredictions(classes=classes, probabilities=np.array([values], np.float32))
 
 
 def test_the_average_is_over_shared_classes_by_weight():
@@ -116,19 +128,19 @@ def two(tmp_path, model, pictures, monkeypatch):
 
 
 def test_the_mixture_weighs_each_learnware_by_its_share_of_the_pictures(two, pictures):
-    _, files, _ = predict.find_readable_pictures(pictures)
+    files = files_of(pictures)
     learnwares = [two.learnware("blue"), two.learnware("red")]
     tinted = {digest: path for digest, path in files.items() if path.name in ("0.jpg", "2.jpg", "4.jpg", "1.jpg")}
-    found = predict.compare_learnwares(learnwares, tinted, two)
-    assert found.weights == pytest.approx([0.75, 0.25], abs=0.1)
+    weights, _ = predict.compare_learnwares(learnwares, tinted, two)
+    assert weights == pytest.approx([0.75, 0.25], abs=0.1)
     rows = predict.build_rows(learnwares, tinted, two, "mixture")
-    alone = [predict.predict_files(one, tinted) for one in learnwares]
-    mean = found.weights[0] * alone[0] + found.weights[1] * alone[1]
+    alone = [cached_predictions.predict_cached(one, tinted, list(tinted))[0] for one in learnwares]
+    mean = weights[0] * alone[0] + weights[1] * alone[1]
     assert [float(row["probability_1"]) for row in rows.values()] == pytest.approx(mean.max(axis=1), abs=1e-5)
 
 
 def test_pictures_that_a_learnware_was_not_trained_on_are_said_to_be_so(two, pictures, caplog):
-    _, files, _ = predict.find_readable_pictures(pictures)
+    files = files_of(pictures)
     blue = two.learnware("blue")
     for names, strange in ((("1.jpg", "3.jpg", "5.jpg"), True), (("0.jpg", "2.jpg", "4.jpg"), False)):
         caplog.clear()

@@ -49,6 +49,17 @@ def test_a_folder_that_is_not_there_or_has_no_picture_is_refused(tmp_path):
         probe.extract_folder_features(tmp_path, BASE)
 
 
+def test_every_broken_file_is_named_and_every_copy_has_its_digest(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(drawn(1), "PNG"))
+    for name in ("broken.jpg", "broken too.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    pictures = probe.scan_folder(tmp_path, 32)
+    assert set(pictures.unreadable) == {"broken.jpg", "broken too.jpg"}
+    assert pictures.digests["a.png"] == pictures.digests["b.png"] in pictures.files
+    assert [path.name for path in pictures.files.values()] == ["a.png"]
+
+
 def test_the_probe_of_a_base_is_that_base():
     assert probe.load_probe_base(probe.build_probe(BASE)) == BASE
 

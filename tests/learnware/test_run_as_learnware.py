@@ -41,7 +41,7 @@ def test_a_distilled_student_is_a_run_like_any_other():
     for rung, many in (("features", 2), ("finetune", 1)):
         (folder / "config.json").write_text(json.dumps({**config, "distillation": {"rung": rung}}))
         source = load_source_run(folder)
-        assert source.called == "distill" and source.competition.recipe.rung == rung
+        assert source.strategy == "distill" and source.competition.recipe.rung == rung
         assert build_signature(source, "it").rung == rung and len(build_signature(source, "it").bases) == many
 
 

@@ -81,7 +81,7 @@ def changed(record, path, value):
 )
 def test_a_foreign_record_is_refused(path, value):
     record, arrays = pack_specification(SPECIFICATION)
-    with pytest.raises(StarshiftError, match="no learnware's specification"):
+    with pytest.raises(StarshiftError, match="no learnware's record"):
         unpack_specification(changed(record, path, value), arrays)
 
 
@@ -111,14 +111,14 @@ ARRAYS = {
 @pytest.mark.parametrize(("name", "number"), [(name, n) for name, all_ in ARRAYS.items() for n in range(len(all_))])
 def test_a_foreign_array_is_refused(name, number):
     record, arrays = pack_specification(SPECIFICATION)
-    with pytest.raises(StarshiftError, match="no learnware's specification"):
+    with pytest.raises(StarshiftError, match="no learnware's record"):
         unpack_specification(record, {**arrays, name: ARRAYS[name][number](arrays[name])})
 
 
 def test_a_missing_or_an_additional_array_is_refused():
     record, arrays = pack_specification(SPECIFICATION)
     for others in ({**arrays, "more": arrays["whole_points"]}, dict(list(arrays.items())[1:]), None):
-        with pytest.raises(StarshiftError, match="no learnware's specification"):
+        with pytest.raises(StarshiftError, match="no learnware's record"):
             unpack_specification(record, others)
 
 
