@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline import paths
+from pipeline import logs, paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_file, write_text
@@ -72,9 +72,7 @@ def run_job(order: JobSpec) -> Path:
 
 def main() -> int:
     """Runs as a command: a user's error is printed without a traceback, and exits with 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    for loud in ("openvino", "tensorflow", "absl", "h5py"):
-        logging.getLogger(loud).setLevel(logging.ERROR)
+    logs.set_up()
     try:
         run_job(job.read_job(Path(sys.argv[1])))
     except StarshiftError as error:
