@@ -107,11 +107,11 @@ def blocks(
 ) -> None:
     """Show how good a base's features are at each of its blocks."""
     competition = load_competition(comp, bases=base, size=parse_size(size))
-    options = {"folds": parse_folds(fold), "engine": engine}
+    folds = parse_folds(fold)
     from pipeline.experiments.block_probe import run_block_probe
     from pipeline.run_options import RunOptions
 
-    run_block_probe(competition, RunOptions(**options))
+    run_block_probe(competition, RunOptions(folds=folds, engine=engine))
 
 
 @command(

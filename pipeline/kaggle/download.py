@@ -3,14 +3,13 @@
 import logging
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.files import hash_file, hash_json, read_json, write_json
+from pipeline.files import format_utc, hash_file, hash_json, read_json, write_json
 from pipeline.synthetic.sprouts_bundle import write_bundle
 
 if TYPE_CHECKING:
@@ -121,9 +120,8 @@ def _unpack_atomically(
         partial.rename(raw)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    date = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes, "date": date}
-    write_json(marker, content | ({"seen": seen} if seen else {}))
+    content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes}
+    write_json(marker, content | {"date": format_utc()} | ({"seen": seen} if seen else {}))
     return raw
 
 

@@ -5,7 +5,6 @@ Written before the push, so that a kernel is found again whatever happens to the
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +64,9 @@ class KernelRecord:
         return f"{self.owner}/{self.slug}"
 
     @property
-    def label(self) -> str:
-        """The version as Kaggle's API wants it."""
-        return f"v{self.version}"
+    def page(self) -> str:
+        """Its address, `owner/slug` until Kaggle has told it."""
+        return self.url or self.ref
 
     @property
     def path(self) -> Path:
@@ -114,11 +113,6 @@ def find_unused_title(competition: str, fingerprint: str) -> tuple[str, str]:
 def slugify(title: str) -> str:
     """What Kaggle makes of a title: small letters, digits, and a hyphen for everything between them."""
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
-
-
-def format_now() -> str:
-    """The time, UTC."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def write_script(one: KernelRecord, script: str) -> None:
