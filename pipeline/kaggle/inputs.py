@@ -82,8 +82,8 @@ PUBLIC_DATASETS = {
     ),
 }
 """Weights files of Keras by dataset. Source: public notebooks that read them (GitHub, searched in 2026); not seen by
-us, so a file's digest is checked. The dataset's resnet50 is left out: Keras changed that file in 2019. Kaggle's own models
-`keras/...` hold KerasHub's presets, which are other files."""
+us, so a file's digest is checked. The dataset's resnet50 is left out: Keras changed that file in 2019. Kaggle's own
+models `keras/...` hold KerasHub's presets, which are other files."""
 
 
 def find_public_dataset(name: str) -> str | None:
