@@ -34,13 +34,13 @@ class ResultArchive:
 
     Args:
         path: of the archive.
-        words: the session's summary: `state`, one of SESSION_STATES; `order`, the job's digest; `progress`, which
+        summary: the session's summary: `state`, one of SESSION_STATES; `order`, the job's digest; `progress`, which
             changes whenever a result does; `rates`, `took`, ...
         files: SHA-256 by name.
     """
 
     path: Path
-    words: dict[str, Any]
+    summary: dict[str, Any]
     files: dict[str, str]
 
     def below(self, folder: str) -> list[str]:
@@ -74,14 +74,14 @@ def count_bytes(files: Iterable[Path]) -> int:
     return total
 
 
-def write_archive(path: Path, home: Path, files: Iterable[Path], words: Mapping[str, Any]) -> None:
+def write_archive(path: Path, home: Path, files: Iterable[Path], summary: Mapping[str, Any]) -> None:
     """Writes an archive, atomically.
 
     Args:
         path: of the archive.
         home: that names are relative to.
         files: below it.
-        words: see ResultArchive.
+        summary: see ResultArchive.
     """
 
     def write(file: IO[bytes]) -> None:
@@ -96,7 +96,7 @@ def write_archive(path: Path, home: Path, files: Iterable[Path], words: Mapping[
                 with source.open("rb") as opened, archive.open(entry, "w", force_zip64=True) as member:
                     digests[name] = _copy_and_hash(opened, member)
             results = {name: digest for name, digest in digests.items() if not name.endswith(".log")}
-            manifest = {**words, "progress": hash_json(results), "files": digests}
+            manifest = {**summary, "progress": hash_json(results), "files": digests}
             archive.writestr(MANIFEST_NAME, json.dumps(manifest, indent=2, ensure_ascii=False))
 
     write_atomic(path, write)
@@ -120,10 +120,10 @@ def load_archive(path: Path) -> ResultArchive:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            words = json.loads(archive.read(MANIFEST_NAME))
-            files = words.pop("files")
+            summary = json.loads(archive.read(MANIFEST_NAME))
+            files = summary.pop("files")
             names = [name for name in archive.namelist() if name != MANIFEST_NAME]
-            is_listed = sorted(names) == sorted(files) and words["state"] in SESSION_STATES
+            is_listed = sorted(names) == sorted(files) and summary["state"] in SESSION_STATES
             if not is_listed or not all(map(_is_inside, names)):
                 raise ValueError("the manifest names other files")
             if {str(folder) for name in names for folder in PurePosixPath(name).parents} & set(names):
@@ -140,7 +140,7 @@ def load_archive(path: Path) -> ResultArchive:
             received=f"{error}; it begins with {beginning!r}",
             remedy="invoke kernel --comp COMP fetches it again",
         ) from error
-    return ResultArchive(path=path, words=words, files=files)
+    return ResultArchive(path=path, summary=summary, files=files)
 
 
 def _is_inside(name: str) -> bool:

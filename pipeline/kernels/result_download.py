@@ -86,7 +86,7 @@ def merge_run(archive: ResultArchive, record: KernelRecord) -> Path | None:
     log_name = f"{parent}/session.log"
     archive.extract(first | ({log_name: folder / "session.log"} if log_name in archive.files else {}))
     kernel = {"kernel": record.ref, "version": record.version, "url": record.url, "pushed": record.date}
-    write_json(folder / "kernel.json", {**archive.words, **kernel})
+    write_json(folder / "kernel.json", {**archive.summary, **kernel})
     if last in archive.files:
         archive.extract({last: folder / "metrics.json"})
         _copy_submission(folder, record.competition)
@@ -134,13 +134,13 @@ class SessionResult:
         state: `complete`, `interrupted` or `failed`.
         run: the run's folder; None where there was none yet.
         rows: of features that were not here before.
-        words: the session's summary, see result_archive.ResultArchive.
+        summary: of the session, see result_archive.ResultArchive.
     """
 
     state: str
     run: Path | None
     rows: int
-    words: dict[str, Any]
+    summary: dict[str, Any]
 
 
 def fetch_archive(api: Any, record: KernelRecord, folder: Path, tries: int = FETCH_TRIES) -> ResultArchive:
@@ -207,14 +207,14 @@ def fetch_and_merge(api: Any, record: KernelRecord) -> SessionResult:
     """
     with tempfile.TemporaryDirectory(prefix="starshift-") as folder:
         archive = fetch_archive(api, record, Path(folder))
-        if archive.words["order"] != record.order:
+        if archive.summary["order"] != record.order:
             raise StarshiftError(
                 f"The results of {record.ref} answer another order.",
                 expected=record.order,
-                received=str(archive.words["order"]),
+                received=str(archive.summary["order"]),
                 remedy="invoke run --on kaggle pushes it again",
             )
         rows = merge_features(archive)
         merge_folds(archive, record.competition)
         run = merge_run(archive, record)
-    return SessionResult(state=archive.words["state"], run=run, rows=rows, words=archive.words)
+    return SessionResult(state=archive.summary["state"], run=run, rows=rows, summary=archive.summary)

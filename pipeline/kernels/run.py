@@ -221,8 +221,8 @@ def follow_run(api: Any, record: KernelRecord, screen: LogView | None = None) ->
             raise
         result = _fetch_session(api, record, f"{status} {failure}".strip())
         if result.state == "complete" and result.run is not None:
-            return _log_summary(result.run, result.words)
-        record = record.save(state=result.state, words=result.words)
+            return _log_summary(result.run, result.summary)
+        record = record.save(state=result.state, words=result.summary)
         if status.startswith("CANCEL"):
             raise StarshiftError(
                 f"{record.ref} was stopped on Kaggle; what it had done is here.",
@@ -245,9 +245,9 @@ def _fetch_session(api: Any, record: KernelRecord, status: str) -> result_downlo
         message = f"{error.message[:-1]}: it ended as {status}."
         raise StarshiftError(message, received=error.received, remedy=error.remedy) from error
     run = result.run.name if result.run else ""
-    record.save(state=result.state, run=run, words=result.words)
+    record.save(state=result.state, run=run, words=result.summary)
     line = "home      %s after %.0f s: run %s, %d rows of features that were not here"
-    log.info(line, result.state, result.words["took"], run or "none", result.rows)
+    log.info(line, result.state, result.summary["took"], run or "none", result.rows)
     if result.state == "failed":
         where = paths.format_path(result.run / "session.log") if result.run else "its log, above"
         remedy = f"see {where}; once put right, run --on kaggle again"
@@ -314,11 +314,11 @@ def resume_run(competition: Competition, *, wait: bool = True) -> Path | None:
     return None
 
 
-def _log_summary(folder: Path, words: dict[str, Any]) -> Path:
+def _log_summary(folder: Path, summary: dict[str, Any]) -> Path:
     """Logs the score and the speed of a finished run. Returns its folder."""
     metrics = read_json(folder / "metrics.json")
     log.info("\n%s %s (chance %.5f)", metrics["metric"], format_score_spread(metrics), metrics["chance"])
-    speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in words["rates"].items())
-    log.info("%.0f s on %s%s", words["took"], words["accelerator"], f"; {speeds}" if speeds else "")
+    speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in summary["rates"].items())
+    log.info("%.0f s on %s%s", summary["took"], summary["accelerator"], f"; {speeds}" if speeds else "")
     log.info("wrote %s", paths.format_path(folder))
     return folder

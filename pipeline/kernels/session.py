@@ -203,7 +203,7 @@ def restore_session(order: str) -> int:
     """Extracts the archive of the previous session, where it is attached. Returns the number of its files."""
     for path in inputs.find_files(result_archive.ARCHIVE_NAME):
         archive = result_archive.load_archive(path)
-        if archive.words["order"] == order:
+        if archive.summary["order"] == order:
             archive.extract({name: paths.home_folder() / name for name in archive.files})
             return len(archive.files)
     return 0
