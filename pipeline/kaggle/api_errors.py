@@ -33,6 +33,10 @@ UNPROCESSED_ERRORS = (
 UNREADABLE_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError)
 TRUNCATED_MESSAGE = "does not match expected size"
 """Part of the client's message when a download is not whole."""
+RENEW_TOKEN = (
+    "create a new token at https://www.kaggle.com/settings; note that KAGGLE_API_TOKEN and ~/.kaggle/access_token are "
+    "used before a username and key, even when they are stale"
+)
 CHECK_NETWORK = "look at the network and run again"
 FAULTS = {
     "no connection": ("Kaggle cannot be reached", CHECK_NETWORK),
@@ -197,11 +201,7 @@ def _explain_status(status: int, text: str, purpose: CallPurpose, wait: float | 
     """Returns message and remedy of an answer with an error."""
     kind, name = purpose.kind, purpose.name
     if status == 401:
-        return (
-            "Kaggle refuses the credentials: the token is stale or wrong.",
-            "create a new token at https://www.kaggle.com/settings; note that KAGGLE_API_TOKEN and "
-            "~/.kaggle/access_token are used before a username and key, even when they are stale",
-        )
+        return "Kaggle refuses the credentials: the token is stale or wrong.", RENEW_TOKEN
     # 403 has several causes; only the text of the answer tells them apart.
     if status == 403 and "rules" in text:
         return (

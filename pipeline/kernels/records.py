@@ -4,7 +4,7 @@ A record is written before the push, so that a kernel is found again whatever ha
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +42,21 @@ class KernelRecord:
 
     competition: str
     owner: str
-    slug: str
+    slug: str = ""
     state: str = "pushing"
     fingerprint: str
     config: dict[str, Any]
     order: str
     digest: str
-    session: int
+    session: int = 0
     accelerator: str
-    seconds: float
-    metadata: dict[str, Any]
+    seconds: float = 0
+    metadata: dict[str, Any] = field(default_factory=dict)
     version: int = 1
     url: str = ""
     date: str = ""
     run: str = ""
-    words: dict[str, Any]
+    words: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:

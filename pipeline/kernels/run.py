@@ -94,16 +94,11 @@ def create_record(owner: str, packed: CodeBundle, request: KernelOptions) -> Ker
     return KernelRecord(
         competition=order.competition.name,
         owner=owner,
-        slug="",
         fingerprint=order.fingerprint,
         config=order.config,
         order=order.digest,
         digest=packed.digest,
-        session=0,
         accelerator=request.accelerator,
-        seconds=0,
-        metadata={},
-        words={},
     )
 
 
