@@ -145,3 +145,13 @@ def test_nothing_that_is_written_or_printed_has_credentials_in_it(world, tmp_pat
     for path in written:
         private = path.parent == paths.cache_folder("uploads") and path.parent.stat().st_mode & 0o077 == 0
         assert private or not any(secret.encode() in path.read_bytes() for secret in SECRETS), path
+
+
+def test_polling_ends_with_the_first_result_that_is_done():
+    states = iter(["pending", "pending", "complete", "never reached"])
+    assert retry.poll(lambda: next(states), lambda state: state == "complete") == "complete"
+
+
+def test_polling_returns_the_last_result_when_the_time_is_up(monkeypatch):
+    monkeypatch.setattr(retry, "FIRST_POLL", 0.01)
+    assert retry.poll(lambda: "pending", lambda state: state == "complete", timeout=0.0) == "pending"
