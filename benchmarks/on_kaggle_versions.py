@@ -113,7 +113,7 @@ def compare(found: ResultArchive, here: Path, place: Path) -> bool:
     home = next((place / "data" / "runs").glob("*/*/metrics.json")).parent
     ours, theirs = (json.loads((folder / "metrics.json").read_text()) for folder in (here, home))
     apart = abs(ours["score"] - theirs["score"])
-    print(f"versions  {', '.join(f'{k} {v}' for k, v in found.words['versions'].items())}")
+    print(f"versions  {', '.join(f'{k} {v}' for k, v in found.summary['versions'].items())}")
     print(
         f"{ours['metric']}: here {ours['score']:.5f}, there {theirs['score']:.5f}; {apart:.1e} apart (allowed {SCORE})"
     )

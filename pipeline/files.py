@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -163,6 +164,11 @@ def open_arrays(path: Path) -> Iterator[Any]:
         # A flipped bit in a zip file ends in any of a dozen errors: BadZipFile and zlib.error where a checksum notices
         # it, NotImplementedError or RuntimeError where it turns on compression or encryption, and more.
         raise DamagedFileError(f"{type(error).__name__}: {error}") from error
+
+
+def format_utc(time: datetime | None = None) -> str:
+    """Formats a time (UTC), now where it is None, as `2026-11-30T12:00:00Z`."""
+    return f"{time or datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def hash_file(path: Path) -> str:

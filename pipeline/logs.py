@@ -3,11 +3,21 @@
 import contextlib
 import importlib.abc
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+CHATTY_LIBRARIES = ("openvino", "tensorflow", "absl", "h5py")
+
+
+def set_up() -> None:
+    """Logs plain messages to standard output, and of libraries that log much their errors only."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    for name in CHATTY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager

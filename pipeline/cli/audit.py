@@ -1,37 +1,26 @@
-"""The task that looks for what is wrong with a competition's pictures: audit."""
+"""The task audit, which looks for what is wrong with a competition's pictures."""
 
-from typing import Any
+from invoke import Context
 
-from invoke import Context, task
-
-from pipeline.cli.common import build_help, handle_errors, load_competition, parse_int, parse_path
+from pipeline.cli.common import command, load_competition, parse_numbers, parse_path, parse_size
 
 
-@task(
-    positional=[],
-    auto_shortflags=False,
-    iterable=["base"],
-    help=build_help(
-        *("comp", "size", "engine", "bundle"),
-        base="whose features are used, name[@cut][+pooling][=weights]",
-        seed="of what is drawn: decoys, folds of the checks",
-    ),
+@command(
+    base="whose features are used, name[@cut][+pooling][=weights]; may be repeated",
+    seed="of the drawn decoys and of the checks' folds",
 )
 def audit(
     _: Context,
     comp: str | None = None,
-    base: Any = None,
+    base: tuple[str, ...] = (),
     size: str | None = None,
     seed: str | None = None,
     engine: str = "auto",
     bundle: str | None = None,
 ) -> None:
     """Look for duplicates, scenes, leaks, wrong labels and drift, and write a page with the pictures."""
-    with handle_errors():
-        competition = load_competition(
-            comp, bases=tuple(base or ()), size=parse_int(size, "--size"), seed=parse_int(seed, "--seed")
-        )
-        from pipeline.audit.run import run_audit as look
-        from pipeline.run_options import RunOptions
+    competition = load_competition(comp, bases=base, size=parse_size(size), **parse_numbers(int, seed=seed))
+    from pipeline.audit.run import run_audit
+    from pipeline.run_options import RunOptions
 
-        look(competition, RunOptions(engine=engine, bundle=parse_path(bundle)))
+    run_audit(competition, RunOptions(engine=engine, bundle=parse_path(bundle)))

@@ -1,53 +1,87 @@
-"""What the tasks share: words for their flags, flags into values, and errors that are shown without a traceback."""
+"""What the tasks share: their decorator, each flag's help, flags into values, and errors without a traceback."""
 
 import contextlib
+import functools
+import inspect
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.logs import import_quietly
+from invoke import Context, task
 
-COMP_HELP = "name of a competition, or the path of a competition file"
-BASE_HELP = "a base, name[@cut][+max|both|second][=weights], or store:[FOLDER/]LEARNWARE[@cut]; may be repeated"
+from pipeline import logs
+
 OWN_SIZE = -1
-SIZE_HELP = "side of the pictures in pixels, or own: each base's own"
+"""Stands for `--size own`: each base's own size."""
 FLAG_HELP = {
-    "comp": COMP_HELP,
-    "base": BASE_HELP,
+    "comp": "name of a competition, or the path of a competition file",
+    "base": "a base, name[@cut][+max|both|second][=weights], or store:[FOLDER/]LEARNWARE[@cut]; may be repeated",
     "fold": "this fold only; may be repeated",
     "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
     "epochs": "at most so many",
     "patience": "epochs without a better score before training stops",
     "rate": "the highest learning rate",
-    "cached-views": "cached augmented views that frozen and finetune draw from",
-    "size": "side of the pictures in pixels",
+    "cached_views": "cached augmented views that frozen and finetune draw from",
+    "size": "side of the pictures in pixels, or own: each base's own",
     "rung": "scratch, augmented, features, frozen or finetune",
     "head": "linear, gaussian or dense",
     "seed": "of training and augmentation",
     "engine": "auto, keras, openvino or openvino-bf16",
     "bundle": "an archive that was downloaded by hand",
+    "scenes": "let pictures of one scene (invoke audit finds them) agree on a class; takes some minutes",
+    "store": "the store's folder; data/store where not given",
 }
+"""Each shared flag's help; a task passes its own text where a flag means something else there."""
 
 
-def build_help(*flags: str, **own: str) -> dict[str, str]:
-    """A task's help: those flags in the shared words, and `own` ones in the task's (`find_lr` is --find-lr)."""
-    return {flag: FLAG_HELP[flag] for flag in flags} | {name.replace("_", "-"): text for name, text in own.items()}
+def command(*, task_name: str | None = None, positional: Sequence[str] = (), **own_help: str) -> Callable[..., Any]:
+    """Makes a task of a function.
+
+    Flags annotated `tuple[str, ...]` may be repeated. Errors are printed without a traceback.
+
+    Args:
+        task_name: the function's where it is None.
+        positional: arguments without a flag.
+        own_help: help of flags that FLAG_HELP does not have, or in place of its text.
+    """
+
+    def decorate(body: Callable[..., None]) -> Any:
+        signature = inspect.signature(body)
+        flags = signature.parameters.values()
+        repeated = {flag.name for flag in flags if flag.annotation == tuple[str, ...]}
+
+        @functools.wraps(body)
+        def run(context: Context, **values: Any) -> None:
+            with handle_errors():
+                body(
+                    context, **{key: tuple(value or ()) if key in repeated else value for key, value in values.items()}
+                )
+
+        # invoke takes a default that is no list for one value, and a flag without a default for a positional one
+        defaults = [flag.replace(default=None) if flag.name in repeated else flag for flag in flags]
+        run.__signature__ = signature.replace(parameters=defaults)  # type: ignore[attr-defined]
+        texts = FLAG_HELP | own_help
+        return task(
+            name=task_name,
+            positional=list(positional),
+            auto_shortflags=False,
+            iterable=sorted(repeated),
+            help={flag.name: texts[flag.name] for flag in flags if flag.name in texts},
+        )(run)
+
+    return decorate
 
 
 @contextlib.contextmanager
 def handle_errors() -> Iterator[None]:
-    """Sets up the words on the terminal; a user's error is printed without a traceback and exits with 1."""
-    import logging
-    import os
-
+    """Sets up logging; prints a user's error without a traceback and exits with 1."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    import_quietly("tensorflow")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    for loud in ("openvino", "tensorflow", "absl", "h5py"):
-        logging.getLogger(loud).setLevel(logging.ERROR)
+    logs.import_quietly("tensorflow")
+    logs.set_up()
     from pipeline.errors import StarshiftError
 
     try:
@@ -60,34 +94,34 @@ def handle_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # whoever presses twice does not wait for threads to end
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # a second Ctrl-C does not wait for threads to end
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
 
 
-def load_competition(comp: str | None, **changes: Any) -> Any:
-    """The competition, its recipe changed by those flags that were given."""
+def load_competition(comp: str | None, **flags: Any) -> Any:
+    """Returns the competition, its recipe changed by those flags that have a value."""
     from dataclasses import fields, replace
 
     import competitions
 
-    found = competitions.find(comp)
-    given = {name: value for name, value in changes.items() if value not in (None, (), [])}
-    if given.get("size") == OWN_SIZE or (
-        "size" not in given and _has_other_bases(found.recipe, given.get("bases", ()))
-    ):
-        given["size"] = None
-    taught = {one.name: given.pop(one.name) for one in fields(found.recipe.training) if one.name in given}
-    recipe = replace(found.recipe, training=replace(found.recipe.training, **taught), **given)
+    competition = competitions.find(comp)
+    changes = {name: value for name, value in flags.items() if value not in (None, (), [])}
+    other_bases = "size" not in changes and _has_other_bases(competition.recipe, changes.get("bases", ()))
+    if changes.get("size") == OWN_SIZE or other_bases:
+        changes["size"] = None
+    training = competition.recipe.training
+    training_changes = {field.name: changes.pop(field.name) for field in fields(training) if field.name in changes}
+    recipe = replace(competition.recipe, training=replace(training, **training_changes), **changes)
     if any(base.startswith("store:") for base in recipe.bases):
         from pipeline.learnware import as_base
 
         recipe = replace(recipe, bases=as_base.resolve_bases(recipe.bases))
-    return replace(found, recipe=recipe)
+    return replace(competition, recipe=recipe)
 
 
 def _has_other_bases(recipe: Any, bases: tuple[str, ...]) -> bool:
-    """Whether some of these bases are not the recipe's, so that its size is not theirs; says what they take instead."""
+    """Returns whether some bases are not the recipe's, so that its size is not theirs; logs what they take instead."""
     import logging
     import re
 
@@ -102,79 +136,70 @@ def _has_other_bases(recipe: Any, bases: tuple[str, ...]) -> bool:
 
 
 def check_flags(recipe: Any, **flags: Any) -> None:
-    """Holds flags that were given against what the rung and the head use.
+    """Checks that the strategy and the head use the flags that have a value.
 
     Raises:
         StarshiftError: one of them would do nothing.
     """
-    from pipeline.errors import StarshiftError
+    from pipeline.errors import require
 
     trained = (recipe.rung != "features", "--rung with one that trains a network")
-    uses = {
-        "strength": (recipe.rung == "features" and recipe.head == "linear", "--rung features --head linear"),
-        "unfreeze": (recipe.rung == "finetune", "--rung finetune"),
-        "sizes": (recipe.rung == "finetune", "--rung finetune"),
-        "head": (recipe.rung in ("features", "finetune"), "--rung features or finetune"),
-        "train_view": (recipe.rung in ("features", "finetune"), "--rung features or finetune"),
-    }
+    finetuned = (recipe.rung == "finetune", "--rung finetune")
+    headed = (recipe.rung in ("features", "finetune"), "--rung features or finetune")
+    linear = (recipe.rung == "features" and recipe.head == "linear", "--rung features --head linear")
+    uses = {"strength": linear, "unfreeze": finetuned, "sizes": finetuned, "head": headed, "train_view": headed}
     for name, value in flags.items():
-        used, wanted = uses.get(name, trained)
-        if value and not used:
-            raise StarshiftError(
-                f"--{name.replace('_', '-')} would do nothing here.",
-                expected=wanted,
-                received=f"--rung {recipe.rung} --head {recipe.head}",
-            )
+        is_used, expected = uses.get(name, trained)
+        require(
+            is_used or not value,
+            f"--{name.replace('_', '-')} would do nothing here.",
+            expected=expected,
+            received=f"--rung {recipe.rung} --head {recipe.head}",
+        )
 
 
-def parse_training_flags(
-    *, epochs: str | None, patience: str | None, rate: str | None, cached_views: str | None, unfreeze: str | None
-) -> dict[str, Any]:
-    """The flags of training as `load_competition` takes them."""
-    return {
-        "epochs": parse_int(epochs, "--epochs"),
-        "patience": parse_int(patience, "--patience"),
-        "rate": parse_float(rate, "--rate"),
-        "cached_views": parse_int(cached_views, "--cached-views"),
-        "unfreeze": unfreeze,
-    }
+def parse_number(text: Any, flag: str, kind: type[Any] = int, example: str = "") -> Any:
+    """Returns a flag's value as a number, None where it has none.
 
+    Args:
+        text: its value on the command line.
+        flag: its name, for the error.
+        kind: int or float.
+        example: shown in the error.
 
-def parse_int(text: Any, flag: str, example: str = "0") -> int | None:
-    """The whole number that a flag was given, such as the example, or None."""
+    Raises:
+        StarshiftError: it is no number.
+    """
     from pipeline.errors import StarshiftError
 
+    name, usual = ("a whole number", "0") if kind is int else ("a number", "0.5")
     try:
-        return None if text is None else int(text)
+        return None if text is None else kind(text)
     except ValueError as error:
-        raise StarshiftError(f"{flag} is a whole number.", expected=f"e.g. {example}", received=repr(text)) from error
+        raise StarshiftError(f"{flag} is {name}.", expected=f"e.g. {example or usual}", received=repr(text)) from error
+
+
+def parse_numbers(kind: type[Any], **texts: str | None) -> dict[str, Any]:
+    """Returns the numbers of those flags that have a value, by the flag's name."""
+    flags = {name: parse_number(text, f"--{name.replace('_', '-')}", kind) for name, text in texts.items()}
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def parse_sizes(text: str | None, flag: str) -> tuple[int, ...]:
-    """The sizes in pixels that a flag was given, such as `128,160`; empty where it was not."""
-    return tuple(value for part in text.split(",") if (value := parse_int(part, flag)) is not None) if text else ()
-
-
-def parse_float(text: str | None, flag: str) -> float | None:
-    """The number that a flag was given, or None."""
-    from pipeline.errors import StarshiftError
-
-    try:
-        return None if text is None else float(text)
-    except ValueError as error:
-        raise StarshiftError(f"{flag} is a number.", expected="e.g. 0.5", received=repr(text)) from error
+    """Returns whole numbers such as `128,160`; none where the flag has no value."""
+    return tuple(parse_number(part, flag) for part in text.split(",")) if text else ()
 
 
 def parse_size(text: str | None) -> int | None:
-    """The size in pixels that --size was given, OWN for `own` (each base's own), or None."""
-    return OWN_SIZE if text == "own" else parse_int(text, "--size", "160, or own: each base's")
+    """Returns the size in pixels of --size, OWN_SIZE for `own`, None where it has no value."""
+    return OWN_SIZE if text == "own" else parse_number(text, "--size", example="160, or own: each base's")
 
 
 def parse_folds(fold: Any) -> tuple[int, ...]:
-    """The folds that --fold named, each once; empty means every fold."""
-    return tuple(sorted({value for text in fold or () if (value := parse_int(text, "--fold")) is not None}))
+    """Returns the folds of --fold, each once; none mean all."""
+    return tuple(sorted({parse_number(text, "--fold") for text in fold or ()}))
 
 
 def parse_path(text: str | None) -> Path | None:
-    """The path that a flag was given (`~` is the home folder), or None."""
+    """Returns a flag's value as a path (`~` is the home folder), None where it has none."""
     return Path(text).expanduser() if text else None

@@ -1,123 +1,109 @@
 """Tasks that show what is there and compute nothing: comps, show, cache, augmented."""
 
-from typing import Any
+from invoke import Context
 
-from invoke import Context, task
-
-from pipeline.cli.common import build_help, handle_errors, load_competition, parse_int, parse_size
+from pipeline.cli.common import command, load_competition, parse_number, parse_numbers, parse_size
 
 
-@task(positional=[], auto_shortflags=False)
+@command()
 def comps(_: Context) -> None:
     """List the competitions: metric, classes, pictures, and where the data stands."""
-    with handle_errors():
-        import competitions
-        from pipeline import paths
-        from pipeline.files import read_json
-        from pipeline.kaggle.download import format_status
+    import competitions
+    from pipeline import paths
+    from pipeline.files import read_json
+    from pipeline.kaggle.download import format_status
 
-        print(f"{'name':<18} {'metric':<16} {'classes':>7} {'train':>7} {'test':>7}  data")
-        for name in competitions.names():
-            found = competitions.find(name)
-            counts = read_json(paths.competition_folder(found.name) / "summary.json") or {}
-            shown = [f"{counts[key]:,}" if key in counts else "?" for key in ("classes", "train", "test")]
-            print(f"{name:<18} {found.metric:<16} {shown[0]:>7} {shown[1]:>7} {shown[2]:>7}  {format_status(found)}")
+    print(f"{'name':<18} {'metric':<16} {'classes':>7} {'train':>7} {'test':>7}  data")
+    for name in competitions.names():
+        competition = competitions.find(name)
+        summary = read_json(paths.competition_folder(competition.name) / "summary.json") or {}
+        counts = "".join(
+            f" {summary.get(key, '?'):>7{',' if key in summary else ''}}" for key in ("classes", "train", "test")
+        )
+        print(f"{name:<18} {competition.metric:<16}{counts}  {format_status(competition)}")
 
 
-@task(positional=[], auto_shortflags=False, iterable=["base"], help=build_help("comp", "base", "size", "head", "rung"))
+@command()
 def show(
     _: Context,
     comp: str | None = None,
-    base: Any = None,
+    base: tuple[str, ...] = (),
     size: str | None = None,
     head: str | None = None,
     rung: str | None = None,
 ) -> None:
-    """Print a competition's resolved recipe; how its rung trains a network, with every default in its place."""
-    with handle_errors():
-        from dataclasses import asdict
+    """Print a competition's resolved recipe; how its strategy trains a network, with every default in its place."""
+    from dataclasses import asdict
 
-        from pipeline.models.base import parse_base
+    from pipeline.models.base import parse_base
 
-        competition = load_competition(comp, bases=tuple(base or ()), size=parse_size(size), head=head, rung=rung)
-        shown = asdict(competition)
-        recipe, trains = competition.recipe, competition.recipe.rung != "features"
-        del shown["recipe"]["training"]
-        shown["training"] = asdict(recipe.training.resolved(recipe.rung)) if trains else "none, by a head on features"
-        for section, values in shown.items():
-            for key, value in values.items() if isinstance(values, dict) else [("", values)]:
-                print(f"{section + ('.' + key if key else ''):<24} {value}")
-        for text in competition.recipe.bases:
-            resolved = parse_base(text, competition.recipe.size)
-            said = f"{resolved.size} px, cut {resolved.cut or 'none'}, pooling {resolved.pooling}"
-            said += f", {'the drawn world' if resolved.entry.ours and resolved.published else resolved.weights} weights"
-            print(f"{'base ' + resolved.name:<24} {said}")
-        print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")
+    competition = load_competition(comp, bases=base, size=parse_size(size), head=head, rung=rung)
+    recipe, sections = competition.recipe, asdict(competition)
+    del sections["recipe"]["training"]
+    is_trained = recipe.rung != "features"
+    sections["training"] = (
+        asdict(recipe.training.resolved(recipe.rung)) if is_trained else "none, by a head on features"
+    )
+    for section, values in sections.items():
+        for key, value in values.items() if isinstance(values, dict) else [("", values)]:
+            print(f"{section + ('.' + key if key else ''):<24} {value}")
+    for spec in (parse_base(text, recipe.size) for text in recipe.bases):
+        weights = "the drawn world" if spec.entry.ours and spec.published else spec.weights
+        settings = f"{spec.size} px, cut {spec.cut or 'none'}, pooling {spec.pooling}, {weights} weights"
+        print(f"{'base ' + spec.name:<24} {settings}")
+    print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")
 
 
-@task(
-    positional=[],
-    auto_shortflags=False,
-    iterable=["prune"],
-    help=build_help(
-        verify="check every row's checksum, compute a few of each shard again, and check exported networks",
-        prune="remove a store, by its key, or strays",
-    ),
+@command(
+    verify="check every row's checksum, compute a few of each shard again, and check exported networks",
+    prune="remove a store, by its key, or strays",
 )
-def cache(_: Context, verify: bool = False, prune: Any = None) -> None:
+def cache(_: Context, verify: bool = False, prune: tuple[str, ...] = ()) -> None:
     """Show the cache; --verify checks it, --prune KEY (or `strays`) removes from it."""
-    with handle_errors():
-        from pipeline.errors import StarshiftError
-        from pipeline.features import cache as kept
+    from pipeline.errors import StarshiftError
+    from pipeline.features import cache as feature_cache
 
-        if prune:
-            print(f"freed {kept.prune_stores(list(prune)) / 1e6:,.1f} MB")
-        states, removed = _verify_cache() if verify else ({}, [])
-        listed = kept.list_entries()
-        for entry in listed:
-            state = states.get(entry.store.key, "")
-            print(
-                f"{entry.store.key}  {entry.bytes / 1e6:>9,.1f} MB  {entry.rows:>8,} rows  {entry.description}{state}"
-            )
-        total = kept.summarize_entries(listed)
-        print(f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB")
-        if removed:
-            raise StarshiftError(
-                f"The cache was damaged: {', '.join(removed)} removed.",
-                expected="rows with their checksums and the values that their base gives, networks with their digests",
-                received="; ".join(removed),
-                remedy="nothing is lost: the next run computes them again",
-            )
+    if prune:
+        print(f"freed {feature_cache.prune_stores(list(prune)) / 1e6:,.1f} MB")
+    states, removed = _verify_cache() if verify else ({}, [])
+    entries = feature_cache.list_entries()
+    for entry in entries:
+        state = states.get(entry.store.key, "")
+        print(f"{entry.store.key}  {entry.bytes / 1e6:>9,.1f} MB  {entry.rows:>8,} rows  {entry.description}{state}")
+    total = feature_cache.summarize_entries(entries)
+    print(f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB")
+    if removed:
+        raise StarshiftError(
+            f"The cache was damaged: {', '.join(removed)} removed.",
+            expected="rows with their checksums and the values that their base gives, networks with their digests",
+            received="; ".join(removed),
+            remedy="nothing is lost: the next run computes them again",
+        )
 
 
 def _verify_cache() -> tuple[dict[str, str], list[str]]:
-    """Verifies the whole cache. Returns what to say of each store, by its key, and what was removed."""
-    from pipeline.features import cache as kept
+    """Verifies the whole cache. Returns each store's state by its key, and counts of what was removed."""
+    from pipeline.features import cache as feature_cache
     from pipeline.features.recheck import recheck_entry, remove_damaged_exports
 
     states, counts = dict[str, str](), {"damaged shards": 0, "shards of wrong values": 0}
-    for entry in sorted(kept.list_entries(), key=lambda entry: entry.description):
-        damaged, found = kept.verify_entry(entry), recheck_entry(entry)
+    for entry in sorted(feature_cache.list_entries(), key=lambda entry: entry.description):
+        damaged, recheck = feature_cache.verify_entry(entry), recheck_entry(entry)
         counts["damaged shards"] += len(damaged)
-        counts["shards of wrong values"] += len(found.wrong)
-        gone = len(damaged) + len(found.wrong)
+        counts["shards of wrong values"] += len(recheck.wrong)
+        removed = len(damaged) + len(recheck.wrong)
         states[entry.store.key] = (
-            f"  {gone} damaged shards removed" if gone
-            else f"  whole; values not checked: {found.skipped}" if found.skipped else "  whole"
+            f"  {removed} damaged shards removed" if removed
+            else f"  whole; values not checked: {recheck.skipped}" if recheck.skipped else "  whole"
         )  # fmt: skip
     counts["exported networks"] = len(remove_damaged_exports())
     return states, [f"{count} {what}" for what, count in counts.items() if count]
 
 
-@task(
-    positional=[],
-    auto_shortflags=False,
-    help=build_help(
-        *("comp", "size"),
-        pictures="how many, one a row",
-        views="how many augmentations of each",
-        seed="draws the pictures",
-    ),
+@command(
+    pictures="how many, one a row",
+    views="how many augmentations of each",
+    seed="draws the pictures",
 )
 def augmented(
     _: Context,
@@ -128,11 +114,10 @@ def augmented(
     seed: str | None = None,
 ) -> None:
     """Draw a sheet of what training will see: pictures and their augmented views."""
-    with handle_errors():
-        competition = load_competition(comp, seed=parse_int(seed, "--seed"))
-        from pipeline import paths
-        from pipeline.figures.augmentations import write_sheet
+    competition = load_competition(comp, size=parse_size(size), **parse_numbers(int, seed=seed))
+    from pipeline import paths
+    from pipeline.figures.augmentations import write_sheet
 
-        rows, columns = parse_int(pictures, "--pictures") or 0, parse_int(views, "--views") or 0
-        path = write_sheet(competition, pictures=rows, views=columns, size=parse_int(size, "--size"))
-        print(f"wrote {paths.format_path(path)}")
+    rows, columns = parse_number(pictures, "--pictures"), parse_number(views, "--views")
+    path = write_sheet(competition, pictures=rows, views=columns)
+    print(f"wrote {paths.format_path(path)}")

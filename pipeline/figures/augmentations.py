@@ -18,21 +18,20 @@ MAX_SHEET_BYTES = 1_500_000
 """Bytes of the sheet: pictures that are to be judged must be seen, and this one is not kept in the repository."""
 
 
-def write_sheet(competition: Competition, *, pictures: int, views: int, size: int | None = None) -> Path:
+def write_sheet(competition: Competition, *, pictures: int, views: int) -> Path:
     """Writes data/reports/<competition>/augmented.png.
 
     Args:
         competition: its recipe's seed draws the pictures, in turn from every class.
         pictures: how many, one a row.
         views: how many augmentations of each, as `transforms.apply_view` gives them for `augment-1` and on.
-        size: side in pixels that they are augmented at; None takes the recipe's.
 
     Returns:
         The sheet's path.
     """
     require(1 <= pictures <= 50, "Unusable number of pictures.", expected="1 to 50", received=pictures)
     require(1 <= views <= 20, "Unusable number of views.", expected="1 to 20", received=views)
-    size = size or parse_base(competition.recipe.bases[0], competition.recipe.size).size
+    size = parse_base(competition.recipe.bases[0], competition.recipe.size).size
     train, raw = load_labeled_pictures(competition)
     chosen, plain = read_pictures(interleave_classes(train, competition.recipe.seed), raw, pictures, size)
     names = ["plain", *(f"augment-{number}" for number in range(1, views + 1))]

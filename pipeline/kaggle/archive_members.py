@@ -1,4 +1,4 @@
-"""What zip and 7z have in common: the members of an archive, names that stay inside, and the errors of both."""
+"""Members of an archive, zip or 7z: their names, checked to stay inside the folder, and the errors of both."""
 
 import contextlib
 import errno
@@ -46,7 +46,7 @@ def normalize_name(name: str) -> str:
 
 
 def build_unsafe_error(archive: Path, reason: str) -> StarshiftError:
-    """The error for an archive that is whole, but not safe to unpack."""
+    """Builds the error for an archive that is whole, but not safe to unpack."""
     return StarshiftError(
         f"{archive.name} is not unpacked: {reason}.",
         expected="plain files inside the folder",
@@ -56,7 +56,7 @@ def build_unsafe_error(archive: Path, reason: str) -> StarshiftError:
 
 
 def build_damaged_error(archive: Path, received: str) -> StarshiftError:
-    """The error for an archive, zip or 7z, that is not whole."""
+    """Builds the error for an archive that is not whole."""
     return StarshiftError(
         f"{archive.name} is damaged.",
         expected="a whole zip or 7z archive",
@@ -67,10 +67,10 @@ def build_damaged_error(archive: Path, received: str) -> StarshiftError:
 
 @contextlib.contextmanager
 def convert_read_errors(archive: Path) -> Iterator[None]:
-    """Says that the archive is damaged, whatever a library raises on its bytes.
+    """Turns whatever a library raises on an archive's bytes into one error.
 
     Raises:
-        StarshiftError: instead of it. An error of the disk stays what it is.
+        StarshiftError: the archive is damaged. An error of the disk stays what it is.
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""Archives, zip or 7z, told by their content: checked, unpacked safely, and the archives inside them too.
+"""Checks and safely unpacks archives, zip or 7z by their content, and the archives inside them.
 
-Everything that is written lies inside one folder, the outermost archive's, and comes out of one budget.
+All files are written inside one folder, the outermost archive's, and within one budget of files and bytes.
 """
 
 import logging
@@ -36,12 +36,12 @@ class UnpackSummary:
 
 @dataclass
 class UnpackBudget:
-    """What may be written: one for the outermost archives and all those in them.
+    """A limit of files and bytes for the outermost archives and all those in them.
 
     Args:
         packed: bytes of the outermost archives.
-        bytes: that were written, or are about to be.
-        files: likewise, with the folders.
+        bytes: used so far.
+        files: used so far, with the folders.
     """
 
     packed: int
@@ -50,29 +50,25 @@ class UnpackBudget:
 
     @classmethod
     def of(cls, outermost: Iterable[Path]) -> "UnpackBudget":
-        """The budget of these archives."""
+        """Returns the budget of these archives."""
         return cls(sum(path.stat().st_size for path in outermost))
 
     def take(self, archive: Path, files: int, size: int) -> None:
-        """Takes what an archive says that it holds; no member is written beyond the size that it says.
+        """Takes the sizes that an archive lists; no member is written beyond its listed size.
 
         Raises:
-            StarshiftError: it would be too much, all in all.
+            StarshiftError: the total is too large.
         """
         self.files, self.bytes = self.files + files, self.bytes + size
-        if self.files > MAX_FILES:
-            raise build_unsafe_error(
-                archive, f"all in all it would grow to {self.files:,} files and folders; {MAX_FILES:,} are the most"
-            )
-        if self.bytes > max(MIN_BYTE_LIMIT, MAX_RATIO * self.packed):
-            ratio = self.bytes // max(1, self.packed)
-            raise build_unsafe_error(
-                archive, f"all in all it would grow to {self.bytes / 1e9:.1f} GB, {ratio:,} times its size"
-            )
+        growth = f"{self.files:,} files and folders; {MAX_FILES:,} are the most" if self.files > MAX_FILES else ""
+        if not growth and self.bytes > max(MIN_BYTE_LIMIT, MAX_RATIO * self.packed):
+            growth = f"{self.bytes / 1e9:.1f} GB, {self.bytes // max(1, self.packed):,} times its size"
+        if growth:
+            raise build_unsafe_error(archive, f"all in all it would grow to {growth}")
 
 
 def detect_format(path: Path) -> str | None:
-    """`zip`, `7z` or None, by the first bytes."""
+    """Returns `zip`, `7z` or None, by the first bytes."""
     with path.open("rb") as file:
         head = file.read(6)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
@@ -81,15 +77,15 @@ def detect_format(path: Path) -> str | None:
 
 
 def _select_reader(archive: Path) -> ModuleType:
-    """The module that reads an archive."""
+    """Returns the module that reads an archive."""
     return seven_zip if detect_format(archive) == "7z" else zip_archives
 
 
 def check_archive(archive: Path) -> None:
-    """Reads the whole archive and holds it against its checksums.
+    """Reads the whole archive and verifies its checksums.
 
     Raises:
-        StarshiftError: it is damaged, or no archive; or reading it would take for ever.
+        StarshiftError: it is damaged, no archive, or over the budget.
     """
     if not archive.is_file():
         raise build_damaged_error(archive, "no such file")
@@ -109,46 +105,45 @@ def unpack_archive(archive: Path, folder: Path) -> UnpackSummary:
     """
     budget = UnpackBudget.of([archive])
     with translate_disk_errors(folder):
-        outer, found = _unpack_one(archive, find_target_paths(archive), folder, folder, budget)
-        inner = _unpack_levels(found, folder, budget)
+        outer, nested = _unpack_one(archive, find_target_paths(archive), folder, folder, budget)
+        inner = _unpack_levels(nested, folder, budget)
     return UnpackSummary(outer.members + inner.members, outer.bytes + inner.bytes)
 
 
 def unpack_nested(folder: Path) -> UnpackSummary:
-    """Unpacks the archives in a folder where they lie, and those in them; each is gone afterwards. See
-    `unpack_archive`.
+    """Unpacks the archives in a folder in place, and those in them, and deletes them. See `unpack_archive`.
 
     Returns:
-        What that changed: files less the archives, and bytes.
+        The difference: files less the archives, and bytes.
     """
     with translate_disk_errors(folder):
-        found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-        found = [path for path in found if is_nested_archive(path)]
-        return _unpack_levels(found, folder, UnpackBudget.of(found))
+        files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+        nested = [path for path in files if is_nested_archive(path)]
+        return _unpack_levels(nested, folder, UnpackBudget.of(nested))
 
 
-def _unpack_levels(found: list[Path], root: Path, budget: UnpackBudget) -> UnpackSummary:
+def _unpack_levels(nested: list[Path], root: Path, budget: UnpackBudget) -> UnpackSummary:
     """Unpacks archives, those in them, and those in these. See `unpack_nested`."""
     members = size = 0
     for _ in range(MAX_NESTING):
-        level, found = sorted(found), []
+        level, nested = sorted(nested), []
         for path in level:
             done, more = _unpack_in_place(path, root, budget)
             members, size = members + done.members - 1, size + done.bytes
-            found += more
-    if found:
-        words = "  warning: archives that lie more than %d archives deep stay packed: %d, such as %s"
-        log.warning(words, MAX_NESTING, len(found), found[0].name)
+            nested += more
+    if nested:
+        message = "  warning: archives that lie more than %d archives deep stay packed: %d, such as %s"
+        log.warning(message, MAX_NESTING, len(nested), nested[0].name)
     return UnpackSummary(members, size)
 
 
 def is_nested_archive(path: Path) -> bool:
-    """Whether an unpacked file is an archive that is meant to be unpacked."""
+    """Returns whether an unpacked file is an archive to unpack."""
     return path.suffix.lower() in ARCHIVE_SUFFIXES and path.is_file() and detect_format(path) is not None
 
 
 def _unpack_in_place(path: Path, root: Path, budget: UnpackBudget) -> tuple[UnpackSummary, list[Path]]:
-    """Unpacks an archive that lies in the data, beside it, or in a folder of its name if it holds loose files."""
+    """Unpacks an archive in the data beside it, or into a folder of its name if it has several top-level entries."""
     try:
         normalize_name(path.stem)
     except ValueError as error:
@@ -162,15 +157,15 @@ def _unpack_in_place(path: Path, root: Path, budget: UnpackBudget) -> tuple[Unpa
 
 
 def _list_members(archive: Path) -> list[ArchiveMember]:
-    """The files in an archive that can be read without a password."""
-    found: list[ArchiveMember] = _select_reader(archive).members(archive)
-    if any(member.encrypted for member in found):
+    """Returns the files in an archive that needs no password."""
+    members: list[ArchiveMember] = _select_reader(archive).members(archive)
+    if any(member.encrypted for member in members):
         raise build_unsafe_error(archive, "it is encrypted")
-    return found
+    return members
 
 
 def find_target_paths(archive: Path) -> dict[str, ArchiveMember]:
-    """The files in an archive by where they go, as a plain path below the folder; junk is left out.
+    """Returns the files in an archive by their target, a plain path below the folder; junk is left out.
 
     Raises:
         StarshiftError: the archive is damaged, encrypted or unsafe.
@@ -192,14 +187,14 @@ def find_target_paths(archive: Path) -> dict[str, ArchiveMember]:
 
 
 def _list_folders(places: Iterable[str]) -> set[str]:
-    """The folders that files lie in, and all those above, but for the outermost."""
-    found: set[str] = set()
+    """Returns the folders of files, and all those above, but for the outermost."""
+    folders: set[str] = set()
     for place in places:
         folder = place.rpartition("/")[0]
-        while folder and folder not in found:
-            found.add(folder)
+        while folder and folder not in folders:
+            folders.add(folder)
             folder = folder.rpartition("/")[0]
-    return found
+    return folders
 
 
 def _check_clashes(
@@ -215,7 +210,7 @@ def _check_clashes(
             there.add(name)
             if not path.resolve().is_relative_to(inside):
                 raise build_unsafe_error(archive, f"{name or folder.name!r} is a link that leaves the folder")
-    for place in places:  # nothing can be there where even the folder is not
+    for place in places:  # nothing exists in a folder that does not
         if place.rpartition("/")[0] in there and os.path.lexists(os.path.join(folder, place)):
             raise build_unsafe_error(archive, f"the member {place!r} is there already")
 
@@ -230,10 +225,10 @@ def _unpack_one(
         places: see `find_target_paths`.
         folder: to unpack into.
         root: the outermost folder.
-        budget: that it is taken out of.
+        budget: for all archives.
 
     Returns:
-        What was unpacked, and the archives in it.
+        A summary, and the archives in it.
     """
     folders = sorted(_list_folders(places))
     size = sum(member.bytes for member in places.values())

@@ -1,11 +1,11 @@
-"""The official Kaggle client, imported nowhere else: signing in, and asking what its own methods do not ask.
+"""The official Kaggle client, imported nowhere else: authentication, requests of its SDK, a competition's bundle.
 
-Everything is asked through `call_with_retries`, which gives patience and one clear error:
+Every call goes through `call_with_retries`, or `query` for what the client's own methods lack:
 
-    api = authenticated()
-    purpose = Purpose(doing="asking how the kernel is", kind="kernel", name="me/slug")
-    call(api.kernels_status, "me/slug/3", purpose=purpose, safe_to_repeat=True).status.name
-    call(ask, api, "competitions.competition_api_client.get_submission", {"ref": 7}, purpose=..., safe_to_repeat=True)
+    api = authenticate()
+    purpose = CallPurpose(doing="asking how the kernel is", kind="kernel", name="me/slug")
+    call_with_retries(api.kernels_status, "me/slug/3", purpose=purpose, safe_to_repeat=True).status.name
+    query(api, "competitions.competition_api_client.get_submission", {"ref": 7}, purpose)
 """
 
 import contextlib
@@ -19,19 +19,10 @@ from typing import Any, get_type_hints
 
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import archives
-from pipeline.kaggle.api_errors import CallPurpose, KaggleError
+from pipeline.kaggle.api_errors import CallPurpose
 from pipeline.kaggle.redact import redact_text
 from pipeline.kaggle.retry import TimeoutAdapter, call_with_retries
 
-__all__ = [
-    "CallPurpose",
-    "KaggleError",
-    "authenticate",
-    "call_with_retries",
-    "download_bundle",
-    "find_username",
-    "send_request",
-]
 MANUAL_DOWNLOAD_HINT = "or download the archive by hand and give it with --bundle FILE"
 
 
@@ -54,9 +45,16 @@ def send_request(api: Any, request: str, fields: Mapping[str, Any]) -> Any:
         return method(kind.from_dict(dict(fields)))
 
 
+def query(
+    api: Any, request: str, fields: Mapping[str, Any], purpose: CallPurpose, *, safe_to_repeat: bool = True
+) -> Any:
+    """Sends one request of Kaggle's SDK through `call_with_retries`. See `send_request`."""
+    return call_with_retries(send_request, api, request, fields, purpose=purpose, safe_to_repeat=safe_to_repeat)
+
+
 @cache
 def _load_api_class() -> Any:
-    """The class KaggleApi, all of whose clients have timeouts and print no credentials; before `import kaggle` asks."""
+    """Returns the class KaggleApi, whose clients have timeouts and print no credentials."""
     import kagglesdk.kaggle_client as sdk
 
     class Client(sdk.KaggleHttpClient):  # type: ignore[misc, name-defined]
@@ -77,7 +75,7 @@ def _load_api_class() -> Any:
 
 
 def authenticate(otherwise: str = "") -> Any:
-    """Kaggle's API, with credentials.
+    """Returns Kaggle's API, with credentials.
 
     Args:
         otherwise: a way without it, if there is one; ends a remedy.
@@ -88,9 +86,8 @@ def authenticate(otherwise: str = "") -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             api = _load_api_class()()
-            call_with_retries(
-                api.authenticate, purpose=CallPurpose(doing="signing in", otherwise=otherwise), safe_to_repeat=True
-            )
+            purpose = CallPurpose(doing="signing in", otherwise=otherwise)
+            call_with_retries(api.authenticate, purpose=purpose, safe_to_repeat=True)
     except SystemExit as error:
         raise _build_credentials_error(otherwise) from error
     except ImportError as error:
@@ -103,32 +100,33 @@ def authenticate(otherwise: str = "") -> Any:
             received=str(error),
             remedy="set KAGGLE_CONFIG_DIR to a folder that can be written",
         ) from error
-    if (stale := _find_token()) and api.config_values.get(api.CONFIG_NAME_TOKEN) != stale[0]:
+    token, _ = _find_token()
+    if token and api.config_values.get(api.CONFIG_NAME_TOKEN) != token:
         raise _build_credentials_error(otherwise)
     return api
 
 
 def find_username(api: Any) -> str:
-    """The account's name, as in the addresses of its datasets and kernels."""
+    """Returns the account's name, as in the addresses of its datasets and kernels."""
     return str(api.config_values.get(api.CONFIG_NAME_USER))
 
 
-def _find_token() -> tuple[str, str] | None:
-    """The access token that the client finds, and where; it is sent even where Kaggle said that it is not valid."""
+def _find_token() -> tuple[str | None, str | None]:
+    """Returns the access token that the client uses, valid or not, and where it is from."""
     from kagglesdk.kaggle_env import get_access_token_from_env
 
     token, source = get_access_token_from_env()
-    return (token, source) if token else None
+    return token, source
 
 
 def _build_credentials_error(otherwise: str) -> StarshiftError:
-    """The error for credentials that are missing or not accepted."""
+    """Builds the error for credentials that are missing or not accepted."""
     way = f", {otherwise}" if otherwise else ""
-    found = _find_token()
-    if found:
+    token, source = _find_token()
+    if token:
         return StarshiftError(
             "Kaggle does not accept the token: it is stale or wrong.",
-            received=f"the token in {found[1]}, which is used before a username and key",
+            received=f"the token in {source}, which is used before a username and key",
             remedy=f"create a new one at https://www.kaggle.com/settings, or remove it{way}",
         )
     return StarshiftError(
@@ -140,7 +138,7 @@ def _build_credentials_error(otherwise: str) -> StarshiftError:
 
 
 def download_bundle(slug: str, folder: Path) -> Path:
-    """Downloads a competition's bundle, going on where an interrupted download stopped.
+    """Downloads a competition's bundle, from where an interrupted download stopped.
 
     Args:
         slug: Kaggle's name of the competition.
@@ -154,20 +152,16 @@ def download_bundle(slug: str, folder: Path) -> Path:
     """
     api = authenticate(MANUAL_DOWNLOAD_HINT)
     folder.mkdir(parents=True, exist_ok=True)
+    otherwise = f"it resumes; {MANUAL_DOWNLOAD_HINT}"
     purpose = CallPurpose(
-        doing=f"downloading {slug}",
-        kind="competition",
-        name=slug,
-        otherwise=f"it resumes; {MANUAL_DOWNLOAD_HINT}",
-        folder=folder,
+        doing=f"downloading {slug}", kind="competition", name=slug, otherwise=otherwise, folder=folder
     )
-    call_with_retries(
-        api.competition_download_files, slug, path=str(folder), quiet=False, purpose=purpose, safe_to_repeat=True
-    )
-    found = [path for path in folder.glob(f"{slug}.*") if not path.name.endswith(".kaggle-partial")]
-    for page in [path for path in found if path.is_dir()]:  # an answer that was no redirect, saved under its address
+    options: dict[str, Any] = {"path": str(folder), "quiet": False, "purpose": purpose}
+    call_with_retries(api.competition_download_files, slug, **options, safe_to_repeat=True)
+    downloads = [path for path in folder.glob(f"{slug}.*") if not path.name.endswith(".kaggle-partial")]
+    for page in [path for path in downloads if path.is_dir()]:  # an answer without a redirect, saved under its address
         shutil.rmtree(page)
-    archive = next((path for path in found if path.is_file()), None)
+    archive = next((path for path in downloads if path.is_file()), None)
     if archive is None:
         raise StarshiftError(
             "Kaggle sent no archive.",

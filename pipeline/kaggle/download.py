@@ -1,16 +1,15 @@
-"""A competition's raw data: downloaded and unpacked once, whole or not at all, with a marker that says so."""
+"""Fetches a competition's raw data: downloads and unpacks it once, whole or not at all."""
 
 import logging
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
-from pipeline.files import hash_file, hash_json, read_json, write_json
+from pipeline.files import format_utc, hash_file, hash_json, read_json, write_json
 from pipeline.synthetic.sprouts_bundle import write_bundle
 
 if TYPE_CHECKING:
@@ -26,16 +25,16 @@ def fetch_data(
     force: bool = False,
     fits: Callable[[Path], None] = lambda raw: None,
 ) -> Path:
-    """The folder of a competition's raw data; Kaggle is asked only when it is not there yet.
+    """Returns the folder of a competition's raw data; downloads it only when it is not there yet.
 
     Args:
         competition: its slug, or the folder of one's own pictures.
         bundle: an archive that was downloaded by hand; it stays as it is.
         force: fetch again; the old data stays until the new is whole.
-        fits: raises a StarshiftError where what a bundle holds is not this competition's; the old data stays then, too.
+        fits: raises a StarshiftError where a bundle is not this competition's; the old data stays then, too.
 
     Raises:
-        StarshiftError: see client.download_bundle and archives.unpack.
+        StarshiftError: see client.download_bundle and archives.unpack_archive.
     """
     if competition.data is not None:
         return _find_own_folder(competition, bundle)
@@ -43,47 +42,47 @@ def fetch_data(
     raw, stored = folder / "raw", read_json(folder / "complete.json")
     if bundle is not None and not bundle.is_file():
         raise StarshiftError(f"There is no bundle {bundle}.", expected="an archive downloaded by hand")
-    whole = stored is not None and raw.is_dir() and not force
-    if whole and (bundle is None or _is_same_bundle(bundle, stored)):
+    is_whole = stored is not None and raw.is_dir() and not force
+    if is_whole and (bundle is None or _is_same_bundle(bundle, stored)):
         return raw
     from pipeline.kaggle import archives, inputs
 
     mount = inputs.find_competition_folder(competition.slug) if bundle is None and competition.slug else None
     if mount is not None:
-        inside = inputs.list_archives(mount)
-        if not inside:
+        packed = inputs.list_archives(mount)
+        if not packed:
             return mount
-        digest = hash_json([[path.name, path.stat().st_size] for path in inside])
+        digest = hash_json([[path.name, path.stat().st_size] for path in packed])
         return _unpack_atomically(folder, "mounted", digest, lambda place: inputs.unpack_mount(mount, place))
     source, archive = _get_archive(competition, bundle, folder)
-    if source != "kaggle":  # client.download has checked it
+    if source != "kaggle":  # client.download_bundle has checked it
         archives.check_archive(archive)
 
-    def unpacked(place: Path) -> "UnpackSummary":
+    def unpack(place: Path) -> "UnpackSummary":
         summary = archives.unpack_archive(archive, place)
         if bundle is not None:
             _check_bundle_fits(competition, bundle, place, fits)
         return summary
 
-    _unpack_atomically(folder, source, hash_file(archive), unpacked, seen=_read_bundle_stat(bundle) if bundle else None)
+    _unpack_atomically(folder, source, hash_file(archive), unpack, seen=_read_bundle_stat(bundle) if bundle else None)
     if bundle is None:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return raw
 
 
 def _read_bundle_stat(bundle: Path) -> list[int]:
-    """Size and time of change of a bundle, so that it need not be read again."""
+    """Returns size and time of change of a bundle, so that it need not be read again."""
     status = bundle.stat()
     return [status.st_size, status.st_mtime_ns]
 
 
 def _is_same_bundle(bundle: Path, stored: dict[str, Any]) -> bool:
-    """Whether a bundle is the one that was unpacked, as complete.json has it."""
+    """Returns whether a bundle is the one in complete.json."""
     return stored.get("seen") == _read_bundle_stat(bundle) or hash_file(bundle) == stored["sha256"]
 
 
 def _check_bundle_fits(competition: Competition, bundle: Path, place: Path, fits: Callable[[Path], None]) -> None:
-    """Raises a StarshiftError where a bundle, unpacked in `place`, is not the competition's."""
+    """Raises a StarshiftError where a bundle, unpacked into `place`, is not the competition's."""
     try:
         fits(place)
     except StarshiftError as error:
@@ -96,7 +95,7 @@ def _check_bundle_fits(competition: Competition, bundle: Path, place: Path, fits
 
 
 def _get_archive(competition: Competition, bundle: Path | None, folder: Path) -> tuple[str, Path]:
-    """Where the archive is from, and the archive: downloaded by hand, drawn now, or downloaded now."""
+    """Returns the source and the archive: downloaded by hand, drawn now, or downloaded now."""
     if bundle is not None:
         return "bundle", bundle
     if competition.drawn:
@@ -111,7 +110,7 @@ def _get_archive(competition: Competition, bundle: Path | None, folder: Path) ->
 def _unpack_atomically(
     folder: Path, source: str, digest: str, unpack: Callable[[Path], "UnpackSummary"], seen: list[int] | None = None
 ) -> Path:
-    """Unpacks into a folder beside, gives it the name `raw` once it is whole, and says so in complete.json."""
+    """Unpacks into a partial folder, renames it to `raw` once it is whole, and writes complete.json."""
     raw, partial, marker = folder / "raw", folder / "raw.partial", folder / "complete.json"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -121,19 +120,17 @@ def _unpack_atomically(
         partial.rename(raw)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    date = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes, "date": date}
-    write_json(marker, content | ({"seen": seen} if seen else {}))
+    content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes}
+    write_json(marker, content | {"date": format_utc()} | ({"seen": seen} if seen else {}))
     return raw
 
 
 def _find_own_folder(competition: Competition, bundle: Path | None) -> Path:
-    """The folder of one's own pictures."""
+    """Returns the folder of one's own pictures."""
     folder = Path(str(competition.data))
     if bundle is not None:
-        raise StarshiftError(
-            f"{competition.name} is a folder, not an archive.", expected="no --bundle", received=str(bundle)
-        )
+        message = f"{competition.name} is a folder, not an archive."
+        raise StarshiftError(message, expected="no --bundle", received=str(bundle))
     if not folder.is_dir():
         from pipeline.kaggle import inputs
 
@@ -144,11 +141,9 @@ def _find_own_folder(competition: Competition, bundle: Path | None) -> Path:
 
 
 def format_status(competition: Competition) -> str:
-    """Where the data stands, in one phrase."""
+    """Formats the state of a competition's data in one phrase."""
     if competition.data is not None:
-        return (
-            f"folder {competition.data}" if Path(competition.data).is_dir() else f"folder missing: {competition.data}"
-        )
+        return f"folder {'' if Path(competition.data).is_dir() else 'missing: '}{competition.data}"
     folder = paths.competition_folder(competition.name)
     stored = read_json(folder / "complete.json")
     if stored and (folder / "raw").is_dir():

@@ -1,15 +1,10 @@
-"""What Kaggle answered to a run's submission, as leaderboard.json in the run's folder keeps it.
+"""Kaggle's scores of a run, and the position of a score on a competition's final leaderboard.
 
-Each field is a value or null: {"public": score, "private": score, "ref": Kaggle's name of the submission,
-"when": ISO 8601, UTC}; more fields may stand beside them. Whoever submits writes it, `invoke runs` reads it, and it may
-be written by hand.
+A run's leaderboard.json has fields that are a value or null: {"public": score, "private": score, "ref": Kaggle's number
+of the submission, "when": ISO 8601, UTC}, and may have more. `invoke submit` writes it; it may be written by hand.
 
-The final leaderboards: the score at the top x % of teams, one record a competition, by Kaggle's slug. Data only.
-
-Source: the competitions' published final standings, in percentiles as this project's notes on the competitions hold
-them (drawn from MLE-bench and MLE-Dojo). `leak` and `frontier` are inferred, no one stated them.
-
-Where a score would stand on a competition's final leaderboard: the table's rows, and straight lines between them.
+LEADERBOARDS holds the score at the top x % of teams; a position is interpolated between its rows. Source: the published
+final standings, in percentiles (from MLE-bench and MLE-Dojo). `leak` and `frontier` are inferred, nobody stated them.
 """
 
 from dataclasses import dataclass
@@ -26,7 +21,7 @@ LEADERBOARD_FILE = "leaderboard.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionScores:
-    """Kaggle's scores; None where it did not say."""
+    """Kaggle's scores; None where they are unknown."""
 
     public: float | None = None
     private: float | None = None
@@ -56,13 +51,14 @@ def read_submission_scores(folder: Path) -> SubmissionScores | None:
             received=repr(stored),
             remedy="put it right, or delete it",
         )
-    public, private = (None if stored.get(name) is None else float(stored[name]) for name in ("public", "private"))
-    ref, when = (None if stored.get(name) is None else str(stored[name]) for name in ("ref", "when"))
-    return SubmissionScores(public=public, private=private, ref=ref, when=when)
+    kinds: dict[str, Any] = {"public": float, "private": float, "ref": str, "when": str}
+    return SubmissionScores(
+        **{name: kind(stored[name]) for name, kind in kinds.items() if stored.get(name) is not None}
+    )
 
 
 def is_score(value: Any) -> bool:
-    """Whether it is a finite number, or null."""
+    """Returns whether a value is a finite number, or null."""
     return value is None or (type(value) in (int, float) and bool(np.isfinite(value)))
 
 
@@ -79,7 +75,7 @@ class Leaderboard:
         higher: whether a larger score is a better one.
         teams: how many there were.
         train: number of Kaggle's training pictures.
-        scores: at each of TOP, from the first team to the last.
+        scores: at each of TOP_PERCENTS, from the first team to the last.
         leak: scores beyond this one are only reached by a leak; None where none is known.
         frontier: between which two scores honest work ends, the weaker one first; None where nobody stated it.
         caveats: why cross-validation flatters here, and what is known to leak.
@@ -174,7 +170,7 @@ class LeaderboardPosition:
 
 
 def find_leaderboard(slug: str | None, metric: str) -> Leaderboard | None:
-    """The leaderboard that a score of this metric can be held against; None where there is none."""
+    """Returns the leaderboard for scores of this metric; None where there is none."""
     board = LEADERBOARDS.get(slug or "")
     return board if board and board.metric == metric else None
 
@@ -186,17 +182,17 @@ def compute_position(board: Leaderboard, score: float, low: float, high: float, 
         board: the competition's.
         score: in the board's metric.
         low: end of its interval.
-        high: the other end; infinite ends say that nothing is known.
-        pictures: number of labelled pictures that there were.
+        high: the other end; infinite ends mean an unknown interval.
+        pictures: number of labelled pictures.
     """
-    known = bool(np.isfinite([low, high]).all())
+    is_finite = bool(np.isfinite([low, high]).all())
     better, worse = (high, low) if board.higher else (low, high)
     top, best_top, worst_top = (compute_top_percent(board, value) for value in (score, better, worse))
     next_top, next_score = find_next_row(board, score) or (None, None)
     return LeaderboardPosition(
         score=score,
-        low=low if known else None,
-        high=high if known else None,
+        low=low if is_finite else None,
+        high=high if is_finite else None,
         top=top,
         best_top=best_top,
         worst_top=worst_top,
@@ -212,12 +208,12 @@ def compute_position(board: Leaderboard, score: float, low: float, high: float, 
 
 
 def is_better(board: Leaderboard, score: float, other: float) -> bool:
-    """Whether a score is better than another."""
+    """Returns whether a score is better than another."""
     return score > other if board.higher else score < other
 
 
 def compute_top_percent(board: Leaderboard, score: float) -> float:
-    """Percent of teams that stand as high or higher, 0 to 100, on straight lines between the rows of the table.
+    """Computes the percent of teams that are as good or better, 0 to 100, interpolated between the table's rows.
 
     Of several rows with one score the lowest counts, as it does for the last to reach it.
     """
@@ -227,12 +223,12 @@ def compute_top_percent(board: Leaderboard, score: float) -> float:
 
 
 def compute_rank(board: Leaderboard, top: float) -> int:
-    """The rank at a percentile: 0 % is the first team, 100 % the last one."""
+    """Computes the rank at a percentile: 0 % is the first team, 100 % the last one."""
     return 1 + round(top / 100 * (board.teams - 1))
 
 
 def find_next_row(board: Leaderboard, score: float) -> tuple[float, float] | None:
-    """The nearest better row, (percent, score); None for a first place, and where only leaks reach it."""
+    """Returns the nearest better row, (percent, score); None for a first place, and where only leaks reach it."""
     better = [
         (top, value) for top, value in zip(TOP_PERCENTS, board.scores, strict=True) if is_better(board, value, score)
     ]
@@ -242,41 +238,41 @@ def find_next_row(board: Leaderboard, score: float) -> tuple[float, float] | Non
 
 
 def format_leak_warnings(board: Leaderboard, score: float) -> list[str]:
-    """What is to be said of a score that looks too good to be true, and of the teams whose scores do."""
+    """Formats warnings about a score that is too good to be true, and about teams whose scores are."""
     honest = f"honest work ends between {board.frontier[0]:.2f} and {board.frontier[1]:.2f}" if board.frontier else ""
     if board.leak is not None and is_better(board, score, board.leak):
         return [f"only leaks reach scores beyond {board.leak:.2f}; {honest} (inferred): look for the leak first"]
     if not is_better(board, board.scores[0], score):
         return [f"as good as the first team or better, {board.scores[0]}: look for a leak or a flattering split first"]
-    said = []
+    warnings = []
     if board.frontier and is_better(board, score, board.frontier[1]):
-        said.append(f"{honest} (inferred), and this is beyond it: be suspicious")
+        warnings.append(f"{honest} (inferred), and this is beyond it: be suspicious")
     elif board.frontier and not is_better(board, board.frontier[0], score):
-        said.append(f"{honest} (inferred), and this is there")
+        warnings.append(f"{honest} (inferred), and this is there")
     if board.leak is not None:
         ahead = f"{format_percent(compute_top_percent(board, board.leak))} of the teams are beyond {board.leak:.2f}"
-        said.append(f"the {ahead}, which only leaks reach (inferred)")
-    return said
+        warnings.append(f"the {ahead}, which only leaks reach (inferred)")
+    return warnings
 
 
 def format_cv_caveat(board: Leaderboard, pictures: int) -> str:
-    """Why a cross-validated score is not a leaderboard's."""
+    """Formats why a cross-validated score is not a leaderboard's."""
     fewer = f"; here are {pictures:,} labelled pictures, Kaggle gives {board.train:,}" if pictures < board.train else ""
     return f"cross-validation is not the leaderboard: that scored other pictures{fewer}"
 
 
-def format_position(found: LeaderboardPosition) -> list[str]:
-    """The standing in words, a line each, the place first."""
-    said = [f"rank {found.rank:,} of {found.teams:,} on the final leaderboard ({format_percent(found.top)})"]
-    if found.low is not None and found.high is not None:
-        said[0] += f", {found.best_rank:,} to {found.worst_rank:,} for {found.low:.5f} to {found.high:.5f}"
+def format_position(place: LeaderboardPosition) -> list[str]:
+    """Formats a position, a line each, the rank first."""
+    lines = [f"rank {place.rank:,} of {place.teams:,} on the final leaderboard ({format_percent(place.top)})"]
+    if place.low is not None and place.high is not None:
+        lines[0] += f", {place.best_rank:,} to {place.worst_rank:,} for {place.low:.5f} to {place.high:.5f}"
     else:
-        said[0] += "; how sure that is, is not known"
-    if found.next_top is not None:
-        said.append(f"{format_percent(found.next_top)} begins at {found.next_score:.5f}: {found.to_go:.5f} to go")
-    return [*said, *found.remarks]
+        lines[0] += "; how sure that is, is not known"
+    if place.next_top is not None:
+        lines.append(f"{format_percent(place.next_top)} begins at {place.next_score:.5f}: {place.to_go:.5f} to go")
+    return [*lines, *place.remarks]
 
 
 def format_percent(top: float) -> str:
-    """`top 1.5 %`, or `the first place`."""
+    """Formats `top 1.5 %`, or `the first place`."""
     return "the first place" if top == 0 else f"top {top:.1f} %"

@@ -1,4 +1,4 @@
-"""Takes credentials out of what is printed, logged or stored: tokens, keys, Authorization values, signed addresses."""
+"""Masks credentials in printed, logged and stored text: tokens, keys, Authorization values, signed addresses."""
 
 import base64
 import contextlib
@@ -28,24 +28,24 @@ SECRET_PATTERNS = (
 
 
 def redact_text(text: str) -> str:
-    """The text without this machine's Kaggle credentials, and without anything that looks like credentials."""
+    """Masks this machine's Kaggle credentials, and whatever looks like credentials."""
     for secret in sorted(find_secrets(), key=len, reverse=True):
         text = text.replace(secret, MASK)
-    for shape in SECRET_PATTERNS:
-        text = shape.sub(rf"\g<1>{MASK}", text)
+    for pattern in SECRET_PATTERNS:
+        text = pattern.sub(rf"\g<1>{MASK}", text)
     return text
 
 
 @contextlib.contextmanager
 def redact_output() -> Iterator[None]:
-    """What is printed meanwhile, on either stream, is scrubbed first: Kaggle's client prints failed addresses whole."""
+    """Masks credentials in output to both streams: Kaggle's client prints failed addresses whole."""
     out, err = (cast(TextIO, _RedactingStream(stream)) for stream in (sys.stdout, sys.stderr))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         yield
 
 
 class _RedactingStream:
-    """A stream that scrubs what is written to another one."""
+    """A stream that masks credentials on their way to another one."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -58,15 +58,15 @@ class _RedactingStream:
 
 
 def find_secrets() -> set[str]:
-    """Every Kaggle credential that this machine has, and the user's key as Basic authentication writes it."""
-    found = {secret for secret in _find_stored_secrets() if len(secret) >= MIN_SECRET_LENGTH}
+    """Returns this machine's Kaggle credentials, also as Basic authentication encodes them."""
+    secrets = {secret for secret in _find_stored_secrets() if len(secret) >= MIN_SECRET_LENGTH}
     names = {value for record in _read_credentials() if isinstance(value := record.get("username"), str)}
     names |= {os.environ["KAGGLE_USERNAME"]} if os.environ.get("KAGGLE_USERNAME") else set()
-    return found | {base64.b64encode(f"{name}:{secret}".encode()).decode() for name in names for secret in found}
+    return secrets | {base64.b64encode(f"{name}:{secret}".encode()).decode() for name in names for secret in secrets}
 
 
 def _find_stored_secrets() -> Iterator[str]:
-    """The values of variables, of the files that they name, and of the client's own files."""
+    """Yields the values of variables, of the files that they name, and of the client's own files."""
     for value in map(os.environ.get, SECRET_VARIABLES):
         if value:
             yield _read_text(Path(value)) or value

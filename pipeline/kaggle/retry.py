@@ -1,11 +1,9 @@
-"""How long Kaggle is waited for, and what is tried again: `call_with_retries`, through which everything is asked.
-
-call(api.kernels_status, "me/slug/3", purpose=purpose, safe_to_repeat=True).status.name
-"""
+"""Timeouts, retries and polling of calls to Kaggle; every call goes through `call_with_retries`."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -23,30 +21,37 @@ from pipeline.kaggle.api_errors import (
 from pipeline.kaggle.redact import redact_output
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 MAX_ATTEMPTS = 4
 FIRST_WAIT = 1.0
 MAX_WAIT = 30.0
 MAX_RETRY_AFTER = 180.0
-"""Seconds: a longer Retry-After is told to the user, not waited for."""
+"""Seconds: a longer Retry-After is reported, not waited for."""
 TIMEOUT = (10.0, 60.0)
 """Seconds until a connection stands, and between two pieces of an answer."""
+FIRST_POLL, MAX_POLL = 3.0, 30.0
+"""Seconds between polls, which grow by half."""
+POLL_TIMEOUT = 1800.0
+"""Seconds that Kaggle has to process a dataset or to score a submission."""
+LOST_REPLY_SECONDS = 20.0
+"""Seconds after a lost reply until what Kaggle does not list counts as not done: lists may lag."""
 
 
 def call_with_retries(
     function: Callable[..., Any], *arguments: Any, purpose: CallPurpose, safe_to_repeat: bool, **options: Any
 ) -> Any:
-    """Calls a function that asks Kaggle, with patience, and turns its failure into one clear error.
+    """Calls a function that sends a request to Kaggle, and turns its failure into one clear error.
 
     Every request has a timeout (TIMEOUT). A passing fault (429, 5xx, a reset, silence, a cut or unreadable answer) is
-    tried again ATTEMPTS times in all, after as long as Retry-After says. Where repeating is not safe, only what Kaggle
-    certainly did not act upon is tried again: 429, and connections that never stood.
+    tried again, MAX_ATTEMPTS times in all, after as long as Retry-After says. Where repeating is not safe, only what
+    Kaggle certainly did not act upon is tried again: 429, and connections that never stood.
 
-    What Kaggle refuses with HTTP 200 (`.error`, `ref == 0`) is no failure here: look at the answer.
+    What Kaggle refuses with HTTP 200 (`.error`, `ref == 0`) is no failure here: check the answer.
 
     Args:
-        function: what asks; it is called again as it is.
+        function: sends the request; it is called again as it is.
         arguments: its arguments.
-        purpose: what it is for.
+        purpose: of the call, for its error.
         safe_to_repeat: whether doing it twice does no harm. Creating, submitting and pushing do.
         options: its keyword arguments.
 
@@ -71,17 +76,35 @@ def call_with_retries(
         raise explain_error(error, purpose, repeatable=safe_to_repeat) from error
 
 
+def poll(fetch: Callable[[], Result], is_done: Callable[[Result], bool], timeout: float | None = None) -> Result:
+    """Calls `fetch` until its result is done or the time is up, and returns the last result.
+
+    Args:
+        fetch: returns the present state.
+        is_done: whether a state is the last one.
+        timeout: seconds; POLL_TIMEOUT where it is None.
+    """
+    started, pause = time.monotonic(), FIRST_POLL
+    while True:
+        result = fetch()
+        if is_done(result) or time.monotonic() - started > (POLL_TIMEOUT if timeout is None else timeout):
+            return result
+        time.sleep(pause)
+        pause = min(pause * 1.5, MAX_POLL)
+
+
 def _should_stop(state: RetryCallState) -> bool:
-    error = state.outcome.exception() if state.outcome else None
-    return stop_after_attempt(MAX_ATTEMPTS)(state) or (
-        error is not None and (find_retry_after(error) or 0) > MAX_RETRY_AFTER
-    )
+    return stop_after_attempt(MAX_ATTEMPTS)(state) or (_find_ordered_wait(state) or 0) > MAX_RETRY_AFTER
 
 
 def _compute_wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    ordered = None if error is None else find_retry_after(error)
+    ordered = _find_ordered_wait(state)
     return wait_exponential(FIRST_WAIT, max=MAX_WAIT)(state) if ordered is None else ordered
+
+
+def _find_ordered_wait(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome else None
+    return None if error is None else find_retry_after(error)
 
 
 def _log_retry(state: RetryCallState, purpose: CallPurpose) -> None:
@@ -109,10 +132,10 @@ class TimeoutAdapter(HTTPAdapter):
 
 
 def build_session() -> requests.Session:
-    """A session for signed addresses: with timeouts, without credentials (not even those of ~/.netrc)."""
-    made = requests.Session()
+    """Builds a session for signed addresses: with timeouts, without credentials (not even those of ~/.netrc)."""
+    session = requests.Session()
     # Without an auth of its own, a session sends credentials from ~/.netrc. This one adds nothing.
-    made.auth = lambda request: request
+    session.auth = lambda request: request
     for scheme in ("https://", "http://"):
-        made.mount(scheme, TimeoutAdapter())
-    return made
+        session.mount(scheme, TimeoutAdapter())
+    return session

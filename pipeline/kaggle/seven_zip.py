@@ -1,4 +1,4 @@
-"""7z archives: by py7zr, or by the program 7z where the package is missing (Kaggle's image has the program only)."""
+"""Reads 7z archives with py7zr, or the program 7z without it (Kaggle's image has the program only)."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ PROGRAMS = ("7z", "7zz", "7za", "7zr")
 
 
 def damage(archive: Path) -> str:
-    """What is wrong with the archive; empty where every member has its checksum."""
+    """Returns the archive's fault; empty where every member has its checksum."""
     package = _import_py7zr()
     if package is None:
         done = _run_program("t", archive)
@@ -27,7 +27,7 @@ def damage(archive: Path) -> str:
 
 
 def members(archive: Path) -> list[ArchiveMember]:
-    """The files in an archive.
+    """Returns the files in an archive.
 
     Raises:
         StarshiftError: it is damaged.
@@ -58,7 +58,7 @@ def extract(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) ->
         The bytes that were written.
 
     Raises:
-        StarshiftError: it is damaged, or not what its list of members says.
+        StarshiftError: it is damaged, or differs from its list of members.
     """
     names = [member.name for member in places.values()]
     package = _import_py7zr()
@@ -72,15 +72,15 @@ def extract(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) ->
 
 def _extract_with_program(archive: Path, folder: Path, names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as aside:
-        wanted = Path(aside) / "members"
-        wanted.write_text("\n".join(names), encoding="utf-8")
-        done = _run_program("x", archive, "-y", "-spd", "-scsUTF-8", f"-o{folder}", f"-i@{wanted}")
+        list_file = Path(aside) / "members"
+        list_file.write_text("\n".join(names), encoding="utf-8")
+        done = _run_program("x", archive, "-y", "-spd", "-scsUTF-8", f"-o{folder}", f"-i@{list_file}")
     if done.returncode:
         raise build_damaged_error(archive, _find_error_line(done))
 
 
 def _check_extracted(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) -> int:
-    """Holds what was unpacked against the list of members. Returns its bytes."""
+    """Checks the unpacked files against the list of members. Returns their bytes."""
     files, size = set(), 0
     for place, member in places.items():
         try:
@@ -88,9 +88,8 @@ def _check_extracted(archive: Path, folder: Path, places: Mapping[str, ArchiveMe
         except (FileNotFoundError, NotADirectoryError):
             raise build_damaged_error(archive, f"the member {member.name!r} is listed, and not in it") from None
         if not stat.S_ISREG(status.st_mode) or status.st_size != member.bytes:
-            raise build_damaged_error(
-                archive, f"the member {member.name!r} is no file of {member.bytes:,} bytes, as it says"
-            )
+            fault = f"the member {member.name!r} is no file of {member.bytes:,} bytes, as it says"
+            raise build_damaged_error(archive, fault)
         files.add((status.st_dev, status.st_ino))
         size += status.st_size
     if len(files) < len(places):  # `A.jpg` and `a.jpg`, where the disk makes no difference between them
@@ -99,7 +98,7 @@ def _check_extracted(archive: Path, folder: Path, places: Mapping[str, ArchiveMe
 
 
 def _import_py7zr() -> Any:
-    """The module py7zr, or None where it is not installed."""
+    """Returns the module py7zr, or None where it is not installed."""
     try:
         import py7zr
     except ImportError:
@@ -108,20 +107,20 @@ def _import_py7zr() -> Any:
 
 
 def _run_program(command: str, archive: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    """What the program 7z says; it is never asked for a password, and never reads the terminal."""
-    found = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
-    if found is None:
+    """Runs the program 7z without a password, detached from the terminal."""
+    program = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+    if program is None:
         raise StarshiftError(
             f"{archive.name} is a 7z archive, and nothing here can read it.",
             expected="the package py7zr, or the program 7z",
             remedy="pip install py7zr",
         )
-    line = [found, command, str(archive), "-p", "-bd", *flags]
+    line = [program, command, str(archive), "-p", "-bd", *flags]
     return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
 
 
 def _parse_member(block: str) -> ArchiveMember | None:
-    """A file in the listing of 7z -slt; None for a folder."""
+    """Returns a file in the listing of 7z -slt; None for a folder."""
     fields = dict(line.split(" = ", 1) for line in block.splitlines() if " = " in line)
     kind = fields.get("Attributes", "").split(" ")[-1][:1]  # `A -rw-r--r--` on Unix, `A` or `D` on Windows
     if not fields.get("Path") or kind.lower() == "d" or fields.get("Folder") == "+":
@@ -132,6 +131,5 @@ def _parse_member(block: str) -> ArchiveMember | None:
 
 def _find_error_line(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    return next((line for line in lines if "rror" in line), lines[-1] if lines else f"exit code {done.returncode}")[
-        :300
-    ]
+    last = lines[-1] if lines else f"exit code {done.returncode}"
+    return next((line for line in lines if "rror" in line), last)[:300]

@@ -1,4 +1,4 @@
-"""Names of things on Kaggle, checked before Kaggle is asked: a wrong one would fail a session only after its push."""
+"""Checks names of things on Kaggle before a push: a wrong one would fail the session only after it."""
 
 import re
 from collections.abc import Iterable
@@ -12,11 +12,9 @@ PART_PATTERN = "[A-Za-z0-9_-]+"
 NAME_FORMS = {
     "competition": ("a slug", PART_PATTERN),
     "dataset": (ATTACHMENT_FORMS, f"{PART_PATTERN}/{PART_PATTERN}"),
-    "kernel": (
-        f"{DATASET_FORM}, the slug of five characters or more",
-        f"{PART_PATTERN}/[A-Za-z0-9_-]{{5,}}",
-    ),  # as the client wants
-    "model": (ATTACHMENT_FORMS, f"{PART_PATTERN}/{PART_PATTERN}/{PART_PATTERN}/{PART_PATTERN}/[1-9][0-9]*"),
+    # five characters: as the client wants
+    "kernel": (f"{DATASET_FORM}, the slug of five characters or more", f"{PART_PATTERN}/[A-Za-z0-9_-]{{5,}}"),
+    "model": (ATTACHMENT_FORMS, f"({PART_PATTERN}/){{4}}[1-9][0-9]*"),
 }
 FRAMEWORKS = (
     *("tensorFlow1", "tensorFlow2", "tfLite", "tfJs", "pyTorch", "jax", "flax", "pax", "maxText", "gemmaCpp", "ggml"),
@@ -35,7 +33,7 @@ def check_names(kind: str, names: Iterable[str]) -> list[str]:
     """Returns the names of things of one kind, each once.
 
     Args:
-        kind: a key of FORMS.
+        kind: a key of NAME_FORMS.
         names: what is to be attached to a kernel.
 
     Raises:
@@ -45,12 +43,12 @@ def check_names(kind: str, names: Iterable[str]) -> list[str]:
     once: dict[str, str] = {}
     for name in names:
         if not re.fullmatch(pattern, name) or name.split("/")[0].lower() in PAGE_PREFIXES:
-            meant = find_name(name) if form is ATTACHMENT_FORMS else ""
+            suggestion = find_name(name) if form is ATTACHMENT_FORMS else ""
             raise StarshiftError(
                 f"This names no {kind} on Kaggle.",
                 expected=f"{form}; {ALLOWED_CHARACTERS}",
                 received=repr(name),
-                remedy=f"--attach {meant}" if meant else "",
+                remedy=f"--attach {suggestion}" if suggestion else "",
             )
         if kind == "model":
             _check_framework(name)
@@ -59,9 +57,8 @@ def check_names(kind: str, names: Iterable[str]) -> list[str]:
 
 
 def _check_framework(model: str) -> None:
-    known = {name.lower() for name in FRAMEWORKS}
     require(
-        model.split("/")[2].lower() in known,
+        model.split("/")[2].lower() in map(str.lower, FRAMEWORKS),
         "Kaggle has no models of this framework.",
         expected=f"{MODEL_FORM}, the framework one of {', '.join(FRAMEWORKS)}",
         received=model,
@@ -69,7 +66,7 @@ def _check_framework(model: str) -> None:
 
 
 def split_attachments(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Splits what `--attach` was given into datasets and models, by the number of parts."""
+    """Splits the names of `--attach` into datasets and models, by the number of parts."""
     models = [name for name in names if name.count("/") == MODEL_FORM.count("/")]
     return [name for name in names if name not in models], models
 
@@ -88,5 +85,5 @@ def find_name(name: str) -> str:
     kind = "dataset" if place in ("datasets", "d") or (not place and len(parts) in (2, 3)) else "model"
     if place not in ("", "datasets", "d", "models"):
         return ""
-    meant = "/".join(parts[:2] if kind == "dataset" else parts[:5])
-    return meant if re.fullmatch(NAME_FORMS[kind][1], meant) else ""
+    suggestion = "/".join(parts[:2] if kind == "dataset" else parts[:5])
+    return suggestion if re.fullmatch(NAME_FORMS[kind][1], suggestion) else ""

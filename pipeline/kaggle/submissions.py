@@ -1,13 +1,9 @@
-"""Submitting to a competition: the day's limit, and sending a file exactly once.
+"""Submissions to a competition: the day's quota, sending a file exactly once, and its score.
 
-A submission is recognised by a mark that its message begins with, so that one whose reply was lost is found in Kaggle's
-list rather than sent again.
-
-The submissions that Kaggle has, and their scores: listed by the mark that their message begins with, waited for.
+A submission's message begins with a mark, so one whose reply was lost is found in Kaggle's list and not sent again.
 """
 
 import logging
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import transfer
+from pipeline.kaggle import retry, transfer
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
-from pipeline.kaggle.client import send_request
+from pipeline.kaggle.client import query, send_request
 from pipeline.kaggle.retry import call_with_retries
 
+log = logging.getLogger(__name__)
 COMPETITION_API = "competitions.competition_api_client"
-FIRST_POLL, MAX_POLL = 3.0, 30.0
-POLL_TIMEOUT = 1800.0
-"""Seconds that a score is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,48 +43,52 @@ class KaggleSubmission:
     when: datetime | None = None
 
 
-def list_submissions(api: Any, slug: str, mark: str = "") -> list[KaggleSubmission]:
-    """The latest submissions whose message begins with the mark, the newest first."""
-    found = call_with_retries(
-        api.competition_submissions,
-        slug,
-        page_size=100,
-        purpose=build_purpose("looking at the submissions", slug),
-        safe_to_repeat=True,
+@dataclass(frozen=True, kw_only=True)
+class SubmissionQuota:
+    """How many submissions were made today and ever, how many are left today, and whether the total limits them."""
+
+    today: int
+    total: int
+    left: int
+    by_total: bool
+
+
+def build_purpose(doing: str, slug: str, folder: Path = Path()) -> CallPurpose:
+    """Returns the purpose of a call about a competition."""
+    return CallPurpose(doing=doing, kind="competition", name=slug, folder=folder)
+
+
+def fetch_submission_quota(api: Any, slug: str) -> SubmissionQuota:
+    """Returns how many submissions are left today."""
+    purpose = build_purpose("asking how many submissions are left", slug)
+    limits = call_with_retries(api.competition_get_submission_limits, slug, purpose=purpose, safe_to_repeat=True)
+    return SubmissionQuota(
+        today=limits.num_today, total=limits.num_total, left=limits.num_allowed_now, by_total=limits.limited_by_total
     )
-    every = [_parse_submission(one) for one in found or []]
-    return sorted((one for one in every if one.message.startswith(mark)), key=lambda one: one.ref, reverse=True)
+
+
+def list_submissions(api: Any, slug: str, mark: str = "") -> list[KaggleSubmission]:
+    """Returns the latest submissions whose message begins with the mark, the newest first."""
+    purpose = build_purpose("looking at the submissions", slug)
+    answer = call_with_retries(api.competition_submissions, slug, page_size=100, purpose=purpose, safe_to_repeat=True)
+    submissions = [_parse_submission(one) for one in answer or []]
+    return sorted((one for one in submissions if one.message.startswith(mark)), key=lambda one: one.ref, reverse=True)
 
 
 def wait_for_score(api: Any, slug: str, ref: int) -> KaggleSubmission:
-    """The submission once it is scored, or as it stands after WAIT seconds; `status` tells.
+    """Returns the submission once it is scored, or as it stands after POLL_TIMEOUT seconds; see its `status`.
 
     Raises:
-        KaggleError: Kaggle cannot be asked.
+        KaggleError: Kaggle cannot be reached.
     """
-    started, pause = time.monotonic(), FIRST_POLL
     purpose = build_purpose(f"asking for the score of submission {ref}", slug)
-    while True:
-        one = _fetch_submission(api, ref, purpose)
-        if one.status != "pending" or time.monotonic() - started > POLL_TIMEOUT:
-            return one
-        time.sleep(pause)
-        pause = min(pause * 1.5, MAX_POLL)
+    return retry.poll(lambda: _fetch_submission(api, ref, purpose), lambda one: one.status != "pending")
 
 
 def _fetch_submission(api: Any, ref: int, purpose: CallPurpose) -> KaggleSubmission:
-    """A submission as it is now; a new one may not be found for a moment, which is as if it were pending."""
+    """Returns a submission's present state; a new one that is not found yet is pending."""
     try:
-        return _parse_submission(
-            call_with_retries(
-                send_request,
-                api,
-                f"{COMPETITION_API}.get_submission",
-                {"ref": ref},
-                purpose=purpose,
-                safe_to_repeat=True,
-            )
-        )
+        return _parse_submission(query(api, f"{COMPETITION_API}.get_submission", {"ref": ref}, purpose))
     except KaggleError as error:
         if error.status != 404:
             raise
@@ -110,7 +108,7 @@ def _parse_submission(one: Any) -> KaggleSubmission:
 
 
 def _parse_score(text: str) -> float | None:
-    """A score, which Kaggle writes as text, empty until it is known.
+    """Returns a score, which Kaggle writes as text, empty until it is known.
 
     Raises:
         StarshiftError: it is something else.
@@ -121,105 +119,62 @@ def _parse_score(text: str) -> float | None:
         raise StarshiftError("Kaggle's score is no number.", expected="e.g. 0.61", received=repr(text)) from error
 
 
-def build_purpose(doing: str, slug: str) -> CallPurpose:
-    """What a call about a competition is for."""
-    return CallPurpose(doing=doing, kind="competition", name=slug)
-
-
-log = logging.getLogger(__name__)
-LOOK_ATTEMPTS = 4
-LOOK_SECONDS = 5.0
-"""Seconds between looks for a submission whose reply was lost: the list may lag."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubmissionQuota:
-    """How many submissions were made today and ever, how many are left today, and whether the total limits them."""
-
-    today: int
-    total: int
-    left: int
-    by_total: bool
-
-
-def fetch_submission_quota(api: Any, slug: str) -> SubmissionQuota:
-    """How many submissions are left today."""
-    found = call_with_retries(
-        api.competition_get_submission_limits,
-        slug,
-        purpose=build_purpose("asking how many submissions are left", slug),
-        safe_to_repeat=True,
-    )
-    return SubmissionQuota(
-        today=found.num_today, total=found.num_total, left=found.num_allowed_now, by_total=found.limited_by_total
-    )
-
-
 def submit(api: Any, slug: str, path: Path, message: str, mark: str, before: Collection[int] = ()) -> int:
     """Sends a file, and returns Kaggle's number of the submission.
 
-    Sending it is repeated until it is there; what makes a submission of it is asked once, and looked for when its reply
-    is lost.
+    The upload is repeated until it is there. The request that makes a submission of it is sent once, and the
+    submission is searched for when the reply is lost.
 
     Args:
-        api: from `authenticated`.
+        api: from `authenticate`.
         slug: of the competition.
         path: the CSV file.
         message: shown in Kaggle's list; begins with the mark.
-        mark: what a submission of this file is recognised by.
-        before: numbers of the submissions that bear it already.
+        mark: identifies submissions of this file.
+        before: numbers of the submissions that have the mark already.
 
     Raises:
         KaggleError: refused, or not known to have been taken.
     """
-    token = call_with_retries(
-        _upload_file, api, slug, path, purpose=build_purpose("sending the submission", slug), safe_to_repeat=True
-    )
+    purpose = build_purpose("sending the submission", slug)
+    token = call_with_retries(_upload_file, api, slug, path, purpose=purpose, safe_to_repeat=True)
     fields = {"competitionName": slug, "blobFileTokens": token, "submissionDescription": message}
-    purpose = build_purpose("submitting", slug)
+    request, purpose = f"{COMPETITION_API}.create_submission", build_purpose("submitting", slug)
     try:
-        answer = call_with_retries(
-            send_request, api, f"{COMPETITION_API}.create_submission", fields, purpose=purpose, safe_to_repeat=False
-        )
+        answer = query(api, request, fields, purpose, safe_to_repeat=False)
     except KaggleError as error:
         if not error.uncertain:
             raise
         log.info("  the reply was lost; looking whether Kaggle has it")
         return _find_lost_submission(api, slug, mark, before, error)
     if not answer.ref:
-        raise KaggleError(
-            "Kaggle did not take the submission.", received=answer.message or "an answer without a number",
-            remedy="run again",
-        )  # fmt: skip
+        received = answer.message or "an answer without a number"
+        raise KaggleError("Kaggle did not take the submission.", received=received, remedy="run again")
     return int(answer.ref)
 
 
 def _upload_file(api: Any, slug: str, path: Path) -> str:
-    """Sends the file to an address of its own, each time a new one; returns the token that stands for it."""
-    fields = {
-        "competitionName": slug,
-        "contentLength": path.stat().st_size,
-        "lastModifiedEpochSeconds": int(path.stat().st_mtime),
-        "fileName": path.name,
-    }
-    started = send_request(api, f"{COMPETITION_API}.start_submission_upload", fields)
-    if not started.token or not started.create_url:
+    """Sends the file to an address of its own, each time a new one. Returns its token."""
+    fields = {"competitionName": slug, "fileName": path.name, **transfer.describe_file(path)}
+    upload = send_request(api, f"{COMPETITION_API}.start_submission_upload", fields)
+    if not upload.token or not upload.create_url:
         raise KaggleError("Kaggle gave no address to send the submission to.", remedy="run again later")
-    transfer.send_file(path, started.create_url)
-    return str(started.token)
+    transfer.send_file(path, upload.create_url)
+    return str(upload.token)
 
 
 def _find_lost_submission(api: Any, slug: str, mark: str, before: Collection[int], error: KaggleError) -> int:
-    """The number of the submission whose reply was lost.
+    """Returns the number of the submission whose reply was lost.
 
     Raises:
         KaggleError: it is not there.
     """
-    for look in range(LOOK_ATTEMPTS):
-        if look:
-            time.sleep(LOOK_SECONDS)
-        if new := [one.ref for one in list_submissions(api, slug, mark) if one.ref not in before]:
-            return new[0]
+
+    def list_new() -> list[int]:
+        return [one.ref for one in list_submissions(api, slug, mark) if one.ref not in before]
+
+    if new := retry.poll(list_new, bool, retry.LOST_REPLY_SECONDS):
+        return new[0]
     raise KaggleError(
         "The submission did not arrive: Kaggle broke off, and its list does not have it.",
         uncertain=True,
@@ -234,11 +189,11 @@ def download_file(api: Any, slug: str, name: str, folder: Path) -> None:
     Raises:
         KaggleError: there is none, or it did not come.
     """
-    purpose = CallPurpose(doing=f"downloading {name}", kind="competition", name=slug, folder=folder)
-    how = {"path": str(folder), "force": True, "quiet": True}
-    for wanted in (name, f"{name}.zip"):
+    purpose = build_purpose(f"downloading {name}", slug, folder)
+    options: dict[str, Any] = {"path": str(folder), "force": True, "quiet": True, "purpose": purpose}
+    for stored_name in (name, f"{name}.zip"):
         try:
-            call_with_retries(api.competition_download_file, slug, wanted, **how, purpose=purpose, safe_to_repeat=True)
+            call_with_retries(api.competition_download_file, slug, stored_name, **options, safe_to_repeat=True)
             return
         except KaggleError as error:
             if error.status != 404:

@@ -1,12 +1,10 @@
-"""Signed addresses, where Kaggle keeps files: sent there with patience, and gone on with after a fault.
+"""Uploads to the signed addresses of Kaggle's storage, resumed after a fault.
 
-No credentials are sent there: the address itself is the permission, so it is never printed whole (see scrubbing.py).
+No credentials are sent: the address itself is the permission, so it is never printed whole (see redact.py).
 """
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,11 @@ MIN_BAR_BYTES = 8 << 20
 """Bytes from which on a bar shows the progress."""
 
 
+def describe_file(path: Path) -> dict[str, Any]:
+    """Returns a file's size and time as the request for an address wants them."""
+    return {"contentLength": path.stat().st_size, "lastModifiedEpochSeconds": int(path.stat().st_mtime)}
+
+
 def send_file(path: Path, url: str, start: int = 0) -> None:
     """Puts a file to a signed address, from a byte on, once.
 
@@ -30,7 +33,9 @@ def send_file(path: Path, url: str, start: int = 0) -> None:
     """
     size = path.stat().st_size
     headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
-    with path.open("rb") as file, _show_progress(path.name, size, start) as bar, retry.build_session() as session:
+    options = {"desc": path.name, "unit": "B", "unit_scale": True, "disable": size < MIN_BAR_BYTES}
+    bar = tqdm(total=size, initial=start, **options)
+    with path.open("rb") as file, bar, retry.build_session() as session:
         file.seek(start)
         # requests (checked with 2.34) sends an empty file object chunked, without a Content-Length; b"" has one.
         body = CallbackIOWrapper(bar.update, file, "read") if size else b""
@@ -42,9 +47,9 @@ def send_file(path: Path, url: str, start: int = 0) -> None:
 
 
 def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, begun: bool = False) -> None:
-    """Puts a file to a signed address that can be gone on with: after a fault it goes on where the storage says.
+    """Puts a file to a resumable signed address: after a fault it continues where the storage says.
 
-    Tried again as long as it gets on; ATTEMPTS times where it does not.
+    Tries again while bytes arrive, and MAX_ATTEMPTS times where none do.
 
     Source: cloud.google.com/storage/docs/resumable-uploads
 
@@ -57,17 +62,14 @@ def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, begun: bool 
     Raises:
         KaggleError: it did not arrive; status 404 says that the address is no longer valid.
     """
-    furthest, tries = -1, 0
+    furthest, tries, size = -1, 0, path.stat().st_size
     while True:
-        # A fresh address holds nothing, so it is not asked.
-        start = (
-            retry.call_with_retries(_find_resume_offset, url, path.stat().st_size, purpose=purpose, safe_to_repeat=True)
-            if begun
-            else 0
-        )
+        start = 0  # a fresh address holds nothing
+        if begun:
+            start = retry.call_with_retries(_find_resume_offset, url, size, purpose=purpose, safe_to_repeat=True)
         if start is None:
             return
-        # Progress resets the count: a bad line may break off more than ATTEMPTS times within a large file.
+        # Progress resets the count: a bad line may break off more than MAX_ATTEMPTS times within a large file.
         tries = 1 if start > furthest else tries + 1
         furthest, begun = max(start, furthest), True
         try:
@@ -81,7 +83,7 @@ def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, begun: bool 
 
 
 def _find_resume_offset(url: str, size: int) -> int | None:
-    """How many bytes of a file the storage has; None where it has it whole."""
+    """Returns how many bytes of a file the storage has; None where it has all."""
     with retry.build_session() as session:
         response = session.put(url, data=b"", headers={"Content-Range": f"bytes */{size}"})
     if response.status_code in (200, 201):
@@ -93,7 +95,7 @@ def _find_resume_offset(url: str, size: int) -> int | None:
 
 
 def check_response(response: requests.Response) -> None:
-    """Tells a refusal, which is the address's and not the account's, from a fault.
+    """Raises the error of an answer: a refusal is about the address, not the account.
 
     Raises:
         KaggleError: refused; the next run takes a new address.
@@ -108,9 +110,3 @@ def check_response(response: requests.Response) -> None:
             remedy="run again: it takes a new one",
         )
     response.raise_for_status()
-
-
-@contextlib.contextmanager
-def _show_progress(name: str, size: int, start: int) -> Iterator[Any]:
-    with tqdm(total=size, initial=start, desc=name, unit="B", unit_scale=True, disable=size < MIN_BAR_BYTES) as bar:
-        yield bar

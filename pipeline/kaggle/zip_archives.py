@@ -1,4 +1,4 @@
-"""Zip archives, by zipfile, with a bound on what a member may take of memory and disk."""
+"""Reads zip archives with zipfile, within bounds of memory and disk for each member."""
 
 import bz2
 import copy
@@ -18,7 +18,7 @@ READ_SIZES = {zipfile.ZIP_LZMA: 4096}
 
 
 def damage(archive: Path) -> str:
-    """What is wrong with the archive; empty where every member has its checksum."""
+    """Returns the archive's fault; empty where every member has its checksum."""
     with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
             try:
@@ -30,31 +30,31 @@ def damage(archive: Path) -> str:
 
 
 def members(archive: Path) -> list[ArchiveMember]:
-    """The files in an archive.
+    """Returns the files in an archive.
 
     Raises:
         StarshiftError: it is damaged.
     """
     with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
-        found = [entry for entry in opened.infolist() if not is_folder(entry)]
         return [
             ArchiveMember(entry.orig_filename, entry.file_size, is_plain(entry), bool(entry.flag_bits & 1))
-            for entry in found
+            for entry in opened.infolist()
+            if not is_folder(entry)
         ]
 
 
 def is_plain(entry: zipfile.ZipInfo) -> bool:
-    """Whether a member is a file (or a folder), and no link or device."""
+    """Returns whether a member is a file (or a folder), and no link or device."""
     return stat.S_IFMT(entry.external_attr >> 16) in (0, stat.S_IFREG)
 
 
 def is_folder(entry: zipfile.ZipInfo) -> bool:
-    """Whether a member is a folder; ZipInfo.is_dir fails on an empty name until Python 3.12."""
+    """Returns whether a member is a folder; ZipInfo.is_dir fails on an empty name until Python 3.12."""
     return entry.filename.endswith("/")
 
 
 def extract(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) -> int:
-    """Unpacks members into a folder, where the folders that they need are made already.
+    """Unpacks members into a folder that has all the folders they need.
 
     Args:
         archive: a zip.
@@ -79,7 +79,7 @@ def extract(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) ->
 
 
 def _read_pieces(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Reads a member; it ends with an error where it grows beyond its size, or lacks its checksum."""
+    """Yields a member's bytes; fails where it exceeds its size or its checksum differs."""
     if entry.compress_type == zipfile.ZIP_BZIP2:
         yield from _read_bzip2_pieces(opened, entry)
         return

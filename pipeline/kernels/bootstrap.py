@@ -1,4 +1,4 @@
-"""The first thing that runs in a kernel: holds the payload against its digest, unpacks it, and hands over to it.
+"""The entry point of a kernel: checks the payload's digest, unpacks the repository and starts the session.
 
 The text of this file is the beginning of every pushed script, so it knows the standard library only.
 """

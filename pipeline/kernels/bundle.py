@@ -1,4 +1,4 @@
-"""The repository and an order as one Python script: the code file is all that a push takes to Kaggle.
+"""Packs the repository and a job into one Python script, the only file that a push sends to Kaggle.
 
 The payload is the same for every session of a run, to the bit: files sorted, times and owners left out.
 """
@@ -35,10 +35,10 @@ if __name__ == "__main__" and (code := start(DIGEST, json.loads(SESSION), PAYLOA
 
 @dataclass(frozen=True, kw_only=True)
 class CodeBundle:
-    """The repository and an order, compressed.
+    """The repository and a job, compressed.
 
     Args:
-        order: what is to be done.
+        order: the job.
         payload: a tar file, compressed by xz.
     """
 
@@ -51,7 +51,7 @@ class CodeBundle:
         return hashlib.sha256(self.payload).hexdigest()
 
     def script(self, session: Mapping[str, Any]) -> str:
-        """The Python script of one session, under LARGEST bytes.
+        """Returns the Python script of one session, of at most MAX_SCRIPT_BYTES.
 
         Args:
             session: what differs between the sessions of one run; plain JSON values.
@@ -75,7 +75,7 @@ class CodeBundle:
 
 
 def replace_session(script: str, session: Mapping[str, Any]) -> str:
-    """A pushed script as it is for another session of the same run."""
+    """Returns a pushed script for another session of the same run."""
     first, rest = script.split("\nSESSION = ", 1)
     return f"{first}\n{_format_session(session)}\n{rest.partition(chr(10))[2]}"
 
@@ -85,7 +85,7 @@ def _format_session(session: Mapping[str, Any]) -> str:
 
 
 def build_bundle(order: JobSpec) -> CodeBundle:
-    """Packs the repository with an order."""
+    """Packs the repository with a job."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, data in sorted({**read_sources(), JOB_FILE: order.text().encode()}.items()):
@@ -96,14 +96,14 @@ def build_bundle(order: JobSpec) -> CodeBundle:
 
 
 def read_sources() -> dict[str, bytes]:
-    """The files of the repository's packages, by their path in it."""
-    found = [path for package in PACKAGES for path in (paths.REPOSITORY / package).rglob("*") if path.is_file()]
-    kept = [path for path in found if path.suffix not in EXCLUDED_SUFFIXES and not path.name.startswith(".")]
-    return {path.relative_to(paths.REPOSITORY).as_posix(): path.read_bytes() for path in kept}
+    """Reads the files of the repository's packages, by their path in it."""
+    files = [path for package in PACKAGES for path in (paths.REPOSITORY / package).rglob("*") if path.is_file()]
+    sources = [path for path in files if path.suffix not in EXCLUDED_SUFFIXES and not path.name.startswith(".")]
+    return {path.relative_to(paths.REPOSITORY).as_posix(): path.read_bytes() for path in sources}
 
 
 def _format_heading(order: JobSpec, digest: str) -> str:
-    """What a reader of the script should know, as comments."""
+    """Formats the comments at the top of the script."""
     recipe, name = order.competition.recipe, order.competition.name
     return (
         f"# Starshift: {name}, rung {recipe.rung}, {', '.join(recipe.bases)}; commit {order.commit}.\n"

@@ -1,7 +1,7 @@
-"""What is to be done elsewhere: the competition, the options, the folds and the weights of one run, as JSON.
+"""The job of a kernel as JSON: competition, options, folds and weights of one run.
 
-The competition travels resolved, so that it may come from a file outside the repository. The run's fingerprint travels
-with it: the run that comes home is the run that would have been made here.
+The competition is resolved, so it may come from a file outside the repository. The run's fingerprint is part of the
+job, so that its results belong to the same run as local ones.
 """
 
 import json
@@ -31,7 +31,7 @@ class WeightsSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """One run to be made elsewhere.
+    """One run on Kaggle.
 
     Args:
         competition: resolved.
@@ -39,10 +39,10 @@ class JobSpec:
         debug: a few pictures only.
         engine: `auto` or the name of an engine.
         board: write TensorBoard's files.
-        fingerprint: of the run, as it has it here.
-        config: what the run's config.json says here, without the fingerprint.
-        split: name and text of the file of folds, where there is one here.
-        weights: what the recipe's bases need.
+        fingerprint: of the run on this machine.
+        config: the run's config.json on this machine, without the fingerprint.
+        split: name and text of the file of folds, where there is one.
+        weights: files that the recipe's bases need.
         commit: of the repository.
     """
 
@@ -58,7 +58,7 @@ class JobSpec:
     commit: str = ""
 
     def text(self) -> str:
-        """As JSON."""
+        """Returns the job as JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @property
@@ -68,16 +68,16 @@ class JobSpec:
 
 
 def read_job(path: Path) -> JobSpec:
-    """The order in a file.
-
-    Raises:
-        StarshiftError: its competition is not the one that was ordered.
-    """
+    """Reads a job file. See `parse_job`."""
     return parse_job(path.read_text(encoding="utf-8"))
 
 
 def parse_job(text: str) -> JobSpec:
-    """The order that `Order.text` wrote."""
+    """Parses a job's text.
+
+    Raises:
+        StarshiftError: it does not read back as it was written.
+    """
     values = json.loads(text)
     values["competition"] = build_dataclass(Competition, values["competition"])
     values["weights"] = tuple(WeightsSpec(**one) for one in values["weights"])
@@ -90,7 +90,7 @@ def parse_job(text: str) -> JobSpec:
 
 
 def build_dataclass(kind: type[Any], values: dict[str, Any]) -> Any:
-    """The frozen dataclass whose `asdict` went through JSON: mappings are dataclasses again, and lists tuples."""
+    """Builds a frozen dataclass from its `asdict` in JSON: mappings become dataclasses, and lists tuples."""
     hints = get_type_hints(kind)
     return kind(**{name: _build_value(hints[name], value) for name, value in values.items()})
 

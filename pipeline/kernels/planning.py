@@ -1,22 +1,19 @@
-"""How long a session may take: the week's quota, which Kaggle tells, and a session's hours, which are known.
+"""Plans a session: its hours within the week's GPU quota, and the strategies and folds that fit in them.
 
-Kaggle ends a session after its hours and keeps nothing of it. So the run inside ends earlier: by `MARGIN_HOURS` here,
-and by the time that packing its results would take (kernels/session.py).
-
-Which rungs and folds fit in the hours of a session, from speeds that were measured.
-
-Nothing is guessed: speeds come from earlier sessions on the accelerator, or else from this machine's own measurements,
-and the plan says which. A GPU is taken to be at least as fast as this processor.
+Kaggle ends a session after its hours and keeps nothing of it. So the run inside ends earlier: by `MARGIN_HOURS`, and by
+the time that packing its results would take (session.py). Speeds are measured ones: those of earlier sessions on the
+accelerator, or else this machine's, and the plan names the source.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import paths
 from pipeline.config import SCRATCH_STRATEGIES, STRATEGIES, Competition, Recipe
 from pipeline.errors import StarshiftError
+from pipeline.figures.text_table import format_text_table
 from pipeline.files import read_json
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.retry import call_with_retries
@@ -62,15 +59,14 @@ class GPUQuota:
 
 
 def fetch_quota(api: Any) -> GPUQuota:
-    """What Kaggle says of the week's GPU hours; its known limit where it does not say.
+    """Returns the week's GPU hours, Kaggle's usual limit where it does not answer.
 
     Raises:
         KaggleError: the credentials are refused.
     """
     try:
-        answer = call_with_retries(
-            api.quota_view, purpose=CallPurpose(doing="asking for the week's quota"), safe_to_repeat=True
-        )
+        purpose = CallPurpose(doing="asking for the week's quota")
+        answer = call_with_retries(api.quota_view, purpose=purpose, safe_to_repeat=True)
     except KaggleError as error:
         if error.status == 401:
             raise
@@ -84,7 +80,7 @@ def fetch_quota(api: Any) -> GPUQuota:
     return GPUQuota(used=used / 3600, total=total / 3600, refresh=str(answer.quota_refresh_time or ""))
 
 
-def compute_session_hours(accelerator: str, left: GPUQuota) -> float:
+def compute_session_hours(accelerator: str, quota: GPUQuota) -> float:
     """Returns the hours after which Kaggle is to end a session.
 
     Raises:
@@ -92,13 +88,13 @@ def compute_session_hours(accelerator: str, left: GPUQuota) -> float:
     """
     if accelerator == CPU:
         return SESSION_HOURS[CPU]
-    hours = min(SESSION_HOURS["gpu"], left.left)
+    hours = min(SESSION_HOURS["gpu"], quota.left)
     if hours < MARGIN_HOURS + MIN_HOURS:
         raise StarshiftError(
             "The week's GPU quota is used up.",
-            expected=f"more than {MARGIN_HOURS + MIN_HOURS:.2f} of {left.total:.1f} hours left",
-            received=f"{left.left:.2f} hours that are neither used nor reserved by a session",
-            remedy=f"wait until {left.refresh or 'the week is over'}, or --accelerator {CPU}",
+            expected=f"more than {MARGIN_HOURS + MIN_HOURS:.2f} of {quota.total:.1f} hours left",
+            received=f"{quota.left:.2f} hours that are neither used nor reserved by a session",
+            remedy=f"wait until {quota.refresh or 'the week is over'}, or --accelerator {CPU}",
         )
     return hours
 
@@ -108,16 +104,15 @@ def compute_run_seconds(session_seconds: float) -> float:
     return session_seconds - MARGIN_HOURS * 3600
 
 
-def format_quota(left: GPUQuota) -> str:
-    """The budget in a line."""
-    hours = f"{left.left:.1f} of {left.total:.0f} GPU hours left this week"
+def format_quota(quota: GPUQuota) -> str:
+    """Formats the quota in a line."""
+    hours = f"{quota.left:.1f} of {quota.total:.0f} GPU hours left this week"
     gpu, cpu = SESSION_HOURS["gpu"], SESSION_HOURS[CPU]
     return f"budget    {hours}; a session lasts {gpu:.0f} h, {MAX_SESSIONS} at once; {cpu:.0f} h on {CPU}"
 
 
 FORWARDS_PER_STEP = 3.0
 """A training step costs as many forward passes (Kaplan et al. 2020, Scaling Laws, section 2.1: 2N and 4N)."""
-COLUMN_WIDTHS = (11, 9, 9, 15, 10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +120,9 @@ class Throughput:
     """Pictures a second, and where they were measured.
 
     Args:
-        rates: by progress.store_name.
-        epochs: seconds an epoch, by rung.
-        source: in words.
+        rates: by session.format_store_name.
+        epochs: seconds an epoch, by strategy.
+        source: of the rates.
     """
 
     rates: Mapping[str, float]
@@ -135,52 +130,47 @@ class Throughput:
     source: str
 
     def features(self, recipe: Recipe) -> float | None:
-        """Pictures a second through all of a recipe's bases, one after the other."""
-        named = [bases.parse_base(text, recipe.size) for text in recipe.bases]
-        found = [self.rates.get(format_store_name({"base": b.name, "cut": b.cut, "size": b.size})) for b in named]
-        return 1 / sum(1 / rate for rate in found if rate) if all(found) else None
+        """Returns pictures a second through all of a recipe's bases in turn; None where one is unknown."""
+        rates = [self.rates.get(_format_base_name(bases.parse_base(text, recipe.size))) for text in recipe.bases]
+        return 1 / sum(1 / rate for rate in rates if rate) if all(rates) else None
+
+
+def _format_base_name(base: bases.Base) -> str:
+    return format_store_name({"base": base.name, "cut": base.cut, "size": base.size})
 
 
 def load_throughput(competition: Competition, accelerator: str) -> Throughput:
-    """What was measured: on this accelerator, or else here."""
-    there = [one for one in records.list_records(competition.name) if one.accelerator == accelerator]
-    rates = {name: rate for one in there for name, rate in one.words.get("rates", {}).items()}
+    """Returns the speeds measured on this accelerator, or else here."""
+    sessions = [one for one in records.list_records(competition.name) if one.accelerator == accelerator]
+    rates = {name: rate for one in sessions for name, rate in one.words.get("rates", {}).items()}
     if rates:
         epochs = _load_epoch_seconds(competition, accelerator)
-        return Throughput(rates=rates, epochs=epochs, source=f"measured on {accelerator} ({there[-1].date[:10]})")
-    for text in competition.recipe.bases:
-        base = bases.parse_base(text, competition.recipe.size)
+        return Throughput(rates=rates, epochs=epochs, source=f"measured on {accelerator} ({sessions[-1].date[:10]})")
+    for base in (bases.parse_base(text, competition.recipe.size) for text in competition.recipe.bases):
         path = bases.find_weights_path(base)
-        measured = (
-            read_json(inference_engines.find_engine_folder(base) / "engine.json")
-            if path is None or path.exists()
-            else None
-        )
-        if measured and "keras" in measured["pictures_per_second"]:
-            name = format_store_name({"base": base.name, "cut": base.cut, "size": base.size})
-            rates[name] = measured["pictures_per_second"]["keras"]
+        if path is None or path.exists():
+            choice = read_json(inference_engines.find_engine_folder(base) / "engine.json") or {}
+            rate = choice.get("pictures_per_second", {}).get("keras")
+            rates |= {_format_base_name(base): rate} if rate is not None else {}
     cores = inference_engines.describe_machine()["cores"]
-    return Throughput(
-        rates=rates,
-        epochs=_load_epoch_seconds(competition, ""),
-        source=f"by Keras here, {cores} cores; {accelerator} unmeasured",
-    )
+    source = f"by Keras here, {cores} cores; {accelerator} unmeasured"
+    return Throughput(rates=rates, epochs=_load_epoch_seconds(competition, ""), source=source)
 
 
 def _load_epoch_seconds(competition: Competition, accelerator: str) -> dict[str, float]:
-    """Seconds an epoch by rung, from the competition's runs that were made there (here, where it is empty)."""
-    found = {}
+    """Returns seconds an epoch by strategy, from the runs on an accelerator (here, where it is empty)."""
+    seconds = {}
     for folder, results in runs.list_finished_runs(competition.name):
-        made = (read_json(folder / "kernel.json") or {}).get("accelerator", "")
+        used = (read_json(folder / "kernel.json") or {}).get("accelerator", "")
         recipe = (read_json(folder / "config.json") or {}).get("competition", {}).get("recipe", {})
-        if made == accelerator and results.get("seconds_an_epoch"):
-            found[str(recipe.get("rung"))] = float(results["seconds_an_epoch"])
-    return found
+        if used == accelerator and results.get("seconds_an_epoch"):
+            seconds[str(recipe.get("rung"))] = float(results["seconds_an_epoch"])
+    return seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageEstimate:
-    """One rung in the plan.
+    """One strategy in the plan.
 
     Args:
         rung: its name.
@@ -195,25 +185,25 @@ class StageEstimate:
     folds: int
 
     def fitting(self, hours: float) -> int:
-        """How many folds fit."""
+        """Returns how many folds fit."""
         room = hours - self.before
         return 0 if room < 0 else self.folds if self.fold <= 0 else min(self.folds, int(room / self.fold))
 
     def sessions(self, hours: float) -> int:
-        """How many sessions of so many hours all folds take, the part before them once."""
+        """Returns how many sessions of so many hours all folds take, the part before them once."""
         return max(1, -int(-(self.before + self.fold * self.folds) // hours))
 
 
-def estimate_stages(competition: Competition, counts: tuple[int, int], known: Throughput) -> list[StageEstimate]:
-    """Hours of each rung whose speed is known; upper bounds, for training may stop early.
+def estimate_stages(competition: Competition, counts: tuple[int, int], speeds: Throughput) -> list[StageEstimate]:
+    """Estimates the hours of each strategy whose speed is known; upper bounds, for training may stop early.
 
     Args:
         competition: its recipe says folds, views and epochs.
         counts: training and test pictures.
-        known: what was measured.
+        speeds: measured ones.
     """
     recipe, (train, test) = competition.recipe, counts
-    rate, found = known.features(recipe), []
+    rate, stages = speeds.features(recipe), []
     for rung in STRATEGIES:
         regime = recipe.training.resolved(rung)
         networked = rung in SCRATCH_STRATEGIES
@@ -222,40 +212,31 @@ def estimate_stages(competition: Competition, counts: tuple[int, int], known: Th
         cached = len(list_cached_views(regime) if rung in ("frozen", "finetune") else recipe.training_views)
         views = max(cached, len(recipe.views))
         seconds = 0.0 if networked or rate is None else (train * views + test * len(recipe.views)) / rate
-        epoch = known.epochs.get(rung)
+        epoch = speeds.epochs.get(rung)
         if epoch is None and rung == "finetune" and rate is not None:
             epoch = train * FORWARDS_PER_STEP / rate
         if epoch is None and rung in (*SCRATCH_STRATEGIES, "frozen"):
             continue
         fold = 0.0 if rung == "features" else float(epoch or 0) * float(regime.epochs or 0)
-        found.append(StageEstimate(rung=rung, before=seconds / 3600, fold=fold / 3600, folds=recipe.folds))
-    return found
+        stages.append(StageEstimate(rung=rung, before=seconds / 3600, fold=fold / 3600, folds=recipe.folds))
+    return stages
 
 
 def format_plan(competition: Competition, accelerator: str, hours: float) -> list[str]:
-    """The plan, line by line.
-
-    Args:
-        competition: what is to be run.
-        accelerator: where.
-        hours: of a session's run.
-    """
+    """Formats the plan of a competition on an accelerator, a line each, for sessions of so many hours."""
     summary = read_json(paths.competition_folder(competition.name) / "summary.json")
-    known = load_throughput(competition, accelerator)
-    planned = estimate_stages(competition, (summary["train"], summary["test"]), known) if summary else []
-    if not planned:
+    speeds = load_throughput(competition, accelerator)
+    stages = estimate_stages(competition, (summary["train"], summary["test"]), speeds) if summary else []
+    if not stages:
         reason = "speeds" if summary else "numbers of pictures"
         return [f"plan      unknown {reason}; one run here or there, --debug too, measures them"]
-    rows = [["rung", "before", "a fold", f"in {hours:.1f} h", "sessions"]]
-    rows += [_format_row(step, hours, competition.recipe.rung) for step in planned]
-    return [f"plan      {known.source}; at most:"] + ["          " + _align_columns(row) for row in rows]
-
-
-def _format_row(step: StageEstimate, hours: float, chosen: str) -> list[str]:
-    fitting = f"{step.fitting(hours)} of {step.folds} folds"
-    mark = " <" if step.rung == chosen else ""
-    return [step.rung, f"{step.before:.2f} h", f"{step.fold:.2f} h", fitting, f"{step.sessions(hours)}{mark}"]
-
-
-def _align_columns(row: Sequence[str]) -> str:
-    return "".join(text.ljust(width) for text, width in zip(row, COLUMN_WIDTHS, strict=True)).rstrip()
+    rows = [
+        [
+            *(stage.rung, f"{stage.before:.2f} h", f"{stage.fold:.2f} h"),
+            f"{stage.fitting(hours)} of {stage.folds} folds",
+            f"{stage.sessions(hours)}{' <' if stage.rung == competition.recipe.rung else ''}",
+        ]
+        for stage in stages
+    ]
+    table = format_text_table(["strategy", "before", "a fold", f"in {hours:.1f} h", "sessions"], rows)
+    return [f"plan      {speeds.source}; at most:", *(f"          {line}" for line in table)]

@@ -1,4 +1,4 @@
-"""Pushing: metadata with everything explicit, and Kaggle's refusals, which arrive as HTTP 200, as errors."""
+"""Pushes kernels: explicit metadata, and errors for refusals, which Kaggle sends as HTTP 200."""
 
 import json
 import tempfile
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pipeline.errors import StarshiftError, require
 from pipeline.kaggle import slugs
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
-from pipeline.kaggle.client import send_request
+from pipeline.kaggle.client import query
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels.records import KernelRecord
 
@@ -35,8 +35,9 @@ class KernelSources:
 
     Args:
         competitions: slugs.
-        datasets: `owner/slug`; Kaggle documents no version here. SHA-256 decides inside the kernel
-        (kernels/session_run.py). models: `owner/model/framework/variation/version`.
+        datasets: `owner/slug`; Kaggle documents no version here. Files are chosen by SHA-256 inside the kernel
+            (kernels/session_run.py).
+        models: `owner/model/framework/variation/version`.
         kernels: `owner/slug`, whose output is attached.
 
     Raises:
@@ -55,7 +56,7 @@ class KernelSources:
 
 
 def check_accelerator(name: str) -> str:
-    """An accelerator that the pipeline can use.
+    """Returns the name of an accelerator that the pipeline can use.
 
     Raises:
         StarshiftError: retired, or a TPU.
@@ -78,7 +79,7 @@ def check_accelerator(name: str) -> str:
 def build_metadata(
     owner: str, title: str, slug: str, *, accelerator: str, internet: bool, sources: KernelSources
 ) -> dict[str, Any]:
-    """What kernel-metadata.json says. Nothing is left to a default: the client's would turn the internet on.
+    """Builds kernel-metadata.json. Nothing is left to a default: the client's would turn the internet on.
 
     Args:
         owner: of the kernel.
@@ -109,44 +110,48 @@ def build_metadata(
     }
 
 
-def push_kernel(api: Any, pushed: KernelRecord, script: str) -> KernelRecord:
+def build_purpose(record: KernelRecord, doing: str, folder: Path = Path()) -> CallPurpose:
+    """Returns the purpose of a call about a kernel."""
+    return CallPurpose(doing=doing, kind="kernel", name=record.ref, folder=folder)
+
+
+def push_kernel(api: Any, record: KernelRecord, script: str) -> KernelRecord:
     """Pushes a kernel that is remembered as `pushing`. Returns it as it is remembered now.
 
     Raises:
         StarshiftError: Kaggle refuses, or takes the kernel without what is to be attached.
     """
-    purpose = CallPurpose(doing=f"pushing {pushed.ref}", kind="kernel", name=pushed.ref)
+    purpose = build_purpose(record, f"pushing {record.ref}")
+    options: dict[str, Any] = {"timeout": str(int(record.seconds)), "purpose": purpose}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        (place / "kernel-metadata.json").write_text(json.dumps(pushed.metadata), encoding="utf-8")
+        (place / "kernel-metadata.json").write_text(json.dumps(record.metadata), encoding="utf-8")
         (place / SCRIPT_FILE).write_text(script, encoding="utf-8")
         try:
-            answer = call_with_retries(
-                api.kernels_push, folder, timeout=str(int(pushed.seconds)), purpose=purpose, safe_to_repeat=False
-            )
+            answer = call_with_retries(api.kernels_push, folder, **options, safe_to_repeat=False)
         except KaggleError as error:
-            if error.uncertain and has_arrived(api, pushed):
-                return pushed.save(state="pushed")
+            if error.uncertain and has_arrived(api, record):
+                return record.save(state="pushed")
             if not error.uncertain:
-                pushed.save(state="refused")
+                record.save(state="refused")
             raise
-    return pushed.save(state="pushed", **parse_push_answer(answer, pushed))
+    return record.save(state="pushed", **parse_push_answer(answer, record))
 
 
-def parse_push_answer(answer: Any, pushed: KernelRecord) -> dict[str, Any]:
-    """What Kaggle's answer to a push says of the kernel: owner, slug, version, url.
+def parse_push_answer(answer: Any, record: KernelRecord) -> dict[str, Any]:
+    """Returns the changes of a record after a push: owner, slug, version, url.
 
     Raises:
         StarshiftError: the answer is a refusal, or lists sources that it did not take.
     """
     if answer is None or answer.error or not answer.version_number:
-        pushed.save(state="refused")
-        said = (answer.error if answer is not None else "") or "nothing"
-        remedy = next((text for part, text in REMEDIES.items() if part in said.lower()), "look at the kernel's page")
-        raise StarshiftError("Kaggle refuses the kernel.", received=said, remedy=remedy)
-    invalid = {kind: list(found) for kind in SOURCE_KINDS if (found := getattr(answer, f"invalid_{kind}", None))}
+        record.save(state="refused")
+        reason = (answer.error if answer is not None else "") or "nothing"
+        remedy = next((text for part, text in REMEDIES.items() if part in reason.lower()), "look at the kernel's page")
+        raise StarshiftError("Kaggle refuses the kernel.", received=reason, remedy=remedy)
+    invalid = {kind: list(names) for kind in SOURCE_KINDS if (names := getattr(answer, f"invalid_{kind}", None))}
     if invalid:
-        pushed.save(state="failed", version=answer.version_number, url=answer.url)
+        record.save(state="failed", version=answer.version_number, url=answer.url)
         listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in invalid.items())
         raise StarshiftError(
             "Kaggle has taken the kernel without what was to be attached; it runs, and cannot succeed.",
@@ -154,23 +159,23 @@ def parse_push_answer(answer: Any, pushed: KernelRecord) -> dict[str, Any]:
             received=f"not valid: {listed}",
             remedy=f"stop it at {answer.url}; see that the names are right and that the rules are accepted",
         )
-    owner, slug = _read_owner_slug(answer, pushed)
+    owner, slug = _read_owner_slug(answer, record)
     return {"version": int(answer.version_number), "url": answer.url, "owner": owner, "slug": slug}
 
 
-def _read_owner_slug(answer: Any, pushed: KernelRecord) -> tuple[str, str]:
-    """Owner and slug as Kaggle has them: it makes the slug of the title, whatever was asked for."""
+def _read_owner_slug(answer: Any, record: KernelRecord) -> tuple[str, str]:
+    """Returns owner and slug as Kaggle has them: it makes the slug from the title, whatever was requested."""
     parts = [part for part in urlsplit(str(answer.ref or answer.url or "")).path.split("/") if part]
-    if pushed.slug in parts or len(parts) < 2:
-        return pushed.owner, pushed.slug
-    pushed.path.unlink(missing_ok=True)
+    if record.slug in parts or len(parts) < 2:
+        return record.owner, record.slug
+    record.path.unlink(missing_ok=True)
     return parts[-2], parts[-1]
 
 
-def has_arrived(api: Any, pushed: KernelRecord) -> bool:
-    """Whether a push whose answer was lost has come to Kaggle: the slug is fresh, so any status is its own."""
+def has_arrived(api: Any, record: KernelRecord) -> bool:
+    """Returns whether a push whose answer was lost reached Kaggle: the slug is fresh, so any status is its own."""
     try:
-        fetch_status(api, pushed)
+        fetch_status(api, record)
     except KaggleError as error:
         if error.status in (403, 404):
             return False
@@ -178,15 +183,10 @@ def has_arrived(api: Any, pushed: KernelRecord) -> bool:
     return True
 
 
-def fetch_status(api: Any, pushed: KernelRecord) -> tuple[str, str]:
-    """The session's status, such as `RUNNING`, and what Kaggle says of a failure.
-
-    Raises:
-        KaggleError: see client.call.
-    """
-    owner, slug = pushed.ref.split("/")
-    fields = {"userName": owner, "kernelSlug": slug, "versionLabel": pushed.label}
-    purpose = CallPurpose(doing="asking how the kernel is", kind="kernel", name=pushed.ref)
-    request = "kernels.kernels_api_client.get_kernel_session_status"
-    answer = call_with_retries(send_request, api, request, fields, purpose=purpose, safe_to_repeat=True)
+def fetch_status(api: Any, record: KernelRecord) -> tuple[str, str]:
+    """Returns the session's status, such as `RUNNING`, and Kaggle's message of a failure."""
+    owner, slug = record.ref.split("/")
+    fields = {"userName": owner, "kernelSlug": slug, "versionLabel": f"v{record.version}"}
+    purpose = build_purpose(record, "asking how the kernel is")
+    answer = query(api, "kernels.kernels_api_client.get_kernel_session_status", fields, purpose)
     return str(answer.status.name), str(answer.failure_message or "")

@@ -1,11 +1,10 @@
-"""What was pushed to Kaggle, remembered in data/kernels/<competition>/: one JSON file a kernel, and its script.
+"""Records of pushed kernels in data/kernels/<competition>/: one JSON file a kernel, and one script a run.
 
-Written before the push, so that a kernel is found again whatever happens to the answer, the network or this machine.
+A record is written before the push, so that a kernel is found again whatever happens to the answer or this machine.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,39 +24,39 @@ class KernelRecord:
         competition: its name here.
         owner: of the kernel, a Kaggle account.
         slug: of the kernel; used for one push only.
-        state: one of STATES. `pushing`: the answer is not there yet. The last three: it is home.
+        state: one of KERNEL_STATES. `pushing`: without an answer yet. The last three: its results are here.
         fingerprint: of the run.
-        config: what the run's config.json says here, without the fingerprint.
-        order: digest of what is to be done.
+        config: the run's config.json on this machine, without the fingerprint.
+        order: digest of the job.
         digest: of the payload.
         session: the number of this session of the run, from 1.
         accelerator: such as `NvidiaTeslaT4`, or `cpu`.
         seconds: after which Kaggle ends the session; its run ends earlier, see planning.compute_run_seconds.
-        metadata: what was sent beside the script.
+        metadata: kernel-metadata.json.
         version: of the kernel, from Kaggle's answer.
         url: of its page.
         date: of the push, UTC.
-        run: name of the run's folder, once it is home.
-        words: what the session says of itself, once it is home: `took`, `rates`, ...
+        run: name of the run's folder, once its results are here.
+        words: the session's summary, once its results are here: `took`, `rates`, ...
     """
 
     competition: str
     owner: str
-    slug: str
+    slug: str = ""
     state: str = "pushing"
     fingerprint: str
     config: dict[str, Any]
     order: str
     digest: str
-    session: int
+    session: int = 0
     accelerator: str
-    seconds: float
-    metadata: dict[str, Any]
+    seconds: float = 0
+    metadata: dict[str, Any] = field(default_factory=dict)
     version: int = 1
     url: str = ""
     date: str = ""
     run: str = ""
-    words: dict[str, Any]
+    words: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -65,71 +64,64 @@ class KernelRecord:
         return f"{self.owner}/{self.slug}"
 
     @property
-    def label(self) -> str:
-        """The version as Kaggle's API wants it."""
-        return f"v{self.version}"
+    def page(self) -> str:
+        """Its address, `owner/slug` until Kaggle has told it."""
+        return self.url or self.ref
 
     @property
     def path(self) -> Path:
-        """The file that remembers it."""
+        """The record's file."""
         return paths.kernels_folder(self.competition) / f"{self.slug}.json"
 
     def save(self, **changes: Any) -> "KernelRecord":
-        """The same with changes, remembered."""
+        """Saves the record with changes, and returns it."""
         changed = replace(self, **changes)
         write_json(changed.path, asdict(changed))
         return changed
 
 
 def list_records(competition: str) -> list[KernelRecord]:
-    """What was pushed for a competition, the oldest first."""
-    found = [read_json(path) for path in paths.kernels_folder(competition).glob("*.json")]
-    return sorted(
-        (KernelRecord(**words) for words in found if words), key=lambda one: (one.date, len(one.slug), one.slug)
-    )
+    """Returns the records of a competition, the oldest first."""
+    stored = [read_json(path) for path in paths.kernels_folder(competition).glob("*.json")]
+    records = [KernelRecord(**fields) for fields in stored if fields]
+    return sorted(records, key=lambda one: (one.date, len(one.slug), one.slug))
 
 
 def find_unfinished(competition: str, fingerprint: str | None = None) -> KernelRecord | None:
-    """The last session of the newest run that is under way or was interrupted; of this run, if one is named."""
+    """Returns the last session of the newest run that runs or was interrupted, or of the run with this fingerprint."""
     last = {one.digest: one for one in list_records(competition) if one.state != "refused"}
-    found = [one for one in last.values() if one.state in (*ACTIVE_STATES, "interrupted")]
-    return next((one for one in reversed(found) if fingerprint in (None, one.fingerprint)), None)
+    unfinished = [one for one in last.values() if one.state in (*ACTIVE_STATES, "interrupted")]
+    return next((one for one in reversed(unfinished) if fingerprint in (None, one.fingerprint)), None)
 
 
 def find_unused_title(competition: str, fingerprint: str) -> tuple[str, str]:
-    """A title that was not used here before, and the slug that Kaggle makes of it.
+    """Returns a title that was not used before, and the slug that Kaggle makes of it.
 
-    A slug is used once: then no status is of an older run, and one whose push was refused, which Kaggle may not find
-    again, is left alone.
+    A slug is used once: so no status is an older run's, and a refused one, which Kaggle may not find again, is skipped.
     """
-    taken = {one.slug for one in list_records(competition)}
-    for number in range(1, len(taken) + 2):
+    used = {one.slug for one in list_records(competition)}
+    for number in range(1, len(used) + 2):
         title = f"Starshift {competition[:24].strip('-_')} {fingerprint[:8]} {number}"
         slug = slugify(title)
-        if slug not in taken:
+        if slug not in used:
             break
     return title, slug
 
 
 def slugify(title: str) -> str:
-    """What Kaggle makes of a title: small letters, digits, and a hyphen for everything between them."""
+    """Returns the slug that Kaggle makes of a title: small letters, digits, hyphens for all between them."""
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
 
 
-def format_now() -> str:
-    """The time, UTC."""
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+def write_script(record: KernelRecord, script: str) -> None:
+    """Stores the script of a run: all its sessions have one payload, even if the repository changes meanwhile."""
+    write_text(_find_script_path(record), script)
 
 
-def write_script(one: KernelRecord, script: str) -> None:
-    """Keeps the script of a run: all its sessions have one payload, whatever happens to the repository meanwhile."""
-    write_text(_find_script_path(one), script)
+def read_script(record: KernelRecord, session: Mapping[str, Any]) -> str:
+    """Returns the stored script for one session."""
+    return replace_session(_find_script_path(record).read_text(encoding="utf-8"), session)
 
 
-def read_script(one: KernelRecord, session: Mapping[str, Any]) -> str:
-    """The kept script, for one session."""
-    return replace_session(_find_script_path(one).read_text(encoding="utf-8"), session)
-
-
-def _find_script_path(one: KernelRecord) -> Path:
-    return paths.kernels_folder(one.competition) / f"{one.digest[:16]}.py"
+def _find_script_path(record: KernelRecord) -> Path:
+    return paths.kernels_folder(record.competition) / f"{record.digest[:16]}.py"

@@ -1,7 +1,7 @@
-"""What a session brings home: one archive, with a manifest that has a SHA-256 of every file.
+"""The archive of a session's results, with a manifest that has the SHA-256 of every file.
 
-A zip by another name, because Kaggle unpacks archives on their way into another kernel. Names are paths below the home,
-so a session that goes on unpacks the parcel of the one before where its own files will be.
+A zip by another name, because Kaggle unpacks archives on their way into another kernel. Names are paths below the home
+folder, so the next session extracts them to where its own files will be.
 """
 
 import contextlib
@@ -23,32 +23,32 @@ ARCHIVE_NAME = "results.starshift"
 MANIFEST_NAME = "manifest.json"
 SESSION_STATES = ("complete", "interrupted", "failed")
 PACKING_RATE = 10e6
-"""Bytes. Measured on a 2-core machine: 20e6 of text, which is compressed, and 550e6 of arrays; half of the slowest."""
+"""Bytes a second: half of the slowest. Measured on 2 cores: 20e6 of text (compressed), 550e6 of arrays."""
 COMPRESSED_SUFFIXES = {".csv", ".json", ".log", ".txt", ".html"}
 """Suffixes of files that compression makes much smaller; arrays and models are stored as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultArchive:
-    """A parcel whose manifest was read.
+    """An archive whose manifest was read.
 
     Args:
         path: of the archive.
-        words: what the session says of itself: `state`, one of STATES; `order`, its digest; `progress`, which changes
-            whenever a result does; `rates`, `took`, ...
+        summary: the session's summary: `state`, one of SESSION_STATES; `order`, the job's digest; `progress`, which
+            changes whenever a result does; `rates`, `took`, ...
         files: SHA-256 by name.
     """
 
     path: Path
-    words: dict[str, Any]
+    summary: dict[str, Any]
     files: dict[str, str]
 
     def below(self, folder: str) -> list[str]:
-        """The names of the files below a folder."""
+        """Returns the names of the files below a folder."""
         return [name for name in self.files if name.startswith(f"{folder}/")]
 
     def read(self, name: str) -> bytes:
-        """A file's bytes."""
+        """Returns a file's bytes."""
         with zipfile.ZipFile(self.path) as archive:
             return archive.read(name)
 
@@ -66,7 +66,7 @@ def estimate_packing_seconds(size: int) -> float:
 
 
 def count_bytes(files: Iterable[Path]) -> int:
-    """Adds up the bytes of files; one that is gone meanwhile counts nothing."""
+    """Adds up the bytes of files; one that has been removed meanwhile counts nothing."""
     total = 0
     for path in files:
         with contextlib.suppress(OSError):
@@ -74,14 +74,14 @@ def count_bytes(files: Iterable[Path]) -> int:
     return total
 
 
-def write_archive(path: Path, home: Path, files: Iterable[Path], words: Mapping[str, Any]) -> None:
-    """Writes a parcel, atomically.
+def write_archive(path: Path, home: Path, files: Iterable[Path], summary: Mapping[str, Any]) -> None:
+    """Writes an archive, atomically.
 
     Args:
         path: of the archive.
         home: that names are relative to.
         files: below it.
-        words: see Parcel.
+        summary: see ResultArchive.
     """
 
     def write(file: IO[bytes]) -> None:
@@ -89,20 +89,21 @@ def write_archive(path: Path, home: Path, files: Iterable[Path], words: Mapping[
         with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
             for source in files:
                 name = source.relative_to(home).as_posix()
-                method = zipfile.ZIP_DEFLATED if source.suffix in COMPRESSED_SUFFIXES else zipfile.ZIP_STORED
                 entry = zipfile.ZipInfo(name)
-                entry.compress_type = method
+                entry.compress_type = (
+                    zipfile.ZIP_DEFLATED if source.suffix in COMPRESSED_SUFFIXES else zipfile.ZIP_STORED
+                )
                 with source.open("rb") as opened, archive.open(entry, "w", force_zip64=True) as member:
                     digests[name] = _copy_and_hash(opened, member)
-            done = {name: digest for name, digest in digests.items() if not name.endswith(".log")}
-            manifest = {**words, "progress": hash_json(done), "files": digests}
+            results = {name: digest for name, digest in digests.items() if not name.endswith(".log")}
+            manifest = {**summary, "progress": hash_json(results), "files": digests}
             archive.writestr(MANIFEST_NAME, json.dumps(manifest, indent=2, ensure_ascii=False))
 
     write_atomic(path, write)
 
 
 def _copy_and_hash(source: IO[bytes], target: IO[bytes] | None = None) -> str:
-    """Copies where there is a target. Returns the SHA-256."""
+    """Copies to the target, if there is one. Returns the SHA-256."""
     digest = hashlib.sha256()
     while piece := source.read(CHUNK_BYTES):
         digest.update(piece)
@@ -112,21 +113,18 @@ def _copy_and_hash(source: IO[bytes], target: IO[bytes] | None = None) -> str:
 
 
 def load_archive(path: Path) -> ResultArchive:
-    """A parcel, every file of it held against the manifest.
+    """Reads an archive and checks every file against the manifest.
 
     Raises:
         StarshiftError: it is something else, or damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            words = json.loads(archive.read(MANIFEST_NAME))
-            files = words.pop("files")
+            summary = json.loads(archive.read(MANIFEST_NAME))
+            files = summary.pop("files")
             names = [name for name in archive.namelist() if name != MANIFEST_NAME]
-            if (
-                sorted(names) != sorted(files)
-                or words["state"] not in SESSION_STATES
-                or not all(map(_is_inside, names))
-            ):
+            is_listed = sorted(names) == sorted(files) and summary["state"] in SESSION_STATES
+            if not is_listed or not all(map(_is_inside, names)):
                 raise ValueError("the manifest names other files")
             if {str(folder) for name in names for folder in PurePosixPath(name).parents} & set(names):
                 raise ValueError("a file and a folder have one name")
@@ -142,11 +140,11 @@ def load_archive(path: Path) -> ResultArchive:
             received=f"{error}; it begins with {beginning!r}",
             remedy="invoke kernel --comp COMP fetches it again",
         ) from error
-    return ResultArchive(path=path, words=words, files=files)
+    return ResultArchive(path=path, summary=summary, files=files)
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name is a path below data/, spelled in the one way that no other name comes to."""
+    """Returns whether a name is a path below data/ in its normal form."""
     try:
         return normalize_name(name) == name and name.startswith("data/")
     except ValueError:
@@ -154,18 +152,17 @@ def _is_inside(name: str) -> bool:
 
 
 def list_result_files(home: Path, competition: str) -> list[Path]:
-    """What belongs into a parcel: the competition's runs and folds, the pooled features, what was said.
+    """Lists the files of an archive: the competition's runs and folds, the pooled features, the log.
 
     Activations at a cut and decoded pictures stay behind: they are large, and computed again in minutes.
     """
     data = home / "data"
-    found = [path for path in sorted((data / "runs" / competition).rglob("*")) if path.is_file()]
+    files = [path for path in sorted((data / "runs" / competition).rglob("*")) if path.is_file()]
     for kind in ("folds-*.csv", "holdout-*.csv"):
-        found += sorted((data / "competitions" / competition).glob(kind))
+        files += sorted((data / "competitions" / competition).glob(kind))
     for spec in sorted((data / "cache" / "features").glob("*/spec.json")):
         if (read_json(spec) or {}).get("pooling") == "none":
             continue
         shards = [path for path in sorted(spec.parent.glob("*.json")) if path != spec]
-        found.append(spec)
-        found += [file for shard in shards for file in (shard, shard.with_suffix(".npy")) if file.exists()]
-    return [path for path in found if not PARTIAL_PATTERN.search(path.name)]
+        files += [spec, *(file for shard in shards for file in (shard, shard.with_suffix(".npy")) if file.exists())]
+    return [path for path in files if not PARTIAL_PATTERN.search(path.name)]

@@ -1,8 +1,6 @@
-"""Coming home: a session's parcel fetched whole, whatever the network does, and handed to merging.py.
+"""Downloads a session's results and merges them into the run folder, the feature cache and the folds.
 
-What came home put in its place: a run into data/runs, features into the cache, folds and submission where they lie.
-
-Nothing finished is ever overwritten. Features need no translation: their keys depend on content, here as there.
+Nothing finished is ever overwritten. Features need no translation: their keys depend on content only.
 """
 
 import io
@@ -22,9 +20,9 @@ from pipeline.data.row_store import RowStore
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.kaggle import transfer
-from pipeline.kaggle.api_errors import CallPurpose
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels import result_archive
+from pipeline.kernels.push import build_purpose
 from pipeline.kernels.records import KernelRecord
 from pipeline.kernels.result_archive import ResultArchive
 from pipeline.runs import folder as runs
@@ -32,79 +30,77 @@ from pipeline.runs import folder as runs
 log = logging.getLogger(__name__)
 
 
-def merge_features(found: ResultArchive) -> int:
-    """Puts a parcel's features into the cache: rows that it lacks; those that are here stay. Returns their number."""
+def merge_features(archive: ResultArchive) -> int:
+    """Adds an archive's features to the cache where it lacks them. Returns the number of rows."""
     rows = 0
-    for name in [name for name in found.below("data/cache/features") if name.endswith("/spec.json")]:
-        spec, folder = json.loads(found.read(name)), str(PurePosixPath(name).parent)
+    for name in (name for name in archive.below("data/cache/features") if name.endswith("/spec.json")):
+        spec, folder = json.loads(archive.read(name)), str(PurePosixPath(name).parent)
         store = RowStore(paths.cache_folder("features"), spec)
         if store.key != PurePosixPath(folder).name:
             log.warning("  warning: features %s are not what their key says, and are left out", folder)
             continue
-        for sidecar in found.below(folder):
+        for sidecar in archive.below(folder):
             if sidecar.endswith(".json") and sidecar != name:
-                rows += _merge_shard(found, sidecar, store)
+                rows += _merge_shard(archive, sidecar, store)
     return rows
 
 
-def _merge_shard(found: ResultArchive, sidecar: str, store: RowStore) -> int:
-    """Puts those rows of a parcel's shard into a store that it lacks. Returns their number."""
-    content = json.loads(found.read(sidecar))
-    lacking = set(store.missing([*content["ids"], *content["unreadable"]]))
-    kept = [number for number, identity in enumerate(content["ids"]) if identity in lacking]
-    unreadable = {identity: why for identity, why in content["unreadable"].items() if identity in lacking}
-    if not lacking:
+def _merge_shard(archive: ResultArchive, sidecar: str, store: RowStore) -> int:
+    """Adds the rows of an archive's shard that a store lacks. Returns their number."""
+    content = json.loads(archive.read(sidecar))
+    missing = set(store.missing([*content["ids"], *content["unreadable"]]))
+    if not missing:
         return 0
-    array = found.read(f"{sidecar.removesuffix('.json')}.npy") if kept else b""
-    rows = np.load(io.BytesIO(array))[kept] if kept else np.empty(0, np.float32)
-    store.append([content["ids"][n] for n in kept], rows, [content["digests"][n] for n in kept], unreadable)
-    return len(kept)
+    numbers = [number for number, identity in enumerate(content["ids"]) if identity in missing]
+    unreadable = {identity: reason for identity, reason in content["unreadable"].items() if identity in missing}
+    rows = np.empty(0, np.float32)
+    if numbers:
+        rows = np.load(io.BytesIO(archive.read(f"{sidecar.removesuffix('.json')}.npy")))[numbers]
+    store.append([content["ids"][n] for n in numbers], rows, [content["digests"][n] for n in numbers], unreadable)
+    return len(numbers)
 
 
-def merge_folds(found: ResultArchive, competition: str) -> None:
-    """Keeps the folds that were made there, where there are none here."""
+def merge_folds(archive: ResultArchive, competition: str) -> None:
+    """Extracts the folds of the session where there are none here."""
     folder = f"data/competitions/{competition}"
-    places = {name: paths.home_folder() / name for name in found.below(folder)}
-    found.extract({name: place for name, place in places.items() if not place.exists()})
+    places = {name: paths.home_folder() / name for name in archive.below(folder)}
+    archive.extract({name: place for name, place in places.items() if not place.exists()})
 
 
-def merge_run(found: ResultArchive, pushed: KernelRecord) -> Path | None:
-    """Puts the newest run of a parcel into data/runs, with kernel.json and session.log. Returns its folder.
+def merge_run(archive: ResultArchive, record: KernelRecord) -> Path | None:
+    """Extracts the newest run into data/runs, with kernel.json and session.log. Returns its folder.
 
-    metrics.json is written last, as a run does it, so that one half merged does not count. An unfinished folder of this
-    run is replaced; a finished one stays, and the new one lies beside it.
+    metrics.json is written last, as a run does it, so that a half-merged one does not count. An unfinished folder of
+    this run is replaced; a finished one stays, and the new one is put beside it.
     """
-    parent = f"data/runs/{pushed.competition}"
-    folders = sorted(
-        {PurePosixPath(name).parts[3] for name in found.below(parent) if len(PurePosixPath(name).parts) > 4}
-    )
-    if not folders:
+    parent = f"data/runs/{record.competition}"
+    names = sorted(parts[3] for name in archive.below(parent) if len(parts := PurePosixPath(name).parts) > 4)
+    if not names:
         return None
-    inside = f"{parent}/{folders[-1]}"
-    folder = _find_run_folder(paths.runs_folder(pushed.competition), folders[-1], pushed)
-    names = [name for name in found.below(inside) if PurePosixPath(name).name != "config.json"]
+    inside = f"{parent}/{names[-1]}"
+    folder = _find_run_folder(paths.runs_folder(record.competition), names[-1], record)
+    targets = {name: folder / PurePosixPath(name).relative_to(inside) for name in archive.below(inside)}
     last = f"{inside}/metrics.json"
-    below = {name: folder / PurePosixPath(name).relative_to(inside) for name in names}
-    write_json(folder / "config.json", {**pushed.config, "fingerprint": pushed.fingerprint})
-    found.extract({name: place for name, place in below.items() if name != last})
-    said = {**found.words, "kernel": pushed.ref, "version": pushed.version, "url": pushed.url, "pushed": pushed.date}
-    write_json(folder / "kernel.json", said)
-    if f"{parent}/session.log" in found.files:
-        found.extract({f"{parent}/session.log": folder / "session.log"})
-    if last in found.files:
-        found.extract({last: folder / "metrics.json"})
-        _copy_submission(folder, pushed.competition)
+    write_json(folder / "config.json", {**record.config, "fingerprint": record.fingerprint})
+    first = {name: path for name, path in targets.items() if name != last and path.name != "config.json"}
+    log_name = f"{parent}/session.log"
+    archive.extract(first | ({log_name: folder / "session.log"} if log_name in archive.files else {}))
+    kernel = {"kernel": record.ref, "version": record.version, "url": record.url, "pushed": record.date}
+    write_json(folder / "kernel.json", {**archive.summary, **kernel})
+    if last in archive.files:
+        archive.extract({last: folder / "metrics.json"})
+        _copy_submission(folder, record.competition)
     return folder
 
 
-def _find_run_folder(parent: Path, name: str, pushed: KernelRecord) -> Path:
-    """Where the run goes: its name has the fingerprint that it has here."""
-    rung = pushed.config["competition"]["recipe"]["rung"]
+def _find_run_folder(parent: Path, name: str, record: KernelRecord) -> Path:
+    """Returns the run's folder; its name has this machine's fingerprint."""
+    rung = record.config["competition"]["recipe"]["rung"]
     stem, _, ending = name.rpartition(f"-{rung}-")
-    ending = f"{rung}-{pushed.fingerprint[:8]}{'-debug' if ending.endswith('-debug') else ''}"
+    ending = f"{rung}-{record.fingerprint[:8]}{'-debug' if ending.endswith('-debug') else ''}"
     number = 1
     while (folder := parent / (f"{stem}-{ending}" if number == 1 else f"{stem}.{number}-{ending}")).exists():
-        same = (read_json(folder / "config.json") or {}).get("fingerprint") == pushed.fingerprint
+        same = (read_json(folder / "config.json") or {}).get("fingerprint") == record.fingerprint
         if same and not runs.is_finished(folder):
             break
         number += 1
@@ -112,7 +108,7 @@ def _find_run_folder(parent: Path, name: str, pushed: KernelRecord) -> Path:
 
 
 def _copy_submission(folder: Path, competition: str) -> None:
-    """Puts a finished run's submission where submissions lie, as a run made here does."""
+    """Copies a finished run's submission into the submissions folder, as a local run does."""
     source = folder / "submission.csv"
     if source.exists():
         for name in (f"{folder.name}.csv", "latest.csv"):
@@ -122,8 +118,8 @@ def _copy_submission(folder: Path, competition: str) -> None:
 PAGE_SIZE = 200
 """Outputs in one answer, the most that Kaggle gives."""
 FETCH_TRIES = 3
-AGAIN = (None, 400, 403, 404, 410)
-"""Statuses after which a new address may help; None is a file that is not whole. All others were repeated already."""
+RETRY_STATUSES = (None, 400, 403, 404, 410)
+"""Statuses after which a new address may help; None: a damaged file. All others were repeated already."""
 
 
 class NoResultsError(StarshiftError):
@@ -132,64 +128,64 @@ class NoResultsError(StarshiftError):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionResult:
-    """What came home.
+    """A session's merged results.
 
     Args:
         state: `complete`, `interrupted` or `failed`.
         run: the run's folder; None where there was none yet.
         rows: of features that were not here before.
-        words: what the session says of itself.
+        summary: of the session, see result_archive.ResultArchive.
     """
 
     state: str
     run: Path | None
     rows: int
-    words: dict[str, Any]
+    summary: dict[str, Any]
 
 
-def fetch_archive(api: Any, pushed: KernelRecord, folder: Path, tries: int = FETCH_TRIES) -> ResultArchive:
-    """A session's parcel, fetched into a folder and held against its manifest.
+def fetch_archive(api: Any, record: KernelRecord, folder: Path, tries: int = FETCH_TRIES) -> ResultArchive:
+    """Downloads a session's archive into a folder and checks it against its manifest.
 
     Args:
-        api: from `authenticated`.
-        pushed: the kernel.
-        folder: where to.
-        tries: a page that says something went wrong may come in place of a file, and addresses expire.
+        api: from `authenticate`.
+        record: the kernel.
+        folder: of the download.
+        tries: an error page may come in place of a file, and addresses expire.
 
     Raises:
-        NoResultsError: the kernel has no parcel.
-        StarshiftError: it cannot be fetched whole.
+        NoResultsError: the kernel has no archive.
+        StarshiftError: it cannot be downloaded whole.
     """
     path = folder / result_archive.ARCHIVE_NAME
-    purpose = CallPurpose(doing=f"fetching the results of {pushed.ref}", kind="kernel", name=pushed.ref, folder=folder)
+    purpose = build_purpose(record, f"fetching the results of {record.ref}", folder)
     try:
-        call_with_retries(_download, api, pushed, folder, purpose=purpose, safe_to_repeat=True)
+        call_with_retries(_download, api, record, folder, purpose=purpose, safe_to_repeat=True)
         if path.is_file():
             return result_archive.load_archive(path)
     except StarshiftError as error:
-        if tries <= 1 or getattr(error, "status", None) not in AGAIN:
+        if tries <= 1 or getattr(error, "status", None) not in RETRY_STATUSES:
             raise
         log.warning("  warning: %s; fetching again", error.message)
     else:
         raise NoResultsError(
-            f"{pushed.ref} has no results.",
+            f"{record.ref} has no results.",
             expected=f"the output {result_archive.ARCHIVE_NAME}",
             received="a kernel that ended before it could pack them",
-            remedy=f"its log says why: {pushed.url or 'https://www.kaggle.com/code/' + pushed.ref}",
+            remedy=f"its log says why: {record.url or 'https://www.kaggle.com/code/' + record.ref}",
         )
     path.unlink(missing_ok=True)
-    return fetch_archive(api, pushed, folder, tries - 1)
+    return fetch_archive(api, record, folder, tries - 1)
 
 
-def _download(api: Any, pushed: KernelRecord, folder: Path) -> None:
-    """Downloads the parcel, where the kernel has one. A download that breaks off goes on where it stood.
+def _download(api: Any, record: KernelRecord, folder: Path) -> None:
+    """Downloads the archive, where the kernel has one. A download that breaks off is resumed.
 
     Raises:
         KaggleError: the storage refuses its address.
     """
     pattern = rf"\A{re.escape(result_archive.ARCHIVE_NAME)}\Z"
     try:
-        kernel = f"{pushed.ref}/{pushed.version}"
+        kernel = f"{record.ref}/{record.version}"
         api.kernels_output(kernel, str(folder), file_pattern=pattern, page_size=PAGE_SIZE)
     except ValueError as error:  # whatever refuses the listing, the client says that the slug is wrong
         raise error.__context__ or error from None
@@ -199,26 +195,26 @@ def _download(api: Any, pushed: KernelRecord, folder: Path) -> None:
         raise
 
 
-def fetch_and_merge(api: Any, pushed: KernelRecord) -> SessionResult:
-    """Fetches a session's parcel and merges it. The run's folder is then as if it had been made here.
+def fetch_and_merge(api: Any, record: KernelRecord) -> SessionResult:
+    """Downloads a session's archive and merges it. The run's folder is then like that of a local run.
 
     Args:
-        api: from `authenticated`.
-        pushed: the kernel.
+        api: from `authenticate`.
+        record: the kernel.
 
     Raises:
-        StarshiftError: see `fetch_archive`; or the parcel answers another order.
+        StarshiftError: see `fetch_archive`; or the archive is another job's.
     """
     with tempfile.TemporaryDirectory(prefix="starshift-") as folder:
-        found = fetch_archive(api, pushed, Path(folder))
-        if found.words["order"] != pushed.order:
+        archive = fetch_archive(api, record, Path(folder))
+        if archive.summary["order"] != record.order:
             raise StarshiftError(
-                f"The results of {pushed.ref} answer another order.",
-                expected=pushed.order,
-                received=str(found.words["order"]),
+                f"The results of {record.ref} answer another order.",
+                expected=record.order,
+                received=str(archive.summary["order"]),
                 remedy="invoke run --on kaggle pushes it again",
             )
-        rows = merge_features(found)
-        merge_folds(found, pushed.competition)
-        run = merge_run(found, pushed)
-    return SessionResult(state=found.words["state"], run=run, rows=rows, words=found.words)
+        rows = merge_features(archive)
+        merge_folds(archive, record.competition)
+        run = merge_run(archive, record)
+    return SessionResult(state=archive.summary["state"], run=run, rows=rows, summary=archive.summary)

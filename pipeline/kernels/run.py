@@ -1,7 +1,4 @@
-"""A run on Kaggle seen through: followed, brought home, and gone on with in another session where it takes several.
-
-A run on Kaggle instead of here: ordered, bundled and pushed; pipeline/kernels/run.py sees it through.
-"""
+"""Makes a run on Kaggle: pushes its sessions, follows them, and fetches their results into the run folder."""
 
 import json
 import logging
@@ -12,7 +9,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
-from pipeline.files import read_json
+from pipeline.files import format_utc, read_json
 from pipeline.kaggle import client, slugs
 from pipeline.kaggle.inputs import find_public_dataset
 from pipeline.kernels import planning, records, result_download, weights
@@ -47,37 +44,35 @@ class KernelOptions:
 
 
 def attach_weights(api: Any, competition: Competition, request: KernelOptions) -> KernelOptions:
-    """The same with a dataset attached for each of the weights files: the account's own, or else a public one.
+    """Attaches a dataset for each of the weights files: the account's own, or else a public one.
 
     Raises:
-        StarshiftError: the session would look for weights in vain.
+        StarshiftError: no dataset has them, and the internet is off.
     """
-    chosen = weights.list_bases(competition)
+    names = [spec.name for spec in weights.list_weights(competition)]
     attach = list(request.attach)
-    lacking = weights.find_missing_weights(chosen, attach, api)
-    if lacking:
-        attach += weights.find_own_dataset(api, chosen)
-        lacking = weights.find_missing_weights(chosen, attach, api)
-    for name in lacking:
+    missing = weights.find_missing_weights(api, names, attach)
+    if missing:
+        attach += weights.find_own_dataset(api, names)
+        missing = weights.find_missing_weights(api, names, attach)
+    for name in missing:
         if (public := find_public_dataset(name)) is not None:
             log.info("weights   %s: from the public dataset %s, if its digest is right", name, public)
             attach += [public] if public not in attach else []
-    lacking = [name for name in lacking if find_public_dataset(name) is None]
+    missing = [name for name in missing if find_public_dataset(name) is None]
     require(
-        not lacking or request.internet,
+        not missing or request.internet,
         "The session would look for weights in vain.",
         expected="every weights file in a dataset, or the internet on",
-        received=f"nowhere: {', '.join(lacking)}",
+        received=f"nowhere: {', '.join(missing)}",
         remedy=f"invoke weights --comp {find_comp_argument(competition.name)} --upload, --attach a dataset, "
         "or --internet",
     )
     return replace(request, attach=tuple(attach))
 
 
-def build_sources(
-    competition: Competition, request: KernelOptions, before: tuple[str, ...] = ()
-) -> kernel.KernelSources:
-    """What is attached to a kernel.
+def build_sources(competition: Competition, request: KernelOptions) -> kernel.KernelSources:
+    """Returns what is attached to a run's first kernel.
 
     Raises:
         StarshiftError: see push.KernelSources; or one's own pictures that no dataset has.
@@ -89,93 +84,77 @@ def build_sources(
         expected=f"--attach owner/slug, a dataset with the folder {Path(competition.data or '').name}",
         received=competition.data,
     )
-    return kernel.KernelSources(
-        competitions=[competition.slug] if competition.slug else [],
-        datasets=datasets,
-        models=models,
-        kernels=before,
-    )
+    own = [competition.slug] if competition.slug else []
+    return kernel.KernelSources(competitions=own, datasets=datasets, models=models)
 
 
-def create_record(api: Any, packed: CodeBundle, request: KernelOptions) -> KernelRecord:
-    """A run that is about to be pushed: its script is kept, and its first session has neither name nor hours yet."""
+def create_record(owner: str, packed: CodeBundle, request: KernelOptions) -> KernelRecord:
+    """Returns the record of a run without sessions, from which `prepare_session` makes the first one."""
     order = packed.order
-    one = KernelRecord(
+    return KernelRecord(
         competition=order.competition.name,
-        owner=client.find_username(api),
-        slug="",
+        owner=owner,
         fingerprint=order.fingerprint,
         config=order.config,
         order=order.digest,
         digest=packed.digest,
-        session=0,
         accelerator=request.accelerator,
-        seconds=0,
-        metadata={},
-        words={},
     )
-    records.write_script(one, packed.script({}))
-    return one
 
 
-def push_session(
-    api: Any, before: KernelRecord, attached: kernel.KernelSources, *, internet: bool, hours: float
+def prepare_session(
+    previous: KernelRecord, attached: kernel.KernelSources, *, internet: bool, hours: float
 ) -> KernelRecord:
-    """Pushes the session of a run after this one.
+    """Returns the record of the session after this one, not saved yet.
 
     Args:
-        api: from `authenticated`.
-        before: the session before; for the first one, from `create_record`.
+        previous: the session before; for the first one, from `create_record`.
         attached: to the kernel.
         internet: whether the session reaches it.
         hours: after which Kaggle ends it.
+    """
+    title, slug = records.find_unused_title(previous.competition, previous.fingerprint)
+    return replace(
+        previous,
+        state="pushing",
+        slug=slug,
+        session=previous.session + 1,
+        seconds=int(hours * 3600),
+        metadata=kernel.build_metadata(
+            previous.owner, title, slug, accelerator=previous.accelerator, internet=internet, sources=attached
+        ),
+        version=1,
+        url="",
+        date=format_utc(),
+        run="",
+        words={},
+    )
+
+
+def push_session(api: Any, record: KernelRecord) -> KernelRecord:
+    """Saves and pushes a session. Returns its record as Kaggle took it.
 
     Raises:
         StarshiftError: Kaggle refuses.
     """
-    title, slug = records.find_unused_title(before.competition, before.fingerprint)
-    one = replace(
-        before,
-        state="pushing",
-        slug=slug,
-        session=before.session + 1,
-        seconds=int(hours * 3600),
-        metadata=kernel.build_metadata(
-            before.owner, title, slug, accelerator=before.accelerator, internet=internet, sources=attached
-        ),
-        version=1,
-        url="",
-        date=records.format_now(),
-        run="",
-        words={},
-    ).save()
-    script = records.read_script(one, describe_session(one))
-    one = kernel.push_kernel(api, one, script)
-    log.info("pushed    %s, %.0f kB, payload %s", one.url or one.ref, len(script) / 1e3, one.digest[:16])
-    return one
+    record.save()
+    seconds = planning.compute_run_seconds(record.seconds)
+    session = {"number": record.session, "seconds": seconds, "kernel": record.ref, "accelerator": record.accelerator}
+    script = records.read_script(record, session)
+    record = kernel.push_kernel(api, record, script)
+    log.info("pushed    %s, %.0f kB, payload %s", record.page, len(script) / 1e3, record.digest[:16])
+    return record
 
 
-def describe_session(one: KernelRecord) -> dict[str, Any]:
-    """What a session is told of itself."""
-    seconds = planning.compute_run_seconds(one.seconds)
-    return {"number": one.session, "seconds": seconds, "kernel": one.ref, "accelerator": one.accelerator}
-
-
-def print_dry_run(packed: CodeBundle, request: KernelOptions, attached: kernel.KernelSources) -> None:
-    """Prints what would be sent, and asks nothing of Kaggle."""
-    order = packed.order
-    title, slug = records.find_unused_title(order.competition.name, order.fingerprint)
-    words = kernel.build_metadata(
-        "OWNER", title, slug, accelerator=request.accelerator, internet=request.internet, sources=attached
-    )
-    hours = planning.compute_session_hours(request.accelerator, planning.GPUQuota())
-    script = packed.script({})
-    print(json.dumps(words, indent=2))
-    print(f"script    {len(script.encode()):,} bytes of at most {MAX_SCRIPT_BYTES:,}; payload SHA-256 {packed.digest}")
+def print_dry_run(packed: CodeBundle, record: KernelRecord, hours: float) -> None:
+    """Prints what would be sent; sends nothing."""
+    order, size = packed.order, len(packed.script({}).encode())
+    print(json.dumps(record.metadata, indent=2))
+    print(f"script    {size:,} bytes of at most {MAX_SCRIPT_BYTES:,}; payload SHA-256 {packed.digest}")
     print(f"run       fingerprint {order.fingerprint[:16]}, commit {order.commit}")
-    for one in order.weights:
-        print(f"weights   {one.name} for {one.base}, SHA-256 {one.sha256[:16] or 'not here'}")
-    print("\n".join(planning.format_plan(order.competition, request.accelerator, hours - planning.MARGIN_HOURS)))
+    for spec in order.weights:
+        print(f"weights   {spec.name} for {spec.base}, SHA-256 {spec.sha256[:16] or 'not here'}")
+    print("\n".join(planning.format_plan(order.competition, record.accelerator, hours - planning.MARGIN_HOURS)))
 
 
 def run_on_kaggle(competition: Competition, options: RunOptions, request: KernelOptions) -> Path | None:
@@ -189,164 +168,152 @@ def run_on_kaggle(competition: Competition, options: RunOptions, request: Kernel
     order = build_job(competition, options)
     packed = build_bundle(order)
     if request.dry:
-        print_dry_run(packed, request, attached)
+        hours = planning.compute_session_hours(request.accelerator, planning.GPUQuota())
+        first = create_record("OWNER", packed, request)
+        print_dry_run(packed, prepare_session(first, attached, internet=request.internet, hours=hours), hours)
         return None
     api = client.authenticate()
-    one = resume_session(api, records.find_unfinished(competition.name, order.fingerprint))
-    if one is None:
+    record = resume_session(api, records.find_unfinished(competition.name, order.fingerprint))
+    if record is None:
         request = attach_weights(api, competition, request)
-        left = planning.fetch_quota(api)
-        hours = planning.compute_session_hours(request.accelerator, left)
-        for line in [
-            planning.format_quota(left),
-            *planning.format_plan(competition, request.accelerator, hours - planning.MARGIN_HOURS),
-        ]:
-            log.info("%s", line)
+        quota = planning.fetch_quota(api)
+        hours = planning.compute_session_hours(request.accelerator, quota)
+        plan = planning.format_plan(competition, request.accelerator, hours - planning.MARGIN_HOURS)
+        log.info("%s", "\n".join([planning.format_quota(quota), *plan]))
         attached = build_sources(competition, request)
-        one = push_session(api, create_record(api, packed, request), attached, internet=request.internet, hours=hours)
-    return follow_run(api, one) if request.wait else None
+        first = create_record(client.find_username(api), packed, request)
+        records.write_script(first, packed.script({}))
+        session = prepare_session(first, attached, internet=request.internet, hours=hours)
+        record = push_session(api, session)
+    return follow_run(api, record) if request.wait else None
 
 
-def resume_session(api: Any, one: KernelRecord | None) -> KernelRecord | None:
-    """A session that is under way, after an interrupted one a new one; None where a push never came to Kaggle."""
-    if one is None:
+def resume_session(api: Any, record: KernelRecord | None) -> KernelRecord | None:
+    """Returns the session that runs, after an interrupted one a new one; None where a push never reached Kaggle."""
+    if record is None:
         return None
-    if one.state == "interrupted":
-        return push_next_session(api, one)
-    if one.state == "pushing" and not kernel.has_arrived(api, one):
-        one.save(state="refused")
-        log.info("kernel    %s never came to Kaggle", one.ref)
+    if record.state == "interrupted":
+        return push_next_session(api, record)
+    if record.state == "pushing" and not kernel.has_arrived(api, record):
+        record.save(state="refused")
+        log.info("kernel    %s never came to Kaggle", record.ref)
         return None
-    log.info("kernel    this run is under way: %s", one.url or one.ref)
-    return one.save(state="pushed")
+    log.info("kernel    this run is under way: %s", record.page)
+    return record.save(state="pushed")
 
 
-def follow_run(api: Any, one: KernelRecord, screen: LogView | None = None) -> Path:
-    """Follows a run through its sessions, and brings it home. Returns its folder.
+def follow_run(api: Any, record: KernelRecord, screen: LogView | None = None) -> Path:
+    """Follows a run through its sessions, and fetches its results. Returns its folder.
 
     Raises:
-        StarshiftError: it failed there, or came to nothing.
+        StarshiftError: it failed on Kaggle, or has no results.
     """
     while True:
         try:
-            status, failure = follow_kernel(api, one, screen)
+            status, failure = follow_kernel(api, record, screen)
         except KeyboardInterrupt:
-            log.info(
-                "\nThe kernel goes on: %s. invoke kernel --comp %s picks it up", one.url or one.ref, one.competition
-            )
+            log.info("\nThe kernel goes on: %s. invoke kernel --comp %s picks it up", record.page, record.competition)
             raise
-        came = _fetch_session(api, one, f"{status} {failure}".strip())
-        if came.state == "complete" and came.run is not None:
-            return _log_summary(came.run, came.words)
-        one = one.save(state=came.state, words=came.words)
+        result = _fetch_session(api, record, f"{status} {failure}".strip())
+        if result.state == "complete" and result.run is not None:
+            return _log_summary(result.run, result.summary)
+        record = record.save(state=result.state, words=result.summary)
         if status.startswith("CANCEL"):
             raise StarshiftError(
-                f"{one.ref} was stopped on Kaggle; what it had done is here.",
+                f"{record.ref} was stopped on Kaggle; what it had done is here.",
                 received=status,
-                remedy=f"invoke kernel --comp {find_comp_argument(one.competition)} goes on in another session",
+                remedy=f"invoke kernel --comp {find_comp_argument(record.competition)} goes on in another session",
             )
-        one = push_next_session(api, one)
+        record = push_next_session(api, record)
 
 
-def _fetch_session(api: Any, one: KernelRecord, ended: str) -> result_download.SessionResult:
-    """Brings a session home and remembers it.
+def _fetch_session(api: Any, record: KernelRecord, status: str) -> result_download.SessionResult:
+    """Fetches and records a session's results.
 
     Raises:
-        StarshiftError: it failed there.
+        StarshiftError: it failed on Kaggle.
     """
     try:
-        came = result_download.fetch_and_merge(api, one)
+        result = result_download.fetch_and_merge(api, record)
     except result_download.NoResultsError as error:
-        one.save(state="failed")
-        message = f"{error.message[:-1]}: it ended as {ended}."
+        record.save(state="failed")
+        message = f"{error.message[:-1]}: it ended as {status}."
         raise StarshiftError(message, received=error.received, remedy=error.remedy) from error
-    run = came.run.name if came.run else ""
-    one.save(state=came.state, run=run, words=came.words)
-    log.info(
-        "home      %s after %.0f s: run %s, %d rows of features that were not here",
-        came.state,
-        came.words["took"],
-        run or "none",
-        came.rows,
-    )
-    if came.state == "failed":
-        raise StarshiftError(
-            "The run failed on Kaggle.",
-            received=ended,
-            remedy=f"see {paths.format_path(came.run / 'session.log') if came.run else 'its log, above'}; "
-            "once put right, run --on kaggle again",
-        )
-    return came
+    run = result.run.name if result.run else ""
+    record.save(state=result.state, run=run, words=result.summary)
+    line = "home      %s after %.0f s: run %s, %d rows of features that were not here"
+    log.info(line, result.state, result.summary["took"], run or "none", result.rows)
+    if result.state == "failed":
+        where = paths.format_path(result.run / "session.log") if result.run else "its log, above"
+        remedy = f"see {where}; once put right, run --on kaggle again"
+        raise StarshiftError("The run failed on Kaggle.", received=status, remedy=remedy)
+    return result
 
 
-def push_next_session(api: Any, one: KernelRecord) -> KernelRecord:
+def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
     """Pushes the session after one that ran out of time, with that one's output attached.
 
     Raises:
-        StarshiftError: it made no headway, or the quota is used up.
+        StarshiftError: it made no progress, or the quota is used up.
     """
-    earlier = [
-        other for other in records.list_records(one.competition) if other.digest == one.digest and other.ref != one.ref
-    ]
-    same = [other.ref for other in earlier if other.words and other.words["progress"] == one.words["progress"]]
-    if same:
-        raise StarshiftError(
-            "A whole session came no further, so another one would not either.",
-            received=f"{one.ref} ended where {same[-1]} did",
-            remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session",
-        )
-    words = one.metadata
+    for other in records.list_records(record.competition):
+        is_earlier = other.digest == record.digest and other.ref != record.ref and other.words
+        if is_earlier and other.words["progress"] == record.words["progress"]:
+            raise StarshiftError(
+                "A whole session came no further, so another one would not either.",
+                received=f"{record.ref} ended where {other.ref} did",
+                remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session",
+            )
+    metadata = record.metadata
     attached = kernel.KernelSources(
-        competitions=words["competition_sources"],
-        datasets=[slugs.strip_version(name) for name in words["dataset_sources"]],  # earlier records have one
-        models=words["model_sources"],
-        kernels=[one.ref],
+        competitions=metadata["competition_sources"],
+        datasets=[slugs.strip_version(name) for name in metadata["dataset_sources"]],  # earlier records have one
+        models=metadata["model_sources"],
+        kernels=[record.ref],
     )
-    log.info("going on  in session %d, with the output of %s", one.session + 1, one.ref)
-    hours = planning.compute_session_hours(one.accelerator, planning.fetch_quota(api))
-    return push_session(api, one, attached, internet=words["enable_internet"], hours=hours)
+    log.info("going on  in session %d, with the output of %s", record.session + 1, record.ref)
+    hours = planning.compute_session_hours(record.accelerator, planning.fetch_quota(api))
+    session = prepare_session(record, attached, internet=metadata["enable_internet"], hours=hours)
+    return push_session(api, session)
 
 
 def resume_run(competition: Competition, *, wait: bool = True) -> Path | None:
-    """Goes on with what was pushed for a competition, wherever it stands. Returns the run's folder once it is home.
+    """Resumes what was pushed for a competition. Returns the run's folder once its results are here.
 
     Raises:
         StarshiftError: nothing was pushed.
     """
-    known = records.list_records(competition.name)
-    if not known:
+    pushed = records.list_records(competition.name)
+    if not pushed:
         raise StarshiftError(
             f"Nothing was pushed for {competition.name}.",
             received=f"no file in {paths.format_path(paths.kernels_folder(competition.name))}",
             remedy=f"invoke run --comp {find_comp_argument(competition.name)} --on kaggle",
         )
-    for one in known:
-        log.info(
-            "kernel    %-11s %s session %d on %s, pushed %s", one.state, one.ref, one.session, one.accelerator, one.date
-        )
+    line = "kernel    %-11s %s session %d on %s, pushed %s"
+    for one in pushed:
+        log.info(line, one.state, one.ref, one.session, one.accelerator, one.date)
     last = records.find_unfinished(competition.name)
     if last is None:
         return None
     api = client.authenticate()
     log.info("%s", planning.format_quota(planning.fetch_quota(api)))
-    going = resume_session(api, last)
-    if going is None:
+    record = resume_session(api, last)
+    if record is None:
         raise StarshiftError(f"{last.ref} never came to Kaggle.", remedy="invoke run --on kaggle pushes it again")
     if wait:
-        return follow_run(api, going)
-    status, _ = kernel.fetch_status(api, going)
-    log.info(
-        "status    %s%s", status.lower(), "; without --no-wait it is brought home" if status in END_STATUSES else ""
-    )
+        return follow_run(api, record)
+    status, _ = kernel.fetch_status(api, record)
+    hint = "; without --no-wait it is brought home" if status in END_STATUSES else ""
+    log.info("status    %s%s", status.lower(), hint)
     return None
 
 
-def _log_summary(folder: Path, words: dict[str, Any]) -> Path:
-    """The last words of a run that came home."""
-    found = read_json(folder / "metrics.json")
-    log.info("")
-    log.info("%s %s (chance %.5f)", found["metric"], format_score_spread(found), found["chance"])
-    speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in words["rates"].items())
-    log.info("%.0f s on %s%s", words["took"], words["accelerator"], f"; {speeds}" if speeds else "")
+def _log_summary(folder: Path, summary: dict[str, Any]) -> Path:
+    """Logs the score and the speed of a finished run. Returns its folder."""
+    metrics = read_json(folder / "metrics.json")
+    log.info("\n%s %s (chance %.5f)", metrics["metric"], format_score_spread(metrics), metrics["chance"])
+    speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in summary["rates"].items())
+    log.info("%.0f s on %s%s", summary["took"], summary["accelerator"], f"; {speeds}" if speeds else "")
     log.info("wrote %s", paths.format_path(folder))
     return folder

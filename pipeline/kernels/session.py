@@ -1,13 +1,10 @@
-"""A session inside a Kaggle kernel: the run in a process of its own, watched, ended in time, packed for the way home.
+"""A session inside a Kaggle kernel: runs a job in its own process, ends it in time, and packs the results.
 
     python -m pipeline.kernels.session ORDER.json SESSION
 
 SESSION is JSON: number, seconds (from the session's start, see planning.compute_run_seconds), kernel, accelerator.
-The run may be
-killed at any moment and loses nothing that is whole; so ending it in time is all that a checkpoint takes, and the next
-session goes on from this one's parcel.
-
-How far a run is, and how fast, read from what lies in its home: no word is needed from the process that runs.
+The run may be killed at any moment and loses nothing that is whole; so ending it in time is all that a checkpoint
+takes, and the next session resumes from this one's archive. Progress and speed are read from the home folder's files.
 """
 
 import contextlib
@@ -30,28 +27,27 @@ from pipeline.files import read_json
 from pipeline.kaggle import inputs
 from pipeline.kernels import job, result_archive
 
+STORE_KINDS = ("pixels", "features")
 MIN_SHARDS = 3
-"""A rate needs as many: the first shard's time also holds what came before it."""
+"""A rate needs as many: the first shard's time includes what came before it."""
 
 
 def format_progress(home: Path, competition: str) -> str:
-    """How far a run is: rows in the caches, folds and epochs done."""
-    rows = {kind: sum(len(shard["ids"]) for _, _, shard in _read_shards(home, kind)) for kind in ("pixels", "features")}
-    said = [f"{rows['pixels']:,} pictures decoded", f"{rows['features']:,} rows of features"]
+    """Formats a run's progress: rows in the caches and folds done."""
+    pixels, features = (sum(len(shard["ids"]) for _, _, shard in _read_shards(home, kind)) for kind in STORE_KINDS)
+    progress = f"{pixels:,} pictures decoded, {features:,} rows of features"
     folds = list((home / "data" / "runs" / competition).glob("*/folds/*.json"))
-    done = [path for path in folds if path.suffixes == [".json"]]
-    if folds:
-        said.append(f"{len(done)} folds done")
-    return ", ".join(said)
+    done = sum(path.suffixes == [".json"] for path in folds)
+    return f"{progress}, {done} folds done" if folds else progress
 
 
 def compute_rates(home: Path) -> dict[str, float]:
-    """Pictures a second of each store with several shards, by `pixels SIZE` or `BASE[@CUT] SIZE`.
+    """Returns pictures a second of each store with several shards, by `pixels SIZE` or `BASE[@CUT] SIZE`.
 
-    From the times at which the shards were written; a store that a session before had begun is left out.
+    From the times at which the shards were written; a store that an earlier session began is left out.
     """
-    found: dict[str, list[float]] = defaultdict(list)
-    for kind in ("pixels", "features"):
+    rates: dict[str, list[float]] = defaultdict(list)
+    for kind in STORE_KINDS:
         stores: dict[Path, list[tuple[float, int]]] = defaultdict(list)
         for folder, written, shard in _read_shards(home, kind):
             stores[folder].append((written, len(shard["ids"])))
@@ -60,19 +56,19 @@ def compute_rates(home: Path) -> dict[str, float]:
             seconds = shards[-1][0] - shards[0][0]
             if len(shards) >= MIN_SHARDS and seconds > 0:
                 name = format_store_name(read_json(folder / "spec.json") or {})
-                found[name].append(sum(rows for _, rows in shards[1:]) / seconds)
-    return {name: round(max(several), 1) for name, several in found.items()}
+                rates[name].append(sum(rows for _, rows in shards[1:]) / seconds)
+    return {name: round(max(several), 1) for name, several in rates.items()}
 
 
 def format_store_name(spec: dict[str, Any]) -> str:
-    """The name of a store's rate."""
+    """Returns the name of a store's rate."""
     if spec.get("kind") == "pixels":
         return f"pixels {spec['size']}"
     return f"{spec.get('base')}{'@' + spec['cut'] if spec.get('cut') else ''} {spec.get('size')}"
 
 
 def _read_shards(home: Path, kind: str) -> Iterator[tuple[Path, float, dict[str, Any]]]:
-    """The folder, the time and the sidecar of each shard."""
+    """Yields the folder, the time and the sidecar of each shard."""
     for path in sorted((home / "data" / "cache" / kind).glob("*/*.json")):
         if path.name == "spec.json":
             continue
@@ -85,18 +81,18 @@ def _read_shards(home: Path, kind: str) -> Iterator[tuple[Path, float, dict[str,
 RUN_COMMAND = (sys.executable, "-m", "pipeline.kernels.session_run")
 PROGRESS_SECONDS = 30.0
 OUTPUT_GRACE = 10.0
-"""Seconds after a run's end in which its output is still read; what outlives it may hold the pipe open."""
+"""Seconds after a run's end in which its output is still read; a surviving child may keep the pipe open."""
 PROGRESS_PREFIX = "progress"
-"""What a line begins with that says how far the run is."""
+"""Begins a line about the run's progress."""
 
 
 @dataclass
 class RunProcess:
-    """A process whose words are passed on and kept, and which is killed with all its children when its time is up.
+    """A process whose output is printed and logged, and which is killed with all its children when its time is up.
 
     Args:
         command: to run.
-        log: the file that keeps its words.
+        log: the file for its output.
         seconds: from `started` on, in which the process has to end and its results have to be packed.
         environment: variables to add.
         started: time.monotonic() of the session's start.
@@ -124,7 +120,7 @@ class RunProcess:
             start_new_session=True,
             env={**os.environ, **self.environment},
         )
-        reader = threading.Thread(target=self._pass_on, args=(self.process,), daemon=True)
+        reader = threading.Thread(target=self._print_output, args=(self.process,), daemon=True)
         ended = threading.Event()
         reader.start()
         threading.Thread(target=self._watch, args=(competition, ended), daemon=True).start()
@@ -150,43 +146,42 @@ class RunProcess:
         """Seconds until the process has to end, so that its results can be packed in time."""
         return self.seconds - self.packing - self.took
 
-    def _pass_on(self, process: "subprocess.Popen[str]") -> None:
-        """Prints what the process says, and keeps it."""
+    def _print_output(self, process: "subprocess.Popen[str]") -> None:
+        """Prints and logs the process's output."""
         assert process.stdout is not None
         with process.stdout, contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
             for line in process.stdout:
                 print(line, end="", flush=True)
-                with contextlib.suppress(OSError):  # on a full disk the words are lost, and the run is packed
+                with contextlib.suppress(OSError):  # on a full disk the log is lost, and the run is packed
                     file.write(line)
                     file.flush()
 
     def _watch(self, competition: str, ended: threading.Event) -> None:
-        """Says how far the run is, and ends it when its time is up."""
+        """Prints progress, and ends the run when its time is up."""
         while not ended.is_set():
-            self._look(competition)
+            self._print_progress(competition)
             if self.left <= 0:
                 self.stop()
                 return
             ended.wait(min(PROGRESS_SECONDS, self.left))
 
-    def _look(self, competition: str) -> None:
-        """Says how far the run is, and estimates what packing it would take now: results grow."""
+    def _print_progress(self, competition: str) -> None:
+        """Prints progress, and estimates how long packing would take now: results grow."""
         try:
-            self.packing = result_archive.estimate_packing_seconds(
-                result_archive.count_bytes(result_archive.list_result_files(paths.home_folder(), competition))
-            )
-            words = format_progress(paths.home_folder(), competition)
-        except Exception as error:  # the run writes while it is looked at; without its watch it would not end in time
-            words = f"not known: {error!r}"
-        print(f"{PROGRESS_PREFIX} {self.took:7.0f} s  {words}", flush=True)
+            files = result_archive.list_result_files(paths.home_folder(), competition)
+            self.packing = result_archive.estimate_packing_seconds(result_archive.count_bytes(files))
+            progress = format_progress(paths.home_folder(), competition)
+        except Exception as error:  # the run writes meanwhile; without its watch it would not end in time
+            progress = f"not known: {error!r}"
+        print(f"{PROGRESS_PREFIX} {self.took:7.0f} s  {progress}", flush=True)
 
 
 def _kill_tree(leader: int) -> None:
-    """Kills a process that leads a session, all of the session, and descendants in sessions of their own."""
-    below = list_descendants(leader)
+    """Kills a session leader, its session, and descendants in sessions of their own."""
+    descendants = list_descendants(leader)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGKILL)
-    for process in below:
+    for process in descendants:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
 
@@ -198,69 +193,71 @@ def list_descendants(process: int) -> list[int]:
         with contextlib.suppress(OSError):
             after_name = path.read_text(errors="replace").rpartition(")")[2].split()
             children.setdefault(int(after_name[1]), []).append(int(path.parent.name))
-    found = [process]
-    for one in found:
-        found += children.get(one, [])
-    return found[1:]
+    tree = [process]
+    for parent in tree:
+        tree += children.get(parent, [])
+    return tree[1:]
 
 
 def restore_session(order: str) -> int:
-    """Unpacks the parcel of the session before, where one is attached. Returns the number of its files."""
+    """Extracts the archive of the previous session, where it is attached. Returns the number of its files."""
     for path in inputs.find_files(result_archive.ARCHIVE_NAME):
-        before = result_archive.load_archive(path)
-        if before.words["order"] == order:
-            before.extract({name: paths.home_folder() / name for name in before.files})
-            return len(before.files)
+        archive = result_archive.load_archive(path)
+        if archive.summary["order"] == order:
+            archive.extract({name: paths.home_folder() / name for name in archive.files})
+            return len(archive.files)
     return 0
 
 
 def main(arguments: list[str], command: tuple[str, ...] = RUN_COMMAND) -> int:
-    """Runs an order and packs the parcel. Returns 0 where the run is complete or can go on, 1 where it failed."""
+    """Runs a job and packs the results. Returns 0 where the run is complete or can be resumed, 1 where it failed."""
     order, session = job.read_job(Path(arguments[0])), json.loads(arguments[1])
     name, home = order.competition.name, paths.home_folder()
-    watched = RunProcess(
+    process = RunProcess(
         command=[*command, arguments[0]],
         log=paths.runs_folder(name) / "session.log",
         seconds=session["seconds"],
         environment={"STARSHIFT_COMMIT": order.commit},
         started=float(os.environ.get("STARSHIFT_BEGUN") or time.monotonic()),
     )
-    signal.signal(signal.SIGTERM, lambda *_: watched.stop())
+    signal.signal(signal.SIGTERM, lambda *_: process.stop())
     try:
-        taken = restore_session(order.digest)
+        restored = restore_session(order.digest)
     except StarshiftError as error:
         print(f"warning: {error}\nstarting anew", flush=True)
-        taken = 0
-    print(f"session {session['number']} of {order.fingerprint[:16]}: {taken} files from the session before", flush=True)
-    code = watched.wait(name)
-    state = "complete" if code == 0 else "interrupted" if watched.late else "failed"
-    said = {"state": state, "order": order.digest, "fingerprint": order.fingerprint, **session}
-    said |= {"took": round(watched.took, 1), **_describe_session(home)}
+        restored = 0
+    print(
+        f"session {session['number']} of {order.fingerprint[:16]}: {restored} files from the session before", flush=True
+    )
+    code = process.wait(name)
+    state = "complete" if code == 0 else "interrupted" if process.late else "failed"
+    summary = {"state": state, "order": order.digest, "fingerprint": order.fingerprint, **session}
+    summary |= {"took": round(process.took, 1), **_describe_session(home)}
     target = paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME
-    pack_results(target, home, name, said)
-    print(f"{state} after {watched.took:.0f} s: packed {target.stat().st_size / 1e6:.1f} MB", flush=True)
+    pack_results(target, home, name, summary)
+    print(f"{state} after {process.took:.0f} s: packed {target.stat().st_size / 1e6:.1f} MB", flush=True)
     return 1 if state == "failed" else 0
 
 
-def pack_results(target: Path, home: Path, competition: str, words: dict[str, Any]) -> None:
-    """Packs the parcel; where that fails, without features: they are computed again, and the run is what counts."""
+def pack_results(target: Path, home: Path, competition: str, summary: dict[str, Any]) -> None:
+    """Packs the results; where that fails, without features, which can be computed again."""
     files = result_archive.list_result_files(home, competition)
     try:
-        result_archive.write_archive(target, home, files, words)
+        result_archive.write_archive(target, home, files, summary)
     except (StarshiftError, OSError) as error:
         print(f"warning: {error}\npacking again without features, which are computed again", flush=True)
-        features = home / "data" / "cache"
-        result_archive.write_archive(target, home, [path for path in files if not path.is_relative_to(features)], words)
+        cache = home / "data" / "cache"
+        result_archive.write_archive(target, home, [one for one in files if not one.is_relative_to(cache)], summary)
 
 
 def _describe_session(home: Path) -> dict[str, Any]:
-    """Returns how fast the session was, and what it ran on."""
+    """Returns the session's speeds and library versions."""
     from pipeline.runs import folder as runs
 
     try:
         versions = dict(runs.describe_environment(0, ""))["libraries"] | {"python": sys.version.split()[0]}
         return {"rates": compute_rates(home), "versions": versions}
-    except Exception as error:  # nothing here is worth the results, which are not packed yet
+    except Exception as error:  # the results, which are not packed yet, count more
         print(f"warning: speeds and versions are not known: {error!r}", flush=True)
         return {"rates": {}, "versions": {}}
 

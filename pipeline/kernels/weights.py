@@ -1,9 +1,9 @@
-"""Weights for kernels without internet: what a recipe needs, where it is here, and a private dataset that has it."""
+"""Weights files for kernels without internet: which a recipe needs, and a private dataset that has them."""
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.kaggle.api_errors import CallPurpose
 from pipeline.kaggle.client import authenticate
 from pipeline.kaggle.inputs import PUBLIC_DATASETS, find_public_dataset
 from pipeline.kaggle.retry import call_with_retries
+from pipeline.kernels.job import WeightsSpec
 from pipeline.models import base as bases
 
 log = logging.getLogger(__name__)
@@ -23,35 +24,15 @@ DATASET_SLUG, DATASET_TITLE = "starshift-weights", "Starshift: weights of bases"
 MANIFEST_PREFIX = "starshift-weights-"
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeightsFile:
-    """A weights file that a recipe needs.
-
-    Args:
-        base: as the recipe names it.
-        path: where it is here, or belongs.
-        sha256: 64 hex digits; empty where it is not here.
-    """
-
-    base: str
-    path: Path
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """The file's, by which a kernel finds it."""
-        return self.path.name
-
-
 def list_bases(competition: Competition) -> list[bases.Base]:
-    """The bases whose weights a recipe needs.
+    """Returns the bases whose weights a recipe needs.
 
     Raises:
-        StarshiftError: second moments in directions that have a name, which are here alone.
+        StarshiftError: second moments in directions that have a name, which are on this machine only.
     """
     recipe = competition.recipe
-    found = [bases.parse_base(text, recipe.size) for text in recipe.used_bases]
-    for base in found:
+    used = [bases.parse_base(text, recipe.size) for text in recipe.used_bases]
+    for base in used:
         require(
             not base.by_moments or base.pooling == bases.SECOND_MOMENTS,
             "Directions that were learned here are not on Kaggle.",
@@ -59,89 +40,85 @@ def list_bases(competition: Competition) -> list[bases.Base]:
             received=str(base),
             remedy="without their name they are learned there, from the same pictures",
         )
-    return found
+    return used
 
 
-def list_weights(chosen: Sequence[bases.Base]) -> list[WeightsFile]:
-    """The weights files of these bases, each once.
+def list_weights(competition: Competition) -> dict[WeightsSpec, Path]:
+    """Returns the weights file of each base that a recipe needs, and where it is here, or belongs.
 
     Raises:
         StarshiftError: two different files have one name.
     """
-    found: dict[str, WeightsFile] = {}
-    for base in chosen:
+    specs: dict[WeightsSpec, Path] = {}
+    for text, base in zip(competition.recipe.bases, list_bases(competition), strict=False):
         path = bases.find_weights_path(base)
         if path is None:
             continue
-        one = WeightsFile(base=str(base), path=path, sha256=bases.compute_weights_digest(base) if path.exists() else "")
-        other = found.setdefault(one.name, one)
+        same_name = [other for other in specs.values() if other.name == path.name and other != path]
         require(
-            other.path == one.path,
+            not same_name,
             "Two weights files have one name, by which kernels find them.",
             expected="distinct names",
-            received=[str(other.path), str(one.path)],
+            received=[*map(str, same_name), str(path)],
         )
-    return list(found.values())
+        sha256 = bases.compute_weights_digest(base) if path.exists() else ""
+        specs[WeightsSpec(base=text, name=path.name, sha256=sha256)] = path
+    return specs
 
 
-def find_missing_weights(chosen: Sequence[bases.Base], sources: Sequence[str], api: Any = None) -> list[str]:
-    """The weights files that a kernel would look for in vain.
+def find_missing_weights(api: Any, names: Iterable[str], sources: Sequence[str]) -> list[str]:
+    """Returns the weights files that no source has, each once.
 
     Args:
-        chosen: the bases, see `list_bases`.
-        sources: what is attached: datasets (`owner/slug`) and models (`owner/model/framework/variation/version`).
-        api: from `authenticate`; made where it is needed and not given.
+        api: from `authenticate`.
+        names: of the files.
+        sources: attached datasets (`owner/slug`) and models (`owner/model/framework/variation/version`).
 
     Raises:
-        KaggleError: a source is not there, or Kaggle cannot be asked.
+        KaggleError: a source is not there, or Kaggle cannot be reached.
     """
-    wanted = [one.name for one in list_weights(chosen)]
-    known = {name for source in sources for name in PUBLIC_DATASETS.get(source, ())}
-    left = [name for name in wanted if name not in known]
-    for source in sources if left else ():
+    public = {name for source in sources for name in PUBLIC_DATASETS.get(source, ())}
+    missing = [name for name in dict.fromkeys(names) if name not in public]
+    for source in sources if missing else ():
         if source not in PUBLIC_DATASETS:
-            api = api or authenticate()
-            held = list_file_names(api, source)
-            left = [name for name in left if name not in held]
-    return left
+            listed = list_file_names(api, source)
+            missing = [name for name in missing if name not in listed]
+    return missing
 
 
-def find_own_dataset(api: Any, chosen: Sequence[bases.Base], dataset: str = DATASET_SLUG) -> list[str]:
-    """The account's own dataset of weights, `[owner/slug]`, if it is ready and has any of these bases' files."""
-    ref = datasets.resolve_ref(api, dataset)
-    wanted = {one.name for one in list_weights(chosen)}
-    found = datasets.find_dataset(api, ref) if wanted else None
-    ready = found is not None and found.status == datasets.READY
-    return [ref] if ready and wanted & set(datasets.list_files(api, ref)) else []
+def find_own_dataset(api: Any, names: Iterable[str]) -> list[str]:
+    """Returns the account's own dataset of weights, `[owner/slug]`, if it is ready and has any of these files."""
+    ref = datasets.resolve_ref(api, DATASET_SLUG)
+    dataset = datasets.find_dataset(api, ref)
+    is_ready = dataset is not None and dataset.status == datasets.READY
+    return [ref] if is_ready and set(names) & set(datasets.list_files(api, ref)) else []
 
 
 def list_file_names(api: Any, source: str) -> set[str]:
-    """The names of the files in a dataset, or in a model's version."""
+    """Returns the names of the files in a dataset, or in a model's version."""
     if source.count("/") == 1:
         return set(datasets.list_files(api, source))
     purpose = CallPurpose(doing=f"listing the model {source}", kind="model", name=source)
     answer = call_with_retries(
         api.model_instance_version_files, source, page_size=200, purpose=purpose, safe_to_repeat=True
     )
-    return {Path(one.name).name for one in (answer.files if answer else None) or []}
+    return {Path(file.name).name for file in (answer.files if answer else None) or []}
 
 
-def log_weights(competition: Competition) -> list[WeightsFile]:
+def log_weights(competition: Competition) -> dict[WeightsSpec, Path]:
     """Prints which weights a recipe needs, and where they are."""
-    found = list_weights(list_bases(competition))
-    if not found:
-        log.info("%s needs no weights (rung %s)", competition.name, competition.recipe.rung)
-        return found
+    specs = list_weights(competition)
+    if not specs:
+        log.info("%s needs no weights (strategy %s)", competition.name, competition.recipe.rung)
+        return specs
     rows = []
-    for one in found:
-        size = f"{one.path.stat().st_size / 1e6:,.1f}" if one.sha256 else ""
-        public = find_public_dataset(one.name)
-        rows.append(
-            [one.base, one.name, size, one.sha256[:16] or "not here", paths.format_path(one.path.parent), public or ""]
-        )
-    for line in format_text_table(["base", "file", "MB", "SHA-256", "belongs in", "public dataset"], rows, ("MB",)):
-        log.info("%s", line)
-    return found
+    for spec, path in specs.items():
+        size = f"{path.stat().st_size / 1e6:,.1f}" if spec.sha256 else ""
+        digest, public = spec.sha256[:16] or "not here", find_public_dataset(spec.name) or ""
+        rows.append([spec.base, spec.name, size, digest, paths.format_path(path.parent), public])
+    header = ["base", "file", "MB", "SHA-256", "belongs in", "public dataset"]
+    log.info("%s", "\n".join(format_text_table(header, rows, ("MB",))))
+    return specs
 
 
 def upload_weights(competition: Competition, dataset: str | None = None, *, dry: bool = False) -> str:
@@ -149,60 +126,28 @@ def upload_weights(competition: Competition, dataset: str | None = None, *, dry:
 
     Args:
         competition: whose recipe.
-        dataset: `owner/slug`, or a slug; starshift-weights where not given.
-        dry: only show what would be sent; Kaggle is not asked.
+        dataset: `owner/slug`, or a slug; starshift-weights where it is None.
+        dry: only show what would be sent; nothing is sent to Kaggle.
 
     Returns:
         The dataset with its version, `owner/slug/3`; without owner and version where it is dry.
 
     Raises:
-        StarshiftError: weights cannot be had here, or see datasets.publish_version.
+        StarshiftError: weights cannot be fetched, or see datasets.sync_files.
     """
     slug = datasets.check_dataset_name(dataset or DATASET_SLUG)
-    own = [_fetch_weights(base) for base in list_bases(competition)]
-    files = {path.name: path for path in own if path is not None}
+    for base in list_bases(competition):
+        bases.compute_weights_digest(base)  # fetches a file that is not here
+    files = {path.name: path for path in list_weights(competition).values()}
     if not files:
-        raise StarshiftError(f"{competition.name} needs no weights.", received=f"rung {competition.recipe.rung}")
-    if dry:
-        log_upload("would go into", slug, files)
-        return slug
-    api = authenticate()
-    ref = datasets.resolve_ref(api, slug)
-    before = datasets.wait_until_idle(api, ref)
-    listed = datasets.list_files(api, ref) if before else {}
-    files |= find_other_files(listed, files)
-    manifest = datasets.write_manifest(MANIFEST_PREFIX, files.values())
-    if before and before.status == datasets.READY and {*files, manifest.name} <= set(listed):
-        log.info("dataset  %s version %d has them already", ref, before.version)
-        return f"{ref}/{before.version}"
-    log_upload("going into", ref, files)
-    notes = f"weights of {', '.join(sorted(files))}"
-    done = datasets.publish_version(api, ref, DATASET_TITLE, [*files.values(), manifest], notes, before)
-    log.info("dataset  %s version %d is ready", ref, done.version)
-    return f"{ref}/{done.version}"
-
-
-def _fetch_weights(base: bases.Base) -> Path | None:
-    """A base's weights file, fetched where it is not here; None for random weights."""
-    path = bases.find_weights_path(base)
-    if path is not None:
-        bases.compute_weights_digest(base)
-    return path
-
-
-def find_other_files(listed: dict[str, int], files: dict[str, Path]) -> dict[str, Path]:
-    """What the dataset has beside these files and is here too: a version replaces all files, so it is sent again."""
-    places = (Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models", bases.WEIGHTS_FOLDER)
-    others = [name for name in listed if name not in files and not name.startswith(MANIFEST_PREFIX)]
-    found = {name: place / name for name in others for place in places if (place / name).is_file()}
-    if lost := sorted(set(others) - set(found)):
-        log.warning("  warning: the new version will be without %s, which are not here", ", ".join(lost))
-    return found
-
-
-def log_upload(doing: str, ref: str, files: dict[str, Path]) -> None:
-    """Says what is sent."""
-    size = sum(path.stat().st_size for path in files.values()) / 1e6
-    log.info("weights  %d files, %.1f MB, %s the private dataset %s:", len(files), size, doing, ref)
+        raise StarshiftError(f"{competition.name} needs no weights.", received=f"strategy {competition.recipe.rung}")
+    sizes = {name: path.stat().st_size / 1e6 for name, path in files.items()}
+    destination = f"{'would go' if dry else 'going'} into the private dataset {slug}"
+    log.info("weights  %d files, %.1f MB, %s:", len(files), sum(sizes.values()), destination)
     for name, path in files.items():
-        log.info("         %s, %.1f MB, from %s", name, path.stat().st_size / 1e6, paths.format_path(path.parent))
+        log.info("         %s, %.1f MB, from %s", name, sizes[name], paths.format_path(path.parent))
+    if dry:
+        return slug
+    notes = f"weights of {', '.join(sorted(files))}"
+    folders = (Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models", bases.WEIGHTS_FOLDER)
+    return datasets.sync_files(authenticate(), slug, DATASET_TITLE, MANIFEST_PREFIX, files.values(), notes, folders)

@@ -50,21 +50,8 @@ def push_store(shelf: Store, dataset: str | None = None, *, dry: bool = False) -
              "would go into" if dry else "going into", slug)  # fmt: skip
     if dry:
         return slug
-    api = authenticate()
-    ref = datasets.resolve_ref(api, slug)
-    before = datasets.wait_until_idle(api, ref)
-    listed = datasets.list_files(api, ref) if before else {}
-    manifest = datasets.write_manifest(MANIFEST_PREFIX, files)
-    if before and before.status == datasets.READY and {manifest.name, *(path.name for path in files)} == set(listed):
-        log.info("dataset  %s version %d has them already", ref, before.version)
-        return f"{ref}/{before.version}"
-    lost = [name for name in listed if ARCHIVE_PATTERN.fullmatch(name) and not (shelf.folder / name).exists()]
-    if lost:
-        log.warning("  warning: the new version will be without %s, which are not here", ", ".join(sorted(lost)))
     notes = f"{len(files) - 1} learnwares"
-    done = datasets.publish_version(api, ref, DATASET_TITLE, [*files, manifest], notes, before)
-    log.info("dataset  %s version %d is ready", ref, done.version)
-    return f"{ref}/{done.version}"
+    return datasets.sync_files(authenticate(), slug, DATASET_TITLE, MANIFEST_PREFIX, files, notes)
 
 
 def pull_store(folder: Path, dataset: str | None = None) -> list[str]:

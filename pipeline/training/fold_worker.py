@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pipeline import logs
 from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic, write_json
 from pipeline.logs import silence_stderr
@@ -108,9 +109,7 @@ def _log_stages(job: FoldJob, outcome: FittedFold) -> None:
 
 def main() -> int:
     """Does the job in a file; leaves a user's error in FOLD.error.json and exits with 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
-    for loud in ("tensorflow", "absl", "h5py"):
-        logging.getLogger(loud).setLevel(logging.ERROR)
+    logs.set_up()
     exit_with_parent(int(sys.argv[2]))
     job = fold_job.read_fold_job(Path(sys.argv[1]))
     with silence_stderr():

@@ -17,9 +17,8 @@ from pipeline.config import Competition
 from pipeline.data.tables import SampleSubmission, read_csv_as_text, read_sample_submission
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.submission import check_submission
-from pipeline.files import hash_file, read_json, write_json
-from pipeline.kaggle import archives, leaderboard, submissions
-from pipeline.kaggle import submissions as scores
+from pipeline.files import format_utc, hash_file, read_json, write_json
+from pipeline.kaggle import archives, leaderboard, retry, submissions
 from pipeline.kaggle.client import authenticate
 from pipeline.kaggle.leaderboard import compute_rank, compute_top_percent, find_leaderboard, format_percent
 from pipeline.kaggle.submissions import KaggleSubmission, SubmissionQuota
@@ -176,7 +175,7 @@ def submit_run(
         return folder
     ref = submit_once(api, slug, entry)
     write_scores(entry, KaggleSubmission(ref=ref, status="pending", message=entry.description))
-    answer = scores.wait_for_score(api, slug, ref)
+    answer = submissions.wait_for_score(api, slug, ref)
     write_scores(entry, answer)
     log_score(competition, folder, answer)
     return folder
@@ -184,7 +183,7 @@ def submit_run(
 
 def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
     """Kaggle's number of the submission: of the one that was made before, or of a new one."""
-    earlier = scores.list_submissions(api, slug, entry.mark)
+    earlier = submissions.list_submissions(api, slug, entry.mark)
     good = [one for one in earlier if one.status != "error"]
     if good:
         log.info("sent     this very file was submitted before: submission %d", good[0].ref)
@@ -224,14 +223,13 @@ def check_quota(found: SubmissionQuota, slug: str) -> None:
 
 def write_scores(entry: SubmissionFile, one: KaggleSubmission) -> None:
     """Writes Kaggle's answer into the run's folder."""
-    when = one.when or datetime.now(UTC)
     write_json(
         entry.folder / leaderboard.LEADERBOARD_FILE,
         {
             "public": one.public,
             "private": one.private,
             "ref": one.ref,
-            "when": f"{when:%Y-%m-%dT%H:%M:%SZ}",
+            "when": format_utc(one.when),
             "status": one.status,
             "message": one.message or entry.description,
         }
@@ -256,7 +254,7 @@ def log_score(competition: Competition, folder: Path, one: KaggleSubmission) -> 
     if one.status == "pending":
         raise StarshiftError(
             f"Submission {one.ref} has no score yet.",
-            received=f"still pending after {scores.POLL_TIMEOUT / 60:.0f} minutes",
+            received=f"still pending after {retry.POLL_TIMEOUT / 60:.0f} minutes",
             remedy=f"run again later: it is not sent again; {page}",
         )
     known = [(name, value) for name, value in (("public", one.public), ("private", one.private)) if value is not None]

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from invoke import Context
 
 import competitions
+from pipeline.cli.audit import audit
 from pipeline.cli.common import load_competition, parse_folds
+from pipeline.cli.experiments import blocks, distill, ladder, scout
+from pipeline.cli.inspect import augmented
 from pipeline.config import Training
 from pipeline.errors import StarshiftError
 from pipeline.paths import REPOSITORY
@@ -105,6 +109,13 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
 def test_a_mistake_is_explained_without_a_traceback(arguments, words):
     done = invoke(*arguments)
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("task", [audit, augmented, blocks, distill, ladder, scout])
+def test_every_task_takes_each_bases_own_size(task, capsys):
+    with pytest.raises(SystemExit):
+        task(Context(), comp="no-such-competition", size="own")
+    assert "There is no competition called" in capsys.readouterr().err
 
 
 def test_a_fold_that_is_named_twice_is_one_fold():

@@ -13,7 +13,6 @@ from pipeline.files import hash_file
 from pipeline.kaggle import datasets, retry, transfer
 from pipeline.kaggle.client import authenticate
 from pipeline.kernels import weights as weighing
-from pipeline.models import base
 from tests.kaggle.server import USER
 from tests.kaggle.serving_datasets import Datasets
 from tests.kaggle.serving_storage import Storage
@@ -40,7 +39,7 @@ def put_here(monkeypatch, tmp_path, *names: str, size: int = 300_000) -> Path:
 @pytest.fixture
 def world(kaggle, monkeypatch, tmp_path):
     for name, value in (("FIRST_POLL", 0.01), ("MAX_POLL", 0.02), ("LOST_REPLY_SECONDS", 0.1)):
-        monkeypatch.setattr(datasets, name, value)
+        monkeypatch.setattr(retry, name, value)
     folder = put_here(monkeypatch, tmp_path, SMALL, WIDE)
     place = Storage(kaggle)
     return SimpleNamespace(server=kaggle, storage=place, datasets=Datasets(kaggle, place), folder=folder)
@@ -155,7 +154,7 @@ def test_a_dataset_that_kaggle_fails_to_process_is_an_error(world):
 
 def test_a_dataset_that_does_not_get_ready_is_an_error_and_the_next_run_only_waits(world, monkeypatch):
     world.datasets.looks = 1000
-    monkeypatch.setattr(datasets, "POLL_TIMEOUT", 0.05)
+    monkeypatch.setattr(retry, "POLL_TIMEOUT", 0.05)
     with pytest.raises(StarshiftError, match="not ready yet"):
         weighing.upload_weights(competition())
     world.datasets.stored[REF].processing = 1
@@ -223,7 +222,7 @@ def test_a_dry_run_asks_nothing_and_says_what_would_be_sent(world, caplog):
 
 def test_which_weights_a_recipe_needs_depends_on_its_rung(world):
     def names(one):
-        return [weights.name for weights in weighing.list_weights(weighing.list_bases(one))]
+        return [weights.name for weights in weighing.list_weights(one)]
 
     both = ("mobilenet_v2", "mobilenet_025")
     assert names(competition(*both)) == [WIDE, SMALL] and names(competition(*both, rung="finetune")) == [WIDE]
@@ -235,7 +234,7 @@ def test_two_files_of_one_name_are_refused(world, tmp_path):
     other = tmp_path / SMALL
     other.write_bytes(b"mine")
     with pytest.raises(StarshiftError, match="one name"):
-        weighing.list_weights([base.parse_base("mobilenet_025"), base.parse_base(f"mobilenet_025={other}")])
+        weighing.list_weights(competition("mobilenet_025", f"mobilenet_025={other}"))
 
 
 def test_directions_of_second_moments_are_learned_there_and_not_named_from_here():
@@ -246,19 +245,20 @@ def test_directions_of_second_moments_are_learned_there_and_not_named_from_here(
 
 def test_the_preflight_names_the_weights_that_would_be_missing(world):
     weighing.upload_weights(competition())
-    both = weighing.list_bases(competition("mobilenet_025", "mobilenet_v2"))
-    assert weighing.find_missing_weights(both, []) == [SMALL, WIDE]
-    assert weighing.find_missing_weights(both, [REF]) == [WIDE]
-    assert weighing.find_missing_weights(weighing.list_bases(competition("mobilenet_025=none")), []) == []
+    api, both = authenticate(), (SMALL, WIDE)
+    assert weighing.find_missing_weights(api, both, []) == [SMALL, WIDE]
+    assert weighing.find_missing_weights(api, both, [REF]) == [WIDE]
+    assert weighing.find_missing_weights(api, [], []) == []
     with pytest.raises(StarshiftError, match="knows no dataset 'tester/others'"):
-        weighing.find_missing_weights(both, [f"{USER}/others"])
+        weighing.find_missing_weights(api, both, [f"{USER}/others"])
 
 
 def test_a_public_dataset_that_has_the_files_counts_without_asking(world):
-    found = weighing.list_bases(competition("xception", "vgg16"))
-    asked = len(world.server.requests)
-    assert weighing.find_missing_weights(found, ["gaborfodor/keras-pretrained-models"]) == []
-    assert len(world.server.requests) == asked
+    names = [spec.name for spec in weighing.list_weights(competition("xception", "vgg16"))]
+    api = authenticate()
+    before = len(world.server.requests)
+    assert weighing.find_missing_weights(api, names, ["gaborfodor/keras-pretrained-models"]) == []
+    assert len(names) == 2 and len(world.server.requests) == before
 
 
 def test_a_models_files_count(world):
@@ -267,16 +267,14 @@ def test_a_models_files_count(world):
         return {"files": [{"name": SMALL, "size": 3}]}
 
     world.server.calls["ListModelInstanceVersionFiles"] = listed
-    both = weighing.list_bases(competition("mobilenet_025", "mobilenet_v2"))
-    assert weighing.find_missing_weights(both, ["me/nets/keras/small/2"]) == [WIDE]
+    assert weighing.find_missing_weights(authenticate(), (SMALL, WIDE), ["me/nets/keras/small/2"]) == [WIDE]
 
 
 def test_the_accounts_own_dataset_is_at_hand_once_it_is_ready(world):
-    chosen = weighing.list_bases(competition())
-    assert weighing.find_own_dataset(authenticate(), chosen) == []
+    assert weighing.find_own_dataset(authenticate(), [SMALL]) == []
     weighing.upload_weights(competition())
-    assert weighing.find_own_dataset(authenticate(), chosen) == [REF]
-    assert weighing.find_own_dataset(authenticate(), weighing.list_bases(competition("mobilenet_v2"))) == []
+    assert weighing.find_own_dataset(authenticate(), [SMALL]) == [REF]
+    assert weighing.find_own_dataset(authenticate(), [WIDE]) == []
 
 
 def test_the_task_shows_what_is_needed_and_uploads_it(world, tmp_path, capsys):

@@ -12,8 +12,7 @@ from pipeline import paths
 from pipeline.cli.kaggle import submit, weights
 from pipeline.cli.run import download
 from pipeline.files import write_json, write_text
-from pipeline.kaggle import datasets, retry, submissions
-from pipeline.kaggle import submissions as scores
+from pipeline.kaggle import retry
 from tests.kaggle.server import KEY, USER
 from tests.kaggle.serving_datasets import Datasets
 from tests.kaggle.serving_storage import Storage
@@ -37,11 +36,8 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("qui
 @pytest.fixture
 def world(kaggle, monkeypatch, tmp_path):
     """Kaggle with everything that the commands ask for, and a competition file."""
-    for module in (scores, datasets):
-        monkeypatch.setattr(module, "FIRST_POLL", 0.01)
-        monkeypatch.setattr(module, "POLL_TIMEOUT", 1.0)
-    monkeypatch.setattr(datasets, "LOST_REPLY_SECONDS", 0.05)
-    monkeypatch.setattr(submissions, "LOOK_SECONDS", 0.01)
+    for name, value in (("FIRST_POLL", 0.01), ("POLL_TIMEOUT", 1.0), ("LOST_REPLY_SECONDS", 0.05)):
+        monkeypatch.setattr(retry, name, value)
     put_here(monkeypatch, tmp_path, SMALL, size=1000)
     (tmp_path / "bundles").mkdir()
     with zipfile.ZipFile(tmp_path / "bundles" / f"{SLUG}.zip", "w") as archive:
@@ -149,3 +145,13 @@ def test_nothing_that_is_written_or_printed_has_credentials_in_it(world, tmp_pat
     for path in written:
         private = path.parent == paths.cache_folder("uploads") and path.parent.stat().st_mode & 0o077 == 0
         assert private or not any(secret.encode() in path.read_bytes() for secret in SECRETS), path
+
+
+def test_polling_ends_with_the_first_result_that_is_done():
+    states = iter(["pending", "pending", "complete", "never reached"])
+    assert retry.poll(lambda: next(states), lambda state: state == "complete") == "complete"
+
+
+def test_polling_returns_the_last_result_when_the_time_is_up(monkeypatch):
+    monkeypatch.setattr(retry, "FIRST_POLL", 0.01)
+    assert retry.poll(lambda: "pending", lambda state: state == "complete", timeout=0.0) == "pending"

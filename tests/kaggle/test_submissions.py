@@ -13,8 +13,7 @@ from pipeline.data.tables import SampleSubmission
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import submission
 from pipeline.files import hash_file, read_json, write_json, write_text
-from pipeline.kaggle import submissions
-from pipeline.kaggle import submissions as scores
+from pipeline.kaggle import retry
 from pipeline.kaggle.leaderboard import read_submission_scores
 from pipeline.runs import folder as runs
 from pipeline.workflow import submit
@@ -58,12 +57,8 @@ def data_here():
 @pytest.fixture
 def world(kaggle, monkeypatch):
     """Kaggle with the competition, its data here, and no long waits."""
-    for module, name, value in (
-        (submissions, "LOOK_SECONDS", 0.01),
-        (scores, "FIRST_POLL", 0.01),
-        (scores, "MAX_POLL", 0.05),
-    ):
-        monkeypatch.setattr(module, name, value)
+    for name, value in (("FIRST_POLL", 0.01), ("MAX_POLL", 0.05), ("LOST_REPLY_SECONDS", 0.05)):
+        monkeypatch.setattr(retry, name, value)
     data_here()
     storage = Storage(kaggle)
     competitions = Competitions(kaggle, storage)
@@ -250,7 +245,7 @@ def test_a_new_submission_that_is_not_found_at_first_is_waited_for(world):
 
 
 def test_a_score_that_does_not_come_in_time_is_fetched_by_the_next_run(world, monkeypatch):
-    monkeypatch.setattr(scores, "POLL_TIMEOUT", 0.05)
+    monkeypatch.setattr(retry, "POLL_TIMEOUT", 0.05)
     world.competitions.looks = 1000
     folder = finished()
     with pytest.raises(StarshiftError, match="has no score yet"):

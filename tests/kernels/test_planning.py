@@ -72,8 +72,8 @@ def test_the_plan_counts_folds_that_fit_from_the_speed_measured_there(home):
     # features: 36,000 x 2 views / 200 a second = 0.1 h. finetune: 5 views = 0.25 h, an epoch 36,000 x 3 / 200 = 540 s,
     # 20 epochs = 3 h a fold: 3 of 5 folds in 11.5 h, and 15.25 h take 2 sessions
     assert "measured on NvidiaTeslaT4 (2026-11-25)" in said
-    assert "features   0.10 h   0.00 h   5 of 5 folds   1" in said
-    assert "finetune   0.25 h   3.00 h   3 of 5 folds   2 <" in said
+    assert "features  0.10 h  0.00 h  5 of 5 folds  1" in said
+    assert "finetune  0.25 h  3.00 h  3 of 5 folds  2 <" in said
     assert "scratch" not in said, "of which nothing was measured"
     assert "unknown speeds" in lines("cpu"), "another accelerator's speed is not this one's"
 

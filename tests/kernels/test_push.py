@@ -7,8 +7,9 @@ import pytest
 from pipeline.config import Recipe
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_file
-from pipeline.kaggle import client, datasets
-from pipeline.kernels import job_builder, push, records, run
+from pipeline.kaggle import client, retry
+from pipeline.kaggle.api_errors import KaggleError
+from pipeline.kernels import push, records, run
 from pipeline.kernels import weights as weighing
 from pipeline.kernels.run import KernelOptions
 from pipeline.run_options import RunOptions
@@ -124,7 +125,7 @@ WEIGHED = replace(PETS, recipe=Recipe(bases=("mobilenet_025",)))
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "FIRST_POLL", 0.01)
+    monkeypatch.setattr(retry, "FIRST_POLL", 0.01)
     return put_here(monkeypatch, tmp_path, SMALL, size=1000)
 
 
@@ -143,7 +144,7 @@ def test_the_account_s_own_weights_are_attached_by_themselves_without_a_version(
     assert body["datasetDataSources"] == [f"{USER}/starshift-weights"]
     mounted = kernels.latest().root / "input" / "datasets" / USER / "starshift-weights" / SMALL
     assert mounted.read_bytes() == (weights / SMALL).read_bytes()
-    assert job_builder.list_weights(WEIGHED)[0].sha256 == hash_file(mounted)
+    assert next(iter(weighing.list_weights(WEIGHED))).sha256 == hash_file(mounted)
 
 
 def test_ones_own_pictures_need_a_dataset(kernels, tmp_path):
@@ -176,5 +177,5 @@ def test_a_competition_whose_slug_is_an_address_is_refused(kernels, kaggle):
 def test_an_unknown_kernel_is_said_to_be_one(kernels):
     one = send()
     kernels.sessions.clear()
-    with pytest.raises(client.KaggleError, match="knows no kernel"):
+    with pytest.raises(KaggleError, match="knows no kernel"):
         push.fetch_status(client.authenticate(), one)

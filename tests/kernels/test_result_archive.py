@@ -34,7 +34,7 @@ def packed(home, tmp_path):
 
 def test_a_parcel_holds_the_run_and_the_pooled_features_and_reads_back(packed, tmp_path):
     found = result_archive.load_archive(packed)
-    assert found.words["order"] == "abc"
+    assert found.summary["order"] == "abc"
     features = {f"data/cache/features/pooled/{name}" for name in ("spec.json", "a.json", "a.npy")}
     assert set(found.files) == {f"data/runs/pets/one/{n}" for n in ("metrics.json", "model.keras")} | features
     found.extract({"data/runs/pets/one/model.keras": tmp_path / "out" / "m"})
@@ -95,18 +95,18 @@ def test_a_parcel_that_is_not_as_its_manifest_says_is_refused(packed, change):
 
 
 def test_progress_differs_where_a_result_does_and_not_for_what_was_said(packed, home):
-    before = result_archive.load_archive(packed).words["progress"]
+    before = result_archive.load_archive(packed).summary["progress"]
     run = home / "data" / "runs" / "pets"
     (run / "session.log").write_text("words")
     result_archive.write_archive(
         packed, home, result_archive.list_result_files(home, "pets"), {"state": "complete", "order": "abc"}
     )
-    assert result_archive.load_archive(packed).words["progress"] == before
+    assert result_archive.load_archive(packed).summary["progress"] == before
     (run / "one" / "checkpoint.npz").write_bytes(b"epoch 2")
     result_archive.write_archive(
         packed, home, result_archive.list_result_files(home, "pets"), {"state": "complete", "order": "abc"}
     )
-    assert result_archive.load_archive(packed).words["progress"] != before
+    assert result_archive.load_archive(packed).summary["progress"] != before
 
 
 def respelled(spelling):

@@ -59,7 +59,7 @@ def test_training_that_takes_two_sessions_ends_as_one_that_does_not(kernels, bun
     monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "other"))
     kernels.python = sys.executable
     hours = iter([half / 3600 + planning.MARGIN_HOURS, 1.0])
-    monkeypatch.setattr(attending.planning, "session_hours", lambda *_: next(hours))
+    monkeypatch.setattr(planning, "compute_session_hours", lambda *_: next(hours))
     there = attending.run_on_kaggle(tuned, RunOptions(engine="keras"), KernelOptions())
     assert [one.state for one in records.list_records("pets")] == ["interrupted", "complete"]
     first_words = kernels.latest().events[0]["data"]
@@ -72,8 +72,9 @@ def test_training_that_takes_two_sessions_ends_as_one_that_does_not(kernels, bun
 
 NOTEBOOK = """
 import competitions
-from pipeline import flow
-flow.run(competitions.find("{file}"), flow.Options())
+from pipeline.run_options import RunOptions
+from pipeline.workflow.run import run
+run(competitions.find("{file}"), RunOptions())
 """
 MINE = """
 from pipeline.config import Competition, Labels, Recipe, Submission

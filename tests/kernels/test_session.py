@@ -44,21 +44,21 @@ def run(order, then, *, seconds=60.0, number=1):
 
 def test_a_run_that_ends_is_packed_with_its_words(order, capfd):
     code, found = run(order, "print('the end')")
-    assert code == 0 and found.words["state"] == "complete" and found.words["kernel"] == "me/k"
+    assert code == 0 and found.summary["state"] == "complete" and found.summary["kernel"] == "me/k"
     assert "the end" in found.read("data/runs/pets/session.log").decode() and "the end" in capfd.readouterr().out
-    assert "numpy" in found.words["versions"] and found.words["took"] < 60
+    assert "numpy" in found.summary["versions"] and found.summary["took"] < 60
 
 
 def test_a_run_that_fails_is_packed_all_the_same_and_the_kernel_fails(order):
     code, found = run(order, "raise SystemExit(3)")
-    assert code == 1 and found.words["state"] == "failed"
+    assert code == 1 and found.summary["state"] == "failed"
 
 
 def test_a_run_whose_time_is_up_is_ended_with_its_children_and_packed(order, monkeypatch, capfd):
     monkeypatch.setattr(session, "PROGRESS_SECONDS", 0.2)
     child = "import subprocess; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
     code, found = run(order, child, seconds=1.5)
-    assert code == 0 and found.words["state"] == "interrupted" and found.words["took"] < 20
+    assert code == 0 and found.summary["state"] == "interrupted" and found.summary["took"] < 20
     said = capfd.readouterr().out
     assert f"{session.PROGRESS_PREFIX} " in said and "rows of features" in said
 
@@ -73,7 +73,7 @@ subprocess.Popen([sys.executable, "-c", code], start_new_session=True).wait()
 def test_a_grandchild_in_a_session_of_its_own_is_ended_too(order):
     _, found = run(order, APART, seconds=1.5)
     state = Path("/proc") / found.read("data/runs/pets/session.log").decode().split()[-1] / "stat"
-    assert found.words["state"] == "interrupted" and found.words["took"] < 6
+    assert found.summary["state"] == "interrupted" and found.summary["took"] < 6
     assert not state.exists() or ") Z " in state.read_text()
 
 
@@ -82,7 +82,7 @@ def test_what_outlives_the_run_and_holds_its_output_open_does_not_keep_it_from_b
     orphan = "import subprocess; subprocess.Popen(['sleep', '8'], start_new_session=True)"
     started = time.monotonic()
     code, found = run(order, orphan)
-    assert code == 0 and found.words["state"] == "complete" and time.monotonic() - started < 6
+    assert code == 0 and found.summary["state"] == "complete" and time.monotonic() - started < 6
 
 
 def test_words_that_are_no_utf8_do_not_end_the_session(order):
@@ -93,14 +93,14 @@ def test_words_that_are_no_utf8_do_not_end_the_session(order):
 def test_the_time_before_the_watch_counts(order, monkeypatch):
     monkeypatch.setenv("STARSHIFT_BEGUN", str(time.monotonic() - 100))
     _, found = run(order, "time.sleep(60)", seconds=101)
-    assert found.words["state"] == "interrupted" and 100 < found.words["took"] < 110
+    assert found.summary["state"] == "interrupted" and 100 < found.summary["took"] < 110
 
 
 def test_a_larger_result_is_ended_earlier_because_packing_it_takes_longer(order, monkeypatch):
     monkeypatch.setattr(session, "PROGRESS_SECONDS", 0.1)
     monkeypatch.setattr(result_archive, "PACKING_RATE", 1e4)
     _, found = run(order, "(folder / 'model.keras').write_bytes(bytes(300_000)); time.sleep(60)", seconds=31.5)
-    assert found.words["state"] == "interrupted" and found.words["took"] < 10
+    assert found.summary["state"] == "interrupted" and found.summary["took"] < 10
 
 
 def test_a_home_that_cannot_be_read_does_not_keep_a_run_from_being_ended_in_time(order, home, monkeypatch, capfd):
@@ -108,7 +108,7 @@ def test_a_home_that_cannot_be_read_does_not_keep_a_run_from_being_ended_in_time
     damaged = "cache = folder.parents[3] / 'data/cache/features/k'; cache.mkdir(parents=True); "
     damaged += "(cache / 'a.json').write_text('[]'); time.sleep(20)"
     _, found = run(order, damaged, seconds=1.5)
-    assert found.words["state"] == "interrupted" and found.words["rates"] == {}
+    assert found.summary["state"] == "interrupted" and found.summary["rates"] == {}
     assert "not known" in capfd.readouterr().out
 
 
@@ -123,7 +123,7 @@ def test_where_the_whole_parcel_has_no_room_the_run_is_packed_without_its_featur
         code, found = run(order, "pass")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert code == 0 and found.words["state"] == "complete" and not found.below("data/cache")
+    assert code == 0 and found.summary["state"] == "complete" and not found.below("data/cache")
     assert "without features" in capfd.readouterr().out
 
 

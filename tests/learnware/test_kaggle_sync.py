@@ -7,7 +7,7 @@ from invoke import Context
 
 from pipeline.cli import learnware
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import datasets
+from pipeline.kaggle import retry
 from pipeline.learnware import kaggle_sync, store
 from tests.kaggle.conftest import kaggle, quick, user  # noqa: F401 - fixtures
 from tests.kaggle.server import USER
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture
 def world(kaggle, quick, monkeypatch):  # noqa: F811 - fixtures
     for name, value in (("FIRST_POLL", 0.01), ("MAX_POLL", 0.02), ("LOST_REPLY_SECONDS", 0.1)):
-        monkeypatch.setattr(datasets, name, value)
+        monkeypatch.setattr(retry, name, value)
     place = Storage(kaggle)
     return SimpleNamespace(server=kaggle, storage=place, datasets=Datasets(kaggle, place))
 
