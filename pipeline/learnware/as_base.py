@@ -89,7 +89,7 @@ def load_weights_file(learnware: Learnware, part: BaseSpec) -> Path:
     lines = done.stdout.splitlines()
     answer: Any = json.loads(lines[-1]) if lines else [done.stderr.strip()[-1000:], "", "", ""]
     if answer:
-        raise StarshiftError.said(answer)
+        raise StarshiftError.from_json(answer)
     return path
 
 
@@ -153,7 +153,7 @@ def main() -> None:
     try:
         extract_weights(archive.read_archive(Path(sys.argv[1])), Path(sys.argv[2]))
     except StarshiftError as error:
-        answer = error.words
+        answer = error.to_json()
     print(json.dumps(answer))
 
 

@@ -205,7 +205,7 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
     model.optimizer.build(model.trainable_variables)
     fingerprint, kept = hash_json(asdict(recipe)), folder / "checkpoint.npz"
     stored = checkpoint.load_checkpoint(kept, fingerprint)
-    progress = stored.put_into(model) if stored else checkpoint.TrainingState()
+    progress = stored.restore(model) if stored else checkpoint.TrainingState()
     while progress.epoch < recipe.epochs:
         epoch_started = time.perf_counter()
         data = build_crop_sequence(
