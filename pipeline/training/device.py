@@ -18,7 +18,7 @@ def prepare_device(seed: int, precision: str | None = "auto") -> str:
 
     Args:
         seed: of everything random.
-        precision: one of `config.PRECISIONS`.
+        precision: `auto`, `float32` or `bfloat16`.
 
     Returns:
         A description of the device, such as `CPU float32, 2 cores`.
