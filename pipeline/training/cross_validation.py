@@ -50,17 +50,22 @@ class CVJob:
 
     @property
     def train_digests(self) -> list[str]:
-        """Digests of the pictures that one of the folds is trained on."""
-        return list_training_digests(self.job.train, np.array(self.job.fold_of), self.folds)
+        """Digests of the pictures that one of the folds is trained on: all, where there are several folds."""
+        pairs = zip(self.job.train, self.job.fold_of, strict=True)
+        return [digest for digest, fold in pairs if any(fold != one for one in self.folds)]
 
     @property
     def predicted_digests(self) -> list[str]:
         """Digests of the pictures that are predicted: validated by one of the folds, and the test pictures."""
-        return list_predicted_digests(self.job.train, self.job.test, np.array(self.job.fold_of), self.folds)
+        pairs = zip(self.job.train, self.job.fold_of, strict=True)
+        return [digest for digest, fold in pairs if fold in self.folds] + list(self.job.test)
 
-    def activations(self, regime: Training) -> dict[str, list[str]]:
-        """Selects the activations that `finetune` needs, see `select_activations`."""
-        return select_activations(regime, self.job.views, self.train_digests, self.predicted_digests)
+    def select_activations(self, regime: Training) -> dict[str, list[str]]:
+        """Selects the pictures whose activations `finetune` needs; returns their digests by view."""
+        digests = dict.fromkeys(self.job.views, self.predicted_digests)
+        for view in list_cached_views(regime):
+            digests[view] = list(dict.fromkeys([*self.train_digests, *digests.get(view, [])]))
+        return digests
 
 
 def list_cached_views(regime: Training) -> tuple[str, ...]:
@@ -76,41 +81,6 @@ def uses_cached_activations(regime: Training) -> bool:
     return not (regime.sizes or regime.randaugment or (regime.warp and not regime.cached_views))
 
 
-def list_training_digests(train: Sequence[str], fold_of: np.ndarray, folds: Sequence[int]) -> list[str]:
-    """Lists the digests of the pictures that one of these folds is trained on: all, where there are several folds.
-
-    Args:
-        train: digests of the training pictures.
-        fold_of: (training pictures,) int.
-        folds: that are trained.
-    """
-    return [digest for digest, fold in zip(train, fold_of, strict=True) if any(fold != one for one in folds)]
-
-
-def list_predicted_digests(
-    train: Sequence[str], test: Sequence[str], fold_of: np.ndarray, folds: Sequence[int]
-) -> list[str]:
-    """Lists the digests of the pictures that are predicted: validated by one of these folds, and the test pictures."""
-    return [digest for digest, fold in zip(train, fold_of, strict=True) if fold in folds] + list(test)
-
-
-def select_activations(
-    regime: Training, views: Sequence[str], trained: Sequence[str], predicted: Sequence[str]
-) -> dict[str, list[str]]:
-    """Selects the pictures whose activations `finetune` needs; returns their digests by view.
-
-    Args:
-        regime: no field None.
-        views: that are predicted.
-        trained: from `list_training_digests`.
-        predicted: from `list_predicted_digests`.
-    """
-    digests = {view: list(predicted) for view in views}
-    for view in list_cached_views(regime):
-        digests[view] = list(dict.fromkeys([*trained, *digests.get(view, [])]))
-    return digests
-
-
 def build_activation_capture(
     base: Base, regime: Training | None, digests: Mapping[str, Sequence[str]]
 ) -> ActivationCapture | None:
@@ -119,7 +89,7 @@ def build_activation_capture(
     Args:
         base: the whole one.
         regime: of the `finetune` that follows; None where none does.
-        digests: from `select_activations`.
+        digests: from `CVJob.select_activations`.
     """
     if not regime or not uses_cached_activations(regime):
         return None
@@ -139,7 +109,7 @@ def has_disk_room(cut: cuts.LayerInfo, lower: Base, precision: str, digests: Map
         cut: its shape gives the bytes of a row.
         lower: the base up to it.
         precision: of the arithmetic.
-        digests: from `select_activations`.
+        digests: from `CVJob.select_activations`.
     """
     each = 2 * math.prod(cut.shape)
     rows = sum(map(len, digests.values()))
@@ -169,7 +139,7 @@ def fill_caches(cv: CVJob, lines: list[str]) -> CVJob:
         train_views = () if job.regime.end_to_end else list_cached_views(job.regime)
         capture = None
         if train_views and cv.keep:
-            capture = build_activation_capture(job.base, cv.keep, cv.activations(cv.keep))
+            capture = build_activation_capture(job.base, cv.keep, cv.select_activations(cv.keep))
         extractor = _build_extractor(cv, job.base, capture)
         job = replace(job, precision=find_precision(extractor.choose(job.train).engine))
         _fill_features(cv, extractor, train_views, job.views, lines)
@@ -216,7 +186,7 @@ def _cache_activations(cv: CVJob, cut: cuts.LayerInfo, engine: str, lines: list[
     lower = replace(job.base, cut=cut.name, pooling="none")
     extractor = _build_extractor(replace(cv, engine=engine) if same else cv, lower)
     precision = find_precision(extractor.choose(job.train).engine)
-    if not has_disk_room(cut, lower, precision, cv.activations(job.regime)):
+    if not has_disk_room(cut, lower, precision, cv.select_activations(job.regime)):
         lines.append("the part below it is computed anew in every epoch")
         return cv
     _fill_features(cv, extractor, list_cached_views(job.regime), job.views, lines)

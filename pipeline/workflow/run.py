@@ -209,7 +209,7 @@ def select_trained_base(recipe: Recipe) -> Base:
 
 
 def build_cv_job(run: RunContext, soft_targets: SoftTargets | None = None) -> CVJob:
-    """Builds the jobs of a run's folds for a strategy that trains a network."""
+    """Builds the jobs of a run's folds, which train the first of its bases."""
     competition, data, options, recipe = run.competition, run.data, run.options, run.competition.recipe
     metric = MetricSpec(
         function="pipeline.evaluation.metrics:score",
@@ -222,7 +222,7 @@ def build_cv_job(run: RunContext, soft_targets: SoftTargets | None = None) -> CV
         rung=recipe.rung,
         fold=run.folds[0],
         seed=recipe.seed,
-        base=select_trained_base(recipe),
+        base=list_networks(recipe)[0],
         head=recipe.head,
         regime=recipe.regime,
         classes=len(data.pictures.classes),
@@ -280,11 +280,7 @@ def _extract_run_features(
     """
     data, recipe, keep = run.data, run.competition.recipe, run.options.keep
     if keep:
-        to_train = cross_validation.list_training_digests(data.train_digests, data.fold_of, run.folds)
-        to_predict = cross_validation.list_predicted_digests(
-            data.train_digests, data.test_digests, data.fold_of, run.folds
-        )
-        activations = cross_validation.select_activations(keep, recipe.views, to_train, to_predict)
+        activations = build_cv_job(run).select_activations(keep)
         extractors[0].keeping = cross_validation.build_activation_capture(extractors[0].base, keep, activations)
     train = extract_features(extractors, data.train_digests, recipe.training_views, lines)
     only_predicted = tuple(view for view in recipe.views if view not in recipe.training_views)
