@@ -1,41 +1,53 @@
-"""What a competition is: frozen data, checked when made, changed only by `replace`. Competition files import from here.
+"""Configuration of a competition: frozen dataclasses, validated on construction, changed by `replace`.
 
-Standard library only, so that the command line can read every competition at once without waiting.
-
-How a network is trained: epochs, rates, regularisation. Every rung has its defaults; a recipe names what differs.
-
-A field that is None takes the rung's default, so a recipe says `Training(rate=3e-5)` and nothing else.
-
-How to train on a competition's pictures: rung, bases, head, folds, views. Standard library only, as config.py.
+Competition files import from here. Standard library only, so that the command line reads every competition at once.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_json
 
-SCHEDULES = ("cosine", "constant")
-BALANCES = ("none", "weights", "sampling")
-PRECISIONS = ("auto", "float32", "bfloat16")
+__all__ = [
+    "GROUPINGS", "HEADS", "LAYOUTS", "METRICS", "NAME_PATTERN", "STRATEGIES", "SYMMETRY_VIEWS", "VIEW_PATTERN",
+    "Competition", "Labels", "Recipe", "Submission", "Training", "require",
+]  # fmt: skip
+STRATEGIES = ("scratch", "augmented", "features", "frozen", "finetune")
+SCRATCH_STRATEGIES = ("scratch", "augmented")
+"""Strategies that train a small network from random weights, without a base."""
+HEADS = ("linear", "gaussian", "dense")
+GROUPINGS = ("duplicates", "estimated")
+SYMMETRY_VIEWS = ("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical")
+VIEW_PATTERN = re.compile(rf"{'|'.join(SYMMETRY_VIEWS)}|augment-[1-9][0-9]*")
+METRICS = ("log_loss", "binary_log_loss", "auc", "micro_f1", "accuracy")
+LAYOUTS = ("one column per class", "class name", "probability")
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
+SIZES = (32, 2048)
+"""Smallest and largest side of a picture in pixels."""
+
+
+def _setting(default: Any, low: float | None = None, high: float | None = None, choices: Sequence[str] = ()) -> Any:
+    """A field of Training: None unless set, with its default and its bounds or choices."""
+    return field(default=None, metadata={"default": default, "bounds": (low, high), "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One way to train; None means the rung's default.
+    """How a network is trained; a field that is None takes the strategy's default.
 
     Args:
-        epochs: at most so many.
-        patience: epochs without a better metric on the held-out pictures before training stops.
+        epochs: the most that are trained.
+        patience: epochs without a better validation metric before training stops.
         batch: pictures a step.
         rate: the highest learning rate.
-        warmup: share of the steps in which the rate rises to it from 0.
+        warmup: share of the steps in which the learning rate rises to it from 0.
         schedule: `cosine` (down to 0 over the epochs) or `constant`.
-        decay: decoupled weight decay of matrices and kernels, a factor of the rate (Loshchilov and Hutter 2019).
-        depth_decay: factor of the rate for each block going down (Howard and Ruder 2018); 1 is one rate for all.
+        decay: decoupled weight decay of matrices and kernels (AdamW; Loshchilov and Hutter 2019).
+        depth_decay: factor of the learning rate for each block going down (Howard and Ruder 2018); 1 is none.
         dropout: before the last dense layer.
         label_smoothing: share of a label that is spread over all classes.
         mixup: alpha of MixUp (Zhang 2018); 0 is off.
@@ -56,118 +68,66 @@ class Training:
             processors), `float32` or `bfloat16`, which wide convolutions gain by on processors that have it.
     """
 
-    epochs: int | None = None
-    patience: int | None = None
-    batch: int | None = None
-    rate: float | None = None
-    warmup: float | None = None
-    schedule: str | None = None
-    decay: float | None = None
-    depth_decay: float | None = None
-    dropout: float | None = None
-    label_smoothing: float | None = None
-    mixup: float | None = None
-    cutmix: float | None = None
-    randaugment: float | None = None
-    ema: float | None = None
-    balance: str | None = None
-    unfreeze: str | None = None
-    cached_views: int | None = None
-    polish: int | None = None
-    end_to_end: bool | None = None
-    sizes: tuple[int, ...] | None = None
-    symmetries: bool | None = None
-    warp: bool | None = None
-    precision: str | None = None
+    epochs: int | None = _setting(30, 1, 10_000)
+    patience: int | None = _setting(5, 1, 10_000)
+    batch: int | None = _setting(32, 1, 65_536)
+    rate: float | None = _setting(1e-3, 1e-9, 10.0)
+    warmup: float | None = _setting(0.0, 0.0, 1.0)
+    schedule: str | None = _setting("cosine", choices=("cosine", "constant"))
+    decay: float | None = _setting(0.0, 0.0, 10.0)
+    depth_decay: float | None = _setting(1.0, 0.01, 1.0)
+    dropout: float | None = _setting(0.0, 0.0, 0.95)
+    label_smoothing: float | None = _setting(0.0, 0.0, 0.9)
+    mixup: float | None = _setting(0.0, 0.0, 10.0)
+    cutmix: float | None = _setting(0.0, 0.0, 10.0)
+    randaugment: float | None = _setting(0.0, 0.0, 1.0)
+    ema: float | None = _setting(0.0, 0.0, 0.99999)
+    balance: str | None = _setting("none", choices=("none", "weights", "sampling"))
+    unfreeze: str | None = _setting("0.3")
+    cached_views: int | None = _setting(4, 0, 100)
+    polish: int | None = _setting(0, 0, 1_000)
+    end_to_end: bool | None = _setting(False)
+    sizes: tuple[int, ...] | None = _setting(())
+    symmetries: bool | None = _setting(False)
+    warp: bool | None = _setting(True)
+    precision: str | None = _setting("auto", choices=("auto", "float32", "bfloat16"))
 
     def __post_init__(self) -> None:
-        for name, (low, high) in TRAINING_BOUNDS.items():
-            value = getattr(self, name)
-            expected = f"{low} to {high}"
-            require(
-                value is None or low <= value <= high, f"Unusable training {name}.", expected=expected, received=value
-            )
-        for name, choices in (("schedule", SCHEDULES), ("balance", BALANCES), ("precision", PRECISIONS)):
-            value = getattr(self, name)
-            require(value is None or value in choices, f"Unknown {name}.", expected=" | ".join(choices), received=value)
+        for setting in fields(self):
+            name, value, (low, high) = setting.name, getattr(self, setting.name), setting.metadata["bounds"]
+            if value is not None and low is not None:
+                require(low <= value <= high, f"Unusable training {name}.", expected=f"{low} to {high}", received=value)
+            if value is not None and (choices := setting.metadata["choices"]):
+                require(value in choices, f"Unknown {name}.", expected=" | ".join(choices), received=value)
         sizes = self.sizes or ()
         require(
-            list(sizes) == sorted(set(sizes)) and all(32 <= size <= 2048 for size in sizes),
+            list(sizes) == sorted(set(sizes)) and all(SIZES[0] <= size <= SIZES[1] for size in sizes),
             "Progressive sizes grow.",
             expected="distinct sides of 32 to 2048 pixels, small to large",
             received=sizes,
         )
 
     def resolved(self, rung: str) -> "Training":
-        """The same with every None replaced by the rung's default."""
-        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        """Replaces every None by the default of a strategy."""
+        values = {setting.name: setting.metadata["default"] for setting in fields(self)}
+        values |= STRATEGY_DEFAULTS.get(rung, {})
+        values |= {name: value for name in values if (value := getattr(self, name)) is not None}
         if rung != "finetune":
-            given.pop("sizes", None)  # the others take pictures of one size
-        return replace(Training(**{**COMMON_DEFAULTS, **STRATEGY_DEFAULTS.get(rung, {})}), **given)
+            values["sizes"] = ()  # other strategies take pictures of one size
+        return Training(**values)
 
 
-TRAINING_BOUNDS: dict[str, tuple[float, float]] = {
-    "epochs": (1, 10_000),
-    "patience": (1, 10_000),
-    "batch": (1, 65_536),
-    "rate": (1e-9, 10.0),
-    "warmup": (0.0, 1.0),
-    "decay": (0.0, 10.0),
-    "depth_decay": (0.01, 1.0),
-    "dropout": (0.0, 0.95),
-    "label_smoothing": (0.0, 0.9),
-    "mixup": (0.0, 10.0),
-    "cutmix": (0.0, 10.0),
-    "randaugment": (0.0, 1.0),
-    "ema": (0.0, 0.99999),
-    "cached_views": (0, 100),
-    "polish": (0, 1_000),
-}
-COMMON_DEFAULTS: dict[str, Any] = {
-    "epochs": 30,
-    "patience": 5,
-    "batch": 32,
-    "rate": 1e-3,
-    "warmup": 0.0,
-    "schedule": "cosine",
-    "decay": 0.0,
-    "depth_decay": 1.0,
-    "dropout": 0.0,
-    "label_smoothing": 0.0,
-    "mixup": 0.0,
-    "cutmix": 0.0,
-    "randaugment": 0.0,
-    "ema": 0.0,
-    "balance": "none",
-    "unfreeze": "0.3",
-    "cached_views": 4,
-    "polish": 0,
-    "end_to_end": False,
-    "sizes": (),
-    "symmetries": False,
-    "warp": True,
-    "precision": "auto",
-}
 STRATEGY_DEFAULTS: dict[str, dict[str, Any]] = {
     "scratch": {"epochs": 30, "patience": 6},
     "augmented": {"epochs": 60, "patience": 15, "dropout": 0.5, "warmup": 0.05},
     "frozen": {"epochs": 40, "patience": 8, "dropout": 0.5, "batch": 64},
     "finetune": {"epochs": 10, "patience": 8, "rate": 3e-4, "warmup": 0.1, "dropout": 0.2, "decay": 0.01, "ema": 0.98},
 }
-"""What differs from COMMON, by rung."""
-
-
-STRATEGIES = ("scratch", "augmented", "features", "frozen", "finetune")
-SCRATCH_STRATEGIES = ("scratch", "augmented")
-"""Rungs that train a small network from nothing, and look through no base."""
-HEADS = ("linear", "gaussian", "dense")
-GROUPINGS = ("duplicates", "estimated")
-SYMMETRY_VIEWS = ("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical")
-VIEW_PATTERN = re.compile(rf"{'|'.join(SYMMETRY_VIEWS)}|augment-[1-9][0-9]*")
+"""Where a strategy's defaults differ from those of the fields."""
 
 
 def select_bases(rung: str, bases: Sequence[str]) -> tuple[str, ...]:
-    """Those of a recipe's bases that a rung looks through."""
+    """Selects the bases that a strategy uses: all for `features`, the first where one is trained, or none."""
     if rung in SCRATCH_STRATEGIES:
         return ()
     return tuple(bases if rung == "features" else bases[:1])
@@ -178,20 +138,20 @@ class Recipe:
     """How to train.
 
     Args:
-        rung: the way to train.
+        rung: the strategy.
         bases: the pretrained networks, each `name[@cut][+pooling][=weights]` (see pipeline/models/base.py).
         size: side of the square pictures in pixels; None takes each base's own.
         head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS), `gaussian` (linear discriminant analysis with a
             shrunk covariance) or `dense` (256, ReLU, dropout 0.5).
-        strength: of the linear head's L2; None chooses it on the folds, together with the scale of its logits.
-        folds: number of stratified folds; 1 holds out once.
-        holdout: the held-out share where `folds` is 1.
-        grouping: what folds keep together: `duplicates` (equal pixels) or `estimated` (one scene, as `invoke audit`
-            found it).
+        strength: l2 of the linear head; None chooses it on the folds, together with the scale of its logits.
+        folds: number of stratified folds; 1 is a single hold-out.
+        holdout: the validation share where `folds` is 1.
+        grouping: what folds keep together: `duplicates` (equal pixels) or `estimated` (one scene, as estimated by
+            `invoke audit`).
         views: the views that are predicted and averaged.
         train_views: the views that the head is trained on.
         augmented_views: number of cached augmented views that the head is trained on beside those.
-        training: how networks are trained on the rungs that train one; its gaps take the rung's defaults.
+        training: how a network is trained, for the strategies that train one.
         seed: of training and of augmentation.
         split_seed: of the folds, apart from `seed` so that seeds can be compared on one split.
     """
@@ -212,73 +172,44 @@ class Recipe:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        require(self.rung in STRATEGIES, "Unknown rung.", expected=" | ".join(STRATEGIES), received=self.rung)
-        require(self.head in HEADS, "Unknown head.", expected=" | ".join(HEADS), received=self.head)
         for name in ("bases", "views", "train_views"):
             value = getattr(self, name)
-            require(
-                not isinstance(value, str),
-                f"{name} is a tuple.",
-                expected=f'{name}=("{value}",), with the comma',
-                received=value,
-            )
-        require(self.bases, "A recipe needs a base.", expected="at least one name", received=self.bases)
-        require(
-            len(set(self.bases)) == len(self.bases),
-            "A base is named twice.",
-            expected="distinct bases",
-            received=self.bases,
-        )
-        require(
-            self.size is None or 32 <= self.size <= 2048,
-            "Unusable picture size.",
-            expected="None or 32 to 2048 pixels",
-            received=self.size,
-        )
-        require(
-            self.strength is None or self.strength > 0,
-            "Unusable strength.",
-            expected="None, or a number above 0 such as 3e-5",
-            received=self.strength,
-        )
-        require(1 <= self.folds <= 50, "Unusable number of folds.", expected="1 to 50", received=self.folds)
-        require(0 < self.holdout < 1, "Unusable hold-out share.", expected="between 0 and 1", received=self.holdout)
-        require(self.grouping in GROUPINGS, "Unknown grouping.", expected=" | ".join(GROUPINGS), received=self.grouping)
+            expected = f'{name}=("{value}",), with the comma'
+            require(not isinstance(value, str), f"{name} is a tuple.", expected=expected, received=value)
+        distinct, seeds = len(set(self.bases)) == len(self.bases), (self.seed, self.split_seed)
+        size, strength = self.size or SIZES[0], 1.0 if self.strength is None else self.strength
+        for condition, message, expected, received in (
+            (self.rung in STRATEGIES, "Unknown rung.", " | ".join(STRATEGIES), self.rung),
+            (self.head in HEADS, "Unknown head.", " | ".join(HEADS), self.head),
+            (self.bases, "A recipe needs a base.", "at least one name", self.bases),
+            (distinct, "A base is named twice.", "distinct bases", self.bases),
+            (self.size != 0 and SIZES[0] <= size <= SIZES[1], "Unusable picture size.", "None or 32 to 2048 pixels",
+             self.size),
+            (strength > 0, "Unusable strength.", "None, or a number above 0 such as 3e-5", self.strength),
+            (1 <= self.folds <= 50, "Unusable number of folds.", "1 to 50", self.folds),
+            (0 < self.holdout < 1, "Unusable hold-out share.", "between 0 and 1", self.holdout),
+            (self.grouping in GROUPINGS, "Unknown grouping.", " | ".join(GROUPINGS), self.grouping),
+            (0 <= self.augmented_views <= 100, "Unusable number of augmented views.", "0 to 100", self.augmented_views),
+            (all(0 <= seed < 2**32 for seed in seeds), "Unusable seed.", "0 to 4294967295", seeds),
+        ):  # fmt: skip
+            require(condition, message, expected=expected, received=received)
         for views in (self.views, self.train_views):
+            distinct = bool(views) and len(set(views)) == len(views)
             require(
-                views and len(set(views)) == len(views),
-                "Views are distinct, and at least one.",
-                expected="e.g. ('plain', 'flip')",
-                received=views,
+                distinct, "Views are distinct, and at least one.", expected="e.g. ('plain', 'flip')", received=views
             )
+            expected = f"{' | '.join(SYMMETRY_VIEWS)} | augment-1 ..."
             for view in views:
-                require(
-                    VIEW_PATTERN.fullmatch(view),
-                    "Unknown view.",
-                    expected=f"{' | '.join(SYMMETRY_VIEWS)} | augment-1 ...",
-                    received=view,
-                )
-        require(
-            0 <= self.augmented_views <= 100,
-            "Unusable number of augmented views.",
-            expected="0 to 100",
-            received=self.augmented_views,
-        )
-        require(
-            min(self.seed, self.split_seed) >= 0 and max(self.seed, self.split_seed) < 2**32,
-            "Unusable seed.",
-            expected="0 to 4294967295",
-            received=(self.seed, self.split_seed),
-        )
+                require(VIEW_PATTERN.fullmatch(view), "Unknown view.", expected=expected, received=view)
 
     @property
     def used_bases(self) -> tuple[str, ...]:
-        """The bases that the rung looks through: all for `features`, the first where one is trained, or none."""
+        """The bases that the strategy uses, see `select_bases`."""
         return select_bases(self.rung, self.bases)
 
     @property
     def regime(self) -> Training:
-        """`training` with nothing left open."""
+        """`training` with every None replaced by the strategy's default."""
         return self.training.resolved(self.rung)
 
     @property
@@ -286,15 +217,6 @@ class Recipe:
         """The views whose features the head is trained on: `train_views`, and the augmented ones."""
         augmented = (f"augment-{number}" for number in range(1, self.augmented_views + 1))
         return tuple(dict.fromkeys((*self.train_views, *augmented)))
-
-
-__all__ = [
-    "GROUPINGS", "HEADS", "LAYOUTS", "METRICS", "NAME_PATTERN", "STRATEGIES", "SYMMETRY_VIEWS", "VIEW_PATTERN",
-    "Competition", "Labels", "Recipe", "Submission", "Training", "require",
-]  # fmt: skip
-METRICS = ("log_loss", "binary_log_loss", "auc", "micro_f1", "accuracy")
-LAYOUTS = ("one column per class", "class name", "probability")
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +230,7 @@ class Labels:
         label: the column of class names.
         suffix: what an id lacks to be a file's path below its folder (`.jpg`); empty where ids are such paths.
         pattern: for labels in file names, a regular expression with a group `label`, matched against the whole name.
-        positive: for two classes, the one whose probability is asked for.
+        positive: for two classes, the one whose probability is submitted.
         test: the folder of test pictures, below the competition's data; None where there are none.
     """
 
@@ -323,9 +245,9 @@ class Labels:
 
     def __post_init__(self) -> None:
         for name, value in (("folder", self.folder), ("test", self.test), ("csv", self.csv)):
-            place = PurePosixPath(value or ".")
+            path = PurePosixPath(value or ".")
             require(
-                value != "" and not place.is_absolute() and ".." not in place.parts,
+                value != "" and not path.is_absolute() and ".." not in path.parts,
                 f"Labels.{name} lies below the competition's data.",
                 expected="a name such as train, or . for the data's own folder" if name == "folder" else "a name",
                 received=repr(value),
@@ -356,7 +278,7 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """The CSV file that Kaggle wants.
+    """The CSV file that Kaggle expects.
 
     Args:
         image: the column of picture ids.
@@ -382,13 +304,13 @@ class Competition:
     """One task: its data, its metric, its submission and its recipe.
 
     Args:
-        name: how it is called on the command line: small letters, digits, `-` and `_`.
+        name: as on the command line: small letters, digits, `-` and `_`.
         slug: Kaggle's name for it; None where the pictures are one's own.
         data: one's own pictures: a folder, absolute or relative to the competition file. Instead of `slug`.
         drawn: the set that the repository draws itself: `sprouts`. Instead of `slug`.
         labels: where the labels are.
         submission: Kaggle's CSV format; None writes id, class and one column a class.
-        metric: what is reported and what `best` means.
+        metric: the score that is reported and optimised.
         recipe: how to train.
     """
 
@@ -425,10 +347,10 @@ class Competition:
         )
 
     def positive_of(self, classes: Sequence[str]) -> int | None:
-        """The number, among these classes, of the one whose probability is asked for; None where none is."""
-        wanted = self.labels.positive
-        return list(classes).index(wanted) if wanted is not None and wanted in classes else None
+        """Returns the number of the positive class among these classes; None where there is none."""
+        positive = self.labels.positive
+        return list(classes).index(positive) if positive is not None and positive in classes else None
 
     def fingerprint(self) -> str:
-        """SHA-256 over every field that decides a run's result, as 64 hex digits."""
+        """Computes the SHA-256 of every field that decides a run's result, 64 hex digits."""
         return hash_json(asdict(self))

@@ -1,13 +1,13 @@
-"""The one error that users meet: what was expected, what came, and what to do about it.
+"""StarshiftError, the one error that users meet: what was expected, what was received, and what to do.
 
-The command line prints it without a traceback and exits with code 1. Everything else that is raised is a bug of ours.
+The command line prints it without a traceback and exits with code 1. Any other exception is a bug.
 """
 
 from collections.abc import Sequence
 
 
 class StarshiftError(Exception):
-    """Something the user can put right.
+    """A mistake that the user can correct.
 
     Args:
         message: what went wrong, in one sentence.
@@ -25,15 +25,14 @@ class StarshiftError(Exception):
         lines = [message] + [f"  {name}: {text}" for name, text in parts if text]
         super().__init__("\n".join(lines))
 
-    @property
-    def words(self) -> list[str]:
-        """What `said` takes in another process: plain JSON values."""
+    def to_json(self) -> list[str]:
+        """Returns the error as plain JSON values, for another process."""
         return [self.message, self.expected, self.received, self.remedy]
 
     @classmethod
-    def said(cls, words: Sequence[str]) -> "StarshiftError":
-        """The error whose `words` another process left."""
-        message, expected, received, remedy = words
+    def from_json(cls, values: Sequence[str]) -> "StarshiftError":
+        """Builds the error from what `to_json` returned."""
+        message, expected, received, remedy = values
         return cls(message, expected=expected, received=received, remedy=remedy)
 
 

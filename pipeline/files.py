@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever taken for whole: write beside, flush to disk, rename."""
+"""Writes files atomically: beside, flushed to disk, renamed, so that no half-written file is taken for whole."""
 
 import contextlib
 import csv
@@ -18,18 +18,18 @@ from pipeline.errors import StarshiftError
 
 CHUNK_BYTES = 1 << 20
 PARTIAL_PATTERN = re.compile(r"^\..*\.partial(\.|$)")
-"""What the files are called that are being written here, and those that a killed process left."""
+"""Names of files that are being written, or that a killed process left."""
 
 DISK_FULL_MESSAGES = ("free space", "requested and")
-"""NumPy's words where a disk is full; its errors have no number."""
+"""Parts of NumPy's messages where a disk is full; its errors have no number."""
 MIN_FREE_BYTES = 1 << 20
-"""Bytes: with less, what OpenVINO or HDF5 could not write found no room."""
+"""With fewer free bytes, an error of OpenVINO or HDF5 means a full disk."""
 UNWRITABLE_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 @contextlib.contextmanager
 def translate_disk_errors(folder: Path) -> Iterator[None]:
-    """Says so where the disk is full, or where nothing can be written.
+    """Translates errors of a full or unwritable disk.
 
     Raises:
         StarshiftError: instead of the OSError.
@@ -38,8 +38,8 @@ def translate_disk_errors(folder: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         number = error.errno if isinstance(error, OSError) else None
-        told = number in (errno.ENOSPC, errno.EDQUOT) or any(words in str(error) for words in DISK_FULL_MESSAGES)
-        if told or (number is None and count_free_bytes(folder) < MIN_FREE_BYTES):
+        full = number in (errno.ENOSPC, errno.EDQUOT) or any(text in str(error) for text in DISK_FULL_MESSAGES)
+        if full or (number is None and count_free_bytes(folder) < MIN_FREE_BYTES):
             raise build_disk_full_error(folder) from error
         if isinstance(error, OSError) and number in UNWRITABLE_ERRNOS:
             raise StarshiftError(
@@ -52,7 +52,7 @@ def translate_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def build_disk_full_error(folder: Path, needed: int = 0) -> StarshiftError:
-    """The error for a disk without room."""
+    """Builds the error for a full disk."""
     return StarshiftError(
         "The disk is full.",
         expected=f"room for {needed / 1e9:.2f} GB in {folder}" if needed else f"room in {folder}",
@@ -62,7 +62,7 @@ def build_disk_full_error(folder: Path, needed: int = 0) -> StarshiftError:
 
 
 def count_free_bytes(folder: Path) -> int:
-    """Bytes that are free on the disk of a folder, there or not."""
+    """Counts the free bytes on the disk of a folder, which need not exist."""
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
@@ -88,7 +88,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 @contextlib.contextmanager
 def remove_after(partial: Path) -> Iterator[None]:
-    """Removes a file at the end, where it is still there and can be removed; it hides no error."""
+    """Removes a file at the end, if it exists and can be removed; hides no error."""
     try:
         yield
     finally:
@@ -98,7 +98,7 @@ def remove_after(partial: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replace_atomic(path: Path) -> Iterator[Path]:
-    """A path beside `path`, with its endings, for libraries that write by name; it takes its place once all is done.
+    """Yields a path beside `path`, with its endings, for libraries that write by name; it is renamed at the end.
 
     Args:
         path: the final name; its folder is made where it is missing.
@@ -134,7 +134,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`, or None where the file is missing or cannot be read as JSON."""
+    """Reads the JSON value in `path`; None where the file is missing or is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -142,16 +142,16 @@ def read_json(path: Path) -> Any:
 
 
 class DamagedFileError(Exception):
-    """A file that is there and cannot be read as what it should be. The message says why."""
+    """A file exists and cannot be read as what it should be."""
 
 
 @contextlib.contextmanager
 def open_arrays(path: Path) -> Iterator[Any]:
-    """Opens an .npz file of plain arrays: a mapping from names to arrays, each read, and checked, when it is asked for.
+    """Opens an .npz file of plain arrays: a mapping from names to arrays, each read and checked on access.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedFileError: the file, or an array that was asked for, is damaged or missing.
+        DamagedFileError: the file, or an array, is damaged or missing.
     """
     import numpy as np
 
@@ -172,15 +172,12 @@ def format_utc(time: datetime | None = None) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of the file's bytes, as 64 hex digits."""
-    digest = hashlib.sha256()
+    """Computes the SHA-256 of the file's bytes, 64 hex digits."""
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_json(value: Any) -> str:
-    """SHA-256 of the value's canonical JSON (sorted keys, no blanks), as 64 hex digits."""
+    """Computes the SHA-256 of the value's canonical JSON (sorted keys, no blanks), 64 hex digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

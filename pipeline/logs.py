@@ -1,4 +1,4 @@
-"""A library that writes on the terminal while it is imported, imported without a word."""
+"""Silences libraries that write on the terminal while they are imported."""
 
 import contextlib
 import importlib.abc
@@ -22,22 +22,22 @@ def set_up() -> None:
 
 @contextlib.contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Nothing that is written to standard error meanwhile is shown, not even by a library in C++."""
+    """Discards everything written to standard error, even by a library in C++."""
     sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
     try:
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(nowhere)
+        os.close(devnull)
 
 
 class QuietImporter(importlib.abc.MetaPathFinder):
-    """Stands before Python's finders until the library is imported, by whomever.
+    """Stands before Python's finders until a library is imported, and imports it in silence.
 
-    TensorFlow says that oneDNN is on before it reads which of its words are wanted (TF_CPP_MIN_LOG_LEVEL).
+    TensorFlow logs that oneDNN is on before it reads TF_CPP_MIN_LOG_LEVEL.
 
     Args:
         library: its name.
@@ -49,7 +49,7 @@ class QuietImporter(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The library's own specification, which it is then executed by in silence; None for any other."""
+        """Returns the library's specification, whose loader is silenced; None for any other."""
         if fullname != self.library:
             return None
         sys.meta_path.remove(self)
@@ -58,16 +58,16 @@ class QuietImporter(importlib.abc.MetaPathFinder):
             return spec
         execute = spec.loader.exec_module
 
-        def quietly(module: ModuleType) -> None:
+        def execute_quietly(module: ModuleType) -> None:
             with silence_stderr():
                 execute(module)
 
-        spec.loader.exec_module = quietly  # type: ignore[method-assign]
+        spec.loader.exec_module = execute_quietly  # type: ignore[method-assign]
         return spec
 
 
 def import_quietly(library: str) -> None:
-    """Whoever imports this library from now on does so without a word; nothing happens if that was done before."""
-    known = any(isinstance(one, QuietImporter) and one.library == library for one in sys.meta_path)
-    if library not in sys.modules and not known:
+    """Silences the first import of a library; does nothing if it is imported or silenced already."""
+    silenced = any(isinstance(finder, QuietImporter) and finder.library == library for finder in sys.meta_path)
+    if library not in sys.modules and not silenced:
         sys.meta_path.insert(0, QuietImporter(library))

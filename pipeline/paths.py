@@ -1,4 +1,4 @@
-"""Where things lie, on a laptop and inside a Kaggle kernel.
+"""Paths of data, caches, runs and submissions, on a laptop and inside a Kaggle kernel.
 
 Everything that the pipeline writes is under one home: the repository, `STARSHIFT_HOME`, or /kaggle/working.
 """

@@ -1,7 +1,7 @@
-"""Work in processes of its own, mostly because it imports TensorFlow: started, shielded from Ctrl-C, waited for, ended.
+"""Child processes: start them, pass Ctrl-C by, wait for them, and bring their errors home.
 
-Ctrl-C reaches every process of a terminal. Only the one that the user started answers it; it ends the others, which
-would each print a traceback of whatever they were importing.
+Most exist because they import TensorFlow. Ctrl-C reaches every process of a terminal; only the one that the user
+started answers it and ends the others, which would each print a traceback.
 """
 
 import contextlib
@@ -13,17 +13,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
+from pipeline.files import write_json
 
 USER_ERROR_CODE = 3
-"""The exit code of a process whose last line is a user's error, as JSON."""
+"""Exit code of a process that ended with a user's error."""
+KILLED_CODE = -9
+"""Exit code of a process that was killed (SIGKILL, a name that Windows lacks)."""
+PARENT_VARIABLE = "STARSHIFT_PARENT"
+"""Environment variable with the number of the process that started a child."""
 
 
 @contextlib.contextmanager
 def block_interrupts() -> Iterator[None]:
-    """Makes processes that are started meanwhile deaf to Ctrl-C. One that is pressed meanwhile is not lost.
+    """Starts processes inside without Ctrl-C reaching them. One that is pressed meanwhile is not lost.
 
     A blocked signal stays pending here, and the mask is inherited by the child. Windows has no signal masks.
     """
@@ -37,57 +44,92 @@ def block_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def run_command(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, deaf to Ctrl-C, and captures what it prints; an exception here ends it."""
+def start_process(command: Sequence[str], environment: Mapping[str, str], **streams: Any) -> subprocess.Popen[str]:
+    """Starts a process that ignores Ctrl-C; with `run_main` in it, it ends soon after this one."""
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **environment, PARENT_VARIABLE: str(os.getpid())}
     with block_interrupts():
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
-        )
+        return subprocess.Popen(command, env=environment, text=True, errors="replace", **streams)
+
+
+def start_module(module: str, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+    """Starts a module of the pipeline, `python -m module arguments`; see `start_process`."""
+    return start_process([sys.executable, "-m", module, *arguments], paths.build_child_environment(), **streams)
+
+
+@contextlib.contextmanager
+def kill_on_error(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Waits for a process at the end; an exception inside kills it."""
     with process:
         try:
-            output, errors = process.communicate()
+            yield
         except BaseException:
             process.kill()
             raise
+
+
+def run_command(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, deaf to Ctrl-C, and captures what it prints; an exception here ends it."""
+    process = start_process(command, environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with kill_on_error(process):
+        output, errors = process.communicate()
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def run_module(module: str, *arguments: str, failed: str, remedy: str = "") -> None:
-    """Runs a module of ours, `python -m module arguments`, to its end.
+    """Runs a module of the pipeline, `python -m module arguments`, to its end.
 
     Args:
         module: its main calls `run_main`.
         arguments: of its command line.
-        failed: the message where it fails otherwise.
-        remedy: what to do then.
+        failed: the message of any error that is not a user's.
+        remedy: of that error.
 
     Raises:
-        StarshiftError: the one that the module raised, or that it failed.
+        StarshiftError: see `parse_output`.
     """
     done = run_command([sys.executable, "-m", module, *arguments], paths.build_child_environment())
-    if done.returncode == USER_ERROR_CODE:
-        raise StarshiftError.said(json.loads(done.stdout.splitlines()[-1]))
-    if done.returncode:
-        raise StarshiftError(failed, received=done.stderr.strip()[-2000:], remedy=remedy)
+    parse_output(done.returncode, done.stdout, done.stderr, failed=failed, remedy=remedy)
 
 
-def run_main(work: Callable[[], None]) -> int:
-    """Does the work of such a process, as long as the one that started it lives. Returns its exit code."""
-    exit_with_parent(os.getppid())
+def parse_output(code: int, output: str, errors: str, *, failed: str, remedy: str = "") -> str:
+    """Returns the last line that a process with `run_main` printed.
+
+    Raises:
+        StarshiftError: the user's error that ended the process, or `failed` with the end of its standard error.
+    """
+    last = output.splitlines()[-1] if output else ""
+    if code == USER_ERROR_CODE:
+        raise StarshiftError.from_json(json.loads(last))
+    if code:
+        raise StarshiftError(failed, received=errors.strip()[-2000:], remedy=remedy)
+    return last
+
+
+def run_main(work: Callable[[], None], error_file: Path | None = None) -> int:
+    """Does the work of a child process and returns its exit code; the process ends soon after its parent.
+
+    Args:
+        work: raises a StarshiftError for a user's mistake.
+        error_file: gets that error as JSON; None prints it as the last line.
+    """
+    exit_with_parent(int(os.environ.get(PARENT_VARIABLE) or os.getppid()))
     try:
         work()
     except StarshiftError as error:
-        print(json.dumps(error.words), flush=True)
+        if error_file is None:
+            print(json.dumps(error.to_json()), flush=True)
+        else:
+            write_json(error_file, error.to_json())
         return USER_ERROR_CODE
     return 0
 
 
 def exit_with_parent(parent: int, every: float = 1.0) -> None:
-    """Ends this process soon after the one that started it: killed, it must leave nobody who writes on in its place.
+    """Ends this process soon after its parent, so that a killed run leaves no process that still writes.
 
     Args:
         parent: number of the process that started this one.
-        every: seconds between two looks.
+        every: seconds between two checks.
     """
 
     def watch() -> None:

@@ -22,12 +22,10 @@ from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions, select_folds
 from pipeline.runs import folder as runs
 from pipeline.runs import load
-from pipeline.training import export
 from pipeline.training.cross_validation import list_cached_views
 from pipeline.training.soft_targets import TARGETS_FILE, DistillationConfig, SoftTargets
 from pipeline.workflow import finish
 from pipeline.workflow import run as flow
-from pipeline.workflow import run as schooling
 from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
 
 log = logging.getLogger(__name__)
@@ -130,15 +128,10 @@ def train_on_soft_targets(
     run = finish.RunContext(
         competition=competition, options=options, data=data, folder=folder, folds=folds, started=started
     )
-    if rung == "features":
-        assembly = export.ModelExporter()
-        try:
-            flow.run_heads(run, assembly, lesson)
-        finally:
-            assembly.stop()
-    else:
-        data, setting = schooling.build_training_context(competition, options, folds, folder)
-        schooling.run_folds(replace(run, data=data), replace(setting, lesson=lesson))
+    with flow.open_exporter(competition.recipe) as exporter:
+        if exporter is None:  # the student's pictures may have another size than its teachers'
+            run = replace(run, data=prepare_dataset(competition, flow.select_networks(competition.recipe), options))
+        flow.train_and_finish(run, exporter, lesson)
     (folder / TARGETS_FILE).unlink(missing_ok=True)  # large, and made again from the teachers
     return folder
 

@@ -89,7 +89,7 @@ def load_weights_file(learnware: Learnware, part: BaseSpec) -> Path:
     lines = process.stdout.splitlines()
     error: Any = json.loads(lines[-1]) if lines else [process.stderr.strip()[-1000:], "", "", ""]
     if error:
-        raise StarshiftError.said(error)
+        raise StarshiftError.from_json(error)
     return path
 
 
@@ -153,7 +153,7 @@ def main() -> None:
     try:
         extract_weights(archive.read_archive(Path(sys.argv[1])), Path(sys.argv[2]))
     except StarshiftError as error:
-        words = error.words
+        words = error.to_json()
     print(json.dumps(words))
 
 

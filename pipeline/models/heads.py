@@ -4,7 +4,6 @@ A head is a few matrices, so that it predicts without Keras and fits into a Kera
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -30,25 +29,6 @@ class Head:
         """Returns the head with its logits multiplied by a scale."""
         *below, (weights, bias) = self.layers
         return Head((*below, (np.float32(scale) * weights, np.float32(scale) * bias)))
-
-    def on(self, features: Any, name: str) -> Any:
-        """Applies the head as Keras layers to a symbolic tensor (None, width); returns the tensor of probabilities.
-
-        Args:
-            features: a KerasTensor.
-            name: prefix of the layers' names, unique within the model.
-        """
-        import keras
-
-        values = features
-        for number, (weights, bias) in enumerate(self.layers):
-            last = number == len(self.layers) - 1
-            layer = keras.layers.Dense(
-                len(bias), activation="softmax" if last else "relu", dtype="float32", name=f"{name}_dense{number}"
-            )
-            values = layer(values)
-            layer.set_weights([weights, bias])
-        return values
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Run folders: one a run, explaining itself; an interrupted run is found again and finished in the same folder."""
+"""Run folders: creates, locks, lists and reads them; an interrupted run is resumed in its folder."""
 
 import contextlib
 import hashlib
@@ -24,11 +24,11 @@ LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit
 def create_run_folder(
     competition: str, rung: str, config: Mapping[str, Any], fingerprint: str, *, suffix: str = ""
 ) -> Path:
-    """The folder of a run: of the interrupted one with this configuration, or a new one.
+    """Opens the folder of the interrupted run with this configuration, or a new one.
 
     Args:
         competition: its name.
-        rung: enters the folder's name.
+        rung: the strategy, part of the folder's name.
         config: written as config.json, the fingerprint with it.
         fingerprint: 64 hex digits of everything that decides the result.
         suffix: ends the folder's name, such as `-debug`.
@@ -49,7 +49,7 @@ def create_run_folder(
 
 
 def find_run(competition: str, fingerprint: str) -> Path | None:
-    """The newest finished run with this fingerprint."""
+    """Finds the newest finished run with this fingerprint."""
     for folder, _ in reversed(list_finished_runs(competition)):
         stored = read_json(folder / "config.json")
         if stored and stored.get("fingerprint") == fingerprint:
@@ -59,10 +59,10 @@ def find_run(competition: str, fingerprint: str) -> Path | None:
 
 @contextlib.contextmanager
 def lock_run(folder: Path) -> Iterator[Path]:
-    """A run's folder, for this process alone; where a mistake ends the run before anything else is in it, it goes.
+    """Locks a run's folder for this process; removes it where an error ends the run before it has other files.
 
     Raises:
-        StarshiftError: another process is at this run.
+        StarshiftError: another process is working on this run.
     """
     with _lock_folder(folder):
         try:
@@ -79,10 +79,10 @@ def _lock_folder(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     path = paths.locks_folder() / f"{folder.parent.name}.{folder.name}.lock"
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as lock:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(FileLock(path, timeout=0))
+            lock.enter_context(FileLock(path, timeout=0))
         except Timeout as error:
             raise StarshiftError(
                 "Another process is at this very run.",
@@ -95,18 +95,18 @@ def _lock_folder(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # While it is held, since who locks a file that is gone is told so. Windows keeps it until the release.
+            # While it is locked, since locking a removed file fails. Windows keeps it until the release.
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run came to its end: metrics.json is written last."""
+    """Whether the run is finished: metrics.json is written last."""
     return (folder / "metrics.json").exists()
 
 
 def describe_environment(seed: int, device: str) -> dict[str, Any]:
-    """What a run ran on: versions, commit, device, seed."""
+    """Collects versions, commit, device and seed."""
     return {
         "python": platform.python_version(),
         "libraries": find_library_versions(LIBRARIES),
@@ -118,9 +118,9 @@ def describe_environment(seed: int, device: str) -> dict[str, Any]:
 
 
 def find_commit() -> str:
-    """The repository's commit, with `+changes` where files differ from it; empty outside a repository."""
-    if told := os.environ.get("STARSHIFT_COMMIT"):  # a bundle is no repository, and says where it is from
-        return told
+    """Finds the repository's commit, with `+changes` where files differ from it; empty outside a repository."""
+    if commit := os.environ.get("STARSHIFT_COMMIT"):  # a bundle is no repository
+        return commit
     command = ["git", "-C", str(paths.REPOSITORY), "describe", "--always", "--dirty=+changes", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -149,7 +149,7 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
-    """Ids, class names and probabilities (pictures, classes) float32, as `write_predictions` wrote them.
+    """Reads ids, class names and probabilities (pictures, classes) float32 of `write_predictions`.
 
     Raises:
         StarshiftError: the file is damaged.
@@ -159,7 +159,7 @@ def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def read_view_predictions(path: Path) -> dict[str, np.ndarray]:
-    """The probabilities (pictures, classes) float32 of each view, in the order of the ids in the same file.
+    """Reads the probabilities (pictures, classes) float32 of each view, in the order of the ids.
 
     Raises:
         StarshiftError: the file is damaged.
@@ -170,7 +170,7 @@ def read_view_predictions(path: Path) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _open_predictions(path: Path) -> Iterator[Any]:
-    """The arrays that `write_predictions` wrote; what the file lacks or spoils is the user's to know."""
+    """Opens the arrays of `write_predictions`; a missing or damaged file is a user's error."""
     try:
         with open_arrays(path) as stored:
             yield stored
@@ -184,7 +184,7 @@ def _open_predictions(path: Path) -> Iterator[Any]:
 
 
 def compute_split_digest(folder: Path) -> str:
-    """SHA-256 of which picture lies in which fold, whatever their order; empty where a run does not keep it."""
+    """Computes the SHA-256 of the folds of all pictures, in any order; empty where a run has none."""
     path = folder / "folds.csv"
     if not path.is_file():
         return ""
@@ -192,26 +192,26 @@ def compute_split_digest(folder: Path) -> str:
 
 
 def read_predicted_classes(path: Path) -> dict[str, str]:
-    """The likeliest class of each picture, by id, from what `write_predictions` wrote."""
+    """Reads the likeliest class of each picture, by id."""
     ids, classes, probabilities = read_predictions(path)
     return dict(zip(ids, (classes[number] for number in probabilities.argmax(axis=1)), strict=True))
 
 
 def find_correct(path: Path, truth: Mapping[str, str]) -> np.ndarray:
-    """Whether each picture's likeliest class is its true one, (pictures,) bool, in the order of `truth`."""
-    guess = read_predicted_classes(path)
-    return np.array([guess[name] == label for name, label in truth.items()])
+    """Returns whether each picture's likeliest class is its true one, (pictures,) bool, in the order of `truth`."""
+    predicted = read_predicted_classes(path)
+    return np.array([predicted[name] == label for name, label in truth.items()])
 
 
 def list_finished_runs(competition: str) -> list[tuple[Path, dict[str, Any]]]:
-    """The finished runs of a competition with their metrics, the oldest first."""
+    """Lists the finished runs of a competition with their metrics, oldest first."""
     folders = sorted(path for path in paths.runs_folder(competition).glob("*") if is_finished(path))
     return [(folder, read_json(folder / "metrics.json")) for folder in folders]
 
 
-def flatten_mapping(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """A mapping of mappings as one, by dotted name: {"a": {"b": 1}} is {"a.b": 1}."""
-    found: dict[str, Any] = {}
+def flatten_mapping(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flattens a mapping of mappings, by dotted name: {"a": {"b": 1}} is {"a.b": 1}."""
+    flat: dict[str, Any] = {}
     for name, value in values.items():
-        found |= flatten_mapping(value, f"{before}{name}.") if isinstance(value, Mapping) else {before + name: value}
-    return found
+        flat |= flatten_mapping(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat

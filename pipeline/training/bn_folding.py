@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it, while it is trained: the same function, faster steps.
+"""Folds BatchNorm into the convolution before it for training: the same function, faster steps.
 
 In inference mode BatchNorm is y = s (x - mean) + beta with s = gamma / sqrt(variance + epsilon), one number a channel.
 So s times the kernel, a few thousand numbers, stands in for s times the maps, millions of them, forward and in the
@@ -27,7 +27,7 @@ class FoldedConvBN(keras.layers.Layer):
         self.convolution, self.norm = convolution, norm
 
     def call(self, inputs: Any) -> Any:
-        """Maps (n, height, width, channels), as both layers give them."""
+        """Computes the maps (n, height, width, channels) of both layers."""
         layer, norm = self.convolution, self.norm
         # BatchNorm variables stay float32 under any policy; in bfloat16, 1 + epsilon would round to 1. Cast below.
         scale = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
@@ -46,14 +46,14 @@ class FoldedConvBN(keras.layers.Layer):
 
 
 def is_pointwise(layer: Any) -> bool:
-    """Whether a convolution looks at one pixel at a time, every pixel, all channels."""
+    """Whether a convolution is 1x1, of stride 1 and not grouped."""
     # Exact type: a subclass may compute something else.
     plain = type(layer) is keras.layers.Conv2D and layer.groups == 1
     return plain and tuple(layer.kernel_size) == (1, 1) and tuple(layer.strides) == (1, 1)
 
 
 def _apply_pointwise(inputs: Any, kernel: Any, offset: Any) -> Any:
-    """Maps (n, height, width, channels) of a kernel (1, 1, inputs, channels), as one matrix product."""
+    """Applies a kernel (1, 1, inputs, channels) as one matrix product."""
     _, _, width, channels = kernel.shape
     count, rows, columns, _ = keras.ops.shape(inputs)
     pixels = keras.ops.reshape(inputs, (-1, width))
@@ -62,12 +62,12 @@ def _apply_pointwise(inputs: Any, kernel: Any, offset: Any) -> Any:
 
 
 def _apply_convolution(layer: Any, inputs: Any, scale: Any) -> Any:
-    """The convolution with its kernel times a scale (channels,)."""
+    """Applies the convolution with its kernel times a scale (channels,)."""
     return layer.convolution_op(inputs, layer.kernel * scale)
 
 
 def _apply_depthwise(layer: Any, inputs: Any, scale: Any) -> Any:
-    """The depthwise convolution with its kernel times a scale (channels,)."""
+    """Applies the depthwise convolution with its kernel times a scale (channels,)."""
     return keras.ops.depthwise_conv(
         inputs,
         layer.kernel * keras.ops.reshape(scale, layer.kernel.shape[2:]),
@@ -79,7 +79,7 @@ def _apply_depthwise(layer: Any, inputs: Any, scale: Any) -> Any:
 
 
 def find_foldable_norms(network: Any) -> dict[str, Any]:
-    """The BatchNormalization to fold into each convolution, by the convolution's name.
+    """Finds the BatchNormalization to fold into each convolution, by the convolution's name.
 
     Args:
         network: a functional keras.Model.
@@ -91,7 +91,7 @@ def find_foldable_norms(network: Any) -> dict[str, Any]:
         for tensor in keras.tree.flatten(operation.input):
             users.setdefault(id(tensor), []).append(operation)
     outputs = {id(tensor) for tensor in network.outputs}
-    found = {}
+    norms = {}
     for layer in network.layers:
         if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
             continue
@@ -100,22 +100,22 @@ def find_foldable_norms(network: Any) -> dict[str, Any]:
         # Any other consumer would see the maps after BatchNorm instead of before.
         alone = len(after) == 1 and id(layer.output) not in outputs
         if plain and alone and isinstance(after[0], keras.layers.BatchNormalization):
-            found[layer.name] = after[0]
-    return found
+            norms[layer.name] = after[0]
+    return norms
 
 
 def fold_batch_norms(network: Any) -> Any:
-    """The same network in inference mode with its BatchNorms folded; all variables are the network's own.
+    """Copies a network in inference mode with its BatchNorms folded; all variables are the network's own.
 
     Args:
         network: a functional keras.Model.
     """
     norms = find_foldable_norms(network)
-    gone = {norm.name for norm in norms.values()}
+    folded = {norm.name for norm in norms.values()}
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         # Folded already did the work of this BatchNorm. Layer names are unique within a network.
-        if layer.name in gone:
+        if layer.name in folded:
             return arguments[0]
         if layer.name in norms:
             return FoldedConvBN(layer, norms[layer.name])(arguments[0])

@@ -1,10 +1,7 @@
-"""The batches of an epoch. Order and content depend on seed and epoch only, so that a killed run repeats them.
+"""Batches for training: sources of inputs, MixUp, CutMix, RandAugment, class balance.
 
-Batches made harder: MixUp and CutMix with soft labels, and RandAugment. NumPy draws, so that a seed repeats them.
-
-Where training takes its inputs from: pictures, fresh in every epoch, or cached views of which an epoch draws one.
-
-A source gives the same for the same positions and epoch, whoever asks and in whatever order.
+Order and content depend on seed and epoch only, so that a killed run repeats them. A source gives the same inputs for
+the same positions and epoch, in whatever order they are read.
 """
 
 import os
@@ -25,7 +22,7 @@ from pipeline.training.soft_targets import TargetSource
 def mix_batch(
     inputs: np.ndarray, labels: np.ndarray, random: np.random.Generator, *, mixup: float, cutmix: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A batch in which each input is mixed with another one, and so are the labels.
+    """Mixes each input of a batch with another one, and their labels.
 
     Args:
         inputs: (n, ...) uint8 or float; for CutMix (n, height, width, channels).
@@ -54,7 +51,7 @@ def mix_batch(
 def _paste_rectangle(
     inputs: np.ndarray, others: np.ndarray, share: float, random: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """A rectangle of the others on the inputs, and the share of the inputs that is left to be seen."""
+    """Pastes a rectangle of the others on the inputs; returns them and the share of the inputs that stays visible."""
     height, width = inputs.shape[1:3]
     tall, wide = np.rint(np.sqrt(1 - share) * np.array([height, width])).astype(int)
     top, left = random.integers(0, height - tall + 1), random.integers(0, width - wide + 1)
@@ -76,7 +73,7 @@ class RandAugment:
         self.layer: Any = keras.layers.RandAugment(value_range=(0, 255), num_ops=2, factor=strength, seed=0)
 
     def __call__(self, pixels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Pictures (n, size, size, 3) uint8 of the same shape; `random` seeds what is drawn."""
+        """Augments pictures (n, size, size, 3) uint8; `random` seeds the operations."""
         import keras
 
         self.layer.generator.state.assign(random.integers(0, 2**32, 2, dtype=np.uint32))
@@ -88,7 +85,7 @@ class Source(Protocol):
     """Inputs of pictures."""
 
     def take(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """Inputs (n, ...) of the pictures at these positions, as they are seen in this epoch."""
+        """Returns the inputs (n, ...) of the pictures at these positions in this epoch."""
         ...
 
 
@@ -114,11 +111,11 @@ class AugmentedSource:
 
     Args:
         rows: (size, size, 3) uint8.
-        digests: of the pictures; with seed and epoch they decide what a picture looks like.
+        digests: of the pictures; with seed and epoch they decide the augmentation.
         seed: of the run.
         symmetries: begin with one of all eight symmetries.
         warp: go on to turn, zoom, shift and recolour.
-        side_of: the side in pixels that an epoch sees; None leaves the pictures as large as they are.
+        side_of: the side in pixels in an epoch; None keeps the size.
     """
 
     def __init__(
@@ -140,13 +137,13 @@ class AugmentedSource:
         pixels = self.rows.take(positions)
         side = self.side_of(epoch) if self.side_of else pixels.shape[1]
 
-        def seen(pair: tuple[int, np.ndarray]) -> np.ndarray:
-            return self._one(pair[1], int(pair[0]), epoch, side)
+        def augment(pair: tuple[int, np.ndarray]) -> np.ndarray:
+            return self._augment(pair[1], int(pair[0]), epoch, side)
 
-        return np.stack(list(self.pool.map(seen, zip(positions, pixels, strict=True))))
+        return np.stack(list(self.pool.map(augment, zip(positions, pixels, strict=True))))
 
-    def _one(self, picture: np.ndarray, position: int, epoch: int, side: int) -> np.ndarray:
-        """One picture (size, size, 3) as the epoch sees it, (side, side, 3)."""
+    def _augment(self, picture: np.ndarray, position: int, epoch: int, side: int) -> np.ndarray:
+        """Augments one picture (size, size, 3); returns (side, side, 3)."""
         if side != picture.shape[0]:
             picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
         if self.symmetries or not self.warp:
@@ -181,7 +178,7 @@ class CachedViewSource:
         self.views, self.seed = views, seed
 
     def choice(self, epoch: int) -> np.ndarray:
-        """The number of the view that each picture is seen in, (pictures,) int."""
+        """Draws the number of the view of each picture in an epoch, (pictures,) int."""
         return np.random.default_rng([self.seed, epoch]).integers(len(self.views), size=len(self.views[0]))
 
     def take(self, positions: np.ndarray, epoch: int) -> np.ndarray:
@@ -191,7 +188,7 @@ class CachedViewSource:
 
 
 def sample_positions(label_weights: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """As many positions as there are labels, drawn so that classes come up in proportion to `label_weights`.
+    """Draws as many positions as there are labels, classes in proportion to `label_weights`.
 
     Args:
         label_weights: (classes,) float, any scale.
@@ -203,11 +200,12 @@ def sample_positions(label_weights: np.ndarray, labels: np.ndarray, random: np.r
 
 
 class TrainSequence(keras.utils.PyDataset):
-    """What `fit` passes over: inputs, labels (batch, classes) float32, and weights (batch,) float32.
+    """The batches of `fit`: inputs, labels (batch, classes) float32, and weights (batch,) float32.
 
     With soft targets the labels are (batch, 2 * classes): targets after one-hot labels, mixed as they are.
 
-    Every epoch drops the pictures that do not fill a batch, other ones each time, so that all batches have one shape.
+    Every epoch drops the pictures that do not fill a batch, different ones each time, so that all batches have one
+    shape.
 
     Args:
         source: of the inputs.
@@ -253,7 +251,7 @@ class TrainSequence(keras.utils.PyDataset):
             self.order = random.permutation(len(self.positions))
 
     def split(self, parts: int) -> None:
-        """Makes every batch `parts` smaller ones; gradients are added up over them."""
+        """Splits every batch into `parts` smaller ones; gradients are added up over them."""
         self.parts = parts
 
     def __len__(self) -> int:

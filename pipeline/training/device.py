@@ -1,7 +1,7 @@
-"""What a network is trained on: determinism on the processor, half precision where a GPU gains, all GPUs together.
+"""Prepares the device: determinism on a processor, half precision where a GPU gains by it, all GPUs together.
 
 On the processor float32 is kept: mixed bfloat16 took 54 ms a picture where float32 took 39 (MobileNetV2 at 160 px, all
-layers trained, batches of 32, 2 cores with AVX512_BF16, TensorFlow 2.21). A recipe may ask for it all the same: wide
+layers trained, batches of 32, 2 cores with AVX512_BF16, TensorFlow 2.21). A recipe may ask for it: wide
 convolutions gain by it.
 """
 
@@ -14,14 +14,14 @@ import keras
 
 
 def prepare_device(seed: int, precision: str | None = "auto") -> str:
-    """Seeds everything, makes the processor repeat itself to the bit, and chooses the precision.
+    """Seeds everything, makes the processor deterministic, and chooses the precision.
 
     Args:
         seed: of everything random.
-        precision: one of `config.PRECISIONS`.
+        precision: `auto`, `float32` or `bfloat16`.
 
     Returns:
-        The device in words, such as `CPU float32, 2 cores`.
+        A description of the device, such as `CPU float32, 2 cores`.
     """
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() != "tensorflow":
@@ -42,7 +42,7 @@ def prepare_device(seed: int, precision: str | None = "auto") -> str:
 
 
 def choose_dtype_policy(details: Sequence[dict[str, Any]]) -> str:
-    """Keras's precision for GPUs: bfloat16 from compute capability 8, float16 from 7 (tensor cores), else float32.
+    """Chooses the precision for GPUs: bfloat16 from compute capability 8, float16 from 7 (tensor cores), else float32.
 
     Args:
         details: of each GPU, from TensorFlow; none for a processor.
@@ -56,7 +56,7 @@ def choose_dtype_policy(details: Sequence[dict[str, Any]]) -> str:
 
 
 def open_device_scope(devices: Sequence[str] | None = None) -> contextlib.AbstractContextManager[Any]:
-    """Where networks are built and compiled: mirrored over several devices, or as it is on one.
+    """Opens the scope in which networks are built and compiled: mirrored over several devices, or none for one.
 
     Args:
         devices: such as `["CPU:0", "CPU:1"]`; None takes all GPUs.

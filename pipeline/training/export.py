@@ -1,4 +1,7 @@
-"""The whole model: live bases, the heads of all folds, their mean. Handed over only when it predicts the same."""
+"""Exports the model of a run, and checks that it predicts from pixels what was predicted from the cache (parity check).
+
+Keras is imported inside functions: only the process that builds the model pays for it.
+"""
 
 import contextlib
 import importlib
@@ -12,36 +15,108 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import paths
+from pipeline import subprocesses
 from pipeline.errors import StarshiftError
 from pipeline.files import replace_atomic
 from pipeline.models.base import Base
 from pipeline.models.heads import Head
-from pipeline.subprocesses import block_interrupts
-from pipeline.training.inference import PrecisionError, check_features, check_predictions
+from pipeline.models.inference_engines import FEATURE_TOLERANCE, compute_relative_difference
+
+PARITY_SAMPLE_SIZE = 16
+PROBABILITY_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
+"""Largest difference of a probability, by what was rounded: nothing, activations kept as float16, the arithmetic."""
+
+
+class PrecisionError(StarshiftError):
+    """bfloat16 is too coarse for these heads; float32 may do."""
+
+
+def select_positions(count: int) -> np.ndarray:
+    """Selects at most PARITY_SAMPLE_SIZE of `count` pictures, spread evenly, so that many shards are checked."""
+    return np.unique(np.linspace(0, count - 1, min(PARITY_SAMPLE_SIZE, count)).astype(int))
+
+
+def check_features(live: np.ndarray, cached: np.ndarray, precision: str, step: str) -> None:
+    """Compares features (n, ...) from pixels with cached ones.
+
+    Args:
+        live: from pixels.
+        cached: from the cache.
+        precision: what was rounded on the way to the cached ones, a key of FEATURE_TOLERANCE.
+        step: names the place in the error.
+
+    Raises:
+        StarshiftError: they differ by more than FEATURE_TOLERANCE; a PrecisionError for bfloat16.
+    """
+    precision, difference = _find_precision(precision), compute_relative_difference(cached, live)
+    _require_parity(
+        difference,
+        FEATURE_TOLERANCE[precision],
+        precision,
+        f"The live network does not give the features that are cached ({step}).",
+        "a relative difference of",
+        "invoke cache --verify finds cached features that are wrong, and removes them",
+    )
+
+
+def check_predictions(live: np.ndarray, cached: np.ndarray, precision: str, step: str) -> float:
+    """Returns the largest difference between two sets of probabilities (n, classes).
+
+    Args:
+        live: from pixels.
+        cached: from cached features or activations.
+        precision: what was rounded on the way to the cached ones; where Keras computes in half precision, that is it.
+        step: names the place in the error.
+
+    Raises:
+        StarshiftError: it is above PROBABILITY_TOLERANCE; a PrecisionError for bfloat16.
+    """
+    precision, difference = _find_precision(precision), float(np.abs(live - cached).max())
+    _require_parity(
+        difference,
+        PROBABILITY_TOLERANCE[precision],
+        precision,
+        f"The live network does not predict what the cache predicts ({step}).",
+        "probabilities that differ by",
+        "--engine openvino (or keras) computes features in float32"
+        if precision == "bfloat16"
+        else "invoke cache --verify; if the cache is whole this is a bug of ours",
+    )
+    return difference
+
+
+def _require_parity(
+    difference: float, tolerance: float, precision: str, message: str, measure: str, remedy: str
+) -> None:
+    if difference <= tolerance:  # false for NaN, too
+        return
+    raise (PrecisionError if precision == "bfloat16" else StarshiftError)(
+        message,
+        expected=f"{measure} at most {tolerance} ({precision})",
+        received=f"{difference:.2g}",
+        remedy=remedy,
+    )
+
+
+def _find_precision(precision: str) -> str:
+    """Returns the precision that decides the tolerance: bfloat16 where Keras itself computes in half precision."""
+    import keras
+
+    return precision if keras.config.dtype_policy().compute_dtype == "float32" else "bfloat16"
 
 
 class ModelExporter:
-    """The live model, built in a process of its own while the heads are still being trained.
-
-    TensorFlow takes seconds to import and a gigabyte; so it takes them beside the training, and not here.
-    """
+    """Builds and saves the live model in a process of its own, which imports Keras while the heads are trained."""
 
     def __init__(self) -> None:
-        with block_interrupts():
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.training.export"],
-                env=paths.build_child_environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+        self.process = subprocesses.start_module(
+            "pipeline.training.export", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
 
     def begin(self, bases: Sequence[Base]) -> None:
-        """Says which bases are to be built, in the order in which their features are concatenated."""
+        """Starts building the bases, in the order in which their features are concatenated."""
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # what the process died of is told by `finish`
+        with contextlib.suppress(BrokenPipeError):  # `finish` raises the error that ended the process
             self.process.stdin.write(json.dumps([asdict(base) for base in bases]) + "\n")
             self.process.stdin.flush()
 
@@ -53,7 +128,7 @@ class ModelExporter:
         cached: np.ndarray,
         precision: str,
     ) -> float:
-        """Puts the heads on, compares as `check_parity` does, and saves model.keras in the run's folder."""
+        """Puts the heads on, runs `check_parity`, and saves model.keras in the run's folder."""
         arrays = {
             f"head-{h}-{k}-{p}": a
             for h, head in enumerate(heads)
@@ -61,16 +136,17 @@ class ModelExporter:
             for p, a in enumerate(pair)
         }
         arrays |= {f"pixels-{size}": values for size, values in pixels.items()}
-        work = folder / "assembly.npz"
-        np.savez(work, cached=cached, **arrays)  # type: ignore[arg-type]
+        path = folder / "assembly.npz"
+        np.savez(path, cached=cached, **arrays)  # type: ignore[arg-type]
         output, errors = self.process.communicate(json.dumps([precision, str(folder)]) + "\n")
-        work.unlink()
-        lines = output.splitlines()
-        answer: Any = json.loads(lines[-1]) if lines else {"error": [errors.strip()[-2000:], "", "", ""]}
+        path.unlink()
+        answer = json.loads(
+            subprocesses.parse_output(
+                self.process.returncode, output, errors, failed="The live model could not be built."
+            )
+        )
         if "coarse" in answer:
-            raise PrecisionError.said(answer["coarse"])
-        if "error" in answer:
-            raise StarshiftError.said(answer["error"])
+            raise PrecisionError.from_json(answer["coarse"])
         return float(answer["difference"])
 
     def stop(self) -> None:
@@ -81,7 +157,7 @@ class ModelExporter:
 
 
 def build_averaged_model(bases: Sequence[Base], heads: Sequence[Head], extractors: Sequence[Any] | None = None) -> Any:
-    """A keras.Model from uint8 pictures, one input a distinct size, to the heads' mean probabilities (n, classes).
+    """Builds a keras.Model from uint8 pictures, one input a distinct size, to the heads' mean probabilities.
 
     Args:
         bases: in the order in which their features are concatenated.
@@ -90,31 +166,33 @@ def build_averaged_model(bases: Sequence[Base], heads: Sequence[Head], extractor
     """
     import keras
 
+    from pipeline.training.networks import apply_head, build_head_layers
+
     sizes = sorted({base.size for base in bases})
     inputs = {size: keras.Input((size, size, 3), dtype="uint8", name=f"pixels_{size}") for size in sizes}
     pairs = zip(bases, extractors or build_extractors(bases), strict=True)
     parts = [extractor(inputs[base.size]) for base, extractor in pairs]
     features = keras.layers.Concatenate(name="features")(parts) if len(parts) > 1 else parts[0]
-    outputs = [head.on(features, f"fold{number}") for number, head in enumerate(heads)]
+    outputs = [apply_head(features, build_head_layers(head, f"fold{number}")) for number, head in enumerate(heads)]
     mean = keras.layers.Average(name="probabilities")(outputs) if len(outputs) > 1 else outputs[0]
     return keras.Model([inputs[size] for size in sizes], mean, name="starshift")
 
 
 def build_extractors(bases: Sequence[Base]) -> list[Any]:
-    """The live extractors of the bases, each with a name of its own: one base may be pooled in two ways."""
+    """Builds the live extractors of the bases, each with a distinct name: one base may be pooled in two ways."""
     from pipeline.models.build import build_extractor
 
-    found = [build_extractor(base) for base in bases]
-    for number, extractor in enumerate(found):
-        if any(extractor.name == other.name for other in found[:number]):
+    extractors = [build_extractor(base) for base in bases]
+    for number, extractor in enumerate(extractors):
+        if any(extractor.name == other.name for other in extractors[:number]):
             extractor.name = f"{extractor.name}_{number}"
-    return found
+    return extractors
 
 
 def check_parity(
     model: Any, heads: Sequence[Head], pixels: Mapping[int, np.ndarray], cached: np.ndarray, precision: str
 ) -> float:
-    """The largest difference between what the live model and the heads on cached features predict.
+    """Returns the largest difference between the predictions of the live model and of the heads on cached features.
 
     Args:
         model: from `build_averaged_model`.
@@ -124,8 +202,7 @@ def check_parity(
         precision: of the cached features.
 
     Raises:
-        StarshiftError: features or predictions differ, see `inference.check_features` and
-        `inference.check_predictions`.
+        StarshiftError: see `check_features` and `check_predictions`.
     """
     import keras
 
@@ -144,38 +221,35 @@ def save_model(model: Any, path: Path) -> None:
 
 
 def main() -> None:
-    """The process of Assembly: imports Keras, builds the bases, waits for the heads, answers in JSON."""
+    """Imports Keras, builds the bases, waits for the heads, and prints the result as JSON; see `ModelExporter`."""
     importlib.import_module("keras")
-    try:
-        bases = [Base(**values) for values in json.loads(sys.stdin.readline() or "[]")]
-        extractors = build_extractors(bases)
-        order = sys.stdin.readline()
-        if not order:  # the run has ended without heads
-            return
-        precision, place = json.loads(order)
-        folder = Path(place)
-        with np.load(folder / "assembly.npz") as stored:
-            heads = _read_heads(stored)
-            pixels = {base.size: stored[f"pixels-{base.size}"] for base in bases}
-            model = build_averaged_model(bases, heads, extractors)
-            difference = check_parity(model, heads, pixels, stored["cached"], precision)
-        save_model(model, folder / "model.keras")
-        answer: dict[str, Any] = {"difference": difference}
-    except PrecisionError as error:
-        answer = {"coarse": error.words}
-    except StarshiftError as error:
-        answer = {"error": error.words}
+    bases = [Base(**values) for values in json.loads(sys.stdin.readline() or "[]")]
+    extractors = build_extractors(bases)
+    request = sys.stdin.readline()
+    if not request:  # the run has ended without heads
+        return
+    precision, place = json.loads(request)
+    folder = Path(place)
+    with np.load(folder / "assembly.npz") as stored:
+        heads = _read_heads(stored)
+        pixels = {base.size: stored[f"pixels-{base.size}"] for base in bases}
+        model = build_averaged_model(bases, heads, extractors)
+        try:
+            answer: dict[str, Any] = {"difference": check_parity(model, heads, pixels, stored["cached"], precision)}
+            save_model(model, folder / "model.keras")
+        except PrecisionError as error:
+            answer = {"coarse": error.to_json()}
     print(json.dumps(answer))
 
 
 def _read_heads(stored: Any) -> list[Head]:
-    """The heads that Assembly.finish stored."""
+    """Reads the heads that `ModelExporter.finish` stored."""
     layers: dict[int, dict[int, list[np.ndarray]]] = {}
     for name in sorted(key for key in stored.files if key.startswith("head-")):
         _, head, layer, _ = name.split("-")
         layers.setdefault(int(head), {}).setdefault(int(layer), []).append(stored[name])
-    return [Head(tuple((w, b) for _, (w, b) in sorted(found.items()))) for _, found in sorted(layers.items())]
+    return [Head(tuple((w, b) for _, (w, b) in sorted(pairs.items()))) for _, pairs in sorted(layers.items())]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(subprocesses.run_main(main))

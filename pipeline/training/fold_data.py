@@ -1,4 +1,4 @@
-"""What a fold's training works with: pixels and cached rows of its pictures, and the metric."""
+"""The data of one fold's training: pixels and cached rows of its pictures, soft targets, and the metric."""
 
 import importlib
 from functools import cached_property
@@ -14,22 +14,23 @@ from pipeline.errors import StarshiftError
 from pipeline.features.cache import open_feature_store
 from pipeline.models.base import Base
 from pipeline.training import lr_finder
-from pipeline.training import soft_targets as lessons
 from pipeline.training.checkpoint import TrainingState
 from pipeline.training.cross_validation import list_cached_views
 from pipeline.training.data_loader import AugmentedSource, CachedViewSource, PictureSource, Source, TrainSequence
+from pipeline.training.export import select_positions
 from pipeline.training.fold_job import FoldJob
-from pipeline.training.heads import logistic_regression
-from pipeline.training.inference import select_positions
+from pipeline.training.heads.logistic_regression import FoldFeatures
+from pipeline.training.linear_probe import build_fold_features
+from pipeline.training.soft_targets import SoftTargets, TargetSource, read_soft_targets
 from pipeline.training.trainer import Trainer, ValidationSet
 
 
-class LearningRateFound(Exception):  # noqa: N818 - no error: it ends a rung that was only to find its rate
-    """Carries what the range test found."""
+class LearningRateFound(Exception):  # noqa: N818 - no error: it ends a job that was only to find its learning rate
+    """Carries the result of the range test."""
 
-    def __init__(self, found: lr_finder.LearningRateCurve) -> None:
+    def __init__(self, curve: lr_finder.LearningRateCurve) -> None:
         super().__init__()
-        self.found = found
+        self.curve = curve
 
 
 class FoldData:
@@ -44,29 +45,29 @@ class FoldData:
         self.digests = [*job.train, *job.test]
         self.labels = np.array(job.labels)
         fold_of = np.array(job.fold_of)
-        self.trained, self.held = np.flatnonzero(fold_of != job.fold), np.flatnonzero(fold_of == job.fold)
+        self.train, self.validation = np.flatnonzero(fold_of != job.fold), np.flatnonzero(fold_of == job.fold)
         self.test = np.arange(len(job.train), len(self.digests))
 
     @property
     def sample(self) -> np.ndarray:
-        """Positions of the held-out pictures of the parity check, see `inference.select_positions`."""
-        return self.held[select_positions(len(self.held))]
+        """Positions of the validation pictures of the parity check, see `export.select_positions`."""
+        return self.validation[select_positions(len(self.validation))]
 
     @cached_property
-    def lesson(self) -> lessons.SoftTargets | None:
-        """What teachers say of the training pictures."""
-        return lessons.read_soft_targets(self.job.folder, self.job.taught) if self.job.taught else None
+    def teacher(self) -> SoftTargets | None:
+        """The soft targets of the training pictures."""
+        return read_soft_targets(self.job.folder, self.job.taught) if self.job.taught else None
 
-    def soft_targets(self, source: Source) -> lessons.TargetSource | None:
-        """The soft targets that go with the inputs of a source.
+    def soft_targets(self, source: Source) -> TargetSource | None:
+        """Returns the soft targets that go with the inputs of a source.
 
         Raises:
-            StarshiftError: teachers answered for cached views, and the source draws fresh ones.
+            StarshiftError: the targets are of cached views, and the source draws fresh ones.
         """
-        if self.lesson is None:
+        if self.teacher is None:
             return None
-        if not self.lesson.views:
-            return lessons.TargetSource(self.lesson.of(self.job.fold, ("plain",)))
+        if not self.teacher.views:
+            return TargetSource(self.teacher.of(self.job.fold, ("plain",)))
         if not isinstance(source, CachedViewSource):
             raise StarshiftError(
                 "A patient teacher answers for cached views, and these pictures are augmented anew in every epoch.",
@@ -74,28 +75,28 @@ class FoldData:
                 received=f"--rung {self.job.rung}",
                 remedy="leave --patient away, or train from cached views",
             )
-        return lessons.TargetSource(self.lesson.of(self.job.fold, list_cached_views(self.job.regime)), source.choice)
+        return TargetSource(self.teacher.of(self.job.fold, list_cached_views(self.job.regime)), source.choice)
 
     @cached_property
     def pixels(self) -> MemmapRows:
-        """Of all pictures, (size, size, 3) uint8."""
+        """The pixels of all pictures, (size, size, 3) uint8."""
         return MemmapRows(pixel_cache.open_pixel_store(self.job.base.size), self.digests)
 
     def cached(self, base: Base, view: str, *, train_only: bool = False) -> MemmapRows:
-        """What a base gives for the pictures in a view, from the cache."""
+        """Opens the cached rows of a base in a view."""
         digests = self.job.train if train_only else self.digests
         precision = self.job.cut_precision if base.pooling == "none" else self.job.precision
         return MemmapRows(open_feature_store(base, view, precision), digests)
 
-    def seen(self, view: str) -> PictureSource:
-        """The pictures' pixels in a view."""
+    def pictures(self, view: str) -> PictureSource:
+        """Returns the pixels in a view as a source."""
         return PictureSource(self.pixels, view, self.digests)
 
-    def fresh(self, epochs: int, sizes: tuple[int, ...] | None = None) -> AugmentedSource:
-        """The pictures' pixels, augmented anew in every epoch, as large as its part of the epochs wants them.
+    def augmented(self, epochs: int, sizes: tuple[int, ...] | None = None) -> AugmentedSource:
+        """Returns a source of pixels that are augmented anew in every epoch.
 
         Args:
-            epochs: so many in all.
+            epochs: of all the training, each of `sizes` for an equal part of them.
             sizes: instead of the regime's.
         """
         regime = self.job.regime
@@ -114,46 +115,45 @@ class FoldData:
         )
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
-        """The competition's metric."""
+        """Computes the competition's metric."""
         metric = self.job.metric
         module, _, name = metric.function.partition(":")
         return float(
             getattr(importlib.import_module(module), name)(metric.name, labels, probabilities, metric.positive)
         )
 
-    def course(
+    def trainer(
         self,
         model: Any,
-        trained: Source,
-        held: Source,
+        train: Source,
+        validation: Source,
         *,
         stage: str,
         regime: Training | None = None,
         factors: dict[str, float] | None = None,
         from_start: bool = False,
     ) -> Trainer:
-        """The epochs of a model on this fold.
+        """Builds the trainer of a model on this fold.
 
         Args:
             model: gives probabilities.
-            trained: the inputs it is trained on.
-            held: the inputs it is scored on.
+            train: the inputs it is trained on.
+            validation: the inputs it is scored on.
             stage: names the checkpoint and the history's records.
             regime: instead of the job's.
-            factors: of the rate, by variable path.
+            factors: of the learning rate, by variable path.
             from_start: the weights before the first epoch may turn out the best ones.
         """
         job, regime = self.job, regime or self.job.regime
-        labels, soft = self.labels[self.trained], self.soft_targets(trained)
-        batches = TrainSequence(trained, self.trained, labels, job.classes, regime, seed=job.seed, soft=soft)
+        labels, soft = self.labels[self.train], self.soft_targets(train)
         return Trainer(
             name=f"fold {job.fold} {stage}",
             model=model,
-            batches=batches,
-            held=ValidationSet(
-                source=held,
-                positions=self.held,
-                labels=self.labels[self.held],
+            batches=TrainSequence(train, self.train, labels, job.classes, regime, seed=job.seed, soft=soft),
+            validation=ValidationSet(
+                source=validation,
+                positions=self.validation,
+                labels=self.labels[self.validation],
                 score=self.score,
                 higher=job.metric.higher,
             ),
@@ -168,30 +168,29 @@ class FoldData:
             taught=job.taught,
         )
 
-    def run(self, course: Trainer) -> TrainingState:
-        """Trains, or only looks for the rate where that is what the job is for.
+    def run(self, trainer: Trainer) -> TrainingState:
+        """Trains, or only finds the learning rate where that is what the job is for.
 
         Raises:
-            RateFound: the job was to find the rate.
+            LearningRateFound: the job was to find the learning rate.
         """
         if self.job.find_rate:
-            raise LearningRateFound(lr_finder.run_range_test(course))
-        return course.run()
+            raise LearningRateFound(lr_finder.run_range_test(trainer))
+        return trainer.run()
 
     def checkpoint(self, stage: str) -> Path:
         """The file of a stage's checkpoint."""
         return self.job.stem.with_name(f"{self.job.stem.name}-{stage}.npz")
 
-    def features_of_fold(self) -> logistic_regression.FoldFeatures:
-        """The fold as a head on cached features sees it."""
+    def head_features(self) -> FoldFeatures:
+        """Collects the cached features that a head on the frozen base is fitted on."""
         job = self.job
-        views = {view: self.cached(job.base, view) for view in dict.fromkeys((*job.training_views, job.views[0]))}
-        return logistic_regression.FoldFeatures(
-            number=job.fold,
-            features=np.concatenate([views[view].take(self.trained) for view in job.training_views]),
-            labels=np.tile(self.labels[self.trained], len(job.training_views)),
-            held_features=views[job.views[0]].take(self.held),
-            held_labels=self.labels[self.held],
-            soft=self.lesson.soft(job.fold, job.training_views, self.trained) if self.lesson else None,
-            views=len(job.training_views),
+        rows = {view: self.cached(job.base, view) for view in dict.fromkeys((*job.training_views, job.views[0]))}
+        return build_fold_features(
+            job.fold,
+            job,
+            lambda view, mask: rows[view].take(np.flatnonzero(mask)),
+            self.labels,
+            np.array(job.fold_of),
+            self.teacher,
         )

@@ -1,44 +1,38 @@
 """One fold's training as a job: a JSON file in the run's folder, done by a process of its own.
 
-So memory does not grow with folds, TensorFlow stays out of the process that runs the stages, and a killed run finds the
+So memory does not grow with folds, TensorFlow stays out of the process that runs the stages, and a killed run keeps the
 folds that are done. The result's JSON is written last; without it a fold is not done.
-
-Each fold in a process of its own: started, waited for, and its result or its error brought home.
 """
 
 import json
 import logging
-import os
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import paths
+from pipeline import subprocesses
 from pipeline.config import Training
 from pipeline.errors import StarshiftError
 from pipeline.files import DamagedFileError, hash_file, hash_json, open_arrays, read_json, write_json
 from pipeline.models import base as bases
 from pipeline.models.base import Base
-from pipeline.subprocesses import block_interrupts
 from pipeline.training.soft_targets import SoftTargetsInfo
 
 log = logging.getLogger(__name__)
 TRAINING_VERSION = 3
-"""Of the arithmetic of training: raised when the same job comes to other numbers, so that none is mixed."""
+"""Version of the arithmetic of training, raised when the same job gives other numbers, so that results never mix."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec:
-    """The competition's metric, named so that the process of a fold can import it.
+    """The competition's metric, by name, so that the process of a fold can import it.
 
     Args:
         function: `module:name` of a function of name, labels (n,), probabilities (n, classes) and positive.
         name: of the metric.
-        positive: number of the class that is asked for; None where there is none.
+        positive: number of the positive class; None where there is none.
         higher: whether more of it is better.
     """
 
@@ -50,19 +44,19 @@ class MetricSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldJob:
-    """Everything that one fold's training needs to know.
+    """Everything that one fold's training depends on.
 
     Args:
         folder: of the run.
-        rung: the way to train.
+        rung: the strategy.
         fold: its number.
         seed: of the run.
         base: the pretrained network; for `scratch` and `augmented` only its size counts.
         head: `linear`, `gaussian` or `dense`.
-        regime: nothing left open.
+        regime: how to train, no field None.
         classes: how many there are.
         labels: of the training pictures.
-        fold_of: the fold that holds each training picture.
+        fold_of: the fold that validates each training picture.
         train: digests of the training pictures.
         test: digests of the test pictures.
         views: that are predicted and averaged.
@@ -74,7 +68,7 @@ class FoldJob:
         metric: the competition's.
         board: write TensorBoard's files.
         find_rate: only look for a learning rate.
-        taught: where soft targets come in; None where labels alone teach.
+        taught: the soft targets; None trains on labels alone.
     """
 
     folder: Path
@@ -102,16 +96,21 @@ class FoldJob:
 
     @property
     def stem(self) -> Path:
-        """What the names of the fold's files begin with."""
+        """The fold's files without their endings."""
         return self.folder / "folds" / f"fold{self.fold}"
 
     @property
     def model(self) -> Path:
-        """The fold's model."""
+        """The file of the fold's model."""
         return self.folder / "models" / f"fold{self.fold}.keras"
 
+    @property
+    def error_file(self) -> Path:
+        """The file of the user's error that ended the fold's process."""
+        return self.stem.with_suffix(".error.json")
+
     def fingerprint(self) -> str:
-        """SHA-256 over everything that decides the result, as 64 hex digits."""
+        """Computes the SHA-256 of everything that decides the result, 64 hex digits."""
         values = json.loads(
             json.dumps({**asdict(self), "folder": "", "board": False, "version": TRAINING_VERSION}, default=str)
         )
@@ -128,7 +127,7 @@ class FoldJob:
 
 
 def read_fold_job(path: Path) -> FoldJob:
-    """The job in a file."""
+    """Reads the job in a file."""
     values = json.loads(path.read_text(encoding="utf-8"))
     tuples = ("labels", "fold_of", "train", "test", "views", "training_views")
     values |= {name: tuple(values[name]) for name in tuples}
@@ -141,12 +140,12 @@ def read_fold_job(path: Path) -> FoldJob:
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What a fold's training gives.
+    """The result of a fold's training.
 
     Args:
         history: one record an epoch.
         facts: device, trained parameters, seconds of each epoch, best epoch, largest hand-over difference.
-        held: probabilities (views, held pictures, classes) float32.
+        held: probabilities (views, validation pictures, classes) float32.
         test: probabilities (views, test pictures, classes) float32.
     """
 
@@ -157,99 +156,88 @@ class FoldResult:
 
 
 def write_result(job: FoldJob, facts: dict[str, Any], history: list[dict[str, Any]]) -> None:
-    """Writes the JSON that makes a fold done, with digests of itself, of the predictions and of the model."""
+    """Writes the JSON that marks a fold as done, with digests of itself, of the predictions and of the model."""
     content = {"fingerprint": job.fingerprint(), "facts": facts, "history": history}
     write_json(job.stem.with_suffix(".json"), {**content, "sha256": _compute_digests(job, content)})
 
 
 def _compute_digests(job: FoldJob, content: dict[str, Any]) -> dict[str, str]:
-    """SHA-256 of each part of a fold's result, 64 hex digits each."""
+    """Computes the SHA-256 of each part of a fold's result."""
     files = {"predictions": job.stem.with_suffix(".npz"), "model": job.model}
     return {"content": hash_json(content)} | {name: hash_file(path) for name, path in files.items()}
 
 
 def read_result(job: FoldJob) -> FoldResult | None:
-    """The fold's result; None where it is not done, or a part of it is damaged, which is said."""
-    words = read_json(job.stem.with_suffix(".json"))
-    if not isinstance(words, dict) or words.get("fingerprint") != job.fingerprint():
+    """Reads the fold's result; None where it is not done or is damaged (with a warning)."""
+    stored = read_json(job.stem.with_suffix(".json"))
+    if not isinstance(stored, dict) or stored.get("fingerprint") != job.fingerprint():
         return None
-    expected = words.pop("sha256", None)  # results of before 2026-12 have none
+    expected = stored.pop("sha256", None)  # results of before 2026-12 have none
     try:
-        if expected is not None and (received := _compute_digests(job, words)) != expected:
+        if expected is not None and (received := _compute_digests(job, stored)) != expected:
             raise DamagedFileError(
                 f"other digests of {', '.join(k for k in received if received[k] != expected.get(k))}"
             )
-        with open_arrays(job.stem.with_suffix(".npz")) as stored:
-            done = FoldResult(words["history"], words["facts"], stored["held"], stored["test"])
-            _check_shapes(job, done)
+        with open_arrays(job.stem.with_suffix(".npz")) as arrays:
+            result = FoldResult(stored["history"], stored["facts"], arrays["held"], arrays["test"])
+            _check_shapes(job, result)
     except (DamagedFileError, OSError) as error:
         log.warning("  warning: the result of fold %d is damaged (%s): it is trained again", job.fold, error)
         return None
-    return done
+    return result
 
 
-def _check_shapes(job: FoldJob, done: FoldResult) -> None:
+def _check_shapes(job: FoldJob, result: FoldResult) -> None:
     """Raises a ValueError where predictions are not of the job's views, pictures and classes."""
-    held = sum(fold == job.fold for fold in job.fold_of)
-    wanted = [(len(job.views), count, job.classes) for count in (held, len(job.test))]
-    if [done.held.shape, done.test.shape] != wanted:
-        raise ValueError(f"predictions of shapes {done.held.shape} and {done.test.shape} instead of {wanted}")
+    counts = (job.fold_of.count(job.fold), len(job.test))
+    expected = [(len(job.views), count, job.classes) for count in counts]
+    if [result.held.shape, result.test.shape] != expected:
+        raise ValueError(f"predictions of shapes {result.held.shape} and {result.test.shape} instead of {expected}")
 
 
 def train_fold(job: FoldJob) -> FoldResult:
-    """The fold's result, trained in a process of its own where it is not there yet.
+    """Returns the fold's result, trained in a process of its own where it is not there yet.
 
     Raises:
-        StarshiftError: training failed; says where.
+        StarshiftError: training failed.
     """
-    done = read_result(job)
-    if done is not None:
+    if (result := read_result(job)) is not None:
         log.info("          fold %d is done already", job.fold)
-        return done
+        return result
     code = _run_process(job)
-    done = read_result(job)
-    if done is None:
+    if (result := read_result(job)) is None:
         raise _build_failure(job, code)
-    return done
+    return result
 
 
 def run_lr_job(job: FoldJob) -> dict[str, Any]:
-    """What a range test finds: rates, losses, suggested, and its drawing beside FOLD.rate.json.
+    """Runs a range test; returns rates, losses and suggested, and leaves a plot beside FOLD.rate.json.
 
     Raises:
-        StarshiftError: it failed; says where.
+        StarshiftError: it failed.
     """
     path = job.stem.with_suffix(".rate.json")
     path.unlink(missing_ok=True)
     code = _run_process(replace(job, find_rate=True))
-    found: dict[str, Any] | None = read_json(path)
-    if found is None:
+    curve: dict[str, Any] | None = read_json(path)
+    if curve is None:
         raise _build_failure(job, code)
-    return found
+    return curve
 
 
 def _run_process(job: FoldJob) -> int:
     """Does the job in a process of its own. Returns its exit code."""
-    path = job.write()
-    environment = {**paths.build_child_environment(), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    job.stem.with_suffix(".error.json").unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pipeline.training.fold_worker", str(path), str(os.getpid())]
-    with block_interrupts():
-        process = subprocess.Popen(command, env=environment)
-    with process:
-        try:
-            return process.wait()
-        except BaseException:
-            process.kill()
-            raise
+    job.error_file.unlink(missing_ok=True)
+    process = subprocesses.start_module("pipeline.training.fold_worker", str(job.write()))
+    with subprocesses.kill_on_error(process):
+        return process.wait()
 
 
 def _build_failure(job: FoldJob, code: int) -> StarshiftError:
-    """What the job's process said when it failed."""
-    words = read_json(job.stem.with_suffix(".error.json"))
-    if words:
-        return StarshiftError.said(words)
-    killed = code == -9  # SIGKILL, a name that Windows lacks
+    """Builds the error of a job's process that ended without a result."""
+    if values := read_json(job.error_file):
+        return StarshiftError.from_json(values)
+    killed = code == subprocesses.KILLED_CODE
     return StarshiftError(
         f"Training of fold {job.fold} ended before it was done.",
         received="it was killed, most likely since memory ended" if killed else f"exit code {code}",

@@ -1,10 +1,8 @@
 """The process of one fold: reads a job, trains, predicts, and writes everything into the run's folder.
 
-python -m pipeline.training.fold_worker JOB.json PARENT
+python -m pipeline.training.fold_worker JOB.json
 
-The process of one fold. TensorFlow is imported here and not in the process that runs the stages.
-
-python -m pipeline.training.fold_worker JOB.json PARENT
+TensorFlow is imported here and not in the process that runs the stages.
 """
 
 import logging
@@ -18,11 +16,10 @@ import keras
 import numpy as np
 
 from pipeline import logs
-from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic, write_json
 from pipeline.logs import silence_stderr
-from pipeline.subprocesses import exit_with_parent
-from pipeline.training import fold_job, strategies
+from pipeline.subprocesses import run_main
+from pipeline.training import device, fold_job, strategies
 from pipeline.training.export import save_model
 from pipeline.training.fold_data import FoldData, LearningRateFound
 from pipeline.training.fold_job import FoldJob, write_result
@@ -38,36 +35,36 @@ STRATEGY_FUNCTIONS = {
 }
 
 
-def run_fold_job(job: FoldJob, words: str) -> None:
+def run_fold_job(job: FoldJob, device_name: str) -> None:
     """Trains one fold and writes its model, its predictions and, last, its JSON.
 
     Args:
         job: the fold's job.
-        words: the device, from `device.prepare_device`.
+        device_name: from `device.prepare_device`.
     """
     started = time.perf_counter()
-    material = FoldData(job)
+    data = FoldData(job)
     try:
-        outcome = STRATEGY_FUNCTIONS[job.rung](material)
+        fitted = STRATEGY_FUNCTIONS[job.rung](data)
     except LearningRateFound as end:
-        write_lr_curve(job, end.found)
+        write_lr_curve(job, end.curve)
         return
-    held, test = outcome.predictions(material)
+    held, test = fitted.predict(data)
     if keras.config.dtype_policy().compute_dtype != "float32":
-        outcome.precision, outcome.live = "bfloat16", convert_to_float32(outcome.live)
-    outcome.hand_over(material, "after training")
+        fitted.precision, fitted.live = "bfloat16", convert_to_float32(fitted.live)
+    fitted.check_parity(data, "after training")
     job.model.parent.mkdir(parents=True, exist_ok=True)
-    save_model(outcome.live, job.model)
+    save_model(fitted.live, job.model)
     write_atomic(job.stem.with_suffix(".npz"), lambda file: np.savez(file, held=held, test=test))
-    facts = {**outcome.facts, "device": words, "seconds": round(time.perf_counter() - started, 2)}
-    write_result(job, facts, outcome.history)
+    facts = {**fitted.facts, "device": device_name, "seconds": round(time.perf_counter() - started, 2)}
+    write_result(job, facts, fitted.history)
     for path in job.stem.parent.glob(f"{job.stem.name}-*.npz"):
         path.unlink()
-    _log_stages(job, outcome)
+    _log_stages(job, fitted)
 
 
 def convert_to_float32(model: Any) -> Any:
-    """A model that was trained in half precision, with its arithmetic in float32 from now on."""
+    """Copies a model that was trained in half precision; the copy computes in float32."""
     keras.config.set_dtype_policy("float32")
     copy = keras.models.clone_model(model, clone_function=_convert_layer)
     copy.set_weights(model.get_weights())
@@ -75,7 +72,7 @@ def convert_to_float32(model: Any) -> Any:
 
 
 def _convert_layer(layer: Any) -> Any:
-    """A layer, or a model in the model, computing in float32."""
+    """Copies a layer, or a model in the model, to compute in float32."""
     if isinstance(layer, keras.Model):
         return keras.models.clone_model(layer, clone_function=_convert_layer)
     config = layer.get_config()
@@ -86,15 +83,15 @@ def _convert_layer(layer: Any) -> Any:
     return layer.__class__.from_config(config)
 
 
-def write_lr_curve(job: FoldJob, found: LearningRateCurve) -> None:
-    """Draws what a range test found, and writes it."""
-    plot_lr_curve(found, job.stem.with_suffix(".rate.png"), f"{job.rung} on {job.base.name}, fold {job.fold}")
-    write_json(job.stem.with_suffix(".rate.json"), asdict(found))
+def write_lr_curve(job: FoldJob, curve: LearningRateCurve) -> None:
+    """Plots the result of a range test, and writes it."""
+    plot_lr_curve(curve, job.stem.with_suffix(".rate.png"), f"{job.rung} on {job.base.name}, fold {job.fold}")
+    write_json(job.stem.with_suffix(".rate.json"), asdict(curve))
 
 
-def _log_stages(job: FoldJob, outcome: FittedFold) -> None:
-    """One line with what the fold came to."""
-    for stage in outcome.stages:
+def _log_stages(job: FoldJob, fitted: FittedFold) -> None:
+    """Logs one line a stage of training."""
+    for stage in fitted.stages:
         log.info(
             "          fold %d: %d epochs of %.1f s, the best %s: %s %.5f in the view %s",
             job.fold,
@@ -108,20 +105,12 @@ def _log_stages(job: FoldJob, outcome: FittedFold) -> None:
 
 
 def main() -> int:
-    """Does the job in a file; leaves a user's error in FOLD.error.json and exits with 1."""
+    """Does the job in a file; leaves a user's error in FOLD.error.json."""
     logs.set_up()
-    exit_with_parent(int(sys.argv[2]))
     job = fold_job.read_fold_job(Path(sys.argv[1]))
     with silence_stderr():
-        from pipeline.training import device
-
-        words = device.prepare_device(job.seed + job.fold, job.regime.precision)
-    try:
-        run_fold_job(job, words)
-    except StarshiftError as error:
-        write_json(job.stem.with_suffix(".error.json"), error.words)
-        return 1
-    return 0
+        device_name = device.prepare_device(job.seed + job.fold, job.regime.precision)
+    return run_main(lambda: run_fold_job(job, device_name), job.error_file)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A range test for the learning rate (Smith 2017, Cyclical Learning Rates for Training Neural Networks, section 3.3).
+"""Finds a learning rate by a range test (Smith 2017, Cyclical Learning Rates, section 3.3).
 
-The rate grows from tiny to large over some hundred steps, and the loss is watched. Where it falls fastest is a rate
-that learns; where it is lowest is one that is nearly too high. Afterwards the weights are as they were.
+The rate grows from tiny to large over some hundred steps. A rate at which the loss falls fastest learns well; the one
+at which it is lowest is nearly too high. Afterwards the weights are as they were.
 """
 
 import math
@@ -30,7 +30,7 @@ DIVERGENCE_FACTOR = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRateCurve:
-    """What a range test found.
+    """The result of a range test.
 
     Args:
         rates: of the steps, growing.
@@ -69,25 +69,25 @@ class _RangeTestCallback(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def run_range_test(course: Trainer, steps: int = STEPS) -> LearningRateCurve:
-    """Runs the test on a course that has not begun; its model is left as it was, uncompiled weights and all.
+def run_range_test(trainer: Trainer, steps: int = STEPS) -> LearningRateCurve:
+    """Runs the test with a trainer that has not started; the weights of its model are restored.
 
     Args:
-        course: model, batches, regime and factors are used.
+        trainer: its model, batches, regime and factors are used.
         steps: how many rates are tried.
     """
-    model, batches = course.model, course.batches
-    kept = copy_values(model.variables)
+    model, batches = trainer.model, trainer.batches
+    before = copy_values(model.variables)
     rates = np.geomspace(MIN_LR, MAX_LR, steps)
     model.compile(
-        LayerwiseAdamW(float(rates[0]), factors=course.factors, decay=course.regime.decay or 0.0),
-        keras.losses.CategoricalCrossentropy(label_smoothing=course.regime.label_smoothing or 0.0),
+        LayerwiseAdamW(float(rates[0]), factors=trainer.factors, decay=trainer.regime.decay or 0.0),
+        keras.losses.CategoricalCrossentropy(label_smoothing=trainer.regime.label_smoothing or 0.0),
     )
-    with tqdm(total=steps, desc=f"{course.name}, find the rate", unit="step", disable=None, leave=False) as bar:
-        watch = _RangeTestCallback(rates, bar)
-        _run_epochs(model, batches, watch, steps)
-    assign_values(model.variables, kept)
-    losses = [loss for loss in watch.losses if math.isfinite(loss)]
+    with tqdm(total=steps, desc=f"{trainer.name}, find the rate", unit="step", disable=None, leave=False) as bar:
+        callback = _RangeTestCallback(rates, bar)
+        _run_epochs(model, batches, callback, steps)
+    assign_values(model.variables, before)
+    losses = [loss for loss in callback.losses if math.isfinite(loss)]
     return LearningRateCurve(
         rates=[float(rate) for rate in rates[: len(losses)]],
         losses=losses,
@@ -95,8 +95,8 @@ def run_range_test(course: Trainer, steps: int = STEPS) -> LearningRateCurve:
     )
 
 
-def _run_epochs(model: Any, batches: TrainSequence, watch: _RangeTestCallback, steps: int) -> None:
-    """As many epochs as the steps need, or until the loss has run away."""
+def _run_epochs(model: Any, batches: TrainSequence, callback: _RangeTestCallback, steps: int) -> None:
+    """Trains as many epochs as the steps need, or until the loss diverges."""
     for epoch in range(math.ceil(steps / len(batches))):
         batches.begin(epoch)
         model.fit(
@@ -105,14 +105,14 @@ def _run_epochs(model: Any, batches: TrainSequence, watch: _RangeTestCallback, s
             epochs=epoch + 1,
             shuffle=False,
             verbose=0,
-            callbacks=[watch],
+            callbacks=[callback],
         )
         if model.stop_training:
             return
 
 
 def suggest_learning_rate(rates: np.ndarray, losses: list[float]) -> float:
-    """A rate to train with.
+    """Suggests a learning rate to train with.
 
     Where the loss falls: a tenth of the rate at which it is lowest, or that of the steepest fall where this is
     smaller; a fall counts from where the loss is last at its level of before. Where it does not (a head that is
@@ -134,17 +134,17 @@ def suggest_learning_rate(rates: np.ndarray, losses: list[float]) -> float:
     return float(rates[int(calm[-1])] / 3)
 
 
-def plot_lr_curve(found: LearningRateCurve, path: Path, title: str) -> None:
-    """Draws the loss over the rate, and the suggestion, as a PNG."""
+def plot_lr_curve(curve: LearningRateCurve, path: Path, title: str) -> None:
+    """Plots the loss over the learning rate, and the suggestion, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(found.rates, found.losses)
-    axes.axvline(found.suggested, linestyle="--", color="grey", label=f"suggested: {found.suggested:.1e}")
+    axes.plot(curve.rates, curve.losses)
+    axes.axvline(curve.suggested, linestyle="--", color="grey", label=f"suggested: {curve.suggested:.1e}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="smoothed loss", title=title)
-    axes.set_ylim(top=min(max(found.losses), 3 * found.losses[0]))
+    axes.set_ylim(top=min(max(curve.losses), 3 * curve.losses[0]))
     axes.legend()
     write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))

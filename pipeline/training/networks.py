@@ -1,4 +1,4 @@
-"""The networks that are trained, and the live ones that they become; both share their layers.
+"""Builds the networks that are trained, and the live models that share their layers and are saved.
 
 A base stays in inference mode, frozen or not. Keras 3.15 does not hold to `training=False` of a nested model once `fit`
 sets training to True for the model around it (statistics of BatchNorm move); `FrozenBatchNorm` does.
@@ -19,7 +19,7 @@ from pipeline.training.bn_folding import fold_batch_norms
 
 
 class FrozenBatchNorm(keras.layers.Layer):
-    """A network in inference mode whatever is done with the model around it; its weights may be trained.
+    """A network that stays in inference mode inside any model; its weights may be trained.
 
     Args:
         network: a functional keras.Model; its BatchNorms are folded into its convolutions.
@@ -30,7 +30,7 @@ class FrozenBatchNorm(keras.layers.Layer):
         self.network = fold_batch_norms(network)
 
     def call(self, inputs: Any) -> Any:
-        """What the network gives."""
+        """Applies the network."""
         # Passed inside the call of a layer. Passed where a nested model is called symbolically, `fit` overrides it and
         # the statistics of BatchNorm move (checked with Keras 3.13.2 and 3.15.1).
         return self.network(inputs, training=False)
@@ -40,14 +40,19 @@ class FrozenBatchNorm(keras.layers.Layer):
         return self.network.compute_output_shape(shape)
 
 
-def build_head_layers(head: Head) -> list[Any]:
-    """The head as Keras layers that carry its numbers: ReLU between them, softmax at the end."""
+def build_head_layers(head: Head, name: str = "head") -> list[Any]:
+    """Builds Keras layers with the head's weights: ReLU between them, softmax at the end.
+
+    Args:
+        head: weights and biases.
+        name: prefix of the layers' names, unique within a model.
+    """
     layers = []
     for number, (weights, bias) in enumerate(head.layers):
         last = number == len(head.layers) - 1
         # float32 even under mixed precision: probabilities near 0 and 1 need its digits.
         layer = keras.layers.Dense(
-            len(bias), activation="softmax" if last else "relu", dtype="float32", name=f"head_dense{number}"
+            len(bias), activation="softmax" if last else "relu", dtype="float32", name=f"{name}_dense{number}"
         )
         layer.build((None, len(weights)))
         layer.set_weights([weights, bias])
@@ -56,7 +61,7 @@ def build_head_layers(head: Head) -> list[Any]:
 
 
 def build_random_head(width: int, classes: int, units: int, seed: int) -> Head:
-    """A head before training, with one hidden layer of `units` (Glorot and Bengio 2010)."""
+    """Draws a head before training, with one hidden layer of `units` (Glorot and Bengio 2010)."""
     random, layers = np.random.default_rng(seed), []
     for before, after in ((width, units), (units, classes)):
         limit = np.sqrt(6 / (before + after))
@@ -73,21 +78,21 @@ class Standardizer:
     deviation: np.ndarray
 
     def layer(self) -> Any:
-        """The standardisation as a layer."""
+        """Builds the standardisation as a layer."""
         # Plain floats: the configuration of a layer is saved as JSON.
         offset = [float(value) for value in -self.mean / self.deviation]
         return keras.layers.Rescaling([float(v) for v in 1 / self.deviation], offset=offset, name="standardised")
 
     def folded(self, head: Sequence[Any]) -> Head:
-        """The head of these layers on features as they are."""
+        """Folds the standardisation into the head of these layers."""
         pairs = [tuple(layer.get_weights()) for layer in head]
         weights, bias = pairs[0]
         first = weights / self.deviation[:, None]
         return Head(((first, bias - self.mean @ first), *pairs[1:]))
 
 
-def _apply_head(values: Any, head: Sequence[Any], dropout: float, scale: Standardizer | None = None) -> Any:
-    """The head's probabilities on features, with dropout before its last layer."""
+def apply_head(values: Any, head: Sequence[Any], dropout: float = 0.0, scale: Standardizer | None = None) -> Any:
+    """Applies a head to features, with dropout before its last layer; gives probabilities."""
     values = scale.layer()(values) if scale else values
     for layer in head[:-1]:
         values = layer(values)
@@ -97,7 +102,7 @@ def _apply_head(values: Any, head: Sequence[Any], dropout: float, scale: Standar
 
 
 def build_live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
-    """What is saved and predicts: uint8 pictures (n, size, size, 3) -> probabilities (n, classes).
+    """Builds the model that is saved: uint8 pictures (n, size, size, 3) -> probabilities (n, classes).
 
     Args:
         base: preprocessing, pooling and size.
@@ -105,9 +110,9 @@ def build_live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
         head: from `build_head_layers`.
     """
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"pixels_{base.size}")
-    # Without Still: a saved model must load where our layer classes are unknown.
+    # Without FrozenBatchNorm: a saved model must load where our layer classes are unknown.
     maps = network(preprocess(pixels, base.preprocessing, base.name), training=False)
-    return keras.Model(pixels, _apply_head(pool_maps(maps, base), head, 0.0), name="starshift")
+    return keras.Model(pixels, apply_head(pool_maps(maps, base), head), name="starshift")
 
 
 def build_pixel_model(
@@ -119,7 +124,7 @@ def build_pixel_model(
     free: bool = False,
     scale: Standardizer | None = None,
 ) -> Any:
-    """The same for training: the network in inference mode, and dropout in the head.
+    """Builds the same model for training: the network in inference mode, and dropout in the head.
 
     Args:
         base: as in `build_live_model`.
@@ -132,15 +137,15 @@ def build_pixel_model(
     side = None if free else base.size
     pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
     maps = FrozenBatchNorm(network)(preprocess(pixels, base.preprocessing, base.name))
-    return keras.Model(pixels, _apply_head(pool_maps(maps, base), head, dropout, scale), name="training")
+    return keras.Model(pixels, apply_head(pool_maps(maps, base), head, dropout, scale), name="training")
 
 
 def build_cut_model(base: Base, upper: Any, head: Sequence[Any], dropout: float) -> Any:
-    """What is trained on activations at the cut (n, height, width, channels) float16: the part above it and the head.
+    """Builds the model that is trained on activations at the cut (n, height, width, channels) float16.
 
     Args:
         base: pooling.
-        upper: from `cuts.build_upper_part`.
+        upper: the part above the cut, from `cuts.build_upper_part`.
         head: from `build_head_layers`.
         dropout: before the last layer.
     """
@@ -148,14 +153,14 @@ def build_cut_model(base: Base, upper: Any, head: Sequence[Any], dropout: float)
     activations = keras.Input(upper.input_shape[1:], dtype="float16", name="activations")
     values = keras.layers.Activation("linear", dtype="float32", name="widened")(activations)
     return keras.Model(
-        activations, _apply_head(pool_maps(FrozenBatchNorm(upper)(values), base), head, dropout), name="training"
+        activations, apply_head(pool_maps(FrozenBatchNorm(upper)(values), base), head, dropout), name="training"
     )
 
 
 def build_feature_model(head: Sequence[Any], dropout: float, scale: Standardizer) -> Any:
-    """What is trained on cached features (n, width) float32: the head."""
+    """Builds the model that is trained on cached features (n, width) float32: the head."""
     features = keras.Input((len(scale.mean),), name="features")
-    return keras.Model(features, _apply_head(features, head, dropout, scale), name="training")
+    return keras.Model(features, apply_head(features, head, dropout, scale), name="training")
 
 
 def freeze_up_to(network: Any, cut: str | None) -> None:

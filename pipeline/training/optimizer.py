@@ -1,4 +1,4 @@
-"""Adam with decoupled weight decay, a rate for every depth, and an average of the weights; and the rate over time."""
+"""AdamW with a learning rate for every depth and an average of the weights; the learning rate schedule."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
 
     Args:
         learning_rate: a number or a schedule.
-        factors: of the rate, by the variable's path; 1 where it is not named.
+        factors: of the learning rate, by the variable's path; 1 where it is not named.
         decay: of kernels; vectors (biases, gamma, beta) do not decay.
         momentum: of the average of the weights, 0 for none; it begins as (1 + t) / (10 + t).
         parts: batches over which gradients are averaged before a step.
@@ -35,7 +35,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         self.rates: list[float] = []
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Makes the moments and the averages; these begin at the weights."""
+        """Creates the moments and the averages; these begin at the weights."""
         if self.built:
             return
         super().build(variables)
@@ -46,7 +46,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
                 average.assign(variable)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One variable's step."""
+        """Updates one variable."""
         place = keras_private.index_of(self, variable)
         rate = keras.ops.cast(learning_rate, variable.dtype) * self.rates[place]
         if self.decay and len(variable.shape) > 1:
@@ -60,7 +60,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
 
 
 def build_schedule(regime: Training, steps: int) -> Any:
-    """The rate over all steps: up from 0 in the warm-up, then a half cosine down to 0 (SGDR, 2017) or constant."""
+    """Builds the schedule: up from 0 in the warm-up, then a half cosine down to 0 (SGDR, 2017) or constant."""
     rate, warmup = float(regime.rate or 0.0), round(float(regime.warmup or 0.0) * steps)
     end = 1.0 if regime.schedule == "constant" else 0.0
     if not warmup:
@@ -73,7 +73,7 @@ def build_schedule(regime: Training, steps: int) -> Any:
 def build_optimizer(
     regime: Training, steps: int, factors: Mapping[str, float] | None = None, parts: int = 1
 ) -> LayerwiseAdamW:
-    """The optimizer of a regime over so many steps."""
+    """Builds the optimizer of a training."""
     return LayerwiseAdamW(
         build_schedule(regime, steps),
         factors=factors,

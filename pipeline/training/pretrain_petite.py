@@ -1,8 +1,4 @@
-"""Petite under a linear classifier, as it is pretrained.
-
-What pretraining sees of the drawn pictures: random crops in one of the eight symmetries, lighter or darker.
-
-Pretraining of `petite` on the drawn world, from which its committed weights come: `invoke pretrain`.
+"""Pretrains `petite` on drawn pictures: `invoke pretrain` makes the committed weights.
 
 Everything is drawn and nothing is downloaded, so that the weights can be made again from the repository alone.
 """
@@ -31,12 +27,13 @@ from pipeline.synthetic.world import PICTURE_SIDE, load_world
 from pipeline.training import checkpoint
 
 DROPOUT = 0.1
+log = logging.getLogger(__name__)
 
 
 def build_classifier(
     *, classes: int, steps: int, rate: float, decay: float, smoothing: float, precision: str
 ) -> tuple[keras.Model, keras.Model]:
-    """Petite with a linear classifier, compiled; and petite itself, which shares its weights. Random weights.
+    """Builds petite with a linear classifier, compiled, and petite itself, which shares its random weights.
 
     Args:
         classes: to tell apart.
@@ -64,14 +61,14 @@ def build_classifier(
 
 
 def scale_pixels(pixels: np.ndarray) -> np.ndarray:
-    """Pixels as petite wants them (mode `tf` of the table): float32 in [-1, 1]."""
+    """Scales pixels to float32 in [-1, 1] (preprocessing `tf`), as petite expects them."""
     return np.asarray(pixels, np.float32) / 127.5 - 1
 
 
 def build_crop_sequence(
     pixels: np.ndarray, labels: np.ndarray, *, classes: int, crop: int, batch: int, seed: int, epoch: int
 ) -> Any:
-    """An epoch's random crops in one of the eight symmetries, brightness and contrast drawn too.
+    """Builds an epoch of random crops in one of the eight symmetries, with random brightness and contrast.
 
     Args:
         pixels: (n, 128, 128, 3) uint8.
@@ -85,12 +82,10 @@ def build_crop_sequence(
     Returns:
         A keras.utils.PyDataset of pictures (batch, crop, crop, 3) float32 and one-hot labels (batch, classes).
     """
-    import keras
-
     order = np.random.default_rng([seed, epoch]).permutation(len(labels))
 
     class Batches(keras.utils.PyDataset):
-        """Made in one thread beside the training."""
+        """Batches that one thread makes beside the training."""
 
         def __len__(self) -> int:
             return math.ceil(len(labels) / batch)
@@ -105,14 +100,11 @@ def build_crop_sequence(
 
 
 def _augment_crop(picture: np.ndarray, crop: int, random: np.random.Generator) -> np.ndarray:
-    """One picture as training sees it, (crop, crop, 3) float32 in about [-1, 1]."""
+    """Augments one picture; returns (crop, crop, 3) float32 in about [-1, 1]."""
     top, left = random.integers(0, picture.shape[0] - crop + 1, 2)
     part = np.rot90(picture[top : top + crop, left : left + crop], int(random.integers(4)))
     part = part[:, ::-1] if random.random() < 0.5 else part
     return scale_pixels(part) * random.uniform(0.8, 1.2) + random.uniform(-0.15, 0.15)
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,12 +147,12 @@ class PretrainConfig:
 
 
 def build_debug_config(recipe: PretrainConfig) -> PretrainConfig:
-    """The same recipe on so few pictures that it ends in seconds, and learns nothing."""
+    """Reduces the recipe to so few pictures that it ends in seconds, and learns nothing."""
     return replace(recipe, pictures=2, held=1, epochs=1, crop=32)
 
 
 def run_pretraining(recipe: PretrainConfig, *, install: bool = False) -> dict[str, Any]:
-    """Pretrains, or finds that it was done; with `install` puts the result among the repository's weights."""
+    """Pretrains, unless that is done; with `install` copies the result to the repository's weights."""
     folder = paths.home_folder() / "data" / "pretrain" / hash_json(asdict(recipe))[:8]
     result = read_json(folder / "petite.json") or pretrain(recipe, folder)
     log.info("petite    accuracy %.1f %% on %d held-out pictures of its own world (chance %.1f %%), %.0f s of training",
@@ -177,14 +169,12 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
     """Draws the world, trains petite on it, and writes petite_float16.weights.h5 and petite.json.
 
     Args:
-        recipe: how.
+        recipe: of the pretraining.
         folder: of the results; an interrupted training goes on in it.
 
     Returns:
         What petite.json holds: recipe, digest of the weights, seconds, accuracy on held-out pictures of the world.
     """
-    import keras
-
     from pipeline.training.trainer import EpochLogger
 
     cache = paths.cache_folder("drawn")
@@ -203,10 +193,10 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
         precision=recipe.precision,
     )
     model.optimizer.build(model.trainable_variables)
-    fingerprint, kept = hash_json(asdict(recipe)), folder / "checkpoint.npz"
-    stored = checkpoint.load_checkpoint(kept, fingerprint)
-    progress = stored.put_into(model) if stored else checkpoint.TrainingState()
-    while progress.epoch < recipe.epochs:
+    fingerprint, path = hash_json(asdict(recipe)), folder / "checkpoint.npz"
+    stored = checkpoint.load_checkpoint(path, fingerprint)
+    state = stored.restore(model) if stored else checkpoint.TrainingState()
+    while state.epoch < recipe.epochs:
         epoch_started = time.perf_counter()
         data = build_crop_sequence(
             pixels,
@@ -215,18 +205,18 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
             crop=recipe.crop,
             batch=recipe.batch,
             seed=recipe.seed,
-            epoch=progress.epoch,
+            epoch=state.epoch,
         )
         model.fit(
             build_keras_input(data),
             epochs=1,
             shuffle=False,
             verbose=0,
-            callbacks=[EpochLogger(progress.epoch + 1, recipe.epochs)],
+            callbacks=[EpochLogger(state.epoch + 1, recipe.epochs)],
         )
-        progress.epoch += 1
-        progress.seconds.append(time.perf_counter() - epoch_started)
-        checkpoint.save_checkpoint(kept, fingerprint, progress, model)
+        state.epoch += 1
+        state.seconds.append(time.perf_counter() - epoch_started)
+        checkpoint.save_checkpoint(path, fingerprint, state, model)
     right = model.predict(scale_pixels(held), batch_size=64, verbose=0).argmax(axis=1) == held_labels
     weights = folder / "petite_float16.weights.h5"
     save_float16_weights(base, weights)
@@ -235,7 +225,7 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
         "world": {"classes": len(world.CLASSES), "pictures": len(labels), "held": len(held_labels)},
         "accuracy": float(right.mean()),
         "chance": 1 / len(world.CLASSES),
-        "seconds": round(sum(progress.seconds), 1),
+        "seconds": round(sum(state.seconds), 1),
         "cores": os.cpu_count(),
         "parameters": base.count_params(),
         "keras": keras.__version__,

@@ -1,8 +1,8 @@
-"""Pseudo-labels: heads trained a second time, with the test pictures that they are sure of (Lee 2013, ICML workshop).
+"""Pseudo-labels: heads trained a second time, with confident test predictions (Lee 2013, ICML workshop).
 
-Folds stay clean: what fold k's head learns from test pictures was told by fold k's own head, and how sure is sure
-enough by one that saw even fewer; neither has seen the pictures that fold k holds out. The mean of all folds' heads
-has, and where test pictures resemble those it would hand their labels over.
+Folds stay clean: fold k's head gets pseudo-labels from fold k's own head, and a threshold from one that saw even fewer
+pictures; neither has seen the pictures that fold k validates. The mean of all folds' heads has, and where test pictures
+resemble those it would leak their labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ from pipeline.models.heads import Head
 from pipeline.training.heads import logistic_regression
 
 L2_FACTORS = (100.0, 10.0, 1.0)
-"""A head comes down to its strength in these steps, each from the last one's weights."""
+"""A head comes down to its l2 in these steps, each from the last one's weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLabelRule:
-    """Which test pictures are learned from.
+    """Which test pictures get pseudo-labels.
 
     Args:
-        precision: the share of pictures that has to be right at the confidence asked for, on held-out ones.
-        least: the least probability that is taken for sure, however precise.
+        precision: the share of validation pictures that must be right above the threshold.
+        least: the lowest threshold.
         cap: at most this share of the number of training pictures, in all and of each class.
-        weight: what such a picture counts against a labelled one.
+        weight: of such a picture relative to a labelled one.
     """
 
     precision: float = 0.97
@@ -44,7 +44,7 @@ class PseudoLabelRule:
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLabelData:
-    """What heads are trained on.
+    """The data that heads are trained on.
 
     Args:
         train: features (pictures, width) float32 by view.
@@ -52,8 +52,8 @@ class PseudoLabelData:
         labels: (pictures,) int.
         fold_of: (pictures,) int.
         classes: how many there are.
-        strength: of the L2.
-        scales: what the logits of each fold's heads are multiplied by, by fold, see `linear`; 1 where there is none.
+        strength: the l2.
+        scales: of the logits, by fold, see `logistic_regression`; 1 where there is none.
     """
 
     train: Mapping[str, np.ndarray]
@@ -67,16 +67,16 @@ class PseudoLabelData:
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoLabelFold:
-    """What one fold's head was taught.
+    """One fold's heads and pseudo-labels.
 
     Args:
         fold: its number.
         before: the head trained on labelled pictures alone.
-        after: the head trained on test pictures, too; the same where none was sure enough.
+        after: the head trained on test pictures, too; the same where none was confident enough.
         rows: numbers of those test pictures.
         guesses: their pseudo-labels (rows,) int.
         threshold: the least probability that is precise enough; None where none is.
-        precision: of the held-out pictures above it.
+        precision: of the validation pictures above it.
     """
 
     fold: int
@@ -89,15 +89,15 @@ class PseudoLabelFold:
 
 
 def find_threshold(probabilities: np.ndarray, labels: np.ndarray, rule: PseudoLabelRule) -> tuple[float | None, float]:
-    """The least probability above which enough of the likeliest classes are right.
+    """Finds the lowest probability above which enough of the likeliest classes are right.
 
     Args:
         probabilities: (n, classes), of pictures that were not trained on.
         labels: (n,) int.
-        rule: how many have to be right, and how sure a picture must be at least.
+        rule: its precision and its lowest threshold.
 
     Returns:
-        The probability, None where there is none, and the share that is right at it or above.
+        The threshold, None where there is none, and the share that is right at or above it.
     """
     sure = probabilities.max(axis=1)
     order = np.argsort(-sure, kind="stable")
@@ -109,13 +109,13 @@ def find_threshold(probabilities: np.ndarray, labels: np.ndarray, rule: PseudoLa
 
 
 def select_confident(probabilities: np.ndarray, threshold: float, most: np.ndarray, total: int) -> np.ndarray:
-    """The test pictures to learn from, the surest first of each class.
+    """Selects the test pictures with pseudo-labels, the most confident ones of each class.
 
     Args:
         probabilities: (test pictures, classes).
         threshold: the least probability.
         most: how many of each class at most, (classes,) int.
-        total: how many in all at most.
+        total: how many at most.
 
     Returns:
         Their numbers (n,) int, in rising order.
@@ -135,7 +135,7 @@ def select_confident(probabilities: np.ndarray, threshold: float, most: np.ndarr
 def predict_mean(
     head: Head, features: Mapping[str, np.ndarray], views: Sequence[str], rows: Any = slice(None)
 ) -> np.ndarray:
-    """Probabilities (pictures, classes) float32, the mean over views."""
+    """Averages a head's probabilities (pictures, classes) float32 over views."""
     return np.mean([head.probabilities(features[view][rows]) for view in views], axis=0)
 
 
@@ -144,63 +144,61 @@ class PseudoLabelTrainer:
 
     Args:
         recipe: its views.
-        material: features and labels.
+        data: features and labels.
         rule: which test pictures are learned from.
     """
 
-    def __init__(self, recipe: Recipe, material: PseudoLabelData, rule: PseudoLabelRule) -> None:
-        self.recipe, self.material, self.rule = recipe, material, rule
-        first = material.fold_of != 0
+    def __init__(self, recipe: Recipe, data: PseudoLabelData, rule: PseudoLabelRule) -> None:
+        self.recipe, self.data, self.rule = recipe, data, rule
+        first = data.fold_of != 0
         self.axes = logistic_regression.PCAWhitening(
-            np.concatenate([material.train[view][first] for view in recipe.training_views])
+            np.concatenate([data.train[view][first] for view in recipe.training_views])
         )
 
     def teach(self, fold: int, folds: Sequence[int]) -> PseudoLabelFold:
-        """One fold's head, before and after. The labels of the pictures that it holds out are not looked at."""
-        known = self.material.fold_of != fold
-        before = self.head(fold, known)
-        threshold, precision = self.sure_enough(fold, folds)
-        nobody = np.zeros(0, int)
+        """Trains one fold's head, before and after. Labels of its validation pictures are not used."""
+        train = self.data.fold_of != fold
+        before = self.head(fold, train)
+        threshold, precision = self.find_threshold(fold, folds)
+        none = np.zeros(0, int)
         if threshold is None:
             return PseudoLabelFold(
-                fold=fold, before=before, after=before, rows=nobody, guesses=nobody, threshold=None, precision=0
+                fold=fold, before=before, after=before, rows=none, guesses=none, threshold=None, precision=0
             )
-        values = predict_mean(before, self.material.test, self.recipe.views)
-        counts = np.bincount(self.material.labels[known], minlength=self.material.classes)
-        most, total = np.ceil(self.rule.cap * counts).astype(int), int(self.rule.cap * known.sum())
+        values = predict_mean(before, self.data.test, self.recipe.views)
+        counts = np.bincount(self.data.labels[train], minlength=self.data.classes)
+        most, total = np.ceil(self.rule.cap * counts).astype(int), int(self.rule.cap * train.sum())
         rows = select_confident(values, threshold, most, total)
         guesses = values[rows].argmax(axis=1)
         return PseudoLabelFold(
-            fold=fold, before=before, after=self.head(fold, known, rows, guesses) if len(rows) else before, rows=rows,
+            fold=fold, before=before, after=self.head(fold, train, rows, guesses) if len(rows) else before, rows=rows,
             guesses=guesses, threshold=threshold, precision=precision,
         )  # fmt: skip
 
-    def sure_enough(self, fold: int, folds: Sequence[int]) -> tuple[float | None, float]:
-        """The threshold for a fold, from a head that saw neither it nor the next one, on whose pictures it is set."""
+    def find_threshold(self, fold: int, folds: Sequence[int]) -> tuple[float | None, float]:
+        """Finds a fold's threshold on the next fold's pictures, with a head that saw neither fold."""
         judge = folds[(list(folds).index(fold) + 1) % len(folds)]
-        held = self.material.fold_of == judge
-        head = self.head(fold, (self.material.fold_of != fold) & ~held)
-        values = predict_mean(head, self.material.train, self.recipe.views, held)
-        return find_threshold(values, self.material.labels[held], self.rule)
+        held = self.data.fold_of == judge
+        head = self.head(fold, (self.data.fold_of != fold) & ~held)
+        values = predict_mean(head, self.data.train, self.recipe.views, held)
+        return find_threshold(values, self.data.labels[held], self.rule)
 
     def head(
-        self, fold: int, known: np.ndarray, rows: np.ndarray | None = None, guesses: np.ndarray | None = None
+        self, fold: int, train: np.ndarray, rows: np.ndarray | None = None, guesses: np.ndarray | None = None
     ) -> Head:
-        """A head on labelled pictures (mask), and on test pictures (numbers) with their pseudo-labels; with the scale
-        of the fold's own.
-        """
-        views, material = self.recipe.training_views, self.material
-        labels, counts = material.labels[known], np.ones(int(known.sum()), np.float32)
-        parts = [material.train[view][known] for view in views]
+        """Trains a head on labelled pictures (mask) and pseudo-labelled ones (numbers), at the fold's scale."""
+        views, data = self.recipe.training_views, self.data
+        labels, counts = data.labels[train], np.ones(int(train.sum()), np.float32)
+        parts = [data.train[view][train] for view in views]
         if rows is not None and guesses is not None:
-            parts = [np.concatenate([one, material.test[view][rows]]) for one, view in zip(parts, views, strict=True)]
+            parts = [np.concatenate([one, data.test[view][rows]]) for one, view in zip(parts, views, strict=True)]
             labels = np.concatenate([labels, guesses])
             counts = np.append(counts, np.full(len(rows), self.rule.weight, np.float32))
         counts = np.tile(counts, len(views))
         objective = logistic_regression.SoftmaxRegression(
-            self.axes.rows(np.concatenate(parts)), np.tile(labels, len(views)), material.classes, self.axes.variance,
+            self.axes.rows(np.concatenate(parts)), np.tile(labels, len(views)), data.classes, self.axes.variance,
             counts / counts.sum(),
         )  # fmt: skip
         for factor in L2_FACTORS:
-            objective.fit(factor * material.strength)
-        return self.axes.head(*objective.full()).scaled(material.scales.get(fold, 1.0))
+            objective.fit(factor * data.strength)
+        return self.axes.head(*objective.full()).scaled(data.scales.get(fold, 1.0))

@@ -1,12 +1,10 @@
-"""Soft targets on their way to the folds: for each fold and view, in a file of the run's folder, and batch by batch.
-
-What a student is taught beside its labels: soft targets, and the loss that they enter (Hinton et al. 2015).
+"""Distillation: soft targets of teachers, and the loss that uses them (Hinton et al. 2015).
 
 Second-hand leak: a picture's out-of-fold target comes from a teacher that had not seen it (fold g), but had seen the
-labels of the fold f that the student holds out. A student that imitates it imitates how it fits f's pictures, and is
-then judged on them: on dog-breed (linear heads, MobileNet alpha 0.25 taught by MobileNetV2, folds 0 and 1, teachers of
-one size) that is worth 0.19 of log loss, more than half of the gain one would believe in. So `nested` targets, from
-teachers that have seen neither f nor g, are the ones to judge by; without them a score is flattered.
+labels of the fold f that the student validates on. A student that imitates it imitates how it fits f's pictures, and is
+then scored on them: on dog-breed (linear heads, MobileNet alpha 0.25 taught by MobileNetV2, folds 0 and 1, teachers of
+one size) that is worth 0.19 of log loss, more than half of the apparent gain. So `nested` targets, from teachers that
+have seen neither f nor g, are the ones to score with; without them a score is flattered.
 """
 
 import hashlib
@@ -21,20 +19,20 @@ from pipeline.errors import StarshiftError, require
 from pipeline.files import DamagedFileError, open_arrays, write_atomic
 
 MIN_TEACHER_PROBABILITY = 1e-6
-"""Least probability of a teacher whose logarithm still means something."""
+"""Smallest probability of a teacher that is not clipped."""
 MIN_PROBABILITY = 1e-30
 """Smallest probability whose logarithm is taken in float32; at Keras's 1e-7 the gradient would end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationConfig:
-    """How a student is taught.
+    """How a student is distilled.
 
     Args:
         teachers: names of runs, or `store:NAME` of learnwares; the mean of their probabilities teaches.
         temperature: divides teacher's and student's logits, at least 1.
         weight: of the soft targets against the labels, 0 to 1.
-        patient: teachers answer for the very view that the student sees (Beyer et al. 2022, arXiv 2106.05237).
+        patient: teachers predict the very view that the student is trained on (Beyer et al. 2022, arXiv 2106.05237).
         nested: for a student of fold f, targets from teachers that have not seen f's labels either.
     """
 
@@ -52,20 +50,20 @@ class DistillationConfig:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithm of the softmax over the last axis, without overflow."""
+    """Computes the logarithm of the softmax over the last axis, without overflow."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(log p / T) over the last axis, float32; p is clipped to CLIP from below. Rows of NaN stay so."""
+    """Computes softmax(log p / T) over the last axis, float32, p at least MIN_TEACHER_PROBABILITY. NaN stays NaN."""
     logits = np.log(np.maximum(probabilities, MIN_TEACHER_PROBABILITY, dtype=np.float64)) / temperature
     return np.exp(log_softmax(logits)).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoftTargetLoss:
-    """Soft targets of some rows.
+    """Soft targets of some rows, and their part of the loss.
 
     Args:
         targets: the teachers' tempered probabilities (n, classes) float32.
@@ -80,17 +78,17 @@ class SoftTargetLoss:
     def added(
         self, logits: np.ndarray, value: float, error: np.ndarray, shares: np.ndarray | None = None
     ) -> tuple[float, np.ndarray]:
-        """The loss with soft targets and each row's slope by its logits, from those of the labels alone.
+        """Adds the soft targets to the loss of the labels and to each row's gradient by its logits.
 
-        (1 - w) * labels + w * T^2 * KL(targets, softmax(logits / T)); T^2, because the slopes of a soft cross entropy
+        (1 - w) * labels + w * T^2 * KL(targets, softmax(logits / T)); T^2, because gradients of a soft cross entropy
         shrink as 1 / T^2 (Hinton et al. 2015, arXiv 1503.02531, section 2). KL is the paper's cross entropy less the
-        targets' entropy, which has no slope but would hide from L-BFGS how little is left to gain.
+        targets' entropy, which has no gradient but would hide from L-BFGS how little is left to gain.
 
         Args:
             logits: (n, classes) float32.
             value: mean cross entropy of the labels.
-            error: its slope times n, softmax(logits) - one-hot, (n, classes) float32.
-            shares: what each row counts, (n,) that sum to 1; None is the same for all.
+            error: its gradient times n, softmax(logits) - one-hot, (n, classes) float32.
+            shares: weight of each row, (n,) that sum to 1; None is the same for all.
         """
         temperature, weight = np.float32(self.temperature), np.float32(self.weight)
         logs = log_softmax(logits / temperature)
@@ -102,7 +100,7 @@ class SoftTargetLoss:
 
 
 def build_distillation_loss(temperature: float, weight: float, smoothing: float = 0.0) -> Callable[[Any, Any], Any]:
-    """The same loss for Keras.
+    """Builds the same loss for Keras.
 
     Args:
         temperature: T.
@@ -130,11 +128,11 @@ TARGETS_FILE = "targets.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class SoftTargetsInfo:
-    """What a job knows of its soft targets, which lie in its run's folder.
+    """A job's record of its soft targets, which lie in its run's folder.
 
     Args:
         digest: SHA-256 of the targets.
-        views: that teachers were asked in; empty where they were asked for the picture.
+        views: that teachers predicted; empty for one target a picture.
         temperature: T.
         weight: w.
     """
@@ -164,21 +162,21 @@ class SoftTargets:
     weight: float
 
     def of(self, fold: int, views: Sequence[str]) -> np.ndarray:
-        """Tempered targets (views, pictures, classes) float32 in these views for a student that holds out a fold."""
-        found = self.answers["all"] if "all" in self.answers else self.answers[str(fold)]
+        """Returns tempered targets (views, pictures, classes) float32 for the student of a fold."""
+        targets = self.answers["all"] if "all" in self.answers else self.answers[str(fold)]
         if self.views:
-            found = found[[self.views.index(view) for view in views]]
+            targets = targets[[self.views.index(view) for view in views]]
         else:
-            found = np.broadcast_to(found, (len(views), *found.shape[1:]))
-        return apply_temperature(found, self.temperature)
+            targets = np.broadcast_to(targets, (len(views), *targets.shape[1:]))
+        return apply_temperature(targets, self.temperature)
 
     def soft(self, fold: int, views: Sequence[str], rows: np.ndarray) -> SoftTargetLoss:
-        """The targets of some pictures in these views, one view after the other."""
+        """Returns the targets of some pictures in these views, one view after the other."""
         targets = np.concatenate([one[rows] for one in self.of(fold, views)])
         return SoftTargetLoss(targets=targets, temperature=self.temperature, weight=self.weight)
 
     def taught(self) -> SoftTargetsInfo:
-        """What jobs are told."""
+        """Builds the record for jobs."""
         digest = hashlib.sha256()
         for name in sorted(self.answers):
             digest.update(name.encode() + np.ascontiguousarray(self.answers[name]).tobytes())
@@ -187,16 +185,16 @@ class SoftTargets:
         )
 
     def write(self, folder: Path) -> SoftTargetsInfo:
-        """Puts the targets into a run's folder, whole or not at all."""
+        """Writes the targets into a run's folder, atomically."""
         write_atomic(folder / TARGETS_FILE, lambda file: np.savez(file, **self.answers))  # type: ignore[arg-type]
         return self.taught()
 
 
 def read_soft_targets(folder: Path, taught: SoftTargetsInfo) -> SoftTargets:
-    """The targets in a run's folder.
+    """Reads the targets in a run's folder.
 
     Raises:
-        StarshiftError: they are not those that the job was made for.
+        StarshiftError: they are damaged, or not the job's.
     """
     try:
         with open_arrays(folder / TARGETS_FILE) as stored:
@@ -208,25 +206,25 @@ def read_soft_targets(folder: Path, taught: SoftTargetsInfo) -> SoftTargets:
             received=str(error),
             remedy="the same command writes it anew and goes on",
         ) from error
-    lesson = SoftTargets(answers=answers, views=taught.views, temperature=taught.temperature, weight=taught.weight)
-    if lesson.taught() != taught:
+    targets = SoftTargets(answers=answers, views=taught.views, temperature=taught.temperature, weight=taught.weight)
+    if targets.taught() != taught:
         raise StarshiftError(
             "The soft targets are not the job's.", received=str(folder / TARGETS_FILE), remedy="run it again"
         )
-    return lesson
+    return targets
 
 
 class TargetSource:
-    """Soft targets as batches ask for them.
+    """Soft targets for batches.
 
     Args:
         values: tempered (views, pictures, classes) float32.
-        choice: of an epoch, the view that each picture is seen in, (pictures,) int; None where there is one view.
+        choice: returns the view of each picture in an epoch, (pictures,) int; None where there is one view.
     """
 
     def __init__(self, values: np.ndarray, choice: Callable[[int], np.ndarray] | None = None) -> None:
         self.values, self.choice = values, choice
 
     def take(self, positions: np.ndarray, epoch: int) -> np.ndarray:
-        """Targets (n, classes) float32 of the pictures at these positions, as they are seen in this epoch."""
+        """Returns the targets (n, classes) float32 of the pictures at these positions in this epoch."""
         return self.values[self.choice(epoch)[positions] if self.choice else 0, positions]

@@ -1,15 +1,6 @@
-"""The rung `finetune`, in the talk's five steps: a head on the frozen base; trained; the top of the base unfrozen;
-both trained at a low rate. The part below the cut is computed once: its activations are cached, and training starts
-from them. Where nothing is frozen, or the cache has no room, pictures go through the whole base in every epoch.
+"""The strategies that train a network on one fold: `scratch`, `augmented`, `frozen` and `finetune`.
 
-What a rung gives for one fold, and how every picture is predicted with it.
-
-The rungs that pass every picture through the whole network in every epoch: `train_scratch` and `train_augmented`.
-
-The rung `frozen`: the talk's dense head on a frozen base, trained on augmented pictures.
-
-End to end as the talk does, every picture through the whole base in every epoch; or, by default, from k cached
-augmented views, of which every epoch draws one for each picture: the same head and stopping, a fraction of the time.
+Each returns a FittedFold: the model that was trained, and the live model with the same weights, which is saved.
 """
 
 from collections.abc import Callable
@@ -27,10 +18,15 @@ from pipeline.training import device, networks
 from pipeline.training.checkpoint import TrainingState, assign_values, copy_values
 from pipeline.training.cross_validation import list_cached_views
 from pipeline.training.data_loader import CachedSource, CachedViewSource, Source
+from pipeline.training.export import check_features, check_predictions
 from pipeline.training.fold_data import FoldData
-from pipeline.training.inference import check_features, check_predictions, predict, predict_features
+from pipeline.training.inference import predict, predict_features
 from pipeline.training.linear_probe import fit_heads
 from pipeline.training.networks import Standardizer
+
+POLISH_LR_FACTOR = 0.2
+"""Learning rate of the last epochs with fresh augmentation, as a share of the rate before."""
+HIDDEN_UNITS = 256
 
 
 @dataclass(kw_only=True)
@@ -39,13 +35,13 @@ class FittedFold:
 
     Args:
         live: from uint8 pictures to probabilities; what is saved.
-        model: what predicts from `source_of`; the live network itself, or the part of it above a cache.
+        model: predicts from `source_of`; the live network itself, or the part of it above a cache.
         source_of: its inputs in a view.
-        precision: what was rounded on the way to those inputs, see `inference.PROBABILITY_TOLERANCE`.
+        precision: what was rounded on the way to those inputs, see `export.PROBABILITY_TOLERANCE`.
         parameters: how many were trained.
         stages: how far each stage of training came.
         before: records of the history that come before those of the stages.
-        differences: of the hand-overs so far.
+        differences: of the parity checks so far.
     """
 
     live: Any
@@ -57,23 +53,22 @@ class FittedFold:
     before: list[dict[str, Any]] = field(default_factory=list)
     differences: list[float] = field(default_factory=list)
 
-    def predictions(self, material: FoldData) -> tuple[np.ndarray, np.ndarray]:
-        """Of the held-out and of the test pictures in every view, each (views, pictures, classes) float32."""
-        sources = [self.source_of(view) for view in material.job.views]
-        held = [predict(self.model, source, material.held) for source in sources]
-        return np.stack(held), np.stack([predict(self.model, source, material.test) for source in sources])
+    def predict(self, data: FoldData) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts validation and test pictures in every view, each (views, pictures, classes) float32."""
+        sources = [self.source_of(view) for view in data.job.views]
+        validation = [predict(self.model, source, data.validation) for source in sources]
+        return np.stack(validation), np.stack([predict(self.model, source, data.test) for source in sources])
 
-    def hand_over(self, material: FoldData, step: str) -> None:
-        """Holds the live network against what the model predicts for a few held-out pictures."""
-        sample = material.sample
-        view = material.job.views[0]
-        live = predict(self.live, material.seen(view), sample)
-        cached = predict(self.model, self.source_of(view), sample)
+    def check_parity(self, data: FoldData, step: str) -> None:
+        """Compares the live network with the model on a few validation pictures."""
+        view = data.job.views[0]
+        live = predict(self.live, data.pictures(view), data.sample)
+        cached = predict(self.model, self.source_of(view), data.sample)
         self.differences.append(check_predictions(live, cached, self.precision, step))
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One record an epoch, whether it was the best one of its stage in `chosen`."""
+        """One record an epoch; `chosen` marks the best one of its stage."""
         records = list(self.before)
         for stage in self.stages:
             records += [{**r, "chosen": r["epoch"] == stage.best_epoch} for r in stage.history]
@@ -81,7 +76,7 @@ class FittedFold:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """What metrics.json stores of the fold: plain JSON values."""
         return {
             "parameters": self.parameters,
             "epochs": sum(stage.epoch for stage in self.stages),
@@ -92,190 +87,191 @@ class FittedFold:
 
 
 def count_trainable(model: Any) -> int:
-    """How many parameters of a model are trained."""
+    """Counts the trainable parameters of a model."""
     return int(sum(np.prod(variable.shape) for variable in model.trainable_variables))
 
 
-POLISH_LR_FACTOR = 0.2
-"""The rate of the last epochs with fresh augmentation, as a share of the rate before."""
+def train_scratch(data: FoldData) -> FittedFold:
+    """Trains the small network on the pictures as they are."""
+    return _train_small_cnn(data, augment=False)
 
 
-def finetune(material: FoldData) -> FittedFold:
-    """All steps; the live network is held against the cache at each of them."""
-    job, regime = material.job, material.job.regime
-    first, records = _fit_first_head(material)
+def train_augmented(data: FoldData) -> FittedFold:
+    """Trains the small network with augmentation and dropout."""
+    return _train_small_cnn(data, augment=True)
+
+
+def _train_small_cnn(data: FoldData, *, augment: bool) -> FittedFold:
+    job = data.job
+    with device.open_device_scope():
+        model = build_small_cnn(job.base.size, job.classes, job.regime.dropout or 0.0)
+        source = data.augmented(job.regime.epochs or 1) if augment else data.pictures("plain")
+        state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage=job.rung))
+        live = build_small_cnn(job.base.size, job.classes, 0.0)  # a saved model must not ask for our optimizer
+        assign_values(live.variables, copy_values(v for v in model.variables if not is_seed_state(v)))
+    return FittedFold(
+        live=live, model=model, source_of=data.pictures, parameters=count_trainable(model), stages=[state]
+    )
+
+
+def train_frozen(data: FoldData) -> FittedFold:
+    """Trains a dense head on a frozen base with augmentation.
+
+    Every epoch draws one of k cached augmented views of each picture; with `end_to_end`, as the talk does, pictures are
+    augmented anew and pass through the whole base: the same head and stopping, many times as slow.
+    """
+    return _train_end_to_end(data) if data.job.regime.end_to_end else _train_from_views(data)
+
+
+def _build_head(data: FoldData) -> tuple[list[Any], Standardizer]:
+    """Builds a random head, and the scale of the features that it stands on."""
+    job = data.job
+    rows = data.cached(job.base, "plain").take(data.train)
+    scale = Standardizer(rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6))
+    head = networks.build_random_head(rows.shape[1], job.classes, HIDDEN_UNITS, job.seed)
+    return networks.build_head_layers(head), scale
+
+
+def _build_live_model(data: FoldData, network: Any, head: list[Any], scale: Standardizer) -> Any:
+    return networks.build_live_model(data.job.base, network, networks.build_head_layers(scale.folded(head)))
+
+
+def _build_view_source(data: FoldData, base: Any) -> CachedViewSource:
+    """Opens the cached augmented views of a base for training."""
+    views = [data.cached(base, view, train_only=True) for view in list_cached_views(data.job.regime)]
+    return CachedViewSource(views, seed=data.job.seed)
+
+
+def _train_from_views(data: FoldData) -> FittedFold:
+    """Trains on cached features in k augmented views."""
+    job, source = data.job, _build_view_source(data, data.job.base)
+    with device.open_device_scope():
+        head, scale = _build_head(data)
+        model = networks.build_feature_model(head, job.regime.dropout or 0.0, scale)
+        validation = CachedSource(data.cached(job.base, job.views[0]))
+        state = data.run(data.trainer(model, source, validation, stage="frozen"))
+        live = _build_live_model(data, build_network(job.base), head, scale)
+    features = predict_features(live, data.pictures(job.views[0]), data.sample)
+    check_features(features, validation.take(data.sample, 0), job.precision, "the frozen base")
+    return FittedFold(
+        live=live,
+        model=model,
+        source_of=lambda view: CachedSource(data.cached(job.base, view)),
+        precision=job.precision,
+        parameters=count_trainable(model),
+        stages=[state],
+    )
+
+
+def _train_end_to_end(data: FoldData) -> FittedFold:
+    """Trains on freshly augmented pictures."""
+    job = data.job
+    with device.open_device_scope():
+        head, scale = _build_head(data)
+        network = build_network(job.base)
+        network.trainable = False
+        model = networks.build_pixel_model(job.base, network, head, job.regime.dropout or 0.0, scale=scale)
+        source = data.augmented(job.regime.epochs or 1)
+        state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage="frozen"))
+        live = _build_live_model(data, network, head, scale)
+    return FittedFold(
+        live=live, model=model, source_of=data.pictures, parameters=count_trainable(model), stages=[state]
+    )
+
+
+def finetune(data: FoldData) -> FittedFold:
+    """Fits a head on the frozen base, then trains it together with the layers above the cut.
+
+    The activations at the cut are cached, and training starts from them. Where nothing is frozen, or the cache has no
+    room, pictures pass through the whole base in every epoch. Each step is followed by a parity check.
+    """
+    job, regime = data.job, data.job.regime
+    first, records = _fit_first_head(data)
     with device.open_device_scope():
         network = build_network(job.base, free=bool(regime.sizes))
         head = networks.build_head_layers(first)
         live = networks.build_live_model(job.base, network, head)
-        outcome = FittedFold(live=live, model=live, source_of=material.seen, before=records)
-        _check_head_parity(material, outcome, first)
+        fitted = FittedFold(live=live, model=live, source_of=data.pictures, before=records)
+        _check_first_head(data, fitted, first)
         networks.freeze_up_to(network, job.cut)
         if job.cached:
-            _use_cached_activations(material, outcome, network, head)
-        _train_above_cut(material, outcome, network, head)
+            _use_cached_activations(data, fitted, network, head)
+        _train_above_cut(data, fitted, network, head)
         if regime.polish:
-            _polish(material, outcome, network, head)
-    return outcome
+            _polish(data, fitted, network, head)
+    return fitted
 
 
-def _fit_first_head(material: FoldData) -> tuple[Head, list[dict[str, Any]]]:
-    """The head on the frozen base, from cached features, and its record in the history."""
-    job, fold = material.job, material.features_of_fold()
+def _fit_first_head(data: FoldData) -> tuple[Head, list[dict[str, Any]]]:
+    """Fits the head on the frozen base from cached features; returns it and its record in the history."""
+    job, fold = data.job, data.head_features()
     heads, records = fit_heads([fold], job.head, job.classes, job.seed)
     loss = next(record["held_loss"] for record in records if record["chosen"])
-    score = material.score(fold.held_labels, heads[0].probabilities(fold.held_features))
+    score = data.score(fold.held_labels, heads[0].probabilities(fold.held_features))
     record = {"fold": job.fold, "stage": "head", "epoch": 0, "loss": "", "held_loss": loss, "score": score}
     return heads[0], [{**record, "chosen": True}]
 
 
-def _check_head_parity(material: FoldData, outcome: FittedFold, first: Head) -> None:
-    """The live network with the first head must predict what that head predicts on cached features."""
-    job, sample, step = material.job, material.sample, "the head on the frozen base"
-    features = material.cached(job.base, job.views[0]).take(sample)
-    pictures = material.seen(job.views[0])
-    check_features(predict_features(outcome.live, pictures, sample), features, job.precision, step)
-    live = predict(outcome.live, pictures, sample)
-    outcome.differences.append(check_predictions(live, first.probabilities(features), job.precision, step))
+def _check_first_head(data: FoldData, fitted: FittedFold, first: Head) -> None:
+    """Checks that the live network with the first head predicts what that head predicts on cached features."""
+    job, sample, step = data.job, data.sample, "the head on the frozen base"
+    features = data.cached(job.base, job.views[0]).take(sample)
+    pictures = data.pictures(job.views[0])
+    check_features(predict_features(fitted.live, pictures, sample), features, job.precision, step)
+    live = predict(fitted.live, pictures, sample)
+    fitted.differences.append(check_predictions(live, first.probabilities(features), job.precision, step))
 
 
-def _use_cached_activations(material: FoldData, outcome: FittedFold, network: Any, head: list[Any]) -> None:
-    """From here on the part above the cut predicts, from cached activations."""
-    job = material.job
+def _use_cached_activations(data: FoldData, fitted: FittedFold, network: Any, head: list[Any]) -> None:
+    """Lets the part above the cut predict from now on, from cached activations."""
+    job = data.job
     lower = replace(job.base, cut=job.cut, pooling="none")
     upper = cuts.build_upper_part(network, str(job.cut))
-    outcome.model = networks.build_cut_model(job.base, upper, head, job.regime.dropout or 0.0)
-    outcome.source_of = lambda view: CachedSource(material.cached(lower, view))
-    outcome.precision = "bfloat16" if job.cut_precision == "bfloat16" else "float16"
-    outcome.hand_over(material, "the activations at the cut")
+    fitted.model = networks.build_cut_model(job.base, upper, head, job.regime.dropout or 0.0)
+    fitted.source_of = lambda view: CachedSource(data.cached(lower, view))
+    fitted.precision = "bfloat16" if job.cut_precision == "bfloat16" else "float16"
+    fitted.check_parity(data, "the activations at the cut")
 
 
-def _train_above_cut(material: FoldData, outcome: FittedFold, network: Any, head: list[Any]) -> None:
+def _train_above_cut(data: FoldData, fitted: FittedFold, network: Any, head: list[Any]) -> None:
     """Trains what is above the cut, and the head."""
-    job, regime = material.job, material.job.regime
+    job = data.job
     if job.cached:
-        lower = replace(job.base, cut=job.cut, pooling="none")
-        views = [material.cached(lower, view, train_only=True) for view in list_cached_views(regime)]
-        model, source = outcome.model, cast(Source, CachedViewSource(views, seed=job.seed))
+        model = fitted.model
+        source = cast(Source, _build_view_source(data, replace(job.base, cut=job.cut, pooling="none")))
     else:
-        model, source = _build_pixel_model(material, network, head), material.fresh(regime.epochs or 1)
-    outcome.parameters = count_trainable(model)
-    held = outcome.source_of(job.views[0])
-    course = material.course(
-        model, source, held, stage="finetune", factors=_compute_lr_factors(material, network), from_start=True
-    )
-    outcome.stages.append(material.run(course))
-    outcome.hand_over(material, "after fine-tuning")
+        model, source = _build_pixel_model(data, network, head), data.augmented(job.regime.epochs or 1)
+    fitted.parameters = count_trainable(model)
+    validation = fitted.source_of(job.views[0])
+    factors = _compute_lr_factors(data, network)
+    trainer = data.trainer(model, source, validation, stage="finetune", factors=factors, from_start=True)
+    fitted.stages.append(data.run(trainer))
+    fitted.check_parity(data, "after fine-tuning")
 
 
-def _polish(material: FoldData, outcome: FittedFold, network: Any, head: list[Any]) -> None:
-    """A few last epochs with fresh augmentation, all of the picture's way."""
-    job, regime = material.job, material.job.regime
+def _polish(data: FoldData, fitted: FittedFold, network: Any, head: list[Any]) -> None:
+    """Trains a few last epochs with fresh augmentation, from pixels."""
+    job, regime = data.job, data.job.regime
     epochs = regime.polish or 1
     last = replace(
         regime, epochs=epochs, patience=epochs, rate=(regime.rate or 0.0) * POLISH_LR_FACTOR, warmup=0.0, sizes=()
     )
-    model = _build_pixel_model(material, network, head)
-    source, held = material.fresh(epochs, sizes=()), material.seen(job.views[0])
-    factors = _compute_lr_factors(material, network)
-    course = material.course(model, source, held, stage="polish", regime=last, factors=factors, from_start=True)
-    outcome.stages.append(material.run(course))
-    outcome.hand_over(material, "after the last polish")
+    model = _build_pixel_model(data, network, head)
+    source, validation = data.augmented(epochs, sizes=()), data.pictures(job.views[0])
+    factors = _compute_lr_factors(data, network)
+    trainer = data.trainer(model, source, validation, stage="polish", regime=last, factors=factors, from_start=True)
+    fitted.stages.append(data.run(trainer))
+    fitted.check_parity(data, "after the last polish")
 
 
-def _build_pixel_model(material: FoldData, network: Any, head: list[Any]) -> Any:
-    """The whole network on pixels, as it is trained."""
-    job = material.job
+def _build_pixel_model(data: FoldData, network: Any, head: list[Any]) -> Any:
+    """Builds the whole network on pixels, as it is trained."""
+    job = data.job
     dropout, free = job.regime.dropout or 0.0, bool(job.regime.sizes)
     return networks.build_pixel_model(job.base, network, head, dropout, free=free)
 
 
-def _compute_lr_factors(material: FoldData, network: Any) -> dict[str, float]:
-    """Of the rate, by depth."""
-    job = material.job
+def _compute_lr_factors(data: FoldData, network: Any) -> dict[str, float]:
+    """Computes the factors of the learning rate by depth."""
+    job = data.job
     return cuts.compute_lr_factors(network, job.base.entry.blocks, job.regime.depth_decay or 1.0)
-
-
-def train_scratch(material: FoldData) -> FittedFold:
-    """The plain network, no guard against overfitting."""
-    return _train_small_cnn(material, augmented=False)
-
-
-def train_augmented(material: FoldData) -> FittedFold:
-    """The same with augmentation and dropout."""
-    return _train_small_cnn(material, augmented=True)
-
-
-def _train_small_cnn(material: FoldData, *, augmented: bool) -> FittedFold:
-    job = material.job
-    with device.open_device_scope():
-        model = build_small_cnn(job.base.size, job.classes, job.regime.dropout or 0.0)
-        source = material.fresh(job.regime.epochs or 1) if augmented else material.seen("plain")
-        course = material.course(model, source, material.seen(job.views[0]), stage=job.rung)
-        progress = material.run(course)
-        live = build_small_cnn(job.base.size, job.classes, 0.0)  # a saved model must not ask for our optimizer
-        assign_values(live.variables, copy_values(v for v in model.variables if not is_seed_state(v)))
-    return FittedFold(
-        live=live, model=model, source_of=material.seen, parameters=count_trainable(model), stages=[progress]
-    )
-
-
-HIDDEN_UNITS = 256
-
-
-def train_frozen(material: FoldData) -> FittedFold:
-    """The head, and the live network with it."""
-    return _train_end_to_end(material) if material.job.regime.end_to_end else _train_from_views(material)
-
-
-def _build_head(material: FoldData) -> tuple[list[Any], Standardizer]:
-    """A random head, and the scale of the features that it stands on."""
-    job = material.job
-    rows = material.cached(job.base, "plain").take(material.trained)
-    scale = Standardizer(rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6))
-    return networks.build_head_layers(
-        networks.build_random_head(rows.shape[1], job.classes, HIDDEN_UNITS, job.seed)
-    ), scale
-
-
-def _build_live_model(material: FoldData, network: Any, head: list[Any], scale: Standardizer) -> Any:
-    return networks.build_live_model(material.job.base, network, networks.build_head_layers(scale.folded(head)))
-
-
-def _train_from_views(material: FoldData) -> FittedFold:
-    """Trains on cached features in k augmented views."""
-    job = material.job
-    sources = [material.cached(job.base, view, train_only=True) for view in list_cached_views(job.regime)]
-    with device.open_device_scope():
-        head, scale = _build_head(material)
-        model = networks.build_feature_model(head, job.regime.dropout or 0.0, scale)
-        held = CachedSource(material.cached(job.base, job.views[0]))
-        progress = material.run(material.course(model, CachedViewSource(sources, seed=job.seed), held, stage="frozen"))
-        live = _build_live_model(material, build_network(job.base), head, scale)
-    features = held.take(material.sample, 0)
-    shown = predict_features(live, material.seen(job.views[0]), material.sample)
-    check_features(shown, features, job.precision, "the frozen base")
-    return FittedFold(
-        live=live,
-        model=model,
-        source_of=lambda view: CachedSource(material.cached(job.base, view)),
-        precision=job.precision,
-        parameters=count_trainable(model),
-        stages=[progress],
-    )
-
-
-def _train_end_to_end(material: FoldData) -> FittedFold:
-    """Trains on freshly augmented pictures."""
-    job = material.job
-    with device.open_device_scope():
-        head, scale = _build_head(material)
-        network = build_network(job.base)
-        network.trainable = False
-        model = networks.build_pixel_model(job.base, network, head, job.regime.dropout or 0.0, scale=scale)
-        fresh = material.fresh(job.regime.epochs or 1)
-        progress = material.run(material.course(model, fresh, material.seen(job.views[0]), stage="frozen"))
-        live = _build_live_model(material, network, head, scale)
-    return FittedFold(
-        live=live, model=model, source_of=material.seen, parameters=count_trainable(model), stages=[progress]
-    )

@@ -1,9 +1,7 @@
-"""The epochs: one `fit` each, then the held-out score, patience, and a checkpoint from which a killed run goes on.
+"""The training loop: one `fit` an epoch, then the validation score, patience, and a checkpoint to resume from.
 
 Everything random in epoch e is drawn from (seed, e): order and augmentation by `TrainSequence`, dropout by seeds set
 here.
-
-How training tells of itself while it runs: bars, and TensorBoard's files where they are asked for.
 """
 
 import importlib.util
@@ -34,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Moves the bar on."""
+    """Advances the state bar."""
 
     def __init__(self, bar: Any, parts: int) -> None:
         super().__init__()
@@ -47,7 +45,7 @@ class ProgressCallback(keras.callbacks.Callback):
 
 
 class EpochLogger(keras.callbacks.Callback):
-    """Shows the progress of one epoch and writes its line.
+    """Shows the state of one epoch and logs its line.
 
     Args:
         number: of the epoch, from 1.
@@ -60,9 +58,14 @@ class EpochLogger(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """See keras.callbacks.Callback."""
-        words = f"epoch {self.number}/{self.epochs}"
         self.started = time.perf_counter()
-        self.bar = tqdm(total=self.params["steps"], desc=words, unit="step", disable=None, leave=False)
+        self.bar = tqdm(
+            total=self.params["steps"],
+            desc=f"epoch {self.number}/{self.epochs}",
+            unit="step",
+            disable=None,
+            leave=False,
+        )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """See keras.callbacks.Callback."""
@@ -73,12 +76,12 @@ class EpochLogger(keras.callbacks.Callback):
         """See keras.callbacks.Callback."""
         self.bar.close()
         seconds = time.perf_counter() - self.started
-        words = f"loss {logs['loss']:.3f}, accuracy {logs['categorical_accuracy']:.3f}"
-        log.info("epoch %2d  %6.1f s  %s", self.number, seconds, words)
+        loss, accuracy = logs["loss"], logs["categorical_accuracy"]
+        log.info("epoch %2d  %6.1f s  loss %.3f, accuracy %.3f", self.number, seconds, loss, accuracy)
 
 
 def write_tensorboard(folder: Path, epoch: int, values: Mapping[str, float]) -> None:
-    """Writes an epoch's numbers for TensorBoard, where TensorFlow is there to write them."""
+    """Writes an epoch's numbers for TensorBoard, if TensorFlow is installed."""
     if importlib.util.find_spec("tensorflow") is None:
         return
     import tensorflow as tf
@@ -90,7 +93,7 @@ def write_tensorboard(folder: Path, epoch: int, values: Mapping[str, float]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSet:
-    """The held-out pictures, and what is asked of them.
+    """The validation pictures and their metric.
 
     Args:
         source: of the inputs.
@@ -109,19 +112,19 @@ class ValidationSet:
 
 @dataclass(kw_only=True)
 class Trainer:
-    """One network's way through the epochs.
+    """Trains one network.
 
     Args:
-        name: such as `fold 0 finetune`; begins its lines and its bar.
+        name: such as `fold 0 finetune`; begins its log lines and its state bar.
         model: a keras.Model that gives probabilities.
         batches: what it is trained on.
-        held: what it is scored on.
+        validation: what it is scored on.
         regime: epochs, patience, rates and the rest.
         seed: of dropout.
         file: of the checkpoint.
         fingerprint: of everything that decides the result.
         record: what every record of the history begins with.
-        factors: of the rate, by variable path.
+        factors: of the learning rate, by variable path.
         from_start: the weights before the first epoch are scored too, and may turn out the best ones.
         board: folder of TensorBoard's files; None writes none.
         taught: temperature and weight of the batches' soft targets; None where they have labels alone.
@@ -130,7 +133,7 @@ class Trainer:
     name: str
     model: Any
     batches: TrainSequence
-    held: ValidationSet
+    validation: ValidationSet
     regime: Training
     seed: int
     file: Path
@@ -142,28 +145,28 @@ class Trainer:
     taught: SoftTargetsInfo | None = None
 
     def run(self) -> TrainingState:
-        """Trains until the epochs or the patience are at an end; the model has the best weights then."""
+        """Trains until the epochs or the patience end; the model then has the best weights."""
         stored = checkpoint.load_checkpoint(self.file, self.fingerprint)
-        self._compile(stored.progress.parts if stored else 1)
-        progress = stored.put_into(self.model) if stored else TrainingState()
-        if progress.epoch:
-            log.info("          %s goes on from epoch %d", self.name, progress.epoch)
+        self._compile(stored.state.parts if stored else 1)
+        state = stored.restore(self.model) if stored else TrainingState()
+        if state.epoch:
+            log.info("          %s goes on from epoch %d", self.name, state.epoch)
         else:
             if self.from_start:
-                self._judge(progress, -1)
-            checkpoint.save_checkpoint(self.file, self.fingerprint, progress, self.model)
+                self._evaluate(state, -1)
+            checkpoint.save_checkpoint(self.file, self.fingerprint, state, self.model)
         epochs = int(self.regime.epochs or 0)
         total = epochs * len(self.batches)
-        done = progress.epoch * len(self.batches)
+        done = state.epoch * len(self.batches)
         with tqdm(total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False) as self._bar:
-            while progress.epoch < epochs and progress.waited < int(self.regime.patience or 0):
-                self._epoch(progress)
-                checkpoint.save_checkpoint(self.file, self.fingerprint, progress, self.model)
-        assign_values(self.model.variables, progress.best)
-        return progress
+            while state.epoch < epochs and state.waited < int(self.regime.patience or 0):
+                self._train_epoch(state)
+                checkpoint.save_checkpoint(self.file, self.fingerprint, state, self.model)
+        assign_values(self.model.variables, state.best)
+        return state
 
     def _compile(self, parts: int) -> None:
-        """Gives the model a fresh optimizer that adds up gradients over `parts` batches."""
+        """Compiles the model with a fresh optimizer that adds up gradients over `parts` batches."""
         self.batches.split(parts)
         steps = int(self.regime.epochs or 0) * len(self.batches) // parts
         smoothing, taught = self.regime.label_smoothing or 0.0, self.taught
@@ -173,52 +176,52 @@ class Trainer:
         self.model.compile(build_optimizer(self.regime, steps, self.factors, parts), loss)
         self.model.optimizer.build(self.model.trainable_variables)
 
-    def _epoch(self, progress: TrainingState) -> None:
-        """One epoch, its score, and what follows from it."""
+    def _train_epoch(self, state: TrainingState) -> None:
+        """Trains one epoch, scores it, and updates patience and history."""
         started = time.perf_counter()
-        loss = self._fit(progress)
-        score, held_loss, better = self._judge(progress, progress.epoch)
-        progress.waited = 0 if better else progress.waited + 1
+        loss = self._fit(state)
+        score, held_loss, better = self._evaluate(state, state.epoch)
+        state.waited = 0 if better else state.waited + 1
         if not np.isfinite(held_loss):
-            self._diverged(progress)
-        values = {"epoch": progress.epoch, "loss": loss, "held_loss": held_loss, "score": score}
-        progress.history.append({**self.record, **values})
-        progress.seconds.append(round(time.perf_counter() - started, 3))
-        progress.epoch += 1
+            self._stop_diverged(state)
+        values = {"epoch": state.epoch, "loss": loss, "held_loss": held_loss, "score": score}
+        state.history.append({**self.record, **values})
+        state.seconds.append(round(time.perf_counter() - started, 3))
+        state.epoch += 1
         self._bar.set_postfix(loss=f"{loss:.3f}", held_loss=f"{held_loss:.3f}", score=f"{score:.4f}")
         if self.board is not None:
-            write_tensorboard(self.board, progress.epoch, values)
+            write_tensorboard(self.board, state.epoch, values)
 
-    def _judge(self, progress: TrainingState, epoch: int) -> tuple[float, float, bool]:
-        """The held-out metric and log loss of the weights (of their averages), kept where they are the best so far.
+    def _evaluate(self, state: TrainingState, epoch: int) -> tuple[float, float, bool]:
+        """Computes validation metric and log loss of the weights (of their averages); keeps the best weights.
 
-        Both are NaN where the predictions are no numbers any more.
+        Both are NaN where predictions are not finite.
         """
         variables = self.model.trainable_variables
         current = copy_values(variables)
         assign_values(variables, copy_values(without_loss_scaling(self.model.optimizer).averages) or current)
-        probabilities = predict(self.model, self.held.source, self.held.positions)
+        probabilities = predict(self.model, self.validation.source, self.validation.positions)
         if not np.isfinite(probabilities).all():
             assign_values(variables, current)
             return float("nan"), float("nan"), False
-        score = self.held.score(self.held.labels, probabilities)
-        loss = cross_entropy(probabilities, self.held.labels)
-        gain = score - progress.best_score if self.held.higher else progress.best_score - score
-        better = not progress.best or gain > 0 or (gain == 0 and loss < progress.best_loss)
+        score = self.validation.score(self.validation.labels, probabilities)
+        loss = cross_entropy(probabilities, self.validation.labels)
+        gain = score - state.best_score if self.validation.higher else state.best_score - score
+        better = not state.best or gain > 0 or (gain == 0 and loss < state.best_loss)
         if better:
-            progress.best = copy_values(self.model.variables)
-            progress.best_epoch, progress.best_score, progress.best_loss = epoch, score, loss
+            state.best = copy_values(self.model.variables)
+            state.best_epoch, state.best_score, state.best_loss = epoch, score, loss
         assign_values(variables, current)
         return score, loss, better
 
-    def _diverged(self, progress: TrainingState) -> None:
-        """Ends the epochs where the weights are no numbers any more.
+    def _stop_diverged(self, state: TrainingState) -> None:
+        """Ends training where the weights are not finite.
 
         Raises:
-            StarshiftError: there are no earlier ones that predicted.
+            StarshiftError: no earlier epoch predicted.
         """
         rate = self.regime.rate or 0.0
-        if not progress.best:
+        if not state.best:
             raise StarshiftError(
                 f"{self.name}: training diverged in its first epoch.",
                 expected="predictions that are numbers",
@@ -226,31 +229,31 @@ class Trainer:
                 remedy=f"training=Training(rate={rate / 10:.0e}) in the recipe; invoke run --find-lr looks for one",
             )
         log.warning("  warning: %s: training diverged in epoch %d at a rate of %.1e; the best epoch before is kept",
-                    self.name, progress.epoch + 1, rate)  # fmt: skip
-        progress.waited = max(progress.waited, int(self.regime.patience or 0))
+                    self.name, state.epoch + 1, rate)  # fmt: skip
+        state.waited = max(state.waited, int(self.regime.patience or 0))
 
-    def _fit(self, progress: TrainingState) -> float:
-        """Passes over the batches once; where memory ends, again with smaller ones. Returns the mean loss."""
+    def _fit(self, state: TrainingState) -> float:
+        """Trains on all batches once, on smaller ones if memory is exhausted. Returns the mean loss."""
         while True:
-            self.batches.begin(progress.epoch)
-            reseed(self.model, self.seed, progress.epoch)
+            self.batches.begin(state.epoch)
+            reseed(self.model, self.seed, state.epoch)
             try:
-                fitted = self.model.fit(
+                history = self.model.fit(
                     build_keras_input(self.batches),
-                    initial_epoch=progress.epoch,
-                    epochs=progress.epoch + 1,
+                    initial_epoch=state.epoch,
+                    epochs=state.epoch + 1,
                     shuffle=False,
                     verbose=0,
                     callbacks=[ProgressCallback(self._bar, self.batches.parts)],
                 )
-                return float(fitted.history["loss"][-1])
+                return float(history.history["loss"][-1])
             except Exception as error:
                 if not is_out_of_memory(error) or self.batches.batch // (2 * self.batches.parts) < 1:
                     raise
-                self._halve(progress)
+                self._halve_batches(state)
 
-    def _halve(self, progress: TrainingState) -> None:
-        """Goes back to the last checkpoint with batches of half the size, two to a step."""
+    def _halve_batches(self, state: TrainingState) -> None:
+        """Goes back to the last checkpoint with batches of half the size, two a step."""
         old = without_loss_scaling(self.model.optimizer)
         stored = checkpoint.load_checkpoint(self.file, self.fingerprint)
         if stored is None:  # the model is in the middle of an epoch, and there is nothing to go back to
@@ -260,22 +263,22 @@ class Trainer:
                 received="a missing or damaged file",
                 remedy="the same command starts this fold anew; a smaller batch needs less memory",
             )
-        stored.put_into(self.model)
+        stored.restore(self.model)
         moments, steps = copy_values(_list_optimizer_state(old)), int(old.iterations)
-        progress.parts = self.batches.parts * 2
-        size = self.batches.batch // progress.parts
+        state.parts = self.batches.parts * 2
+        size = self.batches.batch // state.parts
         log.warning(
-            "  warning: %s: out of memory; batches of %d, gradients added up over %d", self.name, size, progress.parts
+            "  warning: %s: out of memory; batches of %d, gradients added up over %d", self.name, size, state.parts
         )
-        self._compile(progress.parts)
+        self._compile(state.parts)
         new = without_loss_scaling(self.model.optimizer)
         assign_values(_list_optimizer_state(new), moments)
-        set_batches_seen(new, steps * progress.parts)
-        checkpoint.save_checkpoint(self.file, self.fingerprint, progress, self.model)
+        set_batches_seen(new, steps * state.parts)
+        checkpoint.save_checkpoint(self.file, self.fingerprint, state, self.model)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a backend has said that memory is at an end."""
+    """Whether a backend reports that memory is exhausted."""
     return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
 
 
@@ -287,5 +290,5 @@ def reseed(model: Any, seed: int, epoch: int) -> None:
 
 
 def _list_optimizer_state(optimizer: Any) -> list[Any]:
-    """The variables that a step depends on: both moments and the averages."""
+    """Lists the variables that a step depends on: both moments and the averages."""
     return [*moments_of(optimizer), *optimizer.averages]

@@ -1,10 +1,11 @@
-"""The first stages of everything: a competition's pictures fetched, checked, decoded and split."""
+"""Prepares a competition's pictures: fetches, checks, decodes and splits them (stages data, table, pixels, folds)."""
 
 import contextlib
 import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,24 +28,24 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def log_stage(name: str) -> Iterator[list[str]]:
-    """Times a stage and prints its line; the stage appends what it has to say."""
+    """Times a stage and logs one line, with the results that the stage appends to the list."""
     started = time.perf_counter()
-    words: list[str] = []
-    yield words
-    log.info("%-9s %6.1f s  %s", name, time.perf_counter() - started, "; ".join(words))
+    lines: list[str] = []
+    yield lines
+    log.info("%-9s %6.1f s  %s", name, time.perf_counter() - started, "; ".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A competition's pictures, ready for any rung.
+    """A competition's pictures, ready for any strategy.
 
     Args:
-        competition: as it was prepared, its recipe naming the directions of second moments that were yet to be learned.
+        competition: its recipe names the directions of second moments, which are learned here.
         raw: the folder that paths are relative to.
         pictures: tables; unreadable training pictures are left out.
-        sample: what the submission must look like.
+        sample: the sample submission.
         files: where each readable picture lies, by digest.
-        unreadable: why, by `part/id`.
+        unreadable: reasons, by `part/id`.
         labels: class numbers (training pictures,) int.
     """
 
@@ -57,34 +58,48 @@ class Dataset:
     labels: np.ndarray
 
     @property
+    def fold_of(self) -> np.ndarray:
+        """The fold that validates each training picture, (training pictures,) int."""
+        return self.pictures.train["fold"].to_numpy()
+
+    @property
     def test_readable(self) -> np.ndarray:
-        """Which test pictures can be predicted, (pictures,) bool."""
+        """Which test pictures can be predicted, (test pictures,) bool."""
         return self.pictures.test["sha256"].isin(self.files).to_numpy()
+
+    @cached_property
+    def train_digests(self) -> list[str]:
+        """Digests of the training pictures."""
+        return list(self.pictures.train["sha256"])
+
+    @cached_property
+    def test_digests(self) -> list[str]:
+        """Digests of the readable test pictures."""
+        return list(self.pictures.test["sha256"][self.test_readable])
 
 
 def prepare_dataset(competition: Competition, bases: list[Base], options: RunOptions) -> Dataset:
-    """Fetches, checks and decodes a competition's pictures, splits them, and learns what bases need of them.
+    """Fetches, checks, decodes and splits a competition's pictures, and learns the directions of second moments.
 
-    Weights that are not here are fetched before any picture is looked at, so that what cannot be had is said at once.
+    Missing weights are fetched before any picture is read, so that an error comes early.
 
     Raises:
-        StarshiftError: weights that do not come, or data that cannot be used.
+        StarshiftError: weights cannot be fetched, or data cannot be used.
     """
     folder = paths.competition_folder(competition.name)
-    with log_stage("data") as said:
+    with log_stage("data") as lines:
         raw = fetch_raw_data(competition, bundle=options.bundle, force=options.force)
-        said.append(f"in {paths.format_path(raw)}")
+        lines.append(f"in {paths.format_path(raw)}")
     _fetch_weights(bases)
-    with log_stage("table") as said:
+    with log_stage("table") as lines:
         sample = read_sample_submission(competition, raw)
         pictures = build_picture_table(competition, raw, sample, folder / "table.json")
         counts = {"train": len(pictures.train), "test": len(pictures.test), "classes": len(pictures.classes)}
         write_json(folder / "summary.json", counts)
         if options.debug:
             pictures = subsets.select_debug_subset(pictures, competition.recipe.seed)
-            counts = {"train": len(pictures.train), "test": len(pictures.test), "classes": len(pictures.classes)}
-        said.append(f"{counts['train']:,} training and {counts['test']:,} test pictures")
-        said.append(f"{counts['classes']} classes: {format_names(pictures.classes)}")
+        lines.append(f"{len(pictures.train):,} training and {len(pictures.test):,} test pictures")
+        lines.append(f"{len(pictures.classes)} classes: {format_names(pictures.classes)}")
     for warning in pictures.warnings:
         log.warning("  warning: %s", warning)
     data = _build_dataset(raw, pictures, sample, bases, options, competition)
@@ -92,19 +107,19 @@ def prepare_dataset(competition: Competition, bases: list[Base], options: RunOpt
 
 
 def _fetch_weights(bases: list[Base]) -> None:
-    places = {base: place for base in bases if (place := find_missing_weights(base))}
-    if places:
-        with log_stage("weights") as said:
-            for base, place in places.items():
+    missing = {base: place for base in bases if (place := find_missing_weights(base))}
+    if missing:
+        with log_stage("weights") as lines:
+            for base, place in missing.items():
                 log.info("  fetching %s by keras.applications", place.name)
                 fetch_weights(base, place)
-                said.append(f"{place.name} fetched")
+                lines.append(f"{place.name} fetched")
 
 
 def _learn_directions(competition: Competition, bases: list[Base], files: dict[str, Path]) -> Competition:
-    """The competition whose recipe names the directions of its bases' second moments; learns those that are not here.
+    """Learns missing directions of second moments; returns the competition with their names in its recipe.
 
-    They are learned from the first of the readable pictures in the order of their digests, without labels.
+    They are learned from the first readable pictures in the order of their digests, without labels.
     """
     recipe, named = competition.recipe, dict[str, str]()
     for text in recipe.bases:
@@ -114,11 +129,11 @@ def _learn_directions(competition: Competition, bases: list[Base], files: dict[s
         pictures = sorted(files)[: pooling.MAX_PICTURES]
         base = pooling.name_directions(base, pictures)
         if not pooling.has_directions(base):
-            with log_stage("directions") as said:
+            with log_stage("directions") as lines:
                 pooling.learn_directions(
                     base, pixel_cache.read_pixels(pixel_cache.open_pixel_store(base.size), pictures, files)
                 )
-                said.append(f"{base} learned from {len(pictures)} pictures, without labels")
+                lines.append(f"{base} learned from {len(pictures)} pictures, without labels")
             if older := pooling.list_alternatives(base):
                 log.info("  other pictures gave %s: named so, what is cached of it is used", " and ".join(older))
         named[text] = str(base)
@@ -133,19 +148,19 @@ def _build_dataset(
     options: RunOptions,
     competition: Competition,
 ) -> Dataset:
-    """Fills the pixel stores, leaves out what cannot be read, and splits."""
+    """Fills the pixel stores, leaves out unreadable pictures, and assigns folds."""
     both = pd.concat([pictures.train, pictures.test])
     files = {digest: raw / path for digest, path in zip(both["sha256"], both["path"], strict=True) if path}
     stores = {base.size: pixel_cache.open_pixel_store(base.size) for base in bases}
-    with log_stage("pixels") as said:
+    with log_stage("pixels") as lines:
         decoded = {size: pixel_cache.fill_pixel_store(store, files) for size, store in stores.items()}
         bad = {name: reason for store in stores.values() for name, reason in store.unreadable(files).items()}
-        said.append(", ".join(f"{count:,} decoded at {size} px" for size, count in decoded.items()))
-        said.append(f"{len(bad)} unreadable")
+        lines.append(", ".join(f"{count:,} decoded at {size} px" for size, count in decoded.items()))
+        lines.append(f"{len(bad)} unreadable")
     unreadable = _log_unreadable(pictures, bad)
     train = pictures.train[~pictures.train["sha256"].isin(bad)].reset_index(drop=True)
-    with log_stage("folds") as said:
-        said.append(_assign_folds(train, raw, next(iter(stores.values())), pictures.classes, options, competition))
+    with log_stage("folds") as lines:
+        lines.append(_assign_folds(train, raw, next(iter(stores.values())), pictures.classes, options, competition))
     numbers = {name: number for number, name in enumerate(pictures.classes)}
     return Dataset(
         competition=competition,
@@ -159,23 +174,23 @@ def _build_dataset(
 
 
 def _log_unreadable(pictures: PictureTable, bad: dict[str, str]) -> dict[str, str]:
-    """Why pictures cannot be read, by `part/id`; says so."""
-    found = {
+    """Logs unreadable pictures; returns the reasons by `part/id`."""
+    reasons = {
         f"{part}/{identity}": bad[digest]
         for part, table in (("train", pictures.train), ("test", pictures.test))
         for identity, digest in zip(table["id"], table["sha256"], strict=True)
         if digest in bad
     }
-    for name, reason in found.items():
+    for name, reason in reasons.items():
         prior = " and gets the prior" if name.startswith("test/") else ""
         log.warning("  warning: %s cannot be read%s: %s", name, prior, reason)
-    return found
+    return reasons
 
 
 def _assign_folds(
     train: pd.DataFrame, raw: Path, store: RowStore, classes: list[str], options: RunOptions, competition: Competition
 ) -> str:
-    """Gives the table its columns group and fold. Returns what is to be said of them."""
+    """Adds the columns group and fold to the table. Returns the stage's line."""
     recipe, folder = competition.recipe, paths.competition_folder(competition.name)
     if recipe.grouping == "estimated":
         kind, train["group"] = "pictures of scenes already seen", folds.read_groups(train, folder, competition.name)

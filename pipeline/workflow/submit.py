@@ -1,7 +1,4 @@
-"""What a run submits: the best run or a named one, and its file, held against Kaggle's sample once more.
-
-From a run to a score on Kaggle: its file is sent exactly once, and the score is kept in the run's folder.
-"""
+"""Submits a run to Kaggle: its file is checked and sent exactly once, and the score is kept in the run's folder."""
 
 import logging
 import tempfile
@@ -33,14 +30,14 @@ DIGEST_DIGITS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionFile:
-    """What is submitted.
+    """A submission of a run.
 
     Args:
         folder: the run's.
         path: its submission.csv.
         rows: number of pictures in it.
         digest: SHA-256 of the file.
-        message: what the user has to say.
+        message: of the user.
     """
 
     folder: Path
@@ -51,17 +48,21 @@ class SubmissionFile:
 
     @property
     def mark(self) -> str:
-        """What Kaggle's list shows it by: the run, and what the file is."""
+        """Identifies the submission in Kaggle's list: the run, and the file's digest."""
         return f"{self.folder.name} sha256:{self.digest[:DIGEST_DIGITS]}"
 
     @property
     def description(self) -> str:
-        """The whole message."""
+        """The message on Kaggle: mark and user's message."""
         return f"{self.mark} {self.message}".strip()
 
 
 def require_slug(competition: Competition) -> str:
-    """Kaggle's name of the competition."""
+    """Returns Kaggle's name of the competition.
+
+    Raises:
+        StarshiftError: it is not on Kaggle.
+    """
     if competition.slug is None or competition.submission is None:
         raise StarshiftError(
             f"{competition.name} is no competition of Kaggle's.", expected="a competition file with slug and submission"
@@ -70,40 +71,40 @@ def require_slug(competition: Competition) -> str:
 
 
 def find_best_run(competition: Competition) -> Path:
-    """The finished run with the best score that has a submission; one that trained every fold, where there is one.
+    """Finds the finished run with the best score and a submission; one that trained every fold, where there is one.
 
     Raises:
         StarshiftError: there is none.
     """
-    place = paths.runs_folder(competition.name)
-    every = [
+    folder = paths.runs_folder(competition.name)
+    finished = [
         one
         for one in listing.list_runs(competition.name)
         if one.state == "finished"
         and one.metric == competition.metric
-        and (place / one.run / "submission.csv").exists()
+        and (folder / one.run / "submission.csv").exists()
     ]
-    whole = [one for one in every if len(one.folds) == one.of_folds] or every
+    whole = [one for one in finished if len(one.folds) == one.of_folds] or finished
     if not whole:
         raise StarshiftError(
             f"There is no run of {competition.name} to submit.",
-            expected=f"a finished run with a submission.csv in {paths.format_path(place)}",
+            expected=f"a finished run with a submission.csv in {paths.format_path(folder)}",
             remedy=f"invoke run --comp {find_comp_argument(competition.name)}",
         )
-    return place / rank_runs(whole, competition.metric)[0].run
+    return folder / rank_runs(whole, competition.metric)[0].run
 
 
 def load_sample(competition: Competition, api: Any) -> SampleSubmission | None:
-    """The sample submission: from the data that is here, else from Kaggle; None where neither can be asked."""
+    """Loads the sample submission from the local data, else from Kaggle; None where neither is there."""
     folder = paths.competition_folder(competition.name)
     if (folder / "complete.json").exists() and (folder / "raw").is_dir():
         return read_sample_submission(competition, folder / "raw")
     if api is None:
-        log.warning("  warning: the data of %s is not here, so nothing says which ids are asked for", competition.name)
+        log.warning("  warning: the data of %s is not here, so its ids cannot be checked", competition.name)
         return None
     with tempfile.TemporaryDirectory() as place:
-        wanted = str(competition.submission and competition.submission.sample)
-        submissions.download_file(api, require_slug(competition), wanted, Path(place))
+        name = str(competition.submission and competition.submission.sample)
+        submissions.download_file(api, require_slug(competition), name, Path(place))
         archives.unpack_nested(Path(place))
         return read_sample_submission(competition, Path(place))
 
@@ -111,7 +112,7 @@ def load_sample(competition: Competition, api: Any) -> SampleSubmission | None:
 def load_submission(
     competition: Competition, folder: Path, sample: SampleSubmission | None, message: str
 ) -> SubmissionFile:
-    """What a run submits, held against the sample once more.
+    """Loads the submission of a run, and checks it against the sample once more.
 
     Raises:
         StarshiftError: the run is unfinished, a debug run or without submission, or Kaggle would refuse the file.
@@ -135,7 +136,7 @@ def load_submission(
 
 
 def format_cv_score(folder: Path) -> str:
-    """A run's cross-validated score in words."""
+    """Formats a run's cross-validated score."""
     results = read_json(folder / "metrics.json") or {}
     spread = f" ± {results['spread']:.5f}" if len(results.get("folds", ())) > 1 else ""
     return f"{results.get('metric')} {results.get('score', float('nan')):.5f}{spread} in cross-validation"
@@ -148,7 +149,7 @@ def submit_run(
 
     Args:
         competition: of Kaggle's.
-        run: its name, or the beginning of it; None takes the best one.
+        run: its name, or the beginning of its name; None takes the best run.
         message: goes with it, after the run's name and the file's digest.
         dry: only check it, and show what would be sent.
 
@@ -156,7 +157,7 @@ def submit_run(
         The run's folder; its leaderboard.json has Kaggle's answer.
 
     Raises:
-        StarshiftError: nothing to submit, a wrong file, no submission left, a fault, or it could not be scored.
+        StarshiftError: there is nothing to submit, the file is wrong, no submission is left, or it could not be scored.
     """
     slug = require_slug(competition)
     folder = load.find_run_folder(run, competition.name) if run else find_best_run(competition)
@@ -182,7 +183,7 @@ def submit_run(
 
 
 def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
-    """Kaggle's number of the submission: of the one that was made before, or of a new one."""
+    """Submits the file, unless that was done before. Returns Kaggle's number of the submission."""
     earlier = submissions.list_submissions(api, slug, entry.mark)
     good = [one for one in earlier if one.status != "error"]
     if good:
@@ -194,17 +195,17 @@ def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
     return ref
 
 
-def check_quota(found: SubmissionQuota, slug: str) -> None:
-    """Says how many submissions are left.
+def check_quota(quota: SubmissionQuota, slug: str) -> None:
+    """Logs how many submissions are left.
 
     Raises:
-        StarshiftError: none.
+        StarshiftError: none is left.
     """
-    if found.left > 0:
-        log.info("limit    %d made today, %d left", found.today, found.left)
+    if quota.left > 0:
+        log.info("limit    %d made today, %d left", quota.today, quota.left)
         return
     page = f"https://www.kaggle.com/competitions/{slug}"
-    if not found.today and not found.total:
+    if not quota.today and not quota.total:
         raise StarshiftError(
             f"This account does not take part in {slug}.", received="no submission is allowed, and none was ever made",
             remedy=f"accept the rules at {page}/rules and run again",
@@ -213,16 +214,16 @@ def check_quota(found: SubmissionQuota, slug: str) -> None:
     wait = datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1) - now
     hours, minutes = divmod(int(wait.total_seconds()) // 60, 60)
     raise StarshiftError(
-        f"No submission to {slug} is left {'at all' if found.by_total else 'today'}.",
-        received=f"{found.today} made today, {found.total} in all",
+        f"No submission to {slug} is left {'at all' if quota.by_total else 'today'}.",
+        received=f"{quota.today} made today, {quota.total} in all",
         remedy=f"choose among those at {page}/submissions"
-        if found.by_total
+        if quota.by_total
         else f"Kaggle's day ends at 00:00 UTC, in {hours} h {minutes} min: run again then",
     )
 
 
 def write_scores(entry: SubmissionFile, one: KaggleSubmission) -> None:
-    """Writes Kaggle's answer into the run's folder."""
+    """Writes Kaggle's scores into the run's folder."""
     write_json(
         entry.folder / leaderboard.LEADERBOARD_FILE,
         {
@@ -238,7 +239,7 @@ def write_scores(entry: SubmissionFile, one: KaggleSubmission) -> None:
 
 
 def log_score(competition: Competition, folder: Path, one: KaggleSubmission) -> None:
-    """Prints the score and where it stands.
+    """Logs the score and its rank on the final leaderboard.
 
     Raises:
         StarshiftError: it could not be scored, or was not in time.
@@ -257,11 +258,13 @@ def log_score(competition: Competition, folder: Path, one: KaggleSubmission) -> 
             received=f"still pending after {retry.POLL_TIMEOUT / 60:.0f} minutes",
             remedy=f"run again later: it is not sent again; {page}",
         )
-    known = [(name, value) for name, value in (("public", one.public), ("private", one.private)) if value is not None]
-    log.info("score    %s", ", ".join(f"{name} {value:.5f}" for name, value in known) or "none is published")
+    published = [
+        (name, value) for name, value in (("public", one.public), ("private", one.private)) if value is not None
+    ]
+    log.info("score    %s", ", ".join(f"{name} {value:.5f}" for name, value in published) or "none is published")
     board = find_leaderboard(competition.slug, competition.metric)
-    if board and known:
-        kind, value = known[-1]
+    if board and published:
+        kind, value = published[-1]
         top = compute_top_percent(board, value)
         rank = f"rank {compute_rank(board, top):,} of {board.teams:,}"
         log.info("         the %s score would be %s on the final leaderboard (%s)", kind, rank, format_percent(top))

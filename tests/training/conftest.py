@@ -3,7 +3,6 @@
 import functools
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from pipeline.config import Recipe, Training
@@ -44,38 +43,42 @@ def files(tmp_path):
 
 
 @pytest.fixture
-def setting_of(files, tmp_path):
-    """Makes a setting: `setting_of(rung, training...)`, with four fifths to train on and a fifth held out."""
+def cv_of(files, tmp_path):
+    """Makes the folds of a run: `cv_of(rung, training...)`, with four fifths to train on and a fifth held out."""
 
-    def make(rung: str, base: str = BASE, **training) -> cross_validation.TrainingContext:
+    def make(rung: str, base: str = BASE, **training) -> cross_validation.CVJob:
         recipe = Recipe(rung=rung, bases=(base,), size=32, folds=5, views=("plain", "flip"))
         recipe = replace(recipe, training=Training(**{"batch": 8, "epochs": 4, **training}))
         network = build_scratch_base(32) if rung in ("scratch", "augmented") else parse_base(base, 32)
         pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)
         digests = list(files)
-        return cross_validation.TrainingContext(
+        job = FoldJob(
             folder=tmp_path / "run",
-            recipe=recipe,
+            rung=rung,
+            fold=0,
+            seed=recipe.seed,
             base=network,
-            files=files,
-            train=digests[:30],
-            test=digests[30:],
-            labels=np.arange(30) % 2,
-            fold_of=np.arange(30) // 2 % 5,
-            folds=(0,),
+            head=recipe.head,
+            regime=recipe.regime,
             classes=2,
+            labels=tuple(number % 2 for number in range(30)),
+            fold_of=tuple(number // 2 % 5 for number in range(30)),
+            train=tuple(digests[:30]),
+            test=tuple(digests[30:]),
+            views=recipe.views,
+            training_views=recipe.training_views,
             metric=MetricSpec(function="pipeline.evaluation.metrics:score", name="accuracy"),
-            engine="keras",
         )
+        return cross_validation.CVJob(job=job, folds=(0,), files=files, engine="keras")
 
     return make
 
 
 @pytest.fixture
-def job_of(setting_of):
+def job_of(cv_of):
     """Makes a job whose caches are filled: `job_of(rung, training...)`."""
 
     def make(rung: str, **training) -> FoldJob:
-        return cross_validation.prepare_fold_job(setting_of(rung, **training), [])
+        return cross_validation.fill_caches(cv_of(rung, **training), []).job
 
     return make

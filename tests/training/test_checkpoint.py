@@ -45,7 +45,7 @@ def test_a_whole_checkpoint_puts_a_model_back_where_it_was(stored):
     path, model = stored
     other = small_model()
     assert not same(checkpoint.copy_values(other.variables), checkpoint.copy_values(model.variables))
-    progress = checkpoint.load_checkpoint(path, "mine").put_into(other)
+    progress = checkpoint.load_checkpoint(path, "mine").restore(other)
     assert progress.epoch == 3 and same(progress.best, checkpoint.copy_values(model.variables))
     assert same(checkpoint.copy_values(other.variables), checkpoint.copy_values(model.variables))
 
@@ -58,7 +58,7 @@ def test_a_checkpoint_with_a_flipped_bit_anywhere_is_read_right_or_not_at_all(st
         flip_bit(path, place)
         found = checkpoint.load_checkpoint(path, "mine")
         absent += found is None
-        assert found is None or (same(found.variables, right) and same(found.progress.best, right))
+        assert found is None or (same(found.variables, right) and same(found.state.best, right))
         path.write_bytes(whole)
     assert absent > 100 and "starts anew" in caplog.text
 

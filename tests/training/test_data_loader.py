@@ -13,13 +13,11 @@ from pipeline.training.fold_data import FoldData
 
 
 def test_an_epoch_is_the_same_for_whoever_asks_and_in_whatever_order(job_of):
-    material = FoldData(job_of("augmented", mixup=0.4, cutmix=1.0, randaugment=0.3, symmetries=True))
+    data = FoldData(job_of("augmented", mixup=0.4, cutmix=1.0, randaugment=0.3, symmetries=True))
 
     def epoch(number, order):
-        source = material.fresh(4)
-        batches = TrainSequence(
-            source, material.trained, material.labels[material.trained], 2, material.job.regime, seed=0
-        )
+        source = data.augmented(4)
+        batches = TrainSequence(source, data.train, data.labels[data.train], 2, data.job.regime, seed=0)
         batches.begin(number)
         return {index: batches[index] for index in order}
 
@@ -31,14 +29,14 @@ def test_an_epoch_is_the_same_for_whoever_asks_and_in_whatever_order(job_of):
 
 
 def test_progressive_sizes_grow_over_the_epochs(job_of):
-    source = FoldData(job_of("finetune", unfreeze="all", sizes=(32, 48, 64))).fresh(6)
+    source = FoldData(job_of("finetune", unfreeze="all", sizes=(32, 48, 64))).augmented(6)
     sides = [source.take(np.array([0]), epoch).shape[1] for epoch in range(6)]
     assert sides == [32, 32, 48, 48, 64, 64]
 
 
 def test_other_rungs_take_pictures_of_one_size(job_of):
     assert Training(sizes=(32, 48)).resolved("finetune").sizes == (32, 48)
-    source = FoldData(job_of("augmented", sizes=(32, 48, 64))).fresh(6)
+    source = FoldData(job_of("augmented", sizes=(32, 48, 64))).augmented(6)
     assert [source.take(np.array([0]), epoch).shape[1] for epoch in range(6)] == [32] * 6
 
 
@@ -104,9 +102,8 @@ def test_a_regime_takes_the_rungs_defaults_where_it_is_silent_and_refuses_nonsen
 
 
 def test_augmented_pictures_depend_on_seed_and_epoch(job_of):
-    material = FoldData(job_of("augmented"))
+    data = FoldData(job_of("augmented"))
     views = [
-        AugmentedSource(material.pixels, material.digests, seed=s).take(np.array([3]), e)
-        for s, e in ((0, 0), (0, 1), (1, 0))
+        AugmentedSource(data.pixels, data.digests, seed=s).take(np.array([3]), e) for s, e in ((0, 0), (0, 1), (1, 0))
     ]
     assert not any(np.array_equal(views[a], views[b]) for a, b in ((0, 1), (0, 2), (1, 2)))

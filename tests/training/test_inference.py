@@ -7,7 +7,7 @@ from pipeline.errors import StarshiftError
 from pipeline.models.base import parse_base
 from pipeline.models.build import build_extractor, preprocess
 from pipeline.models.heads import Head
-from pipeline.training import inference
+from pipeline.training import export
 from pipeline.training.export import build_averaged_model, check_parity
 from pipeline.training.fold_data import FoldData
 from pipeline.training.strategies import train_frozen
@@ -43,9 +43,9 @@ def test_a_little_rounding_passes(parts):
 
 
 def test_the_pictures_of_the_check_are_spread_over_all():
-    assert inference.select_positions(3).tolist() == [0, 1, 2]
-    spread = inference.select_positions(1600)
-    assert len(spread) == inference.PARITY_SAMPLE_SIZE and spread[0] == 0 and spread[-1] == 1599
+    assert export.select_positions(3).tolist() == [0, 1, 2]
+    spread = export.select_positions(1600)
+    assert len(spread) == export.PARITY_SAMPLE_SIZE and spread[0] == 0 and spread[-1] == 1599
 
 
 def test_the_strategy_frozen_compares_features_too(job_of, monkeypatch):

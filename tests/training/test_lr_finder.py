@@ -12,11 +12,11 @@ from pipeline.training.fold_data import FoldData
 
 
 def test_it_leaves_the_weights_as_they_were(job_of):
-    material = FoldData(job_of("augmented"))
+    data = FoldData(job_of("augmented"))
     model = build_small_cnn(32, 2, 0.5)
     before = [variable.numpy() for variable in model.variables]
-    source = material.seen("plain")
-    found = lr_finder.run_range_test(material.course(model, source, source, stage="rate"), steps=30)
+    source = data.pictures("plain")
+    found = lr_finder.run_range_test(data.trainer(model, source, source, stage="rate"), steps=30)
     for one, two in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(one, two.numpy())
     assert 1e-7 <= found.suggested < 1 and len(found.rates) == len(found.losses) > 3

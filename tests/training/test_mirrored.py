@@ -32,11 +32,11 @@ with device.open_device_scope(["CPU:0", "CPU:1"]):
                               keras.layers.Dense(2, activation="softmax")])
     regime = Training(batch=8, epochs=8, patience=8, rate=1e-1, ema=0.5).resolved("scratch")
     batches = TrainSequence(Source(), np.arange(30), labels[:30], 2, regime, seed=0)
-    held = ValidationSet(source=Source(), positions=np.arange(30, 40), labels=labels[30:], higher=True,
+    validation = ValidationSet(source=Source(), positions=np.arange(30, 40), labels=labels[30:], higher=True,
                 score=lambda labels, probabilities: float((probabilities.argmax(axis=1) == labels).mean()))
-    course = Trainer(name="mirrored", model=model, batches=batches, held=held, regime=regime, seed=0,
+    trainer = Trainer(name="mirrored", model=model, batches=batches, validation=validation, regime=regime, seed=0,
                     file=Path(sys.argv[1]) / "mirrored.npz", fingerprint="mirrored")
-    progress = course.run()
+    progress = trainer.run()
     assert model.distribute_strategy.num_replicas_in_sync == 2
     assert progress.best_score == 1.0, progress.history
     before = predict(model, Source(), np.arange(13))

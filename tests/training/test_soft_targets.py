@@ -143,15 +143,16 @@ def test_a_linear_student_with_weight_0_is_the_one_on_labels_to_the_bit():
     assert not np.array_equal(alone.layers[0][0], other.layers[0][0])
 
 
-def lesson_for(setting, weight: float, views=(), seed: int = 0) -> SoftTargets:
-    """A teacher who mistakes red for blue."""
-    wrong = np.where(setting.labels[:, None] == np.arange(setting.classes), 0.02, 0.98)
+def taught(cv, weight: float, views=()):
+    """The same folds with a teacher who mistakes red for blue."""
+    wrong = np.where(np.array(cv.job.labels)[:, None] == np.arange(cv.job.classes), 0.02, 0.98)
     answers = np.tile(wrong.astype(np.float32), (len(views) or 1, 1, 1))
-    return SoftTargets(answers={"all": answers}, views=tuple(views), temperature=2.0, weight=weight)
+    targets = SoftTargets(answers={"all": answers}, views=tuple(views), temperature=2.0, weight=weight)
+    return replace(cv, job=replace(cv.job, taught=targets.write(cv.job.folder)))
 
 
-def trained(setting):
-    job = cross_validation.prepare_fold_job(setting, [])
+def trained(cv):
+    job = cross_validation.fill_caches(cv, []).job
     fold_worker.run_fold_job(job, "a test")
     return fold_job.read_result(job)
 
@@ -163,15 +164,15 @@ def trained(setting):
         ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 1, "label_smoothing": 0.1}),
     ],
 )
-def test_a_network_with_weight_0_is_the_one_on_labels_and_with_more_it_believes_its_teacher(setting_of, rung, training):
+def test_a_network_with_weight_0_is_the_one_on_labels_and_with_more_it_believes_its_teacher(cv_of, rung, training):
     found = {}
     for name, weight in (("alone", None), ("nothing", 0.0), ("all", 1.0)):
         keras.utils.set_random_seed(0)
-        setting = setting_of(rung, epochs=3, patience=3, rate=3e-3, **training)
-        setting = replace(setting, folder=setting.folder / name)
+        cv = cv_of(rung, epochs=3, patience=3, rate=3e-3, **training)
+        cv = replace(cv, job=replace(cv.job, folder=cv.job.folder / name))
         if weight is not None:
-            setting = replace(setting, lesson=lesson_for(setting, weight))
-        found[name] = trained(setting)
+            cv = taught(cv, weight)
+        found[name] = trained(cv)
     np.testing.assert_array_equal(found["alone"].held, found["nothing"].held)
     first = [next(r for r in found[name].history if r["epoch"] == 0) for name in ("alone", "all")]
     assert first[0] != first[1]
@@ -203,17 +204,16 @@ def test_a_patient_teacher_s_targets_are_of_the_view_that_is_seen():
     assert seen == {0, 1, 2}
 
 
-def test_fresh_pictures_have_no_patient_teacher(setting_of):
-    setting = setting_of("augmented", epochs=1)
-    setting = replace(setting, lesson=lesson_for(setting, 0.5, views=("plain",)))
-    material = FoldData(cross_validation.prepare_fold_job(setting, []))
+def test_fresh_pictures_have_no_patient_teacher(cv_of):
+    cv = taught(cv_of("augmented", epochs=1), 0.5, views=("plain",))
+    data = FoldData(cross_validation.fill_caches(cv, []).job)
     with pytest.raises(StarshiftError, match="cached views"):
-        material.soft_targets(material.fresh(1))
+        data.soft_targets(data.augmented(1))
 
 
-def test_a_job_without_teachers_has_the_fingerprint_that_it_had_before_there_were_any(setting_of):
-    setting = setting_of("scratch")
-    job = cross_validation.prepare_fold_job(setting, [])
+def test_a_job_without_teachers_has_the_fingerprint_that_it_had_before_there_were_any(cv_of):
+    cv = cv_of("scratch")
+    job = cross_validation.fill_caches(cv, []).job
     before = {
         **json.loads(job.write().read_text()),
         "folder": "",
@@ -222,14 +222,9 @@ def test_a_job_without_teachers_has_the_fingerprint_that_it_had_before_there_wer
         "weights": "",
     }
     assert before.pop("taught") is None and job.fingerprint() == hash_json(before)
-    taught = cross_validation.prepare_fold_job(
-        replace(setting, lesson=lesson_for(setting, 0.5, views=("plain", "flip"))), []
-    )
-    assert fold_job.read_fold_job(taught.write()) == taught and taught.fingerprint() != job.fingerprint()
-    stronger = cross_validation.prepare_fold_job(
-        replace(setting, lesson=lesson_for(setting, 0.6, views=("plain", "flip"))), []
-    )
-    assert stronger.fingerprint() != taught.fingerprint()
+    student = taught(cv, 0.5, views=("plain", "flip")).job
+    assert fold_job.read_fold_job(student.write()) == student and student.fingerprint() != job.fingerprint()
+    assert taught(cv, 0.6, views=("plain", "flip")).job.fingerprint() != student.fingerprint()
 
 
 def test_targets_that_are_not_the_job_s_are_refused(tmp_path: Path):

@@ -53,8 +53,8 @@ def test_fine_tuning_moves_gamma_but_not_the_statistics_of_batchnorm(job_of, unf
     monkeypatch.setattr(FoldData, "score", lambda *_: next(better))
     job = job_of("finetune", unfreeze=unfreeze, cached_views=1, rate=1e-3)
     before = {v.path: v.numpy() for v in build_network(job.base).variables}
-    outcome = finetune(FoldData(job))
-    network = next(layer for layer in outcome.live.layers if isinstance(layer, keras.Model))
+    fitted = finetune(FoldData(job))
+    network = next(layer for layer in fitted.live.layers if isinstance(layer, keras.Model))
     after = {v.path: v.numpy() for v in network.variables}
     for path in (path for path in before if "moving" in path):
         np.testing.assert_array_equal(before[path], after[path])
@@ -66,11 +66,11 @@ def test_fine_tuning_moves_gamma_but_not_the_statistics_of_batchnorm(job_of, unf
 def test_cached_and_plain_fine_tuning_are_one_network(job_of):
     job = job_of("finetune", unfreeze="conv_pw_2", cached_views=1)
     assert job.cached and job.cut == "conv_dw_2_relu"
-    outcome = finetune(FoldData(job))
-    assert outcome.model is not outcome.live and 0 < outcome.facts["hand_over"] < 2e-2
+    fitted = finetune(FoldData(job))
+    assert fitted.model is not fitted.live and 0 < fitted.facts["hand_over"] < 2e-2
     plain = job_of("finetune", unfreeze="conv_pw_2", cached_views=0, epochs=1)
     assert plain.cut == "conv_dw_2_relu" and not plain.cached
-    assert finetune(FoldData(plain)).parameters == outcome.parameters
+    assert finetune(FoldData(plain)).parameters == fitted.parameters
 
 
 def test_a_broken_preprocessing_is_caught_at_the_first_hand_over(job_of, monkeypatch):
@@ -82,35 +82,35 @@ def test_a_broken_preprocessing_is_caught_at_the_first_hand_over(job_of, monkeyp
         finetune(FoldData(job))
 
 
-def test_without_room_on_the_disk_the_lower_part_is_computed_anew(setting_of, monkeypatch, caplog):
+def test_without_room_on_the_disk_the_lower_part_is_computed_anew(cv_of, monkeypatch, caplog):
     monkeypatch.setattr(cross_validation, "DISK_MARGIN", 1 << 60)
     said = []
-    job = cross_validation.prepare_fold_job(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), said)
+    job = cross_validation.fill_caches(cv_of("finetune", unfreeze="conv_pw_2", cached_views=1), said).job
     assert not job.cached and job.cut == "conv_dw_2_relu" and "they are not kept" in caplog.text
     assert "computed anew in every epoch" in "; ".join(said)
 
 
-def test_views_to_train_on_are_computed_only_of_pictures_that_a_fold_is_trained_on(setting_of):
-    setting = setting_of("frozen", cached_views=1)
-    cross_validation.prepare_fold_job(setting, [])
-    store = open_feature_store(setting.base, "augment-1", "float32")
-    held = [digest for digest, fold in zip(setting.train, setting.fold_of, strict=True) if fold == 0]
-    assert store.missing(setting.train) == held and len(held) == 6
-    both = cross_validation.prepare_fold_job(replace(setting, folds=(0, 1)), [])
-    assert store.missing(both.train) == []
+def test_views_to_train_on_are_computed_only_of_pictures_that_a_fold_is_trained_on(cv_of):
+    cv = cv_of("frozen", cached_views=1)
+    job = cross_validation.fill_caches(cv, []).job
+    store = open_feature_store(job.base, "augment-1", "float32")
+    held = [digest for digest, fold in zip(job.train, job.fold_of, strict=True) if fold == 0]
+    assert store.missing(job.train) == held and len(held) == 6
+    cross_validation.fill_caches(replace(cv, folds=(0, 1)), [])
+    assert store.missing(job.train) == []
 
 
-def test_frozen_keeps_what_a_later_finetune_needs_and_that_computes_nothing_again(setting_of):
-    frozen = setting_of("frozen", cached_views=1)
-    cross_validation.prepare_fold_job(
+def test_frozen_keeps_what_a_later_finetune_needs_and_that_computes_nothing_again(cv_of):
+    frozen = cv_of("frozen", cached_views=1)
+    cross_validation.fill_caches(
         replace(frozen, keep=Training(unfreeze="conv_pw_2", cached_views=1).resolved("finetune")), []
     )
     said = []
-    job = cross_validation.prepare_fold_job(setting_of("finetune", unfreeze="conv_pw_2", cached_views=1), said)
+    job = cross_validation.fill_caches(cv_of("finetune", unfreeze="conv_pw_2", cached_views=1), said).job
     assert job.cached and job.cut == "conv_dw_2_relu"
     assert "@conv_dw_2_relu: 0 rows computed" in "; ".join(said)
-    outcome = finetune(FoldData(job))
-    assert max(outcome.differences) < 1e-2
+    fitted = finetune(FoldData(job))
+    assert max(fitted.differences) < 1e-2
 
 
 def test_a_last_polish_never_makes_it_worse(job_of):
@@ -119,9 +119,9 @@ def test_a_last_polish_never_makes_it_worse(job_of):
     assert (polished.best_score, -polished.best_loss) >= (tuned.best_score, -tuned.best_loss - 1e-2)
 
 
-def test_a_wrong_name_to_unfreeze_from_lists_the_right_ones(setting_of):
+def test_a_wrong_name_to_unfreeze_from_lists_the_right_ones(cv_of):
     with pytest.raises(StarshiftError, match="conv_pw_2"):
-        cross_validation.prepare_fold_job(setting_of("finetune", unfreeze="block9"), [])
+        cross_validation.fill_caches(cv_of("finetune", unfreeze="block9"), [])
 
 
 def test_with_symmetries_all_eight_are_cached_and_drawn_from():
@@ -134,6 +134,6 @@ def test_without_warps_the_cached_views_are_all_that_fresh_pictures_could_show(j
     regime = Training(symmetries=True, warp=False).resolved("finetune")
     assert cross_validation.list_cached_views(regime) == SYMMETRY_VIEWS
     assert cross_validation.list_cached_views(Training(warp=False).resolved("frozen")) == ("plain", "flip")
-    material = FoldData(job_of("augmented", symmetries=True, warp=False))
-    seen = [material.fresh(40).take(np.array([0]), epoch)[0].tobytes() for epoch in range(40)]
-    assert set(seen) == {material.seen(view).take(np.array([0]), 0)[0].tobytes() for view in SYMMETRY_VIEWS}
+    data = FoldData(job_of("augmented", symmetries=True, warp=False))
+    seen = [data.augmented(40).take(np.array([0]), epoch)[0].tobytes() for epoch in range(40)]
+    assert set(seen) == {data.pictures(view).take(np.array([0]), 0)[0].tobytes() for view in SYMMETRY_VIEWS}

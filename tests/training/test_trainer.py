@@ -15,7 +15,7 @@ from pipeline.config import Training
 from pipeline.errors import StarshiftError
 from pipeline.paths import REPOSITORY
 from pipeline.training import fold_job, fold_worker
-from pipeline.training.checkpoint import read_training_state
+from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.data_loader import TrainSequence
 from pipeline.training.fold_data import FoldData
 from pipeline.training.optimizer import LayerwiseAdamW, build_schedule
@@ -25,12 +25,12 @@ from pipeline.training.trainer import Trainer
 
 def killed_after(job, epochs):
     """Starts the job's process and kills it inside the epoch after so many."""
-    command = [sys.executable, "-m", "pipeline.training.fold_worker", str(job.write()), str(os.getpid())]
+    command = [sys.executable, "-m", "pipeline.training.fold_worker", str(job.write())]
     process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
     file = FoldData(job).checkpoint(job.rung)
     while process.poll() is None:
-        stored = read_training_state(file, f"{job.fingerprint()} {job.rung}")
-        if stored and stored.epoch >= epochs:
+        stored = load_checkpoint(file, f"{job.fingerprint()} {job.rung}")
+        if stored and stored.state.epoch >= epochs:
             os.kill(process.pid, signal.SIGKILL)
             break
         time.sleep(0.01)
@@ -100,10 +100,10 @@ def losing_itself_after(epochs, monkeypatch):
 
 def test_training_that_diverges_keeps_the_best_epoch_before(job_of, monkeypatch, caplog):
     losing_itself_after(2, monkeypatch)
-    outcome = train_augmented(FoldData(job_of("augmented", epochs=6)))
-    (progress,) = outcome.stages
+    fitted = train_augmented(FoldData(job_of("augmented", epochs=6)))
+    (progress,) = fitted.stages
     assert progress.epoch == 3 and progress.best_epoch in (0, 1) and "diverged in epoch 3" in caplog.text
-    assert all(np.isfinite(weight).all() for weight in outcome.live.get_weights())
+    assert all(np.isfinite(weight).all() for weight in fitted.live.get_weights())
 
 
 def test_training_that_diverges_at_once_says_what_to_do(job_of, monkeypatch):
@@ -168,14 +168,14 @@ def test_rare_classes_count_as_much_as_common_ones(balance):
 
 def test_a_better_loss_breaks_a_tie_of_the_metric(job_of):
     job = job_of("scratch", epochs=3)
-    material = FoldData(job)
-    material.score = lambda labels, probabilities: 0.5
-    source = material.seen("plain")
+    data = FoldData(job)
+    data.score = lambda labels, probabilities: 0.5
+    source = data.pictures("plain")
     model = keras.Sequential(
         [keras.Input((32, 32, 3), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(),
          keras.layers.Dense(2, activation="softmax")]
     )  # fmt: skip
-    course: Trainer = material.course(model, source, source, stage="tie")
-    progress = course.run()
+    trainer: Trainer = data.trainer(model, source, source, stage="tie")
+    progress = trainer.run()
     losses = [record["held_loss"] for record in progress.history]
     assert progress.best_epoch == int(np.argmin(losses))

@@ -20,7 +20,7 @@ def a_run(folds):
     truth = np.arange(500) % 2
     fold = np.arange(500) // 2 % 5
     table = pd.DataFrame({"fold": fold})
-    data = SimpleNamespace(pictures=SimpleNamespace(train=table), labels=truth)
+    data = SimpleNamespace(pictures=SimpleNamespace(train=table), labels=truth, fold_of=table["fold"].to_numpy())
     oof = probabilities(truth, 2, 3.5)
     oof[~np.isin(fold, folds)] = np.nan
     each = [-float(np.log(oof[fold == f][np.arange(100), truth[fold == f]]).mean()) for f in folds]

@@ -1,5 +1,7 @@
 """A run on features: what bfloat16 rounds too much is computed once more."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,9 @@ import pytest
 import competitions
 from pipeline.files import read_json
 from pipeline.models import inference_engines
+from pipeline.paths import REPOSITORY
 from pipeline.training import export
-from pipeline.training.inference import PrecisionError
+from pipeline.training.export import PrecisionError
 from pipeline.workflow import run
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -56,3 +59,8 @@ def test_an_engine_that_was_asked_for_is_kept_to(mine, wanted):
     with pytest.raises(PrecisionError):
         run.run(competitions.load(Path(mine)), run.RunOptions(engine="openvino-bf16"))
     assert set(wanted) == {"openvino-bf16"}
+
+
+def test_the_process_that_runs_the_stages_does_not_import_keras():
+    code = "import sys, pipeline.workflow.run; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

@@ -1,14 +1,14 @@
-"""Linear discriminant analysis: classes as Gaussians of one covariance, shrunk; every shrinkage by one decomposition.
+"""Linear discriminant analysis with a shrunk covariance; one decomposition serves every shrinkage.
 
 The pooled covariance within classes S is shrunk towards its mean variance, (1 - shrinkage) S + shrinkage tr(S) / d I
 (Friedman 1989, Regularized Discriminant Analysis, JASA 84, 165-175, equation 18, all classes pooled), after features
 are divided by their deviation. scikit-learn's LinearDiscriminantAnalysis(solver="lsqr", shrinkage=...) is the same;
 here S is decomposed once, and a shrinkage only divides by other numbers.
 
-What comes out is far too sure: features are no Gaussians, and centres and covariance are estimated from few pictures.
-So the evidence is multiplied by a scale, about 0.05, and the classes' shares are not. Each fold's shrinkage and scale
-are chosen together by the mean held-out loss of the other folds, so that no held-out picture has a say in what predicts
-it; one fold alone has no others, and its score flatters it by a little.
+Its probabilities are far too sure: features are no Gaussians, and centres and covariance are estimated from few
+pictures. So the evidence is multiplied by a scale, about 0.05, and the classes' shares are not. Each fold's shrinkage
+and scale are chosen together by the mean validation loss of the other folds, so that no picture decides what predicts
+it; a single fold has no others, and its score flatters it by a little.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from pipeline.training.heads.logistic_regression import FoldFeatures, compute_fe
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 SCALE_BOUNDS = (1e-3, 3.0)
-"""Between which the scale is looked for."""
+"""Bounds of the scale."""
 MIN_VARIANCE_SHARE = 1e-6
 """The share of the largest square below which a direction is rounding, and of all variance that within classes."""
 UNSEEN_CLASS_COUNT = 0.5
@@ -44,7 +44,7 @@ class LDA:
     """
 
     def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int) -> None:
-        # float64 for the sum, as in logistic.Axes.
+        # float64 for the sum, as in PCAWhitening.
         self.mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.unit = 1 / compute_feature_std(features)
         rows, basis = _project_to_span((features - self.mean) * self.unit)
@@ -61,31 +61,31 @@ class LDA:
         level = self.variance.sum() / np.float32(features.shape[1])
         self.level = (
             level if level > MIN_VARIANCE_SHARE else np.float32(1)
-        )  # of all pictures: classes of one say nothing of it
+        )  # of all pictures: classes of one picture have no variance
         self.centres = centres @ axes
         self.axes = axes if basis is None else basis @ axes
         shares = np.maximum(counts, UNSEEN_CLASS_COUNT)
         self.shares = np.log(shares / shares.sum())
 
-    def turned(self, features: np.ndarray) -> np.ndarray:
-        """Features (m, width) along the axes of the covariance, float32."""
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """Projects features (m, width) on the axes of the covariance, float32."""
         return ((features - self.mean) * self.unit) @ self.axes
 
     def evidence(self, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
-        """What turned features say of each class: weights (width, classes) and bias (classes,) float32."""
+        """Computes each class's evidence from projected features: weights (width, classes), bias (classes,) float32."""
         shrunk = np.float32(1 - shrinkage) * self.variance + np.float32(shrinkage) * self.level
         weights = self.centres.T / shrunk[:, None]
         return weights, -(self.centres.T * weights).sum(axis=0) / 2
 
     def head(self, shrinkage: float, scale: float) -> Head:
-        """The classifier on raw features."""
+        """Builds the classifier on raw features."""
         weights, bias = self.evidence(shrinkage)
         raw = self.unit[:, None] * (self.axes @ weights) * np.float32(scale)
         return Head(((raw, np.float32(scale) * bias + self.shares - self.mean @ raw),))
 
 
 def _project_to_span(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Fewer pictures than features span less than all directions, and nothing is to be known of the others.
+    """Projects rows on the directions that they span, where there are fewer pictures than features.
 
     Args:
         rows: (n, width) float32, centred.
@@ -96,14 +96,14 @@ def _project_to_span(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """
     if len(rows) >= rows.shape[1]:
         return rows, None
-    squares, turned = eigh(rows @ rows.T, driver="evd", check_finite=False, overwrite_a=True)
-    kept = squares > MIN_VARIANCE_SHARE * squares[-1]
-    lengths = np.sqrt(squares[kept])
-    return turned[:, kept] * lengths, rows.T @ (turned[:, kept] / lengths)
+    squares, axes = eigh(rows @ rows.T, driver="evd", check_finite=False, overwrite_a=True)
+    nonzero = squares > MIN_VARIANCE_SHARE * squares[-1]
+    lengths = np.sqrt(squares[nonzero])
+    return axes[:, nonzero] * lengths, rows.T @ (axes[:, nonzero] / lengths)
 
 
 class RegularizationPath:
-    """What every shrinkage says of the held-out pictures of all folds.
+    """The evidence of every shrinkage for the validation pictures of all folds.
 
     Args:
         folds: the pictures of each fold.
@@ -112,17 +112,17 @@ class RegularizationPath:
 
     def __init__(self, folds: Sequence[FoldFeatures], classes: int) -> None:
         self.folds = folds
-        self.gaussians, said = [], []
+        self.gaussians, evidence = [], []
         for fold in tqdm(folds, desc="gaussian head", unit="fold", disable=None, leave=False):
-            found = LDA(fold.features, fold.labels, classes)
-            turned = found.turned(fold.held_features)
-            said.append([turned @ weights + bias for weights, bias in map(found.evidence, SHRINKAGES)])
-            self.gaussians.append(found)
-        self.said = dict(zip(SHRINKAGES, zip(*said, strict=True), strict=True))
+            gaussian = LDA(fold.features, fold.labels, classes)
+            rows = gaussian.project(fold.held_features)
+            evidence.append([rows @ weights + bias for weights, bias in map(gaussian.evidence, SHRINKAGES)])
+            self.gaussians.append(gaussian)
+        self.evidence = dict(zip(SHRINKAGES, zip(*evidence, strict=True), strict=True))
 
     def loss(self, shrinkage: float, scale: float, places: Sequence[int]) -> float:
-        """The mean of some folds' held-out cross entropies; `places` of theirs among all."""
-        logits = [np.float32(scale) * self.said[shrinkage][n] + self.gaussians[n].shares for n in places]
+        """Computes the mean validation cross entropy of the folds at some places."""
+        logits = [np.float32(scale) * self.evidence[shrinkage][n] + self.gaussians[n].shares for n in places]
         return float(
             np.mean(
                 [cross_entropy(softmax(one), self.folds[n].held_labels) for n, one in zip(places, logits, strict=True)]
@@ -130,17 +130,17 @@ class RegularizationPath:
         )
 
     def scale(self, shrinkage: float, places: Sequence[int]) -> float:
-        """The scale of the lowest loss, which is convex in it, being one of logits linear in it."""
+        """Finds the scale of the lowest loss, which is convex in it: logits are linear in the scale."""
         return find_minimum(lambda scale: self.loss(shrinkage, scale, places), SCALE_BOUNDS)
 
-    def chosen(self, places: Sequence[int]) -> tuple[float, dict[float, float]]:
-        """The shrinkage of the lowest loss of some folds, and the best scale of each shrinkage."""
+    def choose(self, places: Sequence[int]) -> tuple[float, dict[float, float]]:
+        """Chooses the shrinkage of the lowest loss of some folds, and the best scale of each shrinkage."""
         scales = {one: self.scale(one, places) for one in SHRINKAGES}
         return min(scales, key=lambda one: self.loss(one, scales[one], places)), scales
 
 
 def fit(folds: Sequence[FoldFeatures], classes: int) -> tuple[list[Head], list[dict[str, Any]]]:
-    """One head a fold, its shrinkage and scale chosen on the other folds.
+    """Fits one head a fold, its shrinkage and scale chosen on the other folds.
 
     Args:
         folds: the pictures of each fold.
@@ -150,17 +150,17 @@ def fit(folds: Sequence[FoldFeatures], classes: int) -> tuple[list[Head], list[d
         The heads, and one record a fold and shrinkage: fold, shrinkage, scale, held_loss, chosen.
 
     Raises:
-        StarshiftError: a teacher is to be imitated; Gaussians are estimated, and have no loss to put that in.
+        StarshiftError: there are soft targets; Gaussians are estimated without a loss that could take them.
     """
     if any(fold.soft is not None for fold in folds):
         raise StarshiftError(
             "The head gaussian cannot learn from a teacher.", expected="--head linear or dense", received="gaussian"
         )
     path = RegularizationPath(folds, classes)
-    every, heads, history = range(len(folds)), list[Head](), list[dict[str, Any]]()
-    for place, (fold, found) in enumerate(zip(folds, path.gaussians, strict=True)):
-        best, scales = path.chosen([other for other in every if other != place] or [place])
-        heads.append(found.head(best, scales[best]))
+    heads, history = list[Head](), list[dict[str, Any]]()
+    for place, (fold, gaussian) in enumerate(zip(folds, path.gaussians, strict=True)):
+        best, scales = path.choose([other for other in range(len(folds)) if other != place] or [place])
+        heads.append(gaussian.head(best, scales[best]))
         history += [
             {
                 "fold": fold.number, "shrinkage": one, "scale": scale, "held_loss": path.loss(one, scale, [place]),

@@ -1,21 +1,14 @@
-"""Limited-memory BFGS in float32 (Nocedal and Wright 2006, Numerical Optimization, algorithms 7.4 and 7.5).
-
-SciPy's works in float64 and spends more on its own bookkeeping than the products of a softmax on 150,000 parameters
-take; this one spends a fifth of it. tests/training/test_linear.py holds it against SciPy's.
-
-A linear softmax of one strength: its regularised loss, in coordinates in which that is round, and its minimum.
-
-A linear softmax with L2 by full-batch L-BFGS; its strength, and what its logits are multiplied by, from the folds.
+"""Logistic regression: a linear softmax with L2, by full-batch L-BFGS; l2 and the logits' scale come from the folds.
 
 A strong L2 makes the better classifier and the worse probabilities: too timid, all alike. So logits are multiplied by a
 scale (temperature scaling, Guo et al. 2017, On Calibration of Modern Neural Networks, arXiv 1706.04599, section 4.2;
-the scale is 1 / T), and the strength is the one that is best with it. The scale of a fold's head is fitted on what the
-other folds' heads say of the pictures that they hold out, so no held-out prediction has a say in its own scale (the
-other folds' heads have been trained on those pictures). One fold alone has nobody to ask: its scale is 1.
+the scale is 1 / T), and the l2 is the one that is best with it. The scale of a fold's head is fitted on the validation
+predictions of the other folds' heads, so no validation prediction decides its own scale (the other folds' heads have
+been trained on those pictures). The scale of a single fold is 1.
 
-The first fold walks the strengths from strong to weak, each fit starting where the last one ended, until the held-out
-loss rises; the other folds come down in larger steps and walk the neighbourhood of its best. The strength with the
-lowest mean held-out loss is taken for all folds; it was chosen on those folds, so their score flatters it by a little.
+The first fold walks the l2 values from strong to weak, each fit starting where the last one ended, until the validation
+loss rises; the other folds come down in larger steps and walk the neighbourhood of its best. The l2 with the lowest
+mean validation loss is taken for all folds; it was chosen on those folds, so their score flatters it by a little.
 """
 
 import math
@@ -39,7 +32,10 @@ MAX_HALVINGS = 20
 def minimize_lbfgs(
     loss: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, *, tolerance: float, iterations: int
 ) -> tuple[np.ndarray, int]:
-    """The minimum of a smooth function, by full steps that are halved until the function falls enough (Armijo).
+    """Minimises a smooth function by L-BFGS in float32 (Nocedal and Wright 2006, algorithms 7.4 and 7.5).
+
+    Full steps are halved until the function falls enough (Armijo). SciPy's L-BFGS works in float64 and spends five
+    times as long on its own bookkeeping. tests/training/heads/test_logistic_regression.py compares the two.
 
     Args:
         loss: gives the value and the gradient, of the shape of `start`.
@@ -79,7 +75,7 @@ def minimize_lbfgs(
 
 
 def _apply_inverse_hessian(gradient: np.ndarray, steps: list[np.ndarray], changes: list[np.ndarray]) -> np.ndarray:
-    """The approximate inverse Hessian times the gradient (two-loop recursion)."""
+    """Multiplies the gradient by the approximate inverse Hessian (two-loop recursion)."""
     result = gradient.copy()
     weights = []
     for step, change in zip(reversed(steps), reversed(changes), strict=True):
@@ -100,16 +96,15 @@ CURVATURE = 0.1
 
 
 def cross_entropy(probabilities: np.ndarray, labels: np.ndarray, shares: np.ndarray | None = None) -> float:
-    """Mean of -log p(label), probabilities clipped to 1e-15 from below; weighted by shares (n,) that sum to 1."""
+    """Computes the mean of -log p(label), p at least 1e-15; weighted by shares (n,) that sum to 1."""
     losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))
     return float(np.mean(losses) if shares is None else shares @ losses)
 
 
 def compute_feature_std(features: np.ndarray) -> np.ndarray:
-    """The deviation of each feature, (width,) float32; infinite where a feature never varies, so that it counts 0.
+    """Computes the deviation of each feature, (width,) float32; infinite for a constant feature, so that it counts 0.
 
-    Divided by a tiny number instead, a feature that is 0 in these pictures and not in others would drown all others
-    there.
+    Divided by a tiny number instead, a feature that is constant only in these pictures would dominate in others.
 
     Args:
         features: (n, width) float32.
@@ -120,9 +115,9 @@ def compute_feature_std(features: np.ndarray) -> np.ndarray:
 class PCAWhitening:
     """Coordinates in which the loss is round: features standardised, then turned to their principal axes.
 
-    Rows are divided by the square root of the width, so that their mean squared norm is 1 and a strength means the
-    same for every base. A rotation changes neither the loss nor the L2 norm of the weights; along the axes the
-    curvature is about CURVATURE / classes times the variance plus the strength, which `SoftmaxRegression` scales
+    Rows are divided by the square root of the width, so that their mean squared norm is 1 and an l2 means the same for
+    every base. A rotation changes neither the loss nor the L2 norm of the weights; along the axes the
+    curvature is about CURVATURE / classes times the variance plus the l2, which `SoftmaxRegression` scales
     away. All folds share the first one's axes: they depend on no label.
 
     Args:
@@ -135,13 +130,13 @@ class PCAWhitening:
         # np.sqrt of an int is float64 and would widen all products, hence the cast.
         self.scale = 1 / (np.sqrt(features.shape[1]) * compute_feature_std(features)).astype(np.float32)
         rows = (features - self.mean) * self.scale
-        # The Gram matrix is smaller here and has the same nonzero eigenvalues.
+        # With few rows the Gram matrix is smaller and has the same nonzero eigenvalues.
         if len(rows) < features.shape[1]:
             variance, axes = np.linalg.eigh(rows @ rows.T / len(rows))
             # The precision of float32 is 1.2e-7: smaller variances are rounding, which their roots would blow up.
-            kept = variance > 1e-7 * variance[-1]
-            variance = variance[kept]
-            axes = rows.T @ (axes[:, kept] / np.sqrt(variance * len(rows)))
+            nonzero = variance > 1e-7 * variance[-1]
+            variance = variance[nonzero]
+            axes = rows.T @ (axes[:, nonzero] / np.sqrt(variance * len(rows)))
         else:
             variance, axes = np.linalg.eigh(rows.T @ rows / len(rows))
         # Rounding makes eigenvalues of 0 slightly negative.
@@ -149,11 +144,11 @@ class PCAWhitening:
         self.turn = self.scale[:, None] * axes.astype(np.float32)
 
     def rows(self, features: np.ndarray) -> np.ndarray:
-        """Features (n, width) in these coordinates, (n, axes) float32."""
+        """Transforms features (n, width) to these coordinates, (n, axes) float32."""
         return (features - self.mean) @ self.turn
 
     def head(self, weights: np.ndarray, bias: np.ndarray) -> Head:
-        """The head on raw features of a head in these coordinates."""
+        """Converts a head in these coordinates to one on raw features."""
         raw = self.turn @ weights
         return Head(((raw, bias - self.mean @ raw),))
 
@@ -161,15 +156,16 @@ class PCAWhitening:
 class SoftmaxRegression:
     """The regularised loss of one fold.
 
-    Minimises mean cross entropy + strength / 2 * |W|^2 (Bishop 2006, Pattern Recognition and Machine Learning,
-    section 4.3.4), or `Soft.added` in its place. The bias is not regularised. Two classes share one logit, the sigmoid.
+    Minimises mean cross entropy + l2 / 2 * |W|^2 (Bishop 2006, Pattern Recognition and Machine Learning,
+    section 4.3.4); with soft targets `SoftTargetLoss.added` replaces the cross entropy. The bias is not regularised.
+    Two classes share one logit, the sigmoid.
 
     Args:
-        rows: (n, axes) float32, from Axes.
+        rows: (n, axes) float32, from PCAWhitening.
         labels: (n,) int.
         classes: how many there are.
         variance: of the rows along each axis.
-        shares: what each row counts in the mean, (n,) float32 that sum to 1; None is the same for all.
+        shares: weight of each row in the mean, (n,) float32 that sum to 1; None is the same for all.
         soft: a teacher's targets.
     """
 
@@ -189,11 +185,11 @@ class SoftmaxRegression:
         self.bias = np.zeros(classes - self.fixed, np.float32)
 
     def full(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (axes, classes) and bias (classes,); with two classes the first one's are 0."""
+        """Returns weights (axes, classes) and bias (classes,); with two classes the first one's are 0."""
         return np.pad(self.weights, ((0, 0), (self.fixed, 0))), np.pad(self.bias, (self.fixed, 0))
 
     def fit(self, strength: float) -> int:
-        """Moves the weights to the minimum for this strength. Returns the iterations that it took."""
+        """Moves the weights to the minimum for an l2. Returns the iterations that it took."""
         unit = 1 / np.sqrt(self.variance * (CURVATURE / self.classes) + np.float32(strength))[:, None]
         scaled = self.rows * unit[:, 0]
         every = np.arange(len(self.labels))
@@ -216,20 +212,20 @@ class SoftmaxRegression:
             gradient[-1] = error.sum(axis=0)
             return value, gradient
 
-        # Starts at the minimum of the strength before, in the units of this one.
+        # Starts at the minimum of the last l2, in the units of this one.
         start = np.concatenate([self.weights / unit, self.bias[None]])
-        found, iterations = minimize_lbfgs(loss, start, tolerance=TOLERANCE, iterations=MAX_ITERATIONS)
-        self.weights, self.bias = (found[:-1] * unit).astype(np.float32), found[-1]
+        minimum, iterations = minimize_lbfgs(loss, start, tolerance=TOLERANCE, iterations=MAX_ITERATIONS)
+        self.weights, self.bias = (minimum[:-1] * unit).astype(np.float32), minimum[-1]
         return iterations
 
 
 L2_VALUES = tuple(float(10.0**exponent) for exponent in np.arange(-2.0, -7.6, -0.5))
 SCALED_ONLY_COUNT = 2
-"""So many of the strongest are of no use without a scale."""
+"""Number of the strongest values that are of no use without a scale."""
 SCALE_BOUNDS = (0.1, 30.0)
-"""Between which the scale is looked for."""
+"""Bounds of the scale."""
 SCALE_PRIOR_COUNT = 10.0
-"""How many pictures speak for a scale of 1; without them, few pictures that are all told right would ask for any."""
+"""Weight, in pictures, of a scale of 1; without it, few pictures that are all right would allow any scale."""
 SCALE_DIGITS = 3
 """Scales are rounded, so that the same pictures give the same bits though the last ones of a fit may differ."""
 
@@ -242,9 +238,9 @@ class FoldFeatures:
         number: of the fold.
         features: training features (n, width) float32.
         labels: their classes (n,) int.
-        held_features: held-out features (m, width) float32.
+        held_features: validation features (m, width) float32.
         held_labels: their classes (m,) int.
-        soft: what a teacher says of the training pictures; None where there is none.
+        soft: a teacher's targets for the training pictures; None where there are none.
         views: how many views of every training picture there are, one view of all after the other.
     """
 
@@ -259,12 +255,12 @@ class FoldFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedHead:
-    """A fold's head of one strength.
+    """A fold's head of one l2.
 
     Args:
         head: on raw features.
-        logits: what it says of the held-out pictures, (m, classes) float32.
-        labels: theirs, (m,) int.
+        logits: of the validation pictures, (m, classes) float32.
+        labels: of the validation pictures, (m,) int.
         iterations: that the fit took.
     """
 
@@ -274,14 +270,14 @@ class FittedHead:
     iterations: int
 
     def loss(self, scale: float) -> float:
-        """Mean held-out cross entropy, logits multiplied by the scale."""
+        """Computes the mean validation cross entropy, logits multiplied by the scale."""
         return cross_entropy(softmax(np.float32(scale) * self.logits), self.labels)
 
 
 def fit_scale(fitted: Sequence[FittedHead]) -> float:
-    """The scale of the least mean held-out loss, + PULL * (scale - 1 - log(scale)) / pictures, which pulls it to 1.
+    """Fits the scale: least mean validation loss + SCALE_PRIOR_COUNT * (scale - 1 - log(scale)) / pictures.
 
-    Both are convex in the scale, so there is one minimum.
+    The second term pulls the scale to 1. Both are convex in the scale, so there is one minimum.
     """
     count = sum(len(one.labels) for one in fitted)
 
@@ -292,30 +288,30 @@ def fit_scale(fitted: Sequence[FittedHead]) -> float:
     return round(find_minimum(loss, SCALE_BOUNDS), SCALE_DIGITS)
 
 
-def find_minimum(loss: Callable[[float], float], between: tuple[float, float]) -> float:
-    """Where a function with one minimum is least, to about a hundredth of the value."""
+def find_minimum(loss: Callable[[float], float], bounds: tuple[float, float]) -> float:
+    """Finds where a function with one minimum is least, to about a hundredth of the value."""
     # Searched over the logarithm: a scale is a factor, and a single minimum stays single.
-    found = minimize_scalar(
-        lambda power: loss(math.exp(power)), bounds=np.log(between), method="bounded", options={"xatol": 0.01}
+    result = minimize_scalar(
+        lambda power: loss(math.exp(power)), bounds=np.log(bounds), method="bounded", options={"xatol": 0.01}
     )
-    return math.exp(found.x)
+    return math.exp(result.x)
 
 
 def fit_l2_path(
     fold: FoldFeatures, strengths: Sequence[float], classes: int, axes: PCAWhitening, scale: float | None = 1.0
 ) -> tuple[dict[float, FittedHead], float]:
-    """One fold's heads along the strengths until the held-out loss rises, by strength; and the best one's strength.
+    """Fits one fold's heads along the l2 values until the validation loss rises; returns them by l2, and the best l2.
 
     Args:
         fold: its pictures.
-        strengths: strong ones first; the way down to them is made in larger steps.
+        strengths: l2 values, strong ones first; the way down to them is made in larger steps.
         classes: how many there are.
         axes: shared by all folds.
-        scale: at which the loss is taken; None takes it at the best one of each head.
+        scale: of the loss; None takes the best one of each head.
     """
     objective = SoftmaxRegression(axes.rows(fold.features), fold.labels, classes, axes.variance, soft=fold.soft)
-    held_rows = axes.rows(fold.held_features)
-    found, losses, last = dict[float, FittedHead](), dict[float, float](), math.inf
+    validation_rows = axes.rows(fold.held_features)
+    fits, losses, last = dict[float, FittedHead](), dict[float, float](), math.inf
     for stronger in [one for one in list_l2_values(scale) if one > strengths[0]][::-2][:2][::-1]:
         objective.fit(stronger)
     for strength in strengths:
@@ -323,60 +319,60 @@ def fit_l2_path(
         weights, bias = objective.full()
         one = FittedHead(
             head=axes.head(weights, bias),
-            logits=held_rows @ weights + bias,
+            logits=validation_rows @ weights + bias,
             labels=fold.held_labels,
             iterations=iterations,
         )
-        found[strength], losses[strength] = one, one.loss(fit_scale([one]) if scale is None else scale)
+        fits[strength], losses[strength] = one, one.loss(fit_scale([one]) if scale is None else scale)
         if losses[strength] > last:
             break
         last = losses[strength]
-    return found, min(losses, key=lambda one: losses[one])
+    return fits, min(losses, key=lambda one: losses[one])
 
 
 def list_l2_values(scale: float | None) -> tuple[float, ...]:
-    """The strengths that are walked, strong ones first; fewer where the scale is not free."""
+    """Lists the l2 values to try, strong ones first; fewer where the scale is fixed."""
     return L2_VALUES if scale is None else L2_VALUES[SCALED_ONLY_COUNT:]
 
 
 def fit(
     folds: Sequence[FoldFeatures], classes: int, strength: float | None = None, scale: float | None = None
 ) -> tuple[list[Head], list[dict[str, Any]]]:
-    """One head a fold, all of one strength.
+    """Fits one head a fold, all of one l2.
 
     Args:
         folds: the pictures of each fold.
         classes: how many there are.
-        strength: of the L2; None chooses it.
-        scale: of the logits; None fits each fold's on the others, and is 1 for one fold alone.
+        strength: the l2; None chooses it.
+        scale: of the logits; None fits each fold's on the others, or is 1 for a single fold.
 
     Returns:
-        The heads, and one record a fit: fold, strength, iterations, scale, held_loss (at that scale), chosen. Strengths
+        The heads, and one record a fit: fold, strength, iterations, scale, held_loss (at that scale), chosen. Values
         that not all folds have tried are recorded at scale 1.
     """
     scale = 1.0 if scale is None and len(folds) == 1 else scale
     every = list_l2_values(scale)
     strengths = every if strength is None else (strength,)
-    axes, walked = PCAWhitening(folds[0].features), list[dict[float, FittedHead]]()
+    axes, paths = PCAWhitening(folds[0].features), list[dict[float, FittedHead]]()
     for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
-        found, best = fit_l2_path(fold, strengths, classes, axes, scale)
-        if strength is None and not walked:
+        fits, best = fit_l2_path(fold, strengths, classes, axes, scale)
+        if strength is None and not paths:
             place = every.index(best)
             strengths = every[max(0, place - 1) : place + 2]
-        walked.append(found)
+        paths.append(fits)
     scales = {
-        one: fit_scales([found[one] for found in walked], scale)
+        one: fit_scales([fits[one] for fits in paths], scale)
         for one in strengths
-        # Only strengths that every fold reached can be compared.
-        if all(one in found for found in walked)
+        # Only values that every fold reached can be compared.
+        if all(one in fits for fits in paths)
     }
 
     def mean_loss(one: float) -> float:
-        return float(np.mean([found[one].loss(own) for found, own in zip(walked, scales[one], strict=True)]))
+        return float(np.mean([fits[one].loss(own) for fits, own in zip(paths, scales[one], strict=True)]))
 
     chosen, history = min(scales, key=mean_loss), list[dict[str, Any]]()
-    for place, (fold, found) in enumerate(zip(folds, walked, strict=True)):
-        for one, fitted in found.items():
+    for place, (fold, fits) in enumerate(zip(folds, paths, strict=True)):
+        for one, fitted in fits.items():
             own = scales[one][place] if one in scales else 1.0
             history.append(
                 {
@@ -384,11 +380,11 @@ def fit(
                     "held_loss": fitted.loss(own), "chosen": one == chosen,
                 }
             )  # fmt: skip
-    return [found[chosen].head.scaled(own) for found, own in zip(walked, scales[chosen], strict=True)], history
+    return [fits[chosen].head.scaled(own) for fits, own in zip(paths, scales[chosen], strict=True)], history
 
 
 def fit_scales(fitted: Sequence[FittedHead], scale: float | None) -> list[float]:
-    """The scale of each fold's head: the given one, or what the other folds' held-out pictures ask for."""
+    """Returns the scale of each fold's head: the fixed one, or the one fitted on the other folds."""
     if scale is not None:
         return [scale] * len(fitted)
     return [fit_scale([*fitted[:place], *fitted[place + 1 :]]) for place in range(len(fitted))]

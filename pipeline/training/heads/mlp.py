@@ -1,7 +1,7 @@
-"""The talk's head: dense 256, ReLU, dropout 0.5, softmax, trained in Keras on cached features.
+"""MLP head, the talk's: dense 256, ReLU, dropout 0.5, softmax, trained in Keras on cached features.
 
-How many epochs is found on a tenth of the training pictures, set aside; then the head is trained anew on all of them.
-The held-out fold is seen by neither, so that its predictions are out of fold.
+The number of epochs is chosen on a tenth of the training pictures, set aside; then the head is trained anew on all of
+them. Neither uses the validation fold, so that its predictions are out of fold.
 """
 
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ EPOCHS = 60
 PATIENCE = 6
 BATCH_SIZE = 64
 VALIDATION_BATCH_SIZE = 1024
-"""Pictures set aside that are judged at a time."""
+"""Pictures set aside that are predicted at a time."""
 VALIDATION_STRIDE = 10
 """One picture of so many is set aside to choose the epoch."""
 
 
 def fit(folds: Sequence[FoldFeatures], classes: int, seed: int) -> tuple[list[Head], list[dict[str, Any]]]:
-    """One head a fold.
+    """Fits one head a fold.
 
     Args:
         folds: the pictures of each fold.
@@ -47,7 +47,7 @@ def fit(folds: Sequence[FoldFeatures], classes: int, seed: int) -> tuple[list[He
 
 
 def split_validation(fold: FoldFeatures, seed: int) -> FoldFeatures:
-    """The training pictures of a fold, a part of every class in the place of the held-out pictures.
+    """Splits the training pictures of a fold: a part of every class takes the place of the validation pictures.
 
     In the order of their classes, every tenth picture of a random order is set aside, with all its views.
 
@@ -65,16 +65,16 @@ def split_validation(fold: FoldFeatures, seed: int) -> FoldFeatures:
     order = order[np.argsort(fold.labels[order], kind="stable")]
     aside = np.zeros(pictures, bool)
     aside[order[random.integers(min(VALIDATION_STRIDE, pictures)) :: VALIDATION_STRIDE]] = True
-    kept = np.tile(~aside, fold.views)
-    soft = replace(fold.soft, targets=fold.soft.targets[kept]) if fold.soft else None
+    rest = np.tile(~aside, fold.views)
+    soft = replace(fold.soft, targets=fold.soft.targets[rest]) if fold.soft else None
     # Views of all pictures follow each other; only the first view is validated on.
     features, labels = fold.features[:pictures][aside], fold.labels[:pictures][aside]
-    part = replace(fold, features=fold.features[kept], labels=fold.labels[kept], soft=soft)
+    part = replace(fold, features=fold.features[rest], labels=fold.labels[rest], soft=soft)
     return replace(part, held_features=features, held_labels=labels)
 
 
 def _fit_fold(fold: FoldFeatures, classes: int, seed: int) -> tuple[Head, list[dict[str, Any]]]:
-    """One fold's head."""
+    """Fits one fold's head."""
     seed += fold.number
     _, losses, aside_losses = _train_head(split_validation(fold, seed), classes, seed)
     best = int(np.argmin(aside_losses))
@@ -92,10 +92,7 @@ def _fit_fold(fold: FoldFeatures, classes: int, seed: int) -> tuple[Head, list[d
 def _train_head(
     fold: FoldFeatures, classes: int, seed: int, epochs: int | None = None
 ) -> tuple[Head, list[float], list[float]]:
-    """The head after so many epochs, its losses and, without `epochs`, those of the held-out pictures.
-
-    Without `epochs` these stop the training; else they are not looked at.
-    """
+    """Trains the head; returns it, its losses and, without `epochs`, the validation losses, which stop the training."""
     import keras
 
     from pipeline.models.keras_input import ArraySequence, build_keras_input
@@ -131,7 +128,7 @@ def _train_head(
 
 
 def _build_targets(fold: FoldFeatures, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the head is fitted to, and what it is stopped by: pictures set aside have labels alone."""
+    """Builds training and validation targets; pictures set aside have labels alone."""
     soft = fold.soft
     if soft is None:
         return fold.labels, fold.held_labels
@@ -141,7 +138,7 @@ def _build_targets(fold: FoldFeatures, classes: int) -> tuple[np.ndarray, np.nda
 
 
 def _compile_model(model: Any, soft: SoftTargetLoss | None) -> str:
-    """Gives the model its loss. Returns the name of the held-out loss of the labels, which stops it."""
+    """Compiles the model. Returns the name of the validation loss of the labels, which stops training."""
     import keras
 
     optimizer = keras.optimizers.Adam(1e-3)

@@ -1,7 +1,7 @@
-"""Every strength of a linear classifier at once: ridge regression on one-hot targets, by one eigendecomposition.
+"""Ridge regression on one-hot targets: linear classifiers of every l2 by one eigendecomposition.
 
-With centred rows X and targets Y of n pictures, A = X'X / n = V S V' and B = X'Y / n, the weights of any strength are
-V (S + strength I)^-1 V' B: after the decomposition a strength costs one product (Rifkin and Lippert 2007, Notes on
+With centred rows X and targets Y of n pictures, A = X'X / n = V S V' and B = X'Y / n, the weights of any l2 are
+V (S + l2 I)^-1 V' B: after the decomposition an l2 costs one product (Rifkin and Lippert 2007, Notes on
 Regularized Least Squares, MIT-CSAIL-TR-2007-025, section 3; Hoerl and Kennard 1970, Technometrics 12, 55-67).
 
 Products of all sets' rows are formed once, fold by fold; a combination takes its blocks of them, and a fold's training
@@ -35,7 +35,7 @@ class PrincipalComponents:
 
 
 def compute_principal_components(features: np.ndarray, most: int) -> PrincipalComponents:
-    """The leading principal directions of a feature set.
+    """Computes the leading principal directions of a feature set.
 
     Args:
         features: (pictures, width) float32.
@@ -43,10 +43,10 @@ def compute_principal_components(features: np.ndarray, most: int) -> PrincipalCo
     """
     axes = PCAWhitening(features)
     whole = axes.variance.sum()
-    kept = axes.variance[::-1][:most].sum() / whole if whole > 0 else 1.0
-    # Undoes the division in Axes, so that variances sum to the width. np.sqrt of an int is float64, hence the cast.
+    share = axes.variance[::-1][:most].sum() / whole if whole > 0 else 1.0
+    # Undoes the division in PCAWhitening, so that variances sum to the width. np.sqrt(int) is float64, hence the cast.
     rows = axes.rows(features)[:, ::-1][:, :most] * np.float32(np.sqrt(features.shape[1]))
-    return PrincipalComponents(np.ascontiguousarray(rows), features.shape[1], float(kept))
+    return PrincipalComponents(np.ascontiguousarray(rows), features.shape[1], float(share))
 
 
 class GramMatrices:
@@ -70,13 +70,13 @@ class GramMatrices:
         self.every = sum(self.squares), sum(self.crosses), rows.sum(axis=0), targets.sum(axis=0)
 
     def path(self, fold: int, columns: np.ndarray) -> "RidgePath":
-        """The path of the pictures that a fold does not hold out, on some of the directions.
+        """Builds the path of a fold's training pictures, on some of the directions.
 
         Args:
             fold: its place among the folds.
             columns: (r,) int.
         """
-        # Axes centred the rows, so these differences of sums cancel few digits in float32.
+        # PCAWhitening centred the rows, so these differences of sums cancel few digits in float32.
         count = len(self.rows) - len(self.held[fold])
         block = np.ix_(columns, columns)
         square = (self.every[0][block] - self.squares[fold][block]) / np.float32(count)
@@ -86,20 +86,20 @@ class GramMatrices:
         return RidgePath(square - np.outer(mean, mean), cross - np.outer(mean, share), mean, share)
 
     def held_out(self, columns: np.ndarray, strengths: Sequence[float]) -> np.ndarray:
-        """Scores of every picture by the classifiers of its fold, (strengths, pictures, classes) float32.
+        """Scores every picture with the classifiers of its fold, (strengths, pictures, classes) float32.
 
         Args:
             columns: of the directions, (r,) int.
             strengths: in units of the rows' squares.
         """
-        found = np.empty((len(strengths), len(self.rows), self.classes), np.float32)
+        scores = np.empty((len(strengths), len(self.rows), self.classes), np.float32)
         for fold, own in enumerate(self.held):
-            found[:, own] = self.path(fold, columns).scores(self.rows[np.ix_(own, columns)], strengths)
-        return found
+            scores[:, own] = self.path(fold, columns).scores(self.rows[np.ix_(own, columns)], strengths)
+        return scores
 
 
 class RidgePath:
-    """The ridge classifiers of all strengths: minimise mean |y - W'x - b|^2 + strength |W|^2, b free.
+    """The ridge classifiers of all l2 values: minimise mean |y - W'x - b|^2 + l2 |W|^2, b free.
 
     Args:
         square: covariance of the rows (r, r).
@@ -118,20 +118,20 @@ class RidgePath:
         self.mean, self.share = mean, share
 
     def weights(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
-        """W (r, classes) and b (classes,)."""
+        """Returns W (r, classes) and b (classes,)."""
         # Cast to the dtype of the rows: a float64 strength would widen every product.
-        found = self.axes @ (self.turned / (self.variance + self.variance.dtype.type(strength))[:, None])
-        return found, self.share - self.mean @ found
+        weights = self.axes @ (self.turned / (self.variance + self.variance.dtype.type(strength))[:, None])
+        return weights, self.share - self.mean @ weights
 
     def scores(self, rows: np.ndarray, strengths: Sequence[float]) -> np.ndarray:
-        """What the classifiers of these strengths give for rows (m, r): (strengths, m, classes)."""
-        seen = (rows - self.mean) @ self.axes
+        """Scores rows (m, r) with the classifiers of these l2 values: (strengths, m, classes)."""
+        projected = (rows - self.mean) @ self.axes
         each = [self.turned / (self.variance + self.variance.dtype.type(s))[:, None] for s in strengths]
-        return np.stack([seen @ one + self.share for one in each])
+        return np.stack([projected @ one + self.share for one in each])
 
 
 def find_max_components(widths: Sequence[int], decompositions: int, budget: float) -> int:
-    """The most directions a set, so that all combinations of sets are decomposed within a budget.
+    """Finds the most directions a set so that all combinations of sets are decomposed within a budget.
 
     Args:
         widths: of the sets.
