@@ -289,10 +289,9 @@ class Recipe:
 
 
 __all__ = [
-    "GROUPINGS", "HEADS", "LAYOUTS", "METRICS", "NAME_PATTERN", "STRATEGIES", "SYMMETRY_VIEWS", "VIEW_PATTERN",
+    "GROUPINGS", "HEADS", "LAYOUTS", "NAME_PATTERN", "STRATEGIES", "SYMMETRY_VIEWS", "VIEW_PATTERN",
     "Competition", "Labels", "Recipe", "Submission", "Training", "require",
 ]  # fmt: skip
-METRICS = ("log_loss", "binary_log_loss", "auc", "micro_f1", "accuracy")
 LAYOUTS = ("one column per class", "class name", "probability")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -388,7 +387,7 @@ class Competition:
         drawn: the set that the repository draws itself: `sprouts`. Instead of `slug`.
         labels: where the labels are.
         submission: Kaggle's CSV format; None writes id, class and one column a class.
-        metric: what is reported and what `best` means.
+        metric: what is reported and what `best` means, a name in evaluation/metrics.py, which checks it.
         recipe: how to train.
     """
 
@@ -415,7 +414,6 @@ class Competition:
             received={"slug": self.slug, "data": self.data, "drawn": self.drawn},
         )
         require(self.drawn in (None, "sprouts"), "No such set is drawn.", expected="sprouts", received=self.drawn)
-        require(self.metric in METRICS, "Unknown metric.", expected=" | ".join(METRICS), received=self.metric)
         needs_positive = self.submission is not None and self.submission.layout == "probability"
         require(
             self.labels.positive or not needs_positive,

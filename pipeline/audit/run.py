@@ -25,7 +25,7 @@ from pipeline.audit.label_errors import detect_label_issues
 from pipeline.audit.split_leakage import RepeatedCVResult, cross_validate_head, shuffle_groups
 from pipeline.config import Competition
 from pipeline.data import folds, pixel_cache
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.base import parse_base
@@ -115,7 +115,7 @@ def run_checks(
         said.append(_append_line(words.assess_scenes(pairs, links, groups, subject), line))
     with log_stage("folds") as line:
         apart, together = _cross_validate_both(competition, data, subject, groups.first)
-        higher = higher_is_better(competition.metric)
+        higher = find_metric(competition.metric).higher_is_better
         said.append(_append_line(words.assess_folds(apart, together, competition.metric, higher, groups), line))
     with log_stage("files") as line:
         table = leakage.read_metadata_table([data.files[digest] for digest in subject.digests])

@@ -10,8 +10,8 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds, estimate_over_seeds
 
 BOOTSTRAP_SAMPLES = 1000
-AUC_BOOTSTRAP_SAMPLES = 200
-"""Of an area under the curve, which has to be computed anew for each."""
+SLOW_BOOTSTRAP_SAMPLES = 200
+"""Of a metric that is no mean over pictures, which has to be computed anew for each."""
 TOP_K = 5
 
 
@@ -41,8 +41,7 @@ class DistillationEvaluation:
 
     def by_fold(self, probabilities: np.ndarray, metric: str) -> np.ndarray:
         """The metric on each fold, (folds,) float64."""
-        parts = [self.fold_of == fold for fold in np.unique(self.fold_of)]
-        return np.array([metrics.score(metric, self.truth[p], probabilities[p], self.positive) for p in parts])
+        return np.array(metrics.score_folds(metric, self.truth, probabilities, self.fold_of, self.positive))
 
 
 def score_sides(judged: DistillationEvaluation) -> list[ModelScores]:
@@ -85,8 +84,7 @@ def compute_top_k_agreement(predicted: np.ndarray, teacher: np.ndarray) -> float
 
 def compute_gains(judged: DistillationEvaluation) -> DistillationGains:
     """What the teacher brought: by seeds, by folds and by pictures, and as a share of the gap to the teacher."""
-    higher = metrics.higher_is_better(judged.metric)
-    sign = 1 if higher else -1
+    sign = metrics.find_metric(judged.metric).sign
     before, after = (np.stack([judged.by_fold(one, judged.metric) for one in each]) for each in
                      (judged.before, judged.after))  # fmt: skip
     moved = sign * (after - before)
@@ -115,20 +113,17 @@ def build_bootstrap(
 ) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], tuple[float, float, float]], int]:
     """What is drawn again, how it becomes the metric of labels alone, distilled and teacher, and how often.
 
-    A metric that is a mean over pictures needs each picture's part once, (pictures, 3), the mean over seeds; the area
-    under the curve needs everything, (pictures, 2 * seeds + 1, classes).
+    A metric that is a mean over pictures needs each picture's part once, (pictures, 3), the mean over seeds; others
+    need everything, (pictures, 2 * seeds + 1, classes).
     """
     every = (judged.before, judged.after, judged.teacher[None])
-    if judged.metric != "auc":
-        parts = [
-            np.mean([metrics.score_pictures(judged.metric, judged.truth, one) for one in each], axis=0)
-            for each in every
-        ]
+    if score_pictures := metrics.find_metric(judged.metric).score_pictures:
+        parts = [np.mean([score_pictures(judged.truth, one) for one in each], axis=0) for each in every]
         return np.stack(parts, axis=1), lambda _, rows: tuple(rows.mean(axis=0)), BOOTSTRAP_SAMPLES  # type: ignore[return-value]
     seeds = len(judged.before)
 
     def three(truth: np.ndarray, rows: np.ndarray) -> tuple[float, float, float]:
-        areas = [metrics.score("auc", truth, rows[:, k], judged.positive) for k in range(rows.shape[1])]
+        areas = [metrics.score(judged.metric, truth, rows[:, k], judged.positive) for k in range(rows.shape[1])]
         return float(np.mean(areas[:seeds])), float(np.mean(areas[seeds:-1])), areas[-1]
 
-    return np.concatenate(every).transpose(1, 0, 2), three, AUC_BOOTSTRAP_SAMPLES
+    return np.concatenate(every).transpose(1, 0, 2), three, SLOW_BOOTSTRAP_SAMPLES

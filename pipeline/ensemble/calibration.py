@@ -84,11 +84,10 @@ def format_calibration(told: Mapping[str, Any], classes: Sequence[str]) -> str:
     return f"{classes[furthest]} times {np.exp(told['bias'][furthest]):.2f} is the largest change"
 
 
-STEPS_BY_METRIC: dict[str, dict[str, Callable[[OOFPredictions], Predictor]]] = {
-    "log_loss": {"temperature": fit_temperature, "vector scaling": fit_vector_scaling, "clipping": fit_clipping},
-    "binary_log_loss": {"temperature": fit_temperature, "vector scaling": fit_vector_scaling, "clipping": fit_clipping},
-    "micro_f1": {"class priors": fit_class_priors},
-    "accuracy": {"class priors": fit_class_priors},
-    "auc": {},
+CORRECTIONS: dict[str, Callable[[OOFPredictions], Predictor]] = {
+    "temperature": fit_temperature,
+    "vector scaling": fit_vector_scaling,
+    "clipping": fit_clipping,
+    "class priors": fit_class_priors,
 }
-"""By metric. An AUC looks at order alone, which no calibration changes."""
+"""By the names that a metric's record lists those by which can improve it."""

@@ -12,7 +12,7 @@ from pipeline.audit.scene_links import KeypointIndex
 from pipeline.config import SYMMETRY_VIEWS, Competition
 from pipeline.data import pixel_cache
 from pipeline.ensemble.members import AlignedMembers, Member
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
 
@@ -80,6 +80,6 @@ def build_extractor(
 
 def select_recipe(members: Sequence[Member], metric: str) -> dict[str, Any]:
     """The recipe of the best member that is a head on features; of the best one, where there is none."""
-    sign = 1 if higher_is_better(metric) else -1
+    sign = find_metric(metric).sign
     best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))
     return dict(best.recipe)

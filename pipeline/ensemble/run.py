@@ -26,7 +26,7 @@ from pipeline.ensemble.steps import StepwiseSelection, evaluate_procedure
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.gains import estimate_fold_difference
 from pipeline.evaluation.intervals import Interval
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     FunctionProcedure,
     MemberPredictions,
@@ -109,7 +109,7 @@ class EnsembleResult:
 
 def fit_ensemble(competition: Competition, gathered: AlignedMembers, asked: EnsembleRequest) -> EnsembleResult:
     """Tries everything that was asked for. The same members give the same bits; nothing is written."""
-    if len(gathered.members) == 1 and gathered.held.metric == "auc":
+    if len(gathered.members) == 1 and gathered.held.scorer.score_ranks:
         gathered = load_views_as_members(gathered)
     held, tests, scenes = add_picture_features(competition, gathered, asked)
     with log_stage("nest") as said:
@@ -200,8 +200,10 @@ def select_methods(held: OOFPredictions, asked: Sequence[str]) -> list[str]:
         raise StarshiftError(
             "There is no such method.", expected=" | ".join(ensemble.METHODS), received=", ".join(sorted(unknown))
         )
-    without = ensemble.REFERENCE_METHODS if held.higher else ensemble.RANK_METHODS
-    order = sorted(ensemble.METHODS, key=lambda name: held.metric == "auc" and name not in ensemble.RANK_METHODS)
+    without = ensemble.RANK_METHODS if held.scorer.needs_probabilities else ensemble.REFERENCE_METHODS
+    order = sorted(
+        ensemble.METHODS, key=lambda name: bool(held.scorer.score_ranks) and name not in ensemble.RANK_METHODS
+    )
     return [name for name in order if (name in asked if asked else name not in without)]
 
 
@@ -221,7 +223,7 @@ def print_ensemble(gathered: AlignedMembers, made: EnsembleResult) -> None:
         StepResult(kind="run", name=member.name, folds=held.by_fold(values))
         for member, values in zip(gathered.members, held.part.predictions, strict=True)
     ]
-    best_first = sorted(runs, key=lambda step: -step.score if held.higher else step.score)
+    best_first = sorted(runs, key=lambda step: -held.scorer.sign * step.score)
     for steps in (best_first, made.methods, made.steps):
         if steps:
             log.info("")
@@ -261,7 +263,7 @@ def run_ensemble(competition: Competition, wanted: Sequence[str], asked: Ensembl
 def finish_run(competition: Competition, wanted: str | None, asked: EnsembleRequest) -> Path | None:
     """Tries the steps that fit the metric on one run; on the best one where none is named."""
     if wanted is None:
-        sign = 1 if higher_is_better(competition.metric) else -1
+        sign = find_metric(competition.metric).sign
         best = max(load_aligned_members(competition).members, key=lambda member: sign * member.results["score"])
         wanted = best.folder.name
     return run_ensemble(competition, [wanted], asked)

@@ -13,6 +13,7 @@ from pipeline.ensemble import calibration, methods, scene_propagation
 from pipeline.ensemble.pair_classifier import PairClassifierStep
 from pipeline.ensemble.scene_propagation import SceneSteps
 from pipeline.evaluation.gains import estimate_fold_gain
+from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     BetterOfTwo,
     ChainedProcedure,
@@ -105,10 +106,10 @@ def try_steps(
     """
     held = climb.current.held
     ranked = climb.current.on(held.folds).told().get("method") == RANK_MEAN
-    if held.metric == "auc" and several and not ranked:
+    if held.scorer.score_ranks and several and not ranked:
         climb.attempt(FunctionProcedure(held, "rank averaging", methods.METHODS[RANK_MEAN]))
-    for name, function in calibration.STEPS_BY_METRIC[held.metric].items():
-        climb.then(name, function, lambda told: calibration.format_calibration(told, classes))
+    for name in held.scorer.corrections:
+        climb.then(name, calibration.CORRECTIONS[name], lambda told: calibration.format_calibration(told, classes))
     if held.part.features is not None:
         climb.then("pair specialist", PairClassifierStep(), lambda told: " and ".join(classes[n] for n in told["pair"]))
     if scenes is not None:
@@ -118,4 +119,4 @@ def try_steps(
 
 def needs_features(metric: str, classes: int) -> bool:
     """Whether a specialist for a pair is worth a try."""
-    return metric in ("micro_f1", "accuracy") and classes > 2
+    return find_metric(metric).counts_correct and classes > 2

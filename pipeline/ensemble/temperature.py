@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import find_metric, score_folds
 from pipeline.models.heads import softmax
 
 NEWTON_STEPS, STEP_TOLERANCE = 12, 0.03
@@ -37,20 +37,21 @@ class FoldScorer:
         return [np.flatnonzero(self.fold_of == fold) for fold in np.unique(self.fold_of)]
 
     def folds(self, scores: np.ndarray) -> list[float]:
-        """The metric on each fold, of scores (pictures, classes) that grow with the probability."""
-        if self.metric not in ("log_loss", "binary_log_loss"):
-            return [self._plain(scores[own], self.labels[own]) for own in self.held]
-        factors = fit_temperatures(scores, self.labels, self.held)
-        return [
-            _compute_loss(factor * scores[own], self.labels[own])
-            for factor, own in zip(factors, self.held, strict=True)
-        ]
+        """The metric on each fold, of scores (pictures, classes) that grow with the probability.
 
-    def _plain(self, scores: np.ndarray, labels: np.ndarray) -> float:
-        """A metric that a factor does not change; the share of hits at once, since it is asked for often."""
-        if self.metric in ("accuracy", "micro_f1"):
-            return float(np.mean(scores.argmax(axis=1) == labels))
-        return metrics.score(self.metric, labels, softmax(scores), self.positive)
+        A temperature is fitted for metrics that it changes; those that count what is right need no softmax.
+        """
+        record = find_metric(self.metric)
+        if not record.needs_probabilities:
+            values = scores if record.counts_correct else softmax(scores)
+            return score_folds(self.metric, self.labels, values, self.fold_of, self.positive, quick=True)
+        factors = zip(fit_temperatures(scores, self.labels, self.held), self.held, strict=True)
+        if record.is_log_loss:
+            return [_compute_loss(factor * scores[own], self.labels[own]) for factor, own in factors]
+        scaled = scores.copy()
+        for factor, own in factors:
+            scaled[own] *= factor
+        return score_folds(self.metric, self.labels, softmax(scaled), self.fold_of, self.positive, quick=True)
 
 
 def _compute_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -11,8 +11,8 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.intervals import Interval, bootstrap_difference, compare_paired, estimate_over_folds
 from pipeline.evaluation.nested_cv import OOFPredictions
 
-AUC_BOOTSTRAP_SAMPLES = 300
-"""Fewer than for the other metrics, whose value for a picture need not be computed again."""
+BOOTSTRAP_SAMPLES = 300
+"""Of a metric that is no mean over pictures: fewer than of others, since it is computed anew for each."""
 
 
 def estimate_fold_gain(held: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
@@ -44,20 +44,21 @@ def estimate_picture_difference(held: OOFPredictions, before: np.ndarray, after:
     Chance in training is not in it. Arguments as of `estimate_fold_difference`.
     """
     random = np.random.default_rng(0)
-    if held.metric == "auc":
+    score_pictures = held.scorer.score_pictures
+    if score_pictures is None:
         return bootstrap_difference(
-            lambda classes, values: metrics.score("auc", classes, values, held.positive),
+            lambda classes, values: metrics.score(held.metric, classes, values, held.positive),
             *(held.labels, before, after, random),
-            samples=AUC_BOOTSTRAP_SAMPLES,
+            samples=BOOTSTRAP_SAMPLES,
         )
-    first, second = (metrics.score_pictures(held.metric, held.labels, values) for values in (before, after))
+    first, second = (score_pictures(held.labels, values) for values in (before, after))
     found = bootstrap_difference(lambda _, values: float(values.mean()), held.labels, first, second, random)
     return _add_mcnemar(found, held, before, after)
 
 
 def _add_mcnemar(found: Interval, held: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
     """With McNemar's p-value, where the metric counts pictures that are right."""
-    if held.metric not in metrics.ACCURACY_METRICS:
+    if not held.scorer.counts_correct:
         return found
     test = compare_paired(held.labels, before.argmax(axis=1), after.argmax(axis=1))
     return replace(found, p_value=test.p_value)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import Metric, compute_resolution, find_metric, score_folds
 
 Folds = frozenset[int]
 
@@ -60,10 +60,28 @@ class OOFPredictions:
     metric: str
     positive: int | None = None
 
+    @classmethod
+    def build(
+        cls,
+        predictions: Sequence[np.ndarray],
+        labels: np.ndarray,
+        fold_of: np.ndarray,
+        metric: str,
+        positive: int | None,
+    ) -> "OOFPredictions":
+        """Joins the members' predictions (members, pictures, classes) to the truth, without features."""
+        part = MemberPredictions(np.stack(predictions))
+        return cls(part=part, labels=labels, fold_of=fold_of, metric=metric, positive=positive)
+
+    @property
+    def scorer(self) -> Metric:
+        """The metric's record."""
+        return find_metric(self.metric)
+
     @property
     def higher(self) -> bool:
         """Whether a larger score is a better one."""
-        return metrics.higher_is_better(self.metric)
+        return self.scorer.higher_is_better
 
     @cached_property
     def folds(self) -> Folds:
@@ -78,7 +96,7 @@ class OOFPredictions:
     @cached_property
     def resolution(self) -> float:
         """The least step that the metric of a fold can make, the mean over folds."""
-        return metrics.compute_resolution(self.metric, self.labels, self.fold_of, self.positive)
+        return compute_resolution(self.metric, self.labels, self.fold_of, self.positive)
 
     def among(self, folds: Folds) -> np.ndarray:
         """Whether each picture is held out in one of these folds, (pictures,) bool."""
@@ -95,16 +113,11 @@ class OOFPredictions:
 
     def by_fold(self, probabilities: np.ndarray) -> list[float]:
         """The metric on each fold, in the order of their numbers."""
-        each = [self.fold_of == fold for fold in sorted(self.folds)]
-        if self.metric == "auc":
-            found = [(self.labels[rows], probabilities[rows]) for rows in each]
-            return [metrics.score(self.metric, labels, values, self.positive) for labels, values in found]
-        values = metrics.score_pictures(self.metric, self.labels, probabilities)
-        return [float(values[rows].mean()) for rows in each]
+        return score_folds(self.metric, self.labels, probabilities, self.fold_of, self.positive, quick=True)
 
     def gain(self, probabilities: np.ndarray) -> float:
         """The score, its sign turned where lower is better."""
-        return self.score(probabilities) * (1 if self.higher else -1)
+        return self.score(probabilities) * self.scorer.sign
 
 
 class Predictor(Protocol):
@@ -193,8 +206,7 @@ class OneStandardErrorRule(Procedure):
         self.procedures = list(among)
 
     def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        sign = 1 if held.higher else -1
-        scores = sign * np.array([held.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
+        scores = held.scorer.sign * np.array([held.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
         behind = scores[int(np.argmax(scores.mean(axis=1)))] - scores
         error = np.zeros(len(behind))
         if len(folds) > 2:

@@ -25,7 +25,6 @@ from pipeline.ensemble.member_selection import CombinationScores, Members, selec
 from pipeline.ensemble.temperature import FoldScorer
 from pipeline.errors import require
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import higher_is_better
 from pipeline.experiments import base_search_report
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
@@ -78,7 +77,9 @@ def evaluate_combinations(
         columns = np.concatenate([np.arange(edges[m], edges[m + 1]) for m in sorted(members)])
         width = sum(sets[m].width for m in members)
         scores = products.held_out(columns, [strength * width for strength in ridge.L2_VALUES])
-        return select_l2(members, np.array([judge.folds(one) for one in scores]), higher_is_better(judge.metric))
+        return select_l2(
+            members, np.array([judge.folds(one) for one in scores]), metrics.find_metric(judge.metric).higher_is_better
+        )
 
     with open_thread_pool() as pool:
         return list(tqdm(pool.map(tried, found), "combinations", len(found), disable=None, leave=False))
@@ -156,7 +157,7 @@ def run_base_search(
     trials = CombinationScores(
         {one.members: one.folds for one in tried},
         1 / recipe.folds,
-        metrics.higher_is_better(judge.metric),
+        metrics.find_metric(judge.metric).higher_is_better,
         metrics.compute_resolution(judge.metric, judge.labels, judge.fold_of, judge.positive),
     )
     growth = select_members(trials)

@@ -181,7 +181,7 @@ def find_best_block(blocks: Sequence[BlockResult], held: OOFPredictions, share: 
         held: the held-out pictures, their classes and folds, and the metric.
         share: of all pictures that a fold holds out.
     """
-    best = max(range(len(blocks)), key=lambda number: (blocks[number].score * (1 if held.higher else -1), -number))
+    best = max(range(len(blocks)), key=lambda number: (held.scorer.sign * blocks[number].score, -number))
 
     @cache
     def best_over(number: int) -> intervals.Interval:

@@ -15,7 +15,7 @@ from pipeline.ensemble.methods import WeightedAverage
 from pipeline.ensemble.steps import evaluate_procedure
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import format_plus_minus
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import FunctionProcedure, MemberPredictions, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
 from pipeline.figures.text_table import format_text_table
@@ -66,7 +66,7 @@ def find_best_run(comp: str) -> Path:
         StarshiftError: there is none.
     """
     found = [
-        (len(results["folds"]), results["score"] * (1 if higher_is_better(results["metric"]) else -1), folder)
+        (len(results["folds"]), results["score"] * find_metric(results["metric"]).sign, folder)
         for folder, results in runs.list_finished_runs(comp)
         if len(results.get("views", ())) > 1 and len(results.get("folds", ())) > 1 and "-debug" not in folder.name
     ]

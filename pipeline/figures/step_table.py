@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pipeline.evaluation.intervals import Interval, format_difference, format_plus_minus
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.figures.style import BLUE, GREEN, GREY, INK, build_figure, render_png, style_axes
 from pipeline.figures.text_table import format_text_table
 
@@ -100,7 +100,7 @@ def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Inte
         metric: its name.
         difference: of the metric, the last step kept less the first.
     """
-    kept, higher = [step for step in steps if step.kept], higher_is_better(metric)
+    kept, higher = [step for step in steps if step.kept], find_metric(metric).higher_is_better
     first, last = kept[0], kept[-1]
     if first is last:
         return f"nothing is better than the {first.name}"
@@ -143,8 +143,7 @@ def plot_steps(steps: Sequence[StepResult], metric: str, difference: Interval) -
     axes.plot(*zip(*kept, strict=True), color=BLUE, linewidth=1.4, zorder=2)
     axes.set_yticks(range(len(steps)), [step.name for step in steps])
     axes.set(ylim=(len(steps) - 0.5, -0.5))
-    better = "higher" if higher_is_better(metric) else "lower"
-    axes.set_xlabel(f"{metric.replace('_', ' ')} ({better} is better)", fontsize=9, color=INK)
+    axes.set_xlabel(f"{metric.replace('_', ' ')} ({find_metric(metric).direction} is better)", fontsize=9, color=INK)
     axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
     return render_png(made)
 

@@ -13,7 +13,6 @@ import numpy as np
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import gains, intervals, metrics
 from pipeline.evaluation.intervals import Interval, PairedComparison, format_difference
-from pipeline.evaluation.metrics import ACCURACY_METRICS
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
 from pipeline.evaluation.per_class import ClassChange, compare_classes
 from pipeline.figures.text_table import format_text_table
@@ -188,7 +187,7 @@ def format_verdict(found: RunComparison) -> list[str]:
 def format_test_results(found: RunComparison) -> list[str]:
     """What the tests say; where they differ, that fold by fold decides."""
     fold, right, said = found.by_fold, found.right, []
-    counted = found.metric in ACCURACY_METRICS
+    counted = metrics.find_metric(found.metric).counts_correct
     if not counted:
         alone = format_fold_note(found.difference, found.difference.within_noise, fold)
         said.append(f"{_format_difference(found.difference, found)}, over these pictures{alone}")
@@ -338,7 +337,9 @@ def compute_fold_difference(held: OOFPredictions, of_all: int) -> FoldComparison
         of_all: how many folds there are.
     """
     usable = frozenset(
-        fold for fold in held.folds if held.metric != "auc" or len(np.unique(held.labels[held.fold_of == fold])) > 1
+        fold
+        for fold in held.folds
+        if not held.scorer.score_ranks or len(np.unique(held.labels[held.fold_of == fold])) > 1
     )
     if len(usable) < 2:
         return None

@@ -19,7 +19,7 @@ from pipeline import paths
 from pipeline.config import SCRATCH_STRATEGIES
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import estimate_over_seeds, format_interval
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.figures.text_table import format_text_table
 from pipeline.files import read_json
 from pipeline.kaggle.leaderboard import SubmissionScores, compute_top_percent, find_leaderboard, read_submission_scores
@@ -81,8 +81,8 @@ class RunSummary:
 
 def rank_runs(found: Sequence[RunSummary], metric: str) -> list[RunSummary]:
     """The best first; debug and unfinished runs, whose scores mean nothing, last."""
-    sign, states = -1 if higher_is_better(metric) else 1, ("finished", "debug", "unfinished")
-    return sorted(found, key=lambda one: (states.index(one.state), sign * (one.score or 0.0), one.run))
+    sign, states = find_metric(metric).sign, ("finished", "debug", "unfinished")
+    return sorted(found, key=lambda one: (states.index(one.state), -sign * (one.score or 0.0), one.run))
 
 
 def print_run_tables(name: str, found: Sequence[RunSummary], own: str | None = None) -> None:
@@ -95,9 +95,14 @@ def print_run_tables(name: str, found: Sequence[RunSummary], own: str | None = N
     """
     for metric in sorted({one.metric for one in found}, key=lambda each: (each != own, each)):
         chosen = rank_runs([one for one in found if one.metric == metric], metric)
-        best = "the highest" if higher_is_better(metric) else "the lowest"
         log.info("")
-        log.info("%s, %d runs, %s %s first; each is named by its start (UTC)", name, len(chosen), best, metric)
+        log.info(
+            "%s, %d runs, the %sest %s first; each is named by its start (UTC)",
+            name,
+            len(chosen),
+            find_metric(metric).direction.removesuffix("er"),
+            metric,
+        )
         for line in format_run_table(chosen):
             log.info("%s", line)
         for line in format_conclusions(chosen):

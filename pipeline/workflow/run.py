@@ -78,7 +78,7 @@ def build_training_context(
         function="pipeline.evaluation.metrics:score",
         name=competition.metric,
         positive=find_positive_class(competition, data),
-        higher=metrics.higher_is_better(competition.metric),
+        higher=metrics.find_metric(competition.metric).higher_is_better,
     )
     return data, cross_validation.TrainingContext(
         folder=place or open_run_folder(competition, options, folds),

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from pipeline.ensemble import log_linear, methods
 from pipeline.ensemble.log_linear import LogLinear, softmax
 from pipeline.ensemble.methods import WeightedAverage
+from pipeline.evaluation import metrics
 from pipeline.evaluation.nested_cv import FunctionProcedure, MemberPredictions, OOFPredictions
 
 METRICS = ("auc", "accuracy")
@@ -139,7 +140,7 @@ def test_greedy_selection_follows_the_metric():
 def test_the_area_under_the_curve_is_scikit_learn_s():
     random = np.random.default_rng(3)
     truth, values = random.random(300) < 0.3, random.integers(0, 20, 300) / 20
-    assert methods.compute_auc(truth, values) == pytest.approx(roc_auc_score(truth, values), rel=1e-12)
+    assert metrics.compute_auc(truth, values) == pytest.approx(roc_auc_score(truth, values), rel=1e-12)
 
 
 def test_geometric_weights_are_a_temperature_for_a_single_member():
