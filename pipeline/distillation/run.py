@@ -153,17 +153,17 @@ def evaluate_students(
 ) -> list[Path]:
     """Measures, prints and writes the report."""
     alone, taught = ([load.load_run(folder) for folder in each] for each in students)
-    row = {name: number for number, name in enumerate(data.pictures.train["id"])}
-    ids = [name for name in data.pictures.train["id"] if name in alone[0].held]
-    columns = [alone[0].classes.index(name) for name in data.pictures.classes]
+    train, classes = data.pictures.train, data.pictures.classes
+    rows = train["id"].isin(alone[0].held_ids).to_numpy()
+    ids = list(train["id"][rows])
     judged = evaluation.DistillationEvaluation(
         metric=competition.metric,
         positive=finish.find_positive_class(competition, data),
-        truth=data.labels[[row[name] for name in ids]],
-        fold_of=data.pictures.train["fold"].to_numpy()[[row[name] for name in ids]],
-        teacher=np.mean([one.told(data) for one in known], axis=0)[[row[name] for name in ids]],
-        before=np.stack([[one.held[name] for name in ids] for one in alone])[:, :, columns],
-        after=np.stack([[one.held[name] for name in ids] for one in taught])[:, :, columns],
+        truth=data.labels[rows],
+        fold_of=train["fold"].to_numpy()[rows],
+        teacher=np.mean([one.told(data) for one in known], axis=0)[rows],
+        before=np.stack([one.align(ids, classes) for one in alone]),
+        after=np.stack([one.align(ids, classes) for one in taught]),
         held=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
     )
     with log_stage("costs"):

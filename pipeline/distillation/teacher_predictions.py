@@ -25,8 +25,7 @@ MAX_DIFFERENCE = 1e-2
 
 def align_oof_predictions(teacher: load.Run, data: Dataset) -> np.ndarray:
     """A teacher's out-of-fold probabilities (pictures, classes) float32 in the order of the data."""
-    columns = [teacher.classes.index(name) for name in data.pictures.classes]
-    return np.stack([teacher.held[name] for name in data.pictures.train["id"]])[:, columns].astype(np.float32)
+    return teacher.align(data.pictures.train["id"], data.pictures.classes)
 
 
 def load_teacher_recipe(teacher: load.Run) -> Recipe:

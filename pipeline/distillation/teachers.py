@@ -203,7 +203,7 @@ def require_matching_data(teacher: load.Run, data: Dataset) -> None:
         StarshiftError: other classes, pictures without an out-of-fold prediction, other labels or other folds.
     """
     table = data.pictures.train
-    missing = [name for name in table["id"] if name not in teacher.held]
+    missing = list(table["id"][~table["id"].isin(teacher.held_ids)])
     remedy = f"invoke runs --comp {teacher.folder.parent.name} lists others; runs of all folds with this recipe's split"
     if teacher.classes != sorted(data.pictures.classes):
         raise StarshiftError(

@@ -11,10 +11,11 @@ from pipeline.audit.keypoints import concatenate_keypoints, detect_keypoints
 from pipeline.audit.scene_links import KeypointIndex
 from pipeline.config import SYMMETRY_VIEWS, Competition
 from pipeline.data import pixel_cache
-from pipeline.ensemble.members import AlignedMembers, Member
+from pipeline.ensemble.members import AlignedMembers
 from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
+from pipeline.runs.load import Run
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def build_extractor(
     )
 
 
-def select_recipe(members: Sequence[Member], metric: str) -> dict[str, Any]:
+def select_recipe(members: Sequence[Run], metric: str) -> dict[str, Any]:
     """The recipe of the best member that is a head on features; of the best one, where there is none."""
     sign = find_metric(metric).sign
     best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))

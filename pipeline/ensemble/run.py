@@ -19,7 +19,13 @@ from pipeline import paths
 from pipeline.config import Competition
 from pipeline.ensemble import methods as ensemble
 from pipeline.ensemble import steps as finishing
-from pipeline.ensemble.members import AlignedMembers, load_aligned_members, load_member, load_views_as_members
+from pipeline.ensemble.members import (
+    AlignedMembers,
+    format_member_name,
+    load_aligned_members,
+    load_member,
+    load_views_as_members,
+)
 from pipeline.ensemble.picture_features import build_extractor
 from pipeline.ensemble.scene_propagation import SceneSteps
 from pipeline.ensemble.steps import StepwiseSelection, evaluate_procedure
@@ -158,7 +164,7 @@ def fit_methods(
     held: OOFPredictions, gathered: AlignedMembers, asked: EnsembleRequest
 ) -> tuple[StepwiseSelection, list[StepResult]]:
     """The steps up to the ensemble, and each method alone."""
-    names = [member.name for member in gathered.members]
+    names = [format_member_name(member) for member in gathered.members]
     every = range(len(names))
     if len(names) == 1:
         views = len(held.part.predictions)
@@ -166,7 +172,7 @@ def fit_methods(
             FunctionProcedure(held, "run as it is", ensemble.fit_mean),
             names[0] + (f", {views} views" if views > 1 else ""),
         ), []
-    alone = [number for number in every if len(gathered.members[number].bases) == 1]
+    alone = [number for number in every if len(gathered.members[number].recipe.get("bases", ())) == 1]
     together = [number for number in every if number not in alone]
 
     first = ensemble.find_best_member(held, alone or every)
@@ -220,7 +226,7 @@ def print_ensemble(gathered: AlignedMembers, made: EnsembleResult) -> None:
     """Prints the runs, the methods and the steps."""
     held = gathered.held
     runs = [
-        StepResult(kind="run", name=member.name, folds=held.by_fold(values))
+        StepResult(kind="run", name=format_member_name(member), folds=held.by_fold(values))
         for member, values in zip(gathered.members, held.part.predictions, strict=True)
     ]
     best_first = sorted(runs, key=lambda step: -held.scorer.sign * step.score)
@@ -324,7 +330,7 @@ def compute_differences(folder: Path, gathered: AlignedMembers, made: EnsembleRe
     """How far predictions lie from those in a run's folder at most, by `oof` and `test`; nothing where to the bit."""
     known, data = load_member(folder), gathered.data
     parts = {
-        "oof": (known.held, data.pictures.train["id"], made.oof),
+        "oof": (known.oof, data.pictures.train["id"], made.oof),
         "test": (known.test, data.pictures.test["id"], results.fill_test_predictions(data, made.test)),
     }
     found = {}

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from pipeline import paths
 from pipeline.config import Competition, Recipe
 from pipeline.evaluation import gains, intervals
-from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features import multi_depth
 from pipeline.features.extractor import Extractor
 from pipeline.figures.style import BLUE, INK, ORANGE, PALE, build_figure, render_png, style_axes
@@ -323,12 +323,12 @@ def stack_oof_predictions(
     """The pictures that the folds hold out, predicted by every block."""
     fold_of = data.pictures.train["fold"].to_numpy()
     rows = np.isin(fold_of, folds)
-    return OOFPredictions(
-        part=MemberPredictions(np.stack([block.held for block in blocks])),
-        labels=data.labels[rows],
-        fold_of=fold_of[rows],
-        metric=competition.metric,
-        positive=find_positive_class(competition, data),
+    return OOFPredictions.build(
+        [block.held for block in blocks],
+        data.labels[rows],
+        fold_of[rows],
+        competition.metric,
+        find_positive_class(competition, data),
     )
 
 

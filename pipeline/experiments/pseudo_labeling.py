@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.config import Competition, Recipe
 from pipeline.errors import require
 from pipeline.evaluation.gains import estimate_fold_difference
-from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features.extractor import Extractor
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain
 from pipeline.files import hash_json
@@ -126,10 +126,9 @@ def evaluate_gain(competition: Competition, data: Dataset, lesson: PseudoLabelHe
     for one in lesson.taught:
         sure = f"{one.threshold:.3f} and more ({one.precision:.1%} right)" if one.threshold is not None else few
         log.info("  fold %d: %d of %d test pictures, %s", one.fold, len(one.rows), tests, sure)
-    held = OOFPredictions(
-        part=MemberPredictions(np.stack([lesson.before.oof, lesson.after.oof])), labels=data.labels,
-        fold_of=data.pictures.train["fold"].to_numpy(), metric=competition.metric,
-        positive=finish.find_positive_class(competition, data),
+    held = OOFPredictions.build(
+        [lesson.before.oof, lesson.after.oof], data.labels, data.pictures.train["fold"].to_numpy(), competition.metric,
+        finish.find_positive_class(competition, data),
     )  # fmt: skip
     before, after = (held.by_fold(values) for values in held.part.predictions)
     difference = estimate_fold_difference(held, *held.part.predictions)

@@ -16,7 +16,7 @@ from pipeline.ensemble.steps import evaluate_procedure
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import format_plus_minus
 from pipeline.evaluation.metrics import find_metric
-from pipeline.evaluation.nested_cv import FunctionProcedure, MemberPredictions, OOFPredictions
+from pipeline.evaluation.nested_cv import FunctionProcedure, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
 from pipeline.figures.text_table import format_text_table
 from pipeline.files import write_text
@@ -90,8 +90,9 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
     values = runs.read_view_predictions(run.folder / "oof.npz")
     names = sorted(values, key=lambda name: name != "plain")
     ids, classes, _ = runs.read_predictions(run.folder / "oof.npz")
-    known = np.array([name in run.held for name in ids])
-    fold_of = np.array([run.fold[name] for name, keep in zip(ids, known, strict=True) if keep])
+    known = np.isin(ids, run.held_ids)
+    table = run.folds.loc[run.held_ids]
+    fold_of = table["fold"].to_numpy()
     if len(names) < 2 or len(np.unique(fold_of)) < 2:
         raise StarshiftError(
             "Weights of views are measured over folds.",
@@ -101,12 +102,9 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
             if len(names) < 2
             else "a run of several folds: folds=5 in the recipe, and no --fold",
         )
-    held = OOFPredictions(
-        part=MemberPredictions(np.stack([values[name][known] for name in names])),
-        labels=np.array([classes.index(run.label[name]) for name, keep in zip(ids, known, strict=True) if keep]),
-        fold_of=fold_of,
-        metric=run.results["metric"],
-        positive=run.positive,
+    labels = np.array([classes.index(label) for label in table["label"]])
+    held = OOFPredictions.build(
+        [values[name][known] for name in names], labels, fold_of, run.results["metric"], run.positive
     )
     return names, held
 

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import gains, intervals, metrics
 from pipeline.evaluation.intervals import Interval, PairedComparison, format_difference
-from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import ClassChange, compare_classes
 from pipeline.figures.text_table import format_text_table
 from pipeline.runs import folder, listing
@@ -261,7 +261,8 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
     Raises:
         StarshiftError: there are none, or the classes are not the same.
     """
-    common = [name for name in before.held if name in after.held]
+    others = set(after.held_ids)
+    common = [name for name in before.held_ids if name in others]
     same = [name for name in common if before.label[name] == after.label[name]]
     if before.classes != after.classes or not same:
         other = "tell other classes apart" if before.classes != after.classes else "share no label"
@@ -269,7 +270,7 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
             f"The two runs {other if common else 'have no pictures in common'}.",
             expected="two runs of one competition",
             received=" and ".join(
-                f"{run.folder.parent.name}/{run.folder.name}: {len(run.held):,} held-out pictures,"
+                f"{run.folder.parent.name}/{run.folder.name}: {len(run.held_ids):,} held-out pictures,"
                 f" {len(run.classes)} classes"
                 for run in (before, after)
             ),
@@ -300,12 +301,12 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
 
 def align_predictions(before: Run, after: Run, names: list[str]) -> OOFPredictions:
     """What both runs predict for some pictures, with the truth; by the first one's metric and folds."""
-    return OOFPredictions(
-        part=MemberPredictions(np.stack([[run.held[name] for name in names] for run in (before, after)])),
-        labels=np.searchsorted(before.classes, [before.label[name] for name in names]),
-        fold_of=np.array([before.fold[name] for name in names]),
-        metric=str(before.results["metric"]),
-        positive=before.positive,
+    return OOFPredictions.build(
+        [run.align(names) for run in (before, after)],
+        np.searchsorted(before.classes, [before.label[name] for name in names]),
+        np.array([before.fold[name] for name in names]),
+        str(before.results["metric"]),
+        before.positive,
     )
 
 
@@ -313,7 +314,10 @@ def build_side(run: Run, pooled: float) -> RunSide:
     """One run's own numbers."""
     one = listing.load_summary(run.folder, run.folder.name)
     return RunSide(
-        listed=one, pictures=len(run.held), pooled=pooled, commit=str(run.environment.get("commit") or "not recorded")
+        listed=one,
+        pictures=len(run.held_ids),
+        pooled=pooled,
+        commit=str(run.environment.get("commit") or "not recorded"),
     )
 
 
