@@ -1,4 +1,4 @@
-"""A student taught by what other runs or learnwares know, beside the same student taught by labels alone.
+"""Trains a student on soft targets of teachers (runs or learnwares), beside the same student on labels alone.
 
 Both are runs like any other, with the same recipe, folds and seed. Their networks are stopped where they do best on the
 pictures that they are judged on, as on every rung; that flatters both alike, and the difference is what counts.
@@ -17,6 +17,7 @@ from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe
 from pipeline.distillation import evaluation, model_cost, report, teachers
 from pipeline.distillation.teachers import Teacher
 from pipeline.errors import StarshiftError, require
+from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
 from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions, select_folds
@@ -27,7 +28,6 @@ from pipeline.training.cross_validation import list_cached_views
 from pipeline.training.soft_targets import TARGETS_FILE, DistillationConfig, SoftTargets
 from pipeline.workflow import finish
 from pipeline.workflow import run as flow
-from pipeline.workflow import run as schooling
 from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
 
 log = logging.getLogger(__name__)
@@ -66,11 +66,10 @@ def run_distillation(
     alone, taught = [], []
     for seed in range(recipe.seed, recipe.seed + seeds):
         own = replace(competition, recipe=replace(recipe, seed=seed))
-        log.info("")
-        log.info("student   %s, %s, seed %d, labels alone", list_networks(recipe)[0], recipe.rung, seed)
+        student = f"student   {list_networks(recipe)[0]}, {recipe.rung}, seed {seed}"
+        print_lines([f"{student}, labels alone"])
         alone.append(train_on_labels(own, options))
-        log.info("")
-        log.info("student   %s, %s, seed %d, distilled", list_networks(recipe)[0], recipe.rung, seed)
+        print_lines([f"{student}, distilled"])
         taught.append(train_on_soft_targets(own, asked, lesson, known, data, options))
     return evaluate_students(competition, asked, known, data, (alone, taught), options)
 
@@ -137,8 +136,8 @@ def train_on_soft_targets(
         finally:
             assembly.stop()
     else:
-        data, setting = schooling.build_training_context(competition, options, folds, folder)
-        schooling.run_folds(replace(run, data=data), replace(setting, lesson=lesson))
+        data, setting = flow.build_training_context(competition, options, folds, folder)
+        flow.run_folds(replace(run, data=data), replace(setting, lesson=lesson))
     (folder / TARGETS_FILE).unlink(missing_ok=True)  # large, and made again from the teachers
     return folder
 

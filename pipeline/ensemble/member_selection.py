@@ -1,7 +1,7 @@
-"""Which of several belong together: grown from the best one, and only by gains beyond noise.
+"""Selects which members belong together: forward selection from the best one, only by gains beyond noise.
 
-Every combination has been tried already; here it is only chosen among them. Gains are positive where the metric gets
-better, and paired over folds.
+The scores of all combinations are known already. Gains are positive where the metric gets better, and paired over
+folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,13 +30,18 @@ class CombinationScores:
     higher: bool
     resolution: float
 
+    @property
+    def sign(self) -> int:
+        """The factor that makes larger scores better ones."""
+        return 1 if self.higher else -1
+
     def mean(self, members: Members) -> float:
         """The metric's mean over folds."""
         return float(np.mean(self.folds[members]))
 
     def worth(self, members: Members) -> float:
         """The mean, its sign turned where lower is better."""
-        return self.mean(members) * (1 if self.higher else -1)
+        return self.mean(members) * self.sign
 
     def ranked(self) -> list[Members]:
         """All combinations, the best first; of two that score the same the smaller one."""
@@ -44,7 +49,7 @@ class CombinationScores:
 
     def gain(self, after: Members, before: Members) -> Interval:
         """What `after` is better by than `before`."""
-        difference = np.subtract(self.folds[after], self.folds[before]) * (1 if self.higher else -1)
+        difference = np.subtract(self.folds[after], self.folds[before]) * self.sign
         return estimate_over_folds(list(difference), self.held, self.resolution)
 
     def with_and_without(self, member: int) -> Interval:
@@ -52,7 +57,7 @@ class CombinationScores:
 
         Both are picked, for each fold, by the other folds, so that neither is flattered by having been picked.
         """
-        table = np.array(list(self.folds.values())) * (1 if self.higher else -1)
+        table = np.array(list(self.folds.values())) * self.sign
         has = np.array([member in members for members in self.folds])
         others = (table.sum(axis=1, keepdims=True) - table) / max(1, table.shape[1] - 1)
         each = range(table.shape[1])
@@ -114,7 +119,7 @@ def _try_candidates(trials: CombinationScores, onto: Members, candidates: Member
     found = []
     for member in sorted(candidates):
         gain = trials.gain(onto | {member}, onto)
-        verdict = "added" if gain.is_positive else f"refused: {'it hurts' if gain.is_negative else 'within noise'}"
+        verdict = {"better": "added", "worse": "refused: it hurts"}.get(gain.verdict, "refused: within noise")
         found.append(SelectionStep(member, gain, verdict, onto))
     return sorted(found, key=lambda step: -step.gain.estimate)
 

@@ -1,9 +1,7 @@
-"""Runs made of others: written so that they explain themselves, and rebuilt to the bit from the same members.
+"""Makes one run of several, or corrects one; the result can be rebuilt to the bit from the same members.
 
-Several runs made into one that explains itself, and one run given the finish that its metric asks for.
-
-Like flow, it knows an order: runs gathered, methods tried, steps kept where they help, and a run written that says what
-it was made of. Everything is judged in a nest of folds.
+Loads the members, tries methods and steps, keeps what helps, and writes a run that lists what it was made of.
+Everything is scored in nested cross-validation.
 """
 
 import logging
@@ -41,6 +39,7 @@ from pipeline.evaluation.nested_cv import (
     Predictor,
 )
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain, plot_steps
+from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json, read_json, write_atomic, write_json
 from pipeline.kaggle.leaderboard import format_position
 from pipeline.run_options import find_comp_argument
@@ -230,13 +229,8 @@ def print_ensemble(gathered: AlignedMembers, made: EnsembleResult) -> None:
         for member, values in zip(gathered.members, held.part.predictions, strict=True)
     ]
     best_first = sorted(runs, key=lambda step: -held.scorer.sign * step.score)
-    for steps in (best_first, made.methods, made.steps):
-        if steps:
-            log.info("")
-        for line in format_step_table(steps, held.metric) if steps else ():
-            log.info("%s", line)
-    log.info("")
-    log.info("%s", format_total_gain(made.steps, held.metric, made.difference))
+    tables = [format_step_table(steps, held.metric) for steps in (best_first, made.methods, made.steps) if steps]
+    print_lines(*tables, [format_total_gain(made.steps, held.metric, made.difference)])
 
 
 def run_ensemble(competition: Competition, wanted: Sequence[str], asked: EnsembleRequest) -> Path | None:

@@ -1,21 +1,12 @@
-"""Pictures that were compared, and how strongly they are linked, by who knows the classes of some folds alone.
-
-Linked pictures tell each other what they are: loopy belief propagation.
+"""Lets pictures of one scene agree on a class: label and belief propagation over links between pictures.
 
 A link of some strength is `ratio` times as likely between two pictures of one class as between two of different ones.
-Beliefs are a network's probabilities times what the linked pictures say (sum-product: Pearl 1988, Probabilistic
-Reasoning in Intelligent Systems, chapter 4; on graphs with loops: Murphy, Weiss and Jordan 1999, UAI).
+Which pictures are linked is computed from them alone (audit/scene_links.py). What a link is worth is learned where
+classes are known, each fold in turn playing the unknown one: static props are removed by the other folds' classes
+alone, as they will be for test pictures.
 
-Steps for pictures of one scene: the same plant on other days has the same class.
-
-Nobody labels a picture for it. Which pictures are linked is seen in them (audit/scene_links.py). What a link is worth
-is
-learned where classes are known, each fold playing the unknown one in turn: props are struck by the other folds' classes
-alone, as they will be where it counts.
-
-Two steps, each on its own merits: labelled pictures speak to the unknown ones that they are linked to, as training
-pictures do to test pictures (folds that keep scenes together say that nothing is to be had there); and linked unknown
-pictures agree among themselves.
+There are two steps. Labelled pictures speak to unknown ones that they are linked to, as training pictures do to test
+pictures (with folds that keep scenes together this gains nothing). Linked unknown pictures agree among themselves.
 """
 
 from collections.abc import Callable
@@ -229,48 +220,26 @@ def apply_belief_propagation(
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelPropagation:
-    """Pictures of known classes speak to those linked to them.
+class LinkPropagation:
+    """A fitted step: passes what linked pictures say.
 
     Args:
-        seen: all pictures.
-        rows: (known pictures,) int, their places among all.
-        labels: (known pictures,) int.
+        index: all pictures.
         worth: of the links.
+        propagate: what predictions become.
+        pool: places of the pictures that are linked to, (pool,) int; None takes those that are predicted.
     """
 
-    seen: SceneLinkIndex
-    rows: np.ndarray
-    labels: np.ndarray
+    index: SceneLinkIndex
     worth: LinkLikelihood
+    propagate: Propagation
+    pool: np.ndarray | None = None
 
     def predict(self, part: MemberPredictions) -> np.ndarray:
         """Probabilities (pictures, classes) float64."""
         rows = require_rows(part)
-        spoken = build_label_propagation(self.rows, self.labels)
-        return spoken(part.predictions[0], rows, self.seen.links(rows, self.rows), self.worth)
-
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self.worth)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BeliefPropagation:
-    """Linked pictures agree among themselves.
-
-    Args:
-        seen: all pictures.
-        worth: of the links.
-    """
-
-    seen: SceneLinkIndex
-    worth: LinkLikelihood
-
-    def predict(self, part: MemberPredictions) -> np.ndarray:
-        """Probabilities (pictures, classes) float64."""
-        rows = require_rows(part)
-        return apply_belief_propagation(part.predictions[0], rows, self.seen.links(rows, rows), self.worth)
+        links = self.index.links(rows, rows if self.pool is None else self.pool)
+        return self.propagate(part.predictions[0], rows, links, self.worth)
 
     def told(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -291,14 +260,21 @@ class SceneSteps:
     def labelled(self, held: OOFPredictions) -> Predictor:
         """Learns what links across folds are worth."""
         rows = require_rows(held.part)
-        worth = self._worth(held, lambda own: ~own, build_label_propagation(rows, held.labels))
-        return LabelPropagation(seen=self._known.seen(held, held.folds), rows=rows, labels=held.labels, worth=worth)
+        return self._fit(held, lambda own: ~own, build_label_propagation(rows, held.labels), rows)
 
     def agreeing(self, held: OOFPredictions) -> Predictor:
         """Learns what links within a fold are worth."""
-        return BeliefPropagation(
-            seen=self._known.seen(held, held.folds), worth=self._worth(held, lambda own: own, apply_belief_propagation)
-        )
+        return self._fit(held, lambda own: own, apply_belief_propagation, None)
+
+    def _fit(
+        self,
+        held: OOFPredictions,
+        pool_of: Callable[[np.ndarray], np.ndarray],
+        propagate: Propagation,
+        pool: np.ndarray | None,
+    ) -> LinkPropagation:
+        worth = self._worth(held, pool_of, propagate)
+        return LinkPropagation(index=self._known.seen(held, held.folds), worth=worth, propagate=propagate, pool=pool)
 
     def _worth(
         self, held: OOFPredictions, pool_of: Callable[[np.ndarray], np.ndarray], after: Propagation

@@ -1,8 +1,6 @@
-"""How sure a number is: intervals for accuracies, seeds and folds, and paired comparisons on the same pictures.
+"""Estimates confidence intervals of scores and of paired differences: over seeds, folds and pictures (bootstrap).
 
-A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from none.
-
-How sure one score is, or the difference of two, by drawing their pictures again.
+A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,6 +63,11 @@ class Interval:
     def overruled(self) -> bool:
         """Whether the second test finds no difference."""
         return self.p_value is not None and self.p_value > 1 - CONFIDENCE
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `within noise`, where above zero is better."""
+        return "better" if self.is_positive else "worse" if self.is_negative else "within noise"
 
     @property
     def is_positive(self) -> bool:
@@ -245,6 +248,11 @@ def format_plus_minus(found: Interval, digits: int) -> str:
     """An estimate ± half its interval, and the second test's p-value where that overrules it."""
     half = f"{(found.high - found.low) / 2:.{digits}f}" if found.known else "unknown"
     return f"{found.estimate:+.{digits}f} ± {half}{_format_overruling(found)}"
+
+
+def format_mean(mean: float, spread: float, digits: int = 4) -> str:
+    """Formats a mean and its sample deviation."""
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
 def _format_overruling(found: Interval) -> str:

@@ -53,6 +53,11 @@ class Metric:
         return "higher" if self.higher_is_better else "lower"
 
     @property
+    def label(self) -> str:
+        """The label of an axis."""
+        return f"{self.name.replace('_', ' ')} ({self.direction} is better)"
+
+    @property
     def is_log_loss(self) -> bool:
         """Whether it is the mean log loss, for which a fit's gradients are known."""
         return self.score_pictures is compute_picture_losses

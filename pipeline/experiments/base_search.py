@@ -1,9 +1,6 @@
-"""Every combination of feature sets, each with a linear classifier of every strength, on all cores.
+"""Searches which bases to use together: scores every combination by a linear classifier with every L2.
 
-Which bases to use together: every combination of feature sets tried with a linear classifier of every strength.
-
-Like flow, it knows the order of the rooms: features from the cache, combinations, what they say, and a real head on the
-winner at last.
+Takes features from the cache, scores all combinations on all cores, and trains the recipe's own head on the winner.
 """
 
 import contextlib
@@ -238,7 +235,6 @@ def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) 
     trained = linear_probe.train_heads(
         recipe,
         train_features=seen,
-        test_features={view: values[:0] for view, values in seen.items()},
         labels=data.labels,
         fold_of=data.pictures.train["fold"].to_numpy(),
         folds=range(recipe.folds),

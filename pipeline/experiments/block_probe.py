@@ -1,13 +1,8 @@
-"""How good a base's features are at each of its blocks: where general ends and special begins, for one's own pictures.
+"""Compares a base's features at each of its blocks: which is best, and from where on more depth gains nothing.
 
-Like flow, it knows the order of the rooms: it prepares, fills the cache at every cut, trains heads on each, and tells.
-
-How good a base's features are at each depth, as a curve, with their number below.
-
-The blocks of a base compared: which is best, where more depth stops paying, in words, a table and a curve.
+Fills the cache at every cut in one pass, trains linear heads on each, and writes a table and a curve.
 """
 
-import io
 import logging
 import time
 from collections.abc import Sequence
@@ -16,105 +11,26 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline import paths
 from pipeline.config import Competition, Recipe
 from pipeline.evaluation import gains, intervals
+from pipeline.evaluation.intervals import format_mean
+from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features import multi_depth
 from pipeline.features.extractor import Extractor
 from pipeline.figures.style import BLUE, INK, ORANGE, PALE, build_figure, render_png, style_axes
-from pipeline.files import write_atomic, write_text
+from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.files import write_atomic
 from pipeline.models.base import Base, parse_base
 from pipeline.run_options import RunOptions, select_folds
+from pipeline.runs import folder as runs
 from pipeline.training import linear_probe
 from pipeline.workflow.finish import compute_metrics, find_positive_class
 from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthPoint:
-    """A base's features at one cut.
-
-    Args:
-        name: of the block; `whole base` for the last.
-        width: number of features.
-        score: the metric, the mean over folds.
-        spread: its sample deviation over folds.
-    """
-
-    name: str
-    width: int
-    score: float
-    spread: float = 0.0
-
-
-def plot_depth_curve(
-    depths: Sequence[DepthPoint], *, metric: str, best: int, enough: int, title: str, higher: bool = True
-) -> bytes:
-    """Quality of a base's features at each cut, from the picture upwards, and their number below.
-
-    Args:
-        depths: at least two, from the picture upwards.
-        metric: its name, for the axis.
-        best: which one is best.
-        enough: the first that is within noise of the best.
-        title: the finding.
-        higher: whether a larger value is a better one.
-
-    Returns:
-        A PNG file.
-    """
-    longest, first = max(len(depth.name) for depth in depths), len(depths[0].name)
-    names, left = 0.45 + 0.058 * longest, max(0.95, 0.048 * first - 0.25)
-    width, height = max(7.5, 0.5 * len(depths) + left + 0.4), names + 4.8
-    note = "Bars: ± one sample deviation over folds." if any(depth.spread for depth in depths) else ""
-    made = build_figure(width, height, title, note)
-    left, across = left / width, 1 - (left + 0.25) / width
-    axes = made.add_axes((left, (names + 1.35) / height, across, 2.5 / height))
-    _draw_scores(axes, depths, best, enough)
-    axes.set_ylabel(f"{metric.replace('_', ' ')} ({'higher' if higher else 'lower'} is better)")
-    _draw_widths(made, (left, names / height, across, 0.95 / height), depths, best)
-    return render_png(made)
-
-
-def _draw_scores(axes: Axes, depths: Sequence[DepthPoint], best: int, enough: int) -> None:
-    """The curve, its best cut and the range that is as good, and words for both above."""
-    style_axes(axes)
-    places, scores, spreads = range(len(depths)), [d.score for d in depths], [d.spread for d in depths]
-    if enough < len(depths) - 1:
-        axes.axvspan(enough - 0.5, len(depths) - 0.4, color=PALE, zorder=0, linewidth=0)
-    axes.errorbar(places, scores, yerr=spreads, fmt="-o", color=BLUE, capsize=3, markersize=5, linewidth=1.6, zorder=3)
-    axes.plot(best, scores[best], "*", color=ORANGE, markersize=17, markeredgecolor="white", zorder=5)
-    axes.set(xlim=(-0.6, len(depths) - 0.4), xticks=[])
-    axes.margins(y=0.12)
-    words = f"★ best: {depths[best].name}, {depths[best].score:.4f}"
-    axes.text(0, 1.115, words, transform=axes.transAxes, fontsize=9.5, color=ORANGE, fontweight="bold")
-    words = f"shaded: from {depths[enough].name} on, nothing gained beyond noise"
-    if enough == len(depths) - 1:
-        words = "more depth pays, beyond noise, to the end"
-    axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=9.5, color=BLUE)
-
-
-def _draw_widths(
-    made: Figure, place: tuple[float, float, float, float], depths: Sequence[DepthPoint], best: int
-) -> None:
-    """The number of features at each cut, and the names of the blocks."""
-    axes = made.add_axes(place)
-    style_axes(axes)
-    axes.grid(visible=False)
-    colours = [ORANGE if number == best else BLUE for number in range(len(depths))]
-    bars = axes.bar(range(len(depths)), [depth.width for depth in depths], color=colours, width=0.62)
-    axes.bar_label(bars, fontsize=8, color=INK, padding=1)
-    axes.set(xlim=(-0.6, len(depths) - 0.4), yticks=[], ylabel="features")
-    axes.margins(y=0.25)
-    axes.set_xticks(
-        range(len(depths)), [depth.name for depth in depths], rotation=50, ha="right", rotation_mode="anchor"
-    )
-
 
 log = logging.getLogger(__name__)
 WHOLE_BASE = "whole base"
@@ -147,6 +63,67 @@ class BlockResult:
     pictures_per_second: float
     folds: tuple[float, ...]
     held: np.ndarray
+
+
+def plot_depth_curve(depths: Sequence[BlockResult], *, metric: str, best: int, enough: int, title: str) -> bytes:
+    """Quality of a base's features at each cut, from the picture upwards, and their number below.
+
+    Args:
+        depths: at least two, from the picture upwards.
+        metric: its name, for the axis.
+        best: which one is best.
+        enough: the first that is within noise of the best.
+        title: the finding.
+
+    Returns:
+        A PNG file.
+    """
+    longest, first = max(len(depth.block) for depth in depths), len(depths[0].block)
+    names, left = 0.45 + 0.058 * longest, max(0.95, 0.048 * first - 0.25)
+    width, height = max(7.5, 0.5 * len(depths) + left + 0.4), names + 4.8
+    note = "Bars: ± one sample deviation over folds." if any(depth.spread for depth in depths) else ""
+    made = build_figure(width, height, title, note)
+    left, across = left / width, 1 - (left + 0.25) / width
+    axes = made.add_axes((left, (names + 1.35) / height, across, 2.5 / height))
+    _draw_scores(axes, depths, best, enough)
+    axes.set_ylabel(find_metric(metric).label)
+    _draw_widths(made, (left, names / height, across, 0.95 / height), depths, best)
+    return render_png(made)
+
+
+def _draw_scores(axes: Axes, depths: Sequence[BlockResult], best: int, enough: int) -> None:
+    """The curve, its best cut and the range that is as good, and words for both above."""
+    style_axes(axes)
+    places, scores, spreads = range(len(depths)), [d.score for d in depths], [d.spread for d in depths]
+    if enough < len(depths) - 1:
+        axes.axvspan(enough - 0.5, len(depths) - 0.4, color=PALE, zorder=0, linewidth=0)
+    axes.errorbar(places, scores, yerr=spreads, fmt="-o", color=BLUE, capsize=3, markersize=5, linewidth=1.6, zorder=3)
+    axes.plot(best, scores[best], "*", color=ORANGE, markersize=17, markeredgecolor="white", zorder=5)
+    axes.set(xlim=(-0.6, len(depths) - 0.4), xticks=[])
+    axes.margins(y=0.12)
+    words = f"★ best: {depths[best].block}, {depths[best].score:.4f}"
+    axes.text(0, 1.115, words, transform=axes.transAxes, fontsize=9.5, color=ORANGE, fontweight="bold")
+    words = f"shaded: from {depths[enough].block} on, nothing gained beyond noise"
+    if enough == len(depths) - 1:
+        words = "more depth pays, beyond noise, to the end"
+    axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=9.5, color=BLUE)
+
+
+def _draw_widths(
+    made: Figure, place: tuple[float, float, float, float], depths: Sequence[BlockResult], best: int
+) -> None:
+    """The number of features at each cut, and the names of the blocks."""
+    axes = made.add_axes(place)
+    style_axes(axes)
+    axes.grid(visible=False)
+    colours = [ORANGE if number == best else BLUE for number in range(len(depths))]
+    bars = axes.bar(range(len(depths)), [depth.width for depth in depths], color=colours, width=0.62)
+    axes.bar_label(bars, fontsize=8, color=INK, padding=1)
+    axes.set(xlim=(-0.6, len(depths) - 0.4), yticks=[], ylabel="features")
+    axes.margins(y=0.25)
+    axes.set_xticks(
+        range(len(depths)), [depth.block for depth in depths], rotation=50, ha="right", rotation_mode="anchor"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +195,7 @@ def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
 def format_conclusions(found: BlockComparison, metric: str) -> list[str]:
     """What the comparison says, and the recipe that follows from it."""
     best, enough, whole = found.blocks[found.best], found.blocks[found.enough], found.blocks[-1]
-    said = [f"best: {best.block}, {metric} {best.score:.4f} ± {best.spread:.4f} with {best.width} features"]
+    said = [f"best: {best.block}, {metric} {format_mean(best.score, best.spread)} with {best.width} features"]
     if best is not whole:
         noise = found.over_whole.within_noise
         words = intervals.format_difference(
@@ -246,19 +223,17 @@ def format_headline(found: BlockComparison) -> str:
     return f"the {WHOLE_BASE} is best" if enough is best else f"{enough.block} is within noise of the {WHOLE_BASE}"
 
 
-def print_table(found: BlockComparison, metric: str) -> None:
-    """One line a block."""
-    log.info("")
-    log.info("by a linear head in the plain view alone")
-    log.info("%-26s %6s  %-19s %9s %9s %11s", "block", "width", metric, "accuracy", "seconds", "pictures/s")
-    for number, block in enumerate(found.blocks):
-        marks = {found.enough: "  enough", found.best: "  best"}
-        score = f"{block.score:.4f} ± {block.spread:.4f}"
-        log.info(
-            *("%-26s %6d  %-19s %9.4f %9.2f %11.0f%s", block.block, block.width, score, block.accuracy),
-            *(block.seconds, block.pictures_per_second, marks.get(number, "")),
-        )
-    log.info("")
+def format_table(found: BlockComparison, metric: str) -> list[str]:
+    """Formats one line a block."""
+    rows = [
+        [block.block, str(block.width), format_mean(block.score, block.spread), f"{block.accuracy:.4f}",
+         f"{block.seconds:.2f}", f"{block.pictures_per_second:.0f}",
+         "best" if number == found.best else "enough" if number == found.enough else ""]
+        for number, block in enumerate(found.blocks)
+    ]  # fmt: skip
+    header = ["block", "width", metric, "accuracy", "seconds", "pictures/s", ""]
+    table = format_text_table(header, rows, right=("width", "accuracy", "seconds", "pictures/s"))
+    return ["by a linear head in the plain view alone", *table]
 
 
 def write_block_report(competition: str, base: str, file: str, metric: str, found: BlockComparison) -> list[Path]:
@@ -274,22 +249,15 @@ def write_block_report(competition: str, base: str, file: str, metric: str, foun
     Returns:
         The paths of the PNG and the CSV file.
     """
-    print_table(found, metric)
-    for line in format_conclusions(found, metric):
-        log.info("%s", line)
-    depths = [DepthPoint(name=b.block, width=b.width, score=b.score, spread=b.spread) for b in found.blocks]
+    print_lines(format_table(found, metric), format_conclusions(found, metric))
     words = f"{base} on {competition}: {format_headline(found)}"
-    picture = plot_depth_curve(
-        depths, metric=metric, best=found.best, enough=found.enough, title=words, higher=found.higher
-    )
+    picture = plot_depth_curve(found.blocks, metric=metric, best=found.best, enough=found.enough, title=words)
     columns = [one.name for one in fields(BlockResult) if one.name != "held"]
     rows = [{name: getattr(block, name) for name in columns} for block in found.blocks]
     rows = [{**row, "folds": " ".join(f"{value:.6f}" for value in row["folds"])} for row in rows]
-    table = io.StringIO()
-    pd.DataFrame(rows).to_csv(table, index=False, lineterminator="\n")
     folder = paths.reports_folder(competition)
     write_atomic(folder / f"{file}.png", lambda opened: opened.write(picture))
-    write_text(folder / f"{file}.csv", table.getvalue())
+    runs.write_table(folder / f"{file}.csv", rows)
     return [folder / f"{file}.png", folder / f"{file}.csv"]
 
 
@@ -363,7 +331,6 @@ def probe_cut(
     trained = linear_probe.train_heads(
         recipe,
         train_features={multi_depth.VIEW: values},
-        test_features={multi_depth.VIEW: values[:0]},
         labels=data.labels,
         fold_of=fold_of,
         folds=folds,

@@ -1,11 +1,7 @@
-"""The talk's experiment: every rung on the same pictures, what each step gained, and what it cost.
+"""Runs the ladder: every strategy on the same pictures, what each step gains and costs, as a table and a staircase.
 
-The ladder's pictures are links in a folder with a table of labels, so that each rung is a plain run of a competition of
-one's own; pixels and features are cached by content and shared with every other run. The test part's labels stay apart.
-
-The ladder as a staircase, one step a rung: what each brought, what it cost, and how sure that is.
-
-The ladder told: a table of rungs, what each step is worth, and the staircase.
+The ladder's pictures are links in a folder with a table of labels, so that each strategy is a plain run of one's own
+competition; pixels and features are cached by content and shared with every other run. The test labels stay apart.
 """
 
 import itertools
@@ -32,6 +28,7 @@ from pipeline.evaluation.intervals import (
     wilson_interval,
 )
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, PALE, build_figure, render_png, style_axes
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import read_json, write_atomic, write_text
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
@@ -219,33 +216,32 @@ def write_ladder_report(
         after: compare_strategies(by_rung[before], by_rung[after]) for before, after in itertools.pairwise(names)
     }
     rows = [build_table_row(rung, by_rung[rung], pictures[1]) for rung in names]
-    log.info("")
-    log.info("%-18s %10s  %-26s %9s %10s", "rung", "validation", "test (95 % interval)", "seconds", "trained")
-    for row in rows:
-        test = f"{row['test']:.1%} ({row['test_low']:.1%} to {row['test_high']:.1%})"
-        log.info(
-            "%-18s %10s  %-26s %9.0f %10s", row["rung"], f"{row['validation']:.1%}", test, row["seconds"],
-            f"{row['trained']:,}",
-        )  # fmt: skip
-    for words, _ in compared.values():
-        log.info("  %s", words)
+    table = [
+        [row["rung"], f"{row['validation']:.1%}",
+         f"{row['test']:.1%} ({row['test_low']:.1%} to {row['test_high']:.1%})", f"{row['seconds']:.0f}",
+         f"{row['trained']:,}"]
+        for row in rows
+    ]  # fmt: skip
+    header = ["rung", "validation", "test (95 % interval)", "seconds", "trained"]
+    lines = format_text_table(header, table, right=("validation", "seconds", "trained"))
+    print_lines([*lines, *(f"  {line}" for line, _ in compared.values())])
     steps = [
         LadderStep(
             name=rung,
             validation=[one.validation for one in by_rung[rung]],
             test=[one.test for one in by_rung[rung]],
             pictures=pictures,
-            seconds=float(np.mean([one.seconds for one in by_rung[rung]])),
-            trained=by_rung[rung][0].trained,
+            seconds=row["seconds"],
+            trained=row["trained"],
             within_noise=rung in compared and compared[rung][1],
         )
-        for rung in names
+        for rung, row in zip(names, rows, strict=True)
     ]
     folder = paths.reports_folder(name)
-    picture, table = folder / f"staircase-{base}.png", folder / f"ladder-{base}.csv"
+    picture, records = folder / f"staircase-{base}.png", folder / f"ladder-{base}.csv"
     write_atomic(picture, lambda file: file.write(plot_staircase(steps, chance=chance)))
-    runs.write_table(table, rows)
-    return [table, picture]
+    runs.write_table(records, rows)
+    return [records, picture]
 
 
 def build_table_row(name: str, found: Sequence[StrategyResult], total: int) -> dict[str, Any]:
@@ -365,8 +361,7 @@ def run_strategies(
     for seed in seeds:
         for place, rung in enumerate(rungs):
             competition = replace(ladder.competition, recipe=build_recipe(rung, ladder.competition.recipe, seed))
-            log.info("")
-            log.info("rung      %s, seed %d", rung, seed)
+            print_lines([f"rung      {rung}, seed {seed}"])
             # the split depends on the pictures and the seed alone: made again it is the same, unless pictures changed
             ahead = replace(
                 options, keep=find_finetune_training(rungs[place + 1 :], ladder.competition.recipe), resplit=True

@@ -1,4 +1,4 @@
-"""A run on features that also learns from confident test predictions; written only if it helps on held-out pictures."""
+"""Trains a run on features with pseudo-labels of confident test predictions, and writes it only if that helps."""
 
 import logging
 import time
@@ -13,6 +13,7 @@ from pipeline.evaluation.gains import estimate_fold_difference
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features.extractor import Extractor
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain
+from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
 from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions
@@ -94,26 +95,15 @@ def train_heads(
         said.append(f"strength {strength:.1e}")
     with log_stage("pseudo") as said:
         material = PseudoLabelData(
-            train=train,
-            test=test,
-            labels=data.labels,
-            fold_of=fold_of,
-            classes=classes,
-            strength=strength,
+            train=train, test=test, labels=data.labels, fold_of=fold_of, classes=classes, strength=strength,
             scales=scales,
-        )
+        )  # fmt: skip
         teacher = PseudoLabelTrainer(recipe, material, rule)
         taught = [teacher.teach(fold, folds) for fold in folds]
         said.append(f"{np.mean([len(one.rows) for one in taught]):,.0f} test pictures a fold")
     before, after = (
         linear_probe.predict_with_heads(
-            recipe,
-            [getattr(one, which) for one in taught],
-            first.history,
-            folds,
-            material.train,
-            material.test,
-            material.fold_of,
+            recipe, [getattr(one, which) for one in taught], first.history, folds, train, test, fold_of
         )
         for which in ("before", "after")
     )
@@ -136,16 +126,9 @@ def evaluate_gain(competition: Competition, data: Dataset, lesson: PseudoLabelHe
     first = StepResult(kind="step", name="labels alone", folds=before, kept=True)
     step = StepResult(kind="step", name="pseudo-labels", folds=after, against=first.name, gain=gain)
     step = step.taken(step.helps, f"cap {rule.cap:.0%}, weight {rule.weight:g}, precision {rule.precision:.0%}")
-    log.info("")
-    for line in format_step_table([first, step], held.metric):
-        log.info("%s", line)
-    log.info("")
-    log.info(
-        "%s",
-        format_total_gain([first, step], held.metric, difference)
-        if step.kept
-        else "pseudo-labels do not help beyond noise: nothing is written",
-    )
+    total = format_total_gain([first, step], held.metric, difference)
+    refusal = "pseudo-labels do not help beyond noise: nothing is written"
+    print_lines(format_step_table([first, step], held.metric), [total if step.kept else refusal])
     return step.kept
 
 

@@ -1,13 +1,11 @@
-"""Which views a run should be averaged over, and how: measured on its held-out predictions, fold by fold."""
+"""Measures which views a run should be averaged over and how, on its out-of-fold predictions."""
 
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline import paths
 from pipeline.ensemble import tta_weights
@@ -18,8 +16,7 @@ from pipeline.evaluation.intervals import format_plus_minus
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import FunctionProcedure, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
-from pipeline.figures.text_table import format_text_table
-from pipeline.files import write_text
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import load
@@ -39,20 +36,14 @@ def run_view_weighting(comp: str, wanted: str | None = None) -> Mapping[str, flo
     names, held = load_oof_views(run)
     log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(held.labels):,}", held.metric)
     found = tta_weights.score_views(held, names)
-    log.info("")
-    for line in format_view_scores(found, held.metric):
-        log.info("%s", line)
     tried, weights = select_weighting(held, names)
-    log.info("")
-    for line in format_step_table(tried, held.metric):
-        log.info("%s", line)
-    log.info("")
-    for line in format_conclusions(tried, weights, found):
-        log.info("%s", line)
+    print_lines(
+        format_view_scores(found, held.metric),
+        format_step_table(tried, held.metric),
+        format_conclusions(tried, weights, found),
+    )
     path = paths.reports_folder(folder.parent.name) / f"views-{folder.name}.csv"
-    text = io.StringIO()
-    pd.DataFrame([step.record() for step in tried]).to_csv(text, index=False)
-    write_text(path, text.getvalue())
+    runs.write_table(path, [step.record() for step in tried])
     log.info("wrote %s", paths.format_path(path))
     return weights
 
@@ -143,11 +134,11 @@ def format_view_scores(found: list[tta_weights.ViewScore], metric: str) -> list[
     """A line a view: alone, and what the mean of all gains by it."""
     rows = []
     for one in found:
-        alone = f"{np.mean(one.folds):.5f} ± {np.std(one.folds, ddof=1):.5f}"
+        alone = find_metric(metric).format(float(np.mean(one.folds)), float(np.std(one.folds, ddof=1)))
         gain = one.gain
         worth = format_plus_minus(gain, 5) if gain else ""
-        verdict = "helps" if gain and gain.is_positive else "hurts" if gain and gain.is_negative else "within noise"
-        rows.append([one.name, alone, worth, verdict if gain else ""])
+        verdict = {"better": "helps", "worse": "hurts"}.get(gain.verdict, gain.verdict) if gain else ""
+        rows.append([one.name, alone, worth, verdict])
     header = ["view", f"{metric} alone", "gain ± noise (95 %)", ""]
     return format_text_table(header, rows, right=header[1:3])
 

@@ -1,4 +1,4 @@
-"""What each step brought, and whether it was kept: a table for the terminal, and a figure."""
+"""Shows steps that were tried, their gains, and which were kept: a table for the terminal, and a figure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -67,8 +67,7 @@ class StepResult:
         """In a word or two."""
         if self.gain is None:
             return "the start" if self.kept else "not tried" if self.against else ""
-        verdict = "better" if self.helps else "worse" if self.gain.is_negative else "within noise"
-        verdict = "no change" if abs(self.gain.estimate) < MIN_VISIBLE_GAIN else verdict
+        verdict = "no change" if abs(self.gain.estimate) < MIN_VISIBLE_GAIN else self.gain.verdict
         return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
 
     def record(self) -> dict[str, Any]:
@@ -86,7 +85,7 @@ def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
     rows = []
     for step in steps:
         gain = "" if step.gain is None else format_plus_minus(step.gain, 5)
-        rows.append([step.name, f"{step.score:.5f} ± {step.spread:.5f}", gain, step.verdict, step.told])
+        rows.append([step.name, find_metric(metric).format(step.score, step.spread), gain, step.verdict, step.told])
     shown = [row if any(each[4] for each in rows) else row[:4] for row in rows]
     header = ["", metric, "gain ± noise (95 %)", "", ""][: len(shown[0])]
     return format_text_table(header, shown, right=(metric, "gain ± noise (95 %)"))
@@ -100,13 +99,15 @@ def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Inte
         metric: its name.
         difference: of the metric, the last step kept less the first.
     """
-    kept, higher = [step for step in steps if step.kept], find_metric(metric).higher_is_better
+    record, kept = find_metric(metric), [step for step in steps if step.kept]
     first, last = kept[0], kept[-1]
     if first is last:
         return f"nothing is better than the {first.name}"
-    share = f"; {difference.estimate / first.score:+.1%}" if not higher else ""
-    said = format_difference(last.name, first.name, difference, within_noise=difference.within_noise, higher=higher)
-    return f"{said}; {metric} {first.score:.5f} to {last.score:.5f}{share}"
+    share = f"; {difference.estimate / first.score:+.1%}" if not record.higher_is_better else ""
+    said = format_difference(
+        last.name, first.name, difference, within_noise=difference.within_noise, higher=record.higher_is_better
+    )
+    return f"{said}; {metric} {record.format(first.score)} to {record.format(last.score)}{share}"
 
 
 def format_headline(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
@@ -143,7 +144,7 @@ def plot_steps(steps: Sequence[StepResult], metric: str, difference: Interval) -
     axes.plot(*zip(*kept, strict=True), color=BLUE, linewidth=1.4, zorder=2)
     axes.set_yticks(range(len(steps)), [step.name for step in steps])
     axes.set(ylim=(len(steps) - 0.5, -0.5))
-    axes.set_xlabel(f"{metric.replace('_', ' ')} ({find_metric(metric).direction} is better)", fontsize=9, color=INK)
+    axes.set_xlabel(find_metric(metric).label, fontsize=9, color=INK)
     axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
     return render_png(made)
 

@@ -1,9 +1,8 @@
-"""Two runs held against each other: what differs in how they were made, and what that did to the same pictures.
+"""Compares two runs: which settings differ, and how they score on the same pictures.
 
-Two runs compared, told: A is the first one, B the second one, and a difference is B - A.
+A is the first run, B the second one, and a difference is B - A.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,12 @@ from pipeline.evaluation import gains, intervals, metrics
 from pipeline.evaluation.intervals import Interval, PairedComparison, format_difference
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import ClassChange, compare_classes
-from pipeline.figures.text_table import format_text_table
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.runs import folder, listing
 from pipeline.runs.listing import RunSummary, format_folds, format_number, shorten_base_name
 from pipeline.runs.listing import format_score as score_of
 from pipeline.runs.load import Run, find_run_folder, load_run
 
-log = logging.getLogger(__name__)
 MAX_CLASSES = 5
 MAX_WIDTH = 48
 
@@ -115,11 +113,8 @@ class RunComparison:
 
 def print_comparison(found: RunComparison) -> None:
     """Prints the two runs, what differs, the difference on the same pictures, and the classes that moved most."""
-    parts = [format_run_pair(found), format_differences(found), format_verdict(found)]
-    for part in parts if found.pictures.identical else [*parts, format_class_changes(found)]:
-        log.info("")
-        for line in part:
-            log.info("%s", line)
+    changes = [] if found.pictures.identical else format_class_changes(found)
+    print_lines(format_run_pair(found), format_differences(found), format_verdict(found), changes)
 
 
 def format_run_pair(found: RunComparison) -> list[str]:

@@ -1,10 +1,9 @@
-"""All runs of a competition, read from their folders: finished, debug and unfinished ones.
+"""Lists the runs of a competition: one table a metric, the best first, with Kaggle's scores where there are any.
 
-The runs of a competition told: one table a metric, the best first, and what Kaggle's answers say of the scores.
+Finished, debug and unfinished runs are read from their folders.
 """
 
 import json
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,12 +19,11 @@ from pipeline.config import SCRATCH_STRATEGIES
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import estimate_over_seeds, format_interval
 from pipeline.evaluation.metrics import find_metric
-from pipeline.figures.text_table import format_text_table
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import read_json
 from pipeline.kaggle.leaderboard import SubmissionScores, compute_top_percent, find_leaderboard, read_submission_scores
 from pipeline.runs import folder as runs
 
-log = logging.getLogger(__name__)
 TABLE_HEADER = (
     *("", "run", "score", "accuracy", "rung", "bases", "folds", "seconds", "top %", "public", "private", "state"),
     "recipe",
@@ -95,18 +93,9 @@ def print_run_tables(name: str, found: Sequence[RunSummary], own: str | None = N
     """
     for metric in sorted({one.metric for one in found}, key=lambda each: (each != own, each)):
         chosen = rank_runs([one for one in found if one.metric == metric], metric)
-        log.info("")
-        log.info(
-            "%s, %d runs, the %sest %s first; each is named by its start (UTC)",
-            name,
-            len(chosen),
-            find_metric(metric).direction.removesuffix("er"),
-            metric,
-        )
-        for line in format_run_table(chosen):
-            log.info("%s", line)
-        for line in format_conclusions(chosen):
-            log.info("%s", line)
+        best = f"the {find_metric(metric).direction.removesuffix('er')}est {metric} first"
+        header = f"{name}, {len(chosen)} runs, {best}; each is named by its start (UTC)"
+        print_lines([header, *format_run_table(chosen), *format_conclusions(chosen)])
 
 
 def format_run_table(found: Sequence[RunSummary]) -> list[str]:

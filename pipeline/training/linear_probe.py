@@ -41,7 +41,7 @@ def train_heads(
     recipe: Recipe,
     *,
     train_features: Mapping[str, np.ndarray],
-    test_features: Mapping[str, np.ndarray],
+    test_features: Mapping[str, np.ndarray] | None = None,
     labels: np.ndarray,
     fold_of: np.ndarray,
     folds: Sequence[int],
@@ -54,13 +54,15 @@ def train_heads(
         recipe: head, views, training views, seed.
         train_features: (pictures, width) float32, for each view of training and of prediction; in views that are only
             predicted, the rows of pictures that no fold of `folds` holds may be NaN.
-        test_features: (pictures, width) float32, for each view of prediction.
+        test_features: (pictures, width) float32, for each view of prediction; None predicts no test pictures.
         labels: (pictures,) int.
         fold_of: (pictures,) int, see folds.assign_folds.
         folds: the folds to train.
         classes: how many there are.
         lesson: what teachers say of the training pictures.
     """
+    if test_features is None:
+        test_features = {view: values[:0] for view, values in train_features.items()}
     parts = [_build_fold(number, recipe, train_features, labels, fold_of, lesson) for number in folds]
     heads, history = fit_heads(parts, recipe.head, classes, recipe.seed, recipe.strength)
     return predict_with_heads(recipe, heads, history, folds, train_features, test_features, fold_of)
