@@ -143,10 +143,7 @@ def run_base_search(
     sets = extract_feature_sets(recipe, data, options, most)
     fold_of = data.pictures.train["fold"].to_numpy()
     judge = FoldScorer(
-        metric=competition.metric,
-        labels=data.labels,
-        fold_of=fold_of,
-        positive=find_positive_class(competition, data),
+        metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=find_positive_class(competition, data)
     )
     with log_stage("scout") as said:
         tried = evaluate_combinations(sets, judge, len(data.pictures.classes))

@@ -12,16 +12,7 @@ from pipeline.config import Competition, Recipe
 from pipeline.ensemble.member_selection import CombinationScores, Members, SelectionHistory
 from pipeline.evaluation.intervals import Interval, format_mean, format_plus_minus
 from pipeline.evaluation.metrics import find_metric
-from pipeline.figures.style import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    RULE,
-    build_figure,
-    render_png,
-    style_axes,
-)
+from pipeline.figures.style import BLUE, GREY, INK, ORANGE, RULE, build_figure, render_png, style_axes
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_atomic
 from pipeline.runs import folder as runs
