@@ -107,35 +107,31 @@ class PairedComparison:
         return self.p_value > 1 - CONFIDENCE
 
 
-def wilson_interval(right: float, total: int, confidence: float = CONFIDENCE) -> Interval:
+def wilson_interval(right: float, total: int) -> Interval:
     """The score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212); good near 0 and 1 too.
 
     Args:
         right: how many were right, 0 to total; a mean over seeds need not be whole.
         total: of how many pictures, at least 1.
-        confidence: between 0 and 1.
     """
     require(0 <= right <= total and total > 0, "No share.", expected="0 <= right <= total", received=(right, total))
-    share, z = right / total, _compute_normal_quantile(confidence)
+    share, z = right / total, _compute_normal_quantile()
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     return Interval(share, float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share))))
 
 
-def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0, confidence: float = CONFIDENCE) -> Interval:
+def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0) -> Interval:
     """The mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
 
     Args:
         values: one a seed, n >= 1. One alone says nothing about spread: its interval is infinite.
         resolution: the least step that a value can make; see over_folds.
-        confidence: between 0 and 1.
     """
-    return _compute_t_interval(values, 1 / len(values), resolution, confidence)
+    return _compute_t_interval(values, 1 / len(values), resolution)
 
 
-def estimate_over_folds(
-    differences: Sequence[float], held: float, resolution: float = 0.0, confidence: float = CONFIDENCE
-) -> Interval:
+def estimate_over_folds(differences: Sequence[float], held: float, resolution: float = 0.0) -> Interval:
     """The mean of one difference a fold, by the corrected resampled t interval.
 
     Folds share most of their training pictures, so that plain t is too sure of itself; the variance is multiplied by
@@ -146,13 +142,12 @@ def estimate_over_folds(
         differences: after - before on each fold, n >= 1.
         held: the share of pictures that a fold holds out, between 0 and 1.
         resolution: the least step that the metric of a fold can make, see metrics.compute_resolution.
-        confidence: between 0 and 1.
     """
     require(0 < held < 1, "Unusable held-out share.", expected="between 0 and 1", received=held)
-    return _compute_t_interval(differences, 1 / len(differences) + held / (1 - held), resolution, confidence)
+    return _compute_t_interval(differences, 1 / len(differences) + held / (1 - held), resolution)
 
 
-def estimate_over_seeds_and_pictures(differences: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+def estimate_over_seeds_and_pictures(differences: np.ndarray) -> Interval:
     """The mean difference of repetitions judged on the same pictures; other seeds and other pictures are both chance.
 
     The squared standard error is that over seeds plus that over pictures, its degrees of freedom Satterthwaite's (1946,
@@ -160,20 +155,17 @@ def estimate_over_seeds_and_pictures(differences: np.ndarray, confidence: float 
 
     Args:
         differences: after - before (seeds, pictures), two of each at least.
-        confidence: between 0 and 1.
     """
     from scipy.stats import t
 
     parts = [each.var(ddof=1) / len(each) for each in (differences.mean(axis=1), differences.mean(axis=0))]
     spread = sum(part**2 / (count - 1) for part, count in zip(parts, differences.shape, strict=True))
     mean, error = float(differences.mean()), float(np.sqrt(sum(parts)))
-    half = error * float(t.ppf((1 + confidence) / 2, sum(parts) ** 2 / spread)) if spread > 0 else 0.0
+    half = error * float(t.ppf((1 + CONFIDENCE) / 2, sum(parts) ** 2 / spread)) if spread > 0 else 0.0
     return Interval.around(mean, mean - half, mean + half)
 
 
-def compare_paired(
-    truth: np.ndarray, before: np.ndarray, after: np.ndarray, confidence: float = CONFIDENCE
-) -> PairedComparison:
+def compare_paired(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> PairedComparison:
     """Compares two sets of predicted classes for the same pictures, in the same order.
 
     The p-value is the exact McNemar test's: gained against gained + lost tosses of a fair coin (McNemar 1947,
@@ -184,7 +176,6 @@ def compare_paired(
         truth: classes (n,) int.
         before: predicted classes (n,) int.
         after: predicted classes (n,) int.
-        confidence: of the interval.
     """
     from scipy.stats import binomtest
 
@@ -196,7 +187,7 @@ def compare_paired(
     )
     gained = int(np.sum((after == truth) & (before != truth)))
     lost = int(np.sum((before == truth) & (after != truth)))
-    total, z = len(truth), _compute_normal_quantile(confidence)
+    total, z = len(truth), _compute_normal_quantile()
     up, down = (gained + 1) / (total + 2), (lost + 1) / (total + 2)
     estimate, half = (gained - lost) / total, z * np.sqrt((up + down - (up - down) ** 2) / (total + 2))
     low, high = max(-1.0, min(up - down - half, estimate)), min(1.0, max(up - down + half, estimate))
@@ -259,15 +250,14 @@ def _format_overruling(found: Interval) -> str:
     return f", but p = {found.p_value:.2g}" if found.overruled and not found.holds_zero else ""
 
 
-def _compute_normal_quantile(confidence: float) -> float:
-    """How many standard deviations hold this share of a normal distribution."""
+def _compute_normal_quantile() -> float:
+    """Computes how many standard deviations hold CONFIDENCE of a normal distribution."""
     from scipy.stats import norm
 
-    require(0 < confidence < 1, "Unusable confidence.", expected="between 0 and 1", received=confidence)
-    return float(norm.ppf((1 + confidence) / 2))
+    return float(norm.ppf((1 + CONFIDENCE) / 2))
 
 
-def _compute_t_interval(values: Sequence[float], factor: float, resolution: float, confidence: float) -> Interval:
+def _compute_t_interval(values: Sequence[float], factor: float, resolution: float) -> Interval:
     """Mean ± t times the square root of `factor` times the sample variance; the deviation is at least `resolution`."""
     from scipy.stats import t
 
@@ -275,7 +265,7 @@ def _compute_t_interval(values: Sequence[float], factor: float, resolution: floa
     if len(values) == 1:
         return Interval(mean, -np.inf, np.inf)
     deviation = max(float(np.std(values, ddof=1)), resolution)
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1) * np.sqrt(factor) * deviation)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.sqrt(factor) * deviation)
     return Interval.around(mean, mean - half, mean + half)
 
 
@@ -286,7 +276,6 @@ def bootstrap_score(
     random: np.random.Generator,
     *,
     samples: int = 200,
-    confidence: float = CONFIDENCE,
 ) -> Interval:
     """The percentile interval of a metric (Efron and Tibshirani 1993, chapter 13); training's own chance is not in it.
 
@@ -298,11 +287,8 @@ def bootstrap_score(
         probabilities: (n, classes).
         random: draws the pictures.
         samples: how many times.
-        confidence: between 0 and 1.
     """
-    return _compute_percentiles(
-        lambda rows: score(truth[rows], probabilities[rows]), truth, random, samples, confidence
-    )
+    return _compute_percentiles(lambda rows: score(truth[rows], probabilities[rows]), truth, random, samples)
 
 
 def bootstrap_difference(
@@ -313,7 +299,6 @@ def bootstrap_difference(
     random: np.random.Generator,
     *,
     samples: int = 1000,
-    confidence: float = CONFIDENCE,
 ) -> Interval:
     """The percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
 
@@ -326,13 +311,12 @@ def bootstrap_difference(
         after: probabilities (n, classes).
         random: draws the pictures.
         samples: how many times.
-        confidence: between 0 and 1.
     """
 
     def difference(rows: np.ndarray) -> float:
         return score(truth[rows], after[rows]) - score(truth[rows], before[rows])
 
-    return _compute_percentiles(difference, truth, random, samples, confidence)
+    return _compute_percentiles(difference, truth, random, samples)
 
 
 def _compute_percentiles(
@@ -340,11 +324,10 @@ def _compute_percentiles(
     truth: np.ndarray,
     random: np.random.Generator,
     samples: int,
-    confidence: float,
 ) -> Interval:
     """Of a value of rows: of all of them, and where it lies when they are drawn within each class."""
     rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
     estimate = value(np.arange(len(truth)))
     drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
-    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval.around(estimate, float(min(low, estimate)), float(max(high, estimate)))
