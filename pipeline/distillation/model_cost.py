@@ -83,8 +83,8 @@ def list_member_runs(folder: Path) -> list[Path]:
 
 def find_model(folder: Path) -> Path | None:
     """The model of a run: of all folds on one base, or the first fold's where each has a network of its own."""
-    found = [folder / "model.keras", *sorted((folder / "models").glob("fold*.keras"))]
-    return next((path for path in found if path.is_file()), None)
+    result = [folder / "model.keras", *sorted((folder / "models").glob("fold*.keras"))]
+    return next((path for path in result if path.is_file()), None)
 
 
 def count_parameters(model: Path) -> int:

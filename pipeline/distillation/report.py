@@ -115,7 +115,7 @@ def write_distillation_report(finding: DistillationSummary, folder: Path) -> lis
     words, numbers = (folder / f"{finding.name}{suffix}" for suffix in (".md", ".json"))
     write_text(words, format_markdown(finding))
     gains = {one.name: getattr(finding.gains, one.name) for one in fields(finding.gains)}
-    known = {name: found and found.record() for name, found in gains.items()}
+    known = {name: result and result.record() for name, result in gains.items()}
     write_json(numbers, {**asdict(finding), "gains": known, "sure": finding.gains.sure})
     for path in (words, numbers):
         log.info("wrote %s", paths.format_path(path))

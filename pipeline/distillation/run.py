@@ -34,44 +34,44 @@ log = logging.getLogger(__name__)
 
 
 def run_distillation(
-    competition: Competition, asked: DistillationConfig, options: RunOptions, seeds: int = 1
+    competition: Competition, config: DistillationConfig, options: RunOptions, seeds: int = 1
 ) -> list[Path]:
     """Trains students with and without teachers, and tells what came of it. Returns the report's files.
 
     Args:
         competition: its recipe is the student's.
-        asked: teachers, temperature, weight.
+        config: teachers, temperature, weight.
         options: from the command line; `folds` trains some only.
         seeds: how many, from the recipe's on.
     """
     recipe = competition.recipe
     require(recipe.head != "gaussian", "This head has no use for soft targets.", expected="--head linear or dense",
             received=recipe.head)  # fmt: skip
-    views = list_required_views(recipe, patient=asked.patient)
-    known = teachers.find_teachers(competition, asked.teachers)
-    nested = asked.nested and bool(teachers.list_run_folders(known))
-    asked = replace(asked, teachers=tuple(one.name for one in known), nested=nested)
-    seeing = [base for one in known for base in one.looks_through()] if asked.patient or asked.nested else []
+    views = list_required_views(recipe, patient=config.patient)
+    teacher_list = teachers.find_teachers(competition, config.teachers)
+    nested = config.nested and bool(teachers.list_run_folders(teacher_list))
+    config = replace(config, teachers=tuple(one.name for one in teacher_list), nested=nested)
+    seeing = [base for one in teacher_list for base in one.list_bases()] if config.patient or config.nested else []
     data = prepare_dataset(competition, [list_networks(recipe)[0], *seeing], options)
     competition = data.competition
     recipe = competition.recipe
-    for one in known:
-        one.fitting(data)
-    with log_stage("teachers") as said:
-        lesson = teachers.build_soft_targets(asked, known, data, views, options.engine)
-        said.append(f"{', '.join(asked.teachers)}: {len(data.labels):,} pictures in {len(lesson.views) or 1} views")
+    for one in teacher_list:
+        one.check_data(data)
+    with log_stage("teachers") as notes:
+        targets = teachers.build_soft_targets(config, teacher_list, data, views, options.engine)
+        notes.append(f"{', '.join(config.teachers)}: {len(data.labels):,} pictures in {len(targets.views) or 1} views")
     if recipe.rung == "features" and recipe.head == "linear" and seeds > 1:
         log.info("seeds     a linear head has nothing random in it: one seed says all")
         seeds = 1
-    alone, taught = [], []
+    alone, distilled = [], []
     for seed in range(recipe.seed, recipe.seed + seeds):
         own = replace(competition, recipe=replace(recipe, seed=seed))
         student = f"student   {list_networks(recipe)[0]}, {recipe.rung}, seed {seed}"
         print_lines([f"{student}, labels alone"])
         alone.append(train_on_labels(own, options))
         print_lines([f"{student}, distilled"])
-        taught.append(train_on_soft_targets(own, asked, lesson, known, data, options))
-    return evaluate_students(competition, asked, known, data, (alone, taught), options)
+        distilled.append(train_on_soft_targets(own, config, targets, teacher_list, data, options))
+    return evaluate_students(competition, config, teacher_list, data, (alone, distilled), options)
 
 
 def list_required_views(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
@@ -107,9 +107,9 @@ def train_on_labels(competition: Competition, options: RunOptions) -> Path:
 
 def train_on_soft_targets(
     competition: Competition,
-    asked: DistillationConfig,
-    lesson: SoftTargets,
-    known: Sequence[Teacher],
+    config: DistillationConfig,
+    targets: SoftTargets,
+    teacher_list: Sequence[Teacher],
     data: Dataset,
     options: RunOptions,
 ) -> Path:
@@ -119,7 +119,8 @@ def train_on_soft_targets(
     decides = finish.build_run_config(competition, options, folds)
     decides["competition"]["recipe"]["rung"] = "distill"
     decides["distillation"] = {
-        **asdict(asked), "rung": rung, "taught_by": [one.record for one in known], "targets": lesson.taught().digest,
+        **asdict(config), "rung": rung, "taught_by": [one.record for one in teacher_list],
+        "targets": targets.taught().digest,
     }  # fmt: skip
     fingerprint = hash_json(decides)
     if (done := runs.find_run(competition.name, fingerprint)) is not None:
@@ -132,26 +133,26 @@ def train_on_soft_targets(
     if rung == "features":
         assembly = export.ModelExporter()
         try:
-            flow.run_heads(run, assembly, lesson)
+            flow.run_heads(run, assembly, targets)
         finally:
             assembly.stop()
     else:
         data, setting = flow.build_training_context(competition, options, folds, folder)
-        flow.run_folds(replace(run, data=data), replace(setting, lesson=lesson))
+        flow.run_folds(replace(run, data=data), replace(setting, lesson=targets))
     (folder / TARGETS_FILE).unlink(missing_ok=True)  # large, and made again from the teachers
     return folder
 
 
 def evaluate_students(
     competition: Competition,
-    asked: DistillationConfig,
-    known: Sequence[Teacher],
+    config: DistillationConfig,
+    teacher_list: Sequence[Teacher],
     data: Dataset,
     students: tuple[Sequence[Path], Sequence[Path]],
     options: RunOptions,
 ) -> list[Path]:
     """Measures, prints and writes the report."""
-    alone, taught = ([load.load_run(folder) for folder in each] for each in students)
+    alone, distilled = ([load.load_run(folder) for folder in each] for each in students)
     train, classes = data.pictures.train, data.pictures.classes
     rows = train["id"].isin(alone[0].held_ids).to_numpy()
     ids = list(train["id"][rows])
@@ -160,27 +161,27 @@ def evaluate_students(
         positive=finish.find_positive_class(competition, data),
         truth=data.labels[rows],
         fold_of=train["fold"].to_numpy()[rows],
-        teacher=np.mean([one.told(data) for one in known], axis=0)[rows],
+        teacher=np.mean([one.predict(data) for one in teacher_list], axis=0)[rows],
         before=np.stack([one.align(ids, classes) for one in alone]),
-        after=np.stack([one.align(ids, classes) for one in taught]),
+        after=np.stack([one.align(ids, classes) for one in distilled]),
         held=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
     )
     with log_stage("costs"):
         costs = [
-            teachers.measure_teacher_cost(known, data, options.engine),
+            teachers.measure_teacher_cost(teacher_list, data, options.engine),
             *(model_cost.measure_cost(each[:1], data, options.engine) for each in students),
         ]
     finding = report.DistillationSummary(
         competition=competition.name,
         student=str(list_networks(competition.recipe)[0]),
         rung=competition.recipe.rung,
-        asked={**asdict(asked), "teachers": list(asked.teachers)},
+        asked={**asdict(config), "teachers": list(config.teachers)},
         runs={"labels alone": [one.name for one in students[0]], "distilled": [one.name for one in students[1]]},
         sides=[
             replace(side, cost=asdict(cost)) for side, cost in zip(evaluation.score_sides(judged), costs, strict=True)
         ],
         gains=evaluation.compute_gains(judged),
         metric=competition.metric,
-        flattered=not asked.nested and bool(teachers.list_run_folders(known)),
+        flattered=not config.nested and bool(teachers.list_run_folders(teacher_list)),
     )  # fmt: skip
     return report.write_distillation_report(finding, paths.reports_folder(competition.name))

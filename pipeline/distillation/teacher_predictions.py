@@ -1,4 +1,4 @@
-"""Teachers asked again: linear heads on features, for other views, and without a second fold whose labels they know."""
+"""Computes a teacher's predictions anew: in other views, or nested, without the labels of the student's fold."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,8 @@ MAX_DIFFERENCE = 1e-2
 """Largest difference of a probability between a teacher asked again and what its run stored."""
 
 
-def align_oof_predictions(teacher: load.Run, data: Dataset) -> np.ndarray:
-    """A teacher's out-of-fold probabilities (pictures, classes) float32 in the order of the data."""
-    return teacher.align(data.pictures.train["id"], data.pictures.classes)
-
-
 def load_teacher_recipe(teacher: load.Run) -> Recipe:
-    """The recipe of a teacher that can be asked again.
+    """Returns the recipe of a teacher whose predictions can be computed anew.
 
     Raises:
         StarshiftError: it is no linear head on features.
@@ -52,7 +47,7 @@ def load_teacher_recipe(teacher: load.Run) -> Recipe:
 
 
 def list_teacher_bases(teacher: load.Run) -> list[Base]:
-    """The bases that a teacher on features looks through."""
+    """Lists the bases of a teacher on features."""
     return list_networks(load_teacher_recipe(teacher))
 
 
@@ -112,34 +107,34 @@ class FeatureTeacher:
 
     def out_of_fold(self, heads: Sequence[Head], views: Sequence[str]) -> np.ndarray:
         """Each picture by the head that has not seen it, (views, pictures, classes) float32."""
-        found = np.full((len(views) or 1, len(self.labels), self.classes), np.nan, np.float32)
+        result = np.full((len(views) or 1, len(self.labels), self.classes), np.nan, np.float32)
         for fold, head in enumerate(heads):
-            found[:, self.fold_of == fold] = self.answer(head, self.fold_of == fold, views)
-        return found
+            result[:, self.fold_of == fold] = self.answer(head, self.fold_of == fold, views)
+        return result
 
     def nested(self, views: Sequence[str]) -> dict[str, np.ndarray]:
         """For students of each fold, every other picture by a head that has seen neither its fold nor the student's."""
         folds = range(self.recipe.folds)
         shape = (len(views) or 1, len(self.labels), self.classes)
-        found = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
+        result = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
         for one in folds:
             for other in range(one + 1, self.recipe.folds):
                 head = self.head_without(one, other)
                 for student, told_of in ((one, other), (other, one)):
                     rows = self.fold_of == told_of
-                    found[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
-        return found
+                    result[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
+        return result
 
 
 def recompute_predictions(
     teacher: load.Run, data: Dataset, views: Sequence[str], nested: bool, engine: str = "auto"
 ) -> dict[str, np.ndarray]:
-    """What a teacher on features says when it is asked again, as in `Lesson.answers`.
+    """Computes the predictions of a teacher on features anew, as in `SoftTargets.answers`.
 
     Args:
         teacher: its run.
         data: the pictures, decoded at the size of its bases.
-        views: to be asked in; empty asks for the picture.
+        views: to predict in; empty averages the teacher's own.
         nested: with heads that have not seen the student's fold either.
         engine: for features that are not cached.
 
@@ -163,7 +158,9 @@ def recompute_predictions(
         require(recipe.folds > 2, "Nested teachers need three folds.", expected="3 or more", received=recipe.folds)
         return asked.nested(views)
     heads = asked.own()
-    difference = float(np.abs(asked.out_of_fold(heads, ()) - align_oof_predictions(teacher, data)).max())
+    difference = float(
+        np.abs(asked.out_of_fold(heads, ()) - teacher.align(data.pictures.train["id"], data.pictures.classes)).max()
+    )
     if not difference <= MAX_DIFFERENCE:
         raise StarshiftError(
             f"The teacher {teacher.folder.name}, asked again, no longer says what its run stored.",

@@ -37,34 +37,34 @@ class ProbabilityClipping:
         values = np.maximum(part.predictions[0].astype(np.float64), self.least)
         return np.asarray(values / values.sum(axis=1, keepdims=True))
 
-    def told(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"least": self.least}
 
 
-def fit_temperature(held: OOFPredictions) -> Predictor:
+def fit_temperature(oof: OOFPredictions) -> Predictor:
     """One divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
-    found = log_linear.fit_weights(log_linear.compute_logs(held.part.predictions), held.labels)
-    return LogLinear(np.maximum(found.weights, MIN_LOGIT_SCALE))
+    result = log_linear.fit_weights(log_linear.compute_logs(oof.part.predictions), oof.labels)
+    return LogLinear(np.maximum(result.weights, MIN_LOGIT_SCALE))
 
 
-def fit_vector_scaling(held: OOFPredictions) -> Predictor:
+def fit_vector_scaling(oof: OOFPredictions) -> Predictor:
     """A slope and a bias for each class (vector scaling, the same section), pulled towards none and 1."""
-    return log_linear.fit_log_linear(held, np.ones(1), weights=True, slopes=True, strength=VECTOR_L2 / len(held.part))
+    return log_linear.fit_log_linear(oof, np.ones(1), weights=True, slopes=True, strength=VECTOR_L2 / len(oof.part))
 
 
-def fit_class_priors(held: OOFPredictions) -> Predictor:
+def fit_class_priors(oof: OOFPredictions) -> Predictor:
     """A bias for each class, as if the classes' shares were others (Saerens et al. 2002, Neural Computation 14, 21-41).
 
     It is fitted by log loss, which is smooth, and pulled towards none.
     """
-    return log_linear.fit_log_linear(held, np.ones(1), strength=PRIORS_L2 / len(held.part))
+    return log_linear.fit_log_linear(oof, np.ones(1), strength=PRIORS_L2 / len(oof.part))
 
 
-def fit_clipping(held: OOFPredictions) -> Predictor:
+def fit_clipping(oof: OOFPredictions) -> Predictor:
     """The least probability that a class should be given: what a certain mistake costs against what certainty earns."""
-    values = held.part.predictions[0].astype(np.float64)
-    chosen = values[np.arange(len(held.labels)), held.labels]
+    values = oof.part.predictions[0].astype(np.float64)
+    chosen = values[np.arange(len(oof.labels)), oof.labels]
 
     def loss(least: float) -> float:
         whole = np.maximum(values, least).sum(axis=1)

@@ -116,12 +116,12 @@ def select_members(trials: CombinationScores) -> SelectionHistory:
 
 def _try_candidates(trials: CombinationScores, onto: Members, candidates: Members) -> list[SelectionStep]:
     """What each candidate would add, the most first."""
-    found = []
+    result = []
     for member in sorted(candidates):
         gain = trials.gain(onto | {member}, onto)
         verdict = {"better": "added", "worse": "refused: it hurts"}.get(gain.verdict, "refused: within noise")
-        found.append(SelectionStep(member, gain, verdict, onto))
-    return sorted(found, key=lambda step: -step.gain.estimate)
+        result.append(SelectionStep(member, gain, verdict, onto))
+    return sorted(result, key=lambda step: -step.gain.estimate)
 
 
 def _add_members(trials: CombinationScores, members: Members, grown: SelectionHistory) -> SelectionHistory:

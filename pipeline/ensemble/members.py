@@ -130,21 +130,21 @@ class AlignedMembers:
     tests: np.ndarray
 
 
-def load_aligned_members(competition: Competition, wanted: Sequence[str] = ()) -> AlignedMembers:
+def load_aligned_members(competition: Competition, requested: Sequence[str] = ()) -> AlignedMembers:
     """The runs of a competition that can be made into one.
 
     Args:
         competition: whose runs.
-        wanted: names of runs, or their beginnings; empty takes the most that share folds, pictures and classes.
+        requested: names of runs, or their beginnings; empty takes the most that share folds, pictures and classes.
 
     Raises:
         StarshiftError: a run that was named does not fit, or none is left.
     """
-    folders = [load.find_run_folder(text, competition.name) for text in wanted]
+    folders = [load.find_run_folder(text, competition.name) for text in requested]
     left_out: list[tuple[str, str]] = []
     members: list[Run] = []
     for folder in sorted(folders or list(paths.runs_folder(competition.name).glob("*/"))):
-        if reason := find_exclusion_reason(folder, named=bool(wanted)):
+        if reason := find_exclusion_reason(folder, named=bool(requested)):
             left_out.append((folder.name, reason))
             continue
         try:
@@ -152,9 +152,9 @@ def load_aligned_members(competition: Competition, wanted: Sequence[str] = ()) -
         except StarshiftError as error:
             left_out.append((folder.name, error.message))
     members = select_compatible_members(drop_duplicate_members(members, left_out), left_out)
-    if not members or (wanted and left_out):
+    if not members or (requested and left_out):
         raise StarshiftError(
-            "These runs cannot be made into one." if wanted else f"{competition.name} has no run to start from.",
+            "These runs cannot be made into one." if requested else f"{competition.name} has no run to start from.",
             expected=f"finished runs of all folds (at least {MIN_FOLDS}) that share pictures, folds and classes",
             received="; ".join(f"{name}: {reason}" for name, reason in left_out) or "none",
             remedy=f"invoke run --comp {find_comp_argument(competition.name)}; invoke runs lists what there is",
@@ -167,7 +167,7 @@ def _align_members(competition: Competition, members: list[Run], left_out: list[
     data = _load_dataset(competition, members)
     ids, classes = list(data.pictures.train["id"]), data.pictures.classes
     readable = list(data.pictures.test["id"][data.test_readable])
-    held = OOFPredictions.build(
+    oof = OOFPredictions.build(
         [member.align(ids, classes) for member in members],
         data.labels,
         data.pictures.train["fold"].to_numpy(),
@@ -175,13 +175,13 @@ def _align_members(competition: Competition, members: list[Run], left_out: list[
         competition.positive_of(classes),
     )
     tests = np.stack([member.test.loc[readable, classes].to_numpy(np.float32) for member in members])
-    return AlignedMembers(members=members, left_out=left_out, data=data, held=held, tests=tests)
+    return AlignedMembers(members=members, left_out=left_out, data=data, held=oof, tests=tests)
 
 
-def load_views_as_members(gathered: AlignedMembers) -> AlignedMembers:
+def load_views_as_members(aligned: AlignedMembers) -> AlignedMembers:
     """A single run's views in the place of members, where both its parts were kept by view; else as it is."""
-    (member,) = gathered.members
-    data, parts = gathered.data, []
+    (member,) = aligned.members
+    data, parts = aligned.data, []
     for part, table in (("oof", data.pictures.train), ("test", data.pictures.test[data.test_readable])):
         path = member.folder / f"{part}.npz"
         ids, classes, _ = runs.read_predictions(path)
@@ -190,9 +190,9 @@ def load_views_as_members(gathered: AlignedMembers) -> AlignedMembers:
         parts.append({view: values[rows][:, columns] for view, values in runs.read_view_predictions(path).items()})
     views = [name for name in parts[0] if name in parts[1]]
     if len(views) < 2:
-        return gathered
-    held, tests = (np.stack([part[name] for name in views]) for part in parts)
-    return replace(gathered, held=replace(gathered.held, part=MemberPredictions(held)), tests=tests)
+        return aligned
+    oof, tests = (np.stack([part[name] for name in views]) for part in parts)
+    return replace(aligned, held=replace(aligned.held, part=MemberPredictions(oof)), tests=tests)
 
 
 def _load_dataset(competition: Competition, members: list[Run]) -> Dataset:

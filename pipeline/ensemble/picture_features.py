@@ -36,8 +36,8 @@ class PictureFeatureExtractor:
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """Of training and of test pictures, (pictures, width) float32: bases side by side, views averaged."""
-        found = self._seen(self.train)
-        return found, self._seen(self.test) if self.test else found[:0]
+        result = self._seen(self.train)
+        return result, self._seen(self.test) if self.test else result[:0]
 
     def sought(self) -> KeypointIndex:
         """Training and, after them, test pictures by their keypoints; the first base says which are alike."""
@@ -56,23 +56,23 @@ class PictureFeatureExtractor:
 
 
 def build_extractor(
-    competition: Competition, gathered: AlignedMembers, bases: Sequence[str], engine: str
+    competition: Competition, aligned: AlignedMembers, bases: Sequence[str], engine: str
 ) -> PictureFeatureExtractor:
     """Decodes the pictures for the bases.
 
     Args:
         competition: whose pictures.
-        gathered: its runs; the best of those on features says which bases, size and views are used.
+        aligned: its runs; the best of those on features says which bases, size and views are used.
         bases: use these instead, at the recipe's size.
         engine: `auto` or an engine's name.
     """
-    recipe = select_recipe(gathered.members, competition.metric)
+    recipe = select_recipe(aligned.members, competition.metric)
     chosen = [parse_base(text, recipe["size"]) for text in bases or recipe["bases"]]
     for size in {base.size for base in chosen}:
-        pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(size), gathered.data.files)
-    pictures, readable = gathered.data.pictures, gathered.data.test_readable
+        pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(size), aligned.data.files)
+    pictures, readable = aligned.data.pictures, aligned.data.test_readable
     return PictureFeatureExtractor(
-        extractors=[Extractor(base, gathered.data.files, wanted=engine) for base in chosen],
+        extractors=[Extractor(base, aligned.data.files, wanted=engine) for base in chosen],
         views=[view for view in recipe["views"] if view in SYMMETRY_VIEWS] or ["plain"],
         train=list(pictures.train["sha256"]),
         test=list(pictures.test[readable]["sha256"]),

@@ -71,16 +71,16 @@ class FoldwiseLinkIndex:
         self.sought = sought
         self._props: dict[Folds, np.ndarray] = {}
 
-    def seen(self, held: OOFPredictions, folds: Folds) -> SceneLinkIndex:
+    def seen(self, oof: OOFPredictions, folds: Folds) -> SceneLinkIndex:
         """All pictures without the props that the classes of these folds tell."""
         both = [frozenset({one, other}) for one in folds for other in folds if one <= other]
-        return SceneLinkIndex(self.sought, np.logical_or.reduce([self._between(held, pair) for pair in both]))
+        return SceneLinkIndex(self.sought, np.logical_or.reduce([self._between(oof, pair) for pair in both]))
 
-    def _between(self, held: OOFPredictions, pair: Folds) -> np.ndarray:
+    def _between(self, oof: OOFPredictions, pair: Folds) -> np.ndarray:
         """The words of props that recur between the pictures of two folds, or of one."""
         if pair not in self._props:
-            owned = [held.fold_of == fold for fold in (min(pair), max(pair))]
-            first, second = ((require_rows(held.part)[own], held.labels[own]) for own in owned)
+            owned = [oof.fold_of == fold for fold in (min(pair), max(pair))]
+            first, second = ((require_rows(oof.part)[own], oof.labels[own]) for own in owned)
             self._props[pair] = self.sought.props(*first, *second)
             if len(pair) > 1:
                 self._props[pair] |= self.sought.props(*second, *first)
@@ -206,8 +206,8 @@ def build_label_propagation(known: np.ndarray, labels: np.ndarray) -> Propagatio
     """Pictures of known classes speak: their places, (known,) int, and their classes, (known,) int."""
 
     def after(values: np.ndarray, rows: np.ndarray, links: SceneLinks, worth: LinkLikelihood) -> np.ndarray:
-        said, ratios = labels[find_positions(links.pairs[:, 1], known)], worth.ratios(links.strength)
-        return propagate_labels(values, find_positions(links.pairs[:, 0], rows), said, ratios)
+        lines, ratios = labels[find_positions(links.pairs[:, 1], known)], worth.ratios(links.strength)
+        return propagate_labels(values, find_positions(links.pairs[:, 0], rows), lines, ratios)
 
     return after
 
@@ -241,7 +241,7 @@ class LinkPropagation:
         links = self.index.links(rows, rows if self.pool is None else self.pool)
         return self.propagate(part.predictions[0], rows, links, self.worth)
 
-    def told(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self.worth)
 
@@ -257,58 +257,58 @@ class SceneSteps:
         self.sought = sought
         self._known = FoldwiseLinkIndex(sought)
 
-    def labelled(self, held: OOFPredictions) -> Predictor:
+    def labelled(self, oof: OOFPredictions) -> Predictor:
         """Learns what links across folds are worth."""
-        rows = require_rows(held.part)
-        return self._fit(held, lambda own: ~own, build_label_propagation(rows, held.labels), rows)
+        rows = require_rows(oof.part)
+        return self._fit(oof, lambda own: ~own, build_label_propagation(rows, oof.labels), rows)
 
-    def agreeing(self, held: OOFPredictions) -> Predictor:
+    def agreeing(self, oof: OOFPredictions) -> Predictor:
         """Learns what links within a fold are worth."""
-        return self._fit(held, lambda own: own, apply_belief_propagation, None)
+        return self._fit(oof, lambda own: own, apply_belief_propagation, None)
 
     def _fit(
         self,
-        held: OOFPredictions,
+        oof: OOFPredictions,
         pool_of: Callable[[np.ndarray], np.ndarray],
         propagate: Propagation,
         pool: np.ndarray | None,
     ) -> LinkPropagation:
-        worth = self._worth(held, pool_of, propagate)
-        return LinkPropagation(index=self._known.seen(held, held.folds), worth=worth, propagate=propagate, pool=pool)
+        worth = self._worth(oof, pool_of, propagate)
+        return LinkPropagation(index=self._known.seen(oof, oof.folds), worth=worth, propagate=propagate, pool=pool)
 
     def _worth(
-        self, held: OOFPredictions, pool_of: Callable[[np.ndarray], np.ndarray], after: Propagation
+        self, oof: OOFPredictions, pool_of: Callable[[np.ndarray], np.ndarray], after: Propagation
     ) -> LinkLikelihood:
         """Of links as they are found by who does not know a fold's classes: from its pictures to a pool of them.
 
         Args:
-            held: the pictures.
+            oof: the pictures.
             pool_of: of (pictures,) bool, those of the fold, which are looked among, (pictures,) bool.
             after: what a fold's predictions become.
         """
-        rows, found = require_rows(held.part), list[tuple[np.ndarray, SceneLinks]]()
-        for fold in sorted(held.folds):
-            own = held.fold_of == fold
-            finder = self._known.seen(held, held.folds - {fold} or held.folds).finder()
-            found.append((own, SceneLinks(*finder.links(rows[own], rows[pool_of(own)]))))
-        strength = np.concatenate([links.strength for _, links in found])
-        first, second = held.labels[find_positions(np.concatenate([links.pairs for _, links in found]), rows)].T
+        rows, result = require_rows(oof.part), list[tuple[np.ndarray, SceneLinks]]()
+        for fold in sorted(oof.folds):
+            own = oof.fold_of == fold
+            finder = self._known.seen(oof, oof.folds - {fold} or oof.folds).finder()
+            result.append((own, SceneLinks(*finder.links(rows[own], rows[pool_of(own)]))))
+        strength = np.concatenate([links.strength for _, links in result])
+        first, second = oof.labels[find_positions(np.concatenate([links.pairs for _, links in result]), rows)].T
         worth = fit_link_likelihood(strength, first == second)
-        linked = [(own, links.real()) for own, links in found]
-        values = held.part.predictions[0].astype(np.float64)
+        linked = [(own, links.real()) for own, links in result]
+        values = oof.part.predictions[0].astype(np.float64)
 
         def gain(trusted: LinkLikelihood) -> float:
             changed = values.copy()
             for own, links in linked:
                 changed[own] = after(values[own], rows[own], links, trusted)
-            return held.gain(changed)
+            return oof.gain(changed)
 
         return max((replace(worth, trust=trust) for trust in TRUST_GRID), key=gain)
 
 
 def format_link_shares(told: dict[str, Any]) -> str:
     """What was fitted, from its numbers."""
-    found = [
+    result = [
         f"{share:.0%} from {least:g} on" for least, share in zip(told["least"], told["share"], strict=True) if least
     ]
-    return f"of one class by agreeing keypoints: {', '.join(found[:1] + found[-1:])}" if found else "no links"
+    return f"of one class by agreeing keypoints: {', '.join(result[:1] + result[-1:])}" if result else "no links"

@@ -37,12 +37,12 @@ def evaluate_procedure(kind: str, procedure: Procedure, before: Procedure | None
         procedure: what is tried.
         before: what it is compared with; None where it comes first.
     """
-    held = procedure.held
-    after = procedure.out_of(held.folds)
-    step = StepResult(kind=kind, name=procedure.name, folds=held.by_fold(after))
+    oof = procedure.held
+    after = procedure.out_of(oof.folds)
+    step = StepResult(kind=kind, name=procedure.name, folds=oof.by_fold(after))
     if before is None:
         return step
-    return replace(step, against=before.name, gain=estimate_fold_gain(held, before.out_of(held.folds), after))
+    return replace(step, against=before.name, gain=estimate_fold_gain(oof, before.out_of(oof.folds), after))
 
 
 class StepwiseSelection:
@@ -85,7 +85,7 @@ class StepwiseSelection:
             tell: puts what was fitted on all folds into words.
         """
         procedure = ChainedProcedure(self.current, name, function)
-        told = procedure.on(procedure.held.folds).told()["step"]
+        told = procedure.on(procedure.held.folds).record()["step"]
         if "not_tried" in told:
             step = evaluate_procedure("step", procedure, self.current)
             self.steps.append(replace(step, gain=None, told=told["not_tried"]))
@@ -94,27 +94,29 @@ class StepwiseSelection:
 
 
 def try_steps(
-    climb: StepwiseSelection, classes: Sequence[str], scenes: SceneSteps | None = None, *, several: bool
+    selection: StepwiseSelection, classes: Sequence[str], scenes: SceneSteps | None = None, *, several: bool
 ) -> None:
     """Tries the steps that fit the metric.
 
     Args:
-        climb: what there is so far; its pictures have features where a specialist is to be tried.
+        selection: what there is so far; its pictures have features where a specialist is to be tried.
         classes: names.
         scenes: fits the steps for pictures of one scene, which are tried last, for they take the longest.
         several: whether there are several members, which ranks can be averaged of.
     """
-    held = climb.current.held
-    ranked = climb.current.on(held.folds).told().get("method") == RANK_MEAN
-    if held.scorer.score_ranks and several and not ranked:
-        climb.attempt(FunctionProcedure(held, "rank averaging", methods.METHODS[RANK_MEAN]))
-    for name in held.scorer.corrections:
-        climb.then(name, calibration.CORRECTIONS[name], lambda told: calibration.format_calibration(told, classes))
-    if held.part.features is not None:
-        climb.then("pair specialist", PairClassifierStep(), lambda told: " and ".join(classes[n] for n in told["pair"]))
+    oof = selection.current.held
+    ranked = selection.current.on(oof.folds).record().get("method") == RANK_MEAN
+    if oof.scorer.score_ranks and several and not ranked:
+        selection.attempt(FunctionProcedure(oof, "rank averaging", methods.METHODS[RANK_MEAN]))
+    for name in oof.scorer.corrections:
+        selection.then(name, calibration.CORRECTIONS[name], lambda told: calibration.format_calibration(told, classes))
+    if oof.part.features is not None:
+        selection.then(
+            "pair specialist", PairClassifierStep(), lambda told: " and ".join(classes[n] for n in told["pair"])
+        )
     if scenes is not None:
-        climb.then("labels of the scene", scenes.labelled, scene_propagation.format_link_shares)
-        climb.then("scenes agree", scenes.agreeing, scene_propagation.format_link_shares)
+        selection.then("labels of the scene", scenes.labelled, scene_propagation.format_link_shares)
+        selection.then("scenes agree", scenes.agreeing, scene_propagation.format_link_shares)
 
 
 def needs_features(metric: str, classes: int) -> bool:

@@ -20,18 +20,18 @@ from pipeline.evaluation.nested_cv import OOFPredictions
 SHARE_GRID = tuple(float(share) for share in np.linspace(0, 1, 21))
 
 
-def fit_first_view(held: OOFPredictions) -> WeightedAverage:
+def fit_first_view(oof: OOFPredictions) -> WeightedAverage:
     """The first view, no other."""
-    return WeightedAverage(np.eye(len(held.part.predictions))[0])
+    return WeightedAverage(np.eye(len(oof.part.predictions))[0])
 
 
-def fit_first_against_rest(held: OOFPredictions) -> WeightedAverage:
+def fit_first_against_rest(oof: OOFPredictions) -> WeightedAverage:
     """One weight for the first view, the rest of it shared by the others; the best on a grid, by the metric itself.
 
     Where several do as well it is the one that is nearest to counting all alike.
     """
-    views = len(held.part.predictions)
-    worth = build_objective(held)
+    views = len(oof.part.predictions)
+    worth = build_objective(oof)
     gains = [worth(_build_weights(share, views)) for share in SHARE_GRID]
     places = np.flatnonzero(np.isclose(gains, max(gains), rtol=0, atol=1e-12))
     share = min((SHARE_GRID[place] for place in places), key=lambda one: abs(one - 1 / views))
@@ -43,9 +43,9 @@ def _build_weights(share: float, views: int) -> np.ndarray:
     return np.array([share, *[(1 - share) / (views - 1)] * (views - 1)])
 
 
-def fit_without_worst(held: OOFPredictions) -> WeightedAverage:
+def fit_without_worst(oof: OOFPredictions) -> WeightedAverage:
     """The equal mean of some views: again and again the one is left out without which the mean is best."""
-    views, worth = len(held.part.predictions), build_objective(held)
+    views, worth = len(oof.part.predictions), build_objective(oof)
     kept = np.ones(views)
     best = worth(kept / views)
     while kept.sum() > 1:
@@ -83,20 +83,20 @@ class ViewScore:
     gain: Interval | None
 
 
-def score_views(held: OOFPredictions, names: Sequence[str]) -> list[ViewScore]:
+def score_views(oof: OOFPredictions, names: Sequence[str]) -> list[ViewScore]:
     """Each view alone, and what the mean of all gains by it; nothing is fitted, so there is nothing to nest.
 
     Args:
-        held: the members are views.
+        oof: the members are views.
         names: of the views, in the members' order.
     """
-    predictions = held.part.predictions
+    predictions = oof.part.predictions
     everything = predictions.mean(axis=0, dtype=np.float64)
-    found = []
+    result = []
     for place, name in enumerate(names):
         gain = None
         if len(names) > 1:
             without = np.delete(predictions, place, axis=0).mean(axis=0, dtype=np.float64)
-            gain = estimate_fold_gain(held, without, everything)
-        found.append(ViewScore(name, held.by_fold(predictions[place]), gain))
-    return found
+            gain = estimate_fold_gain(oof, without, everything)
+        result.append(ViewScore(name, oof.by_fold(predictions[place]), gain))
+    return result

@@ -221,24 +221,24 @@ def format_difference(
     return f"{after} is {'better' if better else 'worse'} than {before}, beyond noise: {numbers}"
 
 
-def format_interval(found: Interval, form: str, scale: float = 1) -> str:
+def format_interval(result: Interval, form: str, scale: float = 1) -> str:
     """The ends of an interval in words, and the second test's p-value where that overrules them.
 
     Args:
-        found: the interval.
+        result: the interval.
         form: of the numbers.
         scale: what they are multiplied by.
     """
-    if not found.known:
+    if not result.known:
         return "unknown: all that was measured is alike"
-    ends = f"{format(scale * found.low, form)} to {format(scale * found.high, form)}"
-    return ends + _format_overruling(found)
+    ends = f"{format(scale * result.low, form)} to {format(scale * result.high, form)}"
+    return ends + _format_overruling(result)
 
 
-def format_plus_minus(found: Interval, digits: int) -> str:
+def format_plus_minus(result: Interval, digits: int) -> str:
     """An estimate ± half its interval, and the second test's p-value where that overrules it."""
-    half = f"{(found.high - found.low) / 2:.{digits}f}" if found.known else "unknown"
-    return f"{found.estimate:+.{digits}f} ± {half}{_format_overruling(found)}"
+    half = f"{(result.high - result.low) / 2:.{digits}f}" if result.known else "unknown"
+    return f"{result.estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
 
 
 def format_mean(mean: float, spread: float, digits: int = 4) -> str:
@@ -246,8 +246,8 @@ def format_mean(mean: float, spread: float, digits: int = 4) -> str:
     return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
-def _format_overruling(found: Interval) -> str:
-    return f", but p = {found.p_value:.2g}" if found.overruled and not found.holds_zero else ""
+def _format_overruling(result: Interval) -> str:
+    return f", but p = {result.p_value:.2g}" if result.overruled and not result.holds_zero else ""
 
 
 def _compute_normal_quantile() -> float:

@@ -127,7 +127,7 @@ class Predictor(Protocol):
         """Probabilities (pictures, classes) float64."""
         ...
 
-    def told(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Its numbers as plain JSON values."""
         ...
 
@@ -140,12 +140,12 @@ class Procedure:
         name: as tables show it.
     """
 
-    def __init__(self, held: OOFPredictions, name: str) -> None:
-        self.held, self.name = held, name
+    def __init__(self, oof: OOFPredictions, name: str) -> None:
+        self.held, self.name = oof, name
         self._fitted: dict[Folds, Predictor] = {}
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        """Fits on `held`, the pictures of `folds`; one or more folds."""
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        """Fits on `oof`, the pictures of `folds`; one or more folds."""
         raise NotImplementedError
 
     def on(self, folds: Folds) -> Predictor:
@@ -161,23 +161,23 @@ class Procedure:
         three folds come to.
         """
         rows = np.flatnonzero(self.held.among(folds))
-        found = np.empty((len(rows), self.held.part.predictions.shape[2]))
+        result = np.empty((len(rows), self.held.part.predictions.shape[2]))
         for fold in sorted(folds):
             own = self.held.fold_of[rows] == fold
             rest = folds - {fold} or folds
-            found[own] = self.on(rest).predict(self.held.parts[fold])
-        return found
+            result[own] = self.on(rest).predict(self.held.parts[fold])
+        return result
 
 
 class FunctionProcedure(Procedure):
     """A function that fits, as a procedure."""
 
-    def __init__(self, held: OOFPredictions, name: str, function: Callable[[OOFPredictions], Predictor]) -> None:
-        super().__init__(held, name)
+    def __init__(self, oof: OOFPredictions, name: str, function: Callable[[OOFPredictions], Predictor]) -> None:
+        super().__init__(oof, name)
         self.function = function
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        return self.function(held)
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        return self.function(oof)
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class SelectedModel:
     def predict(self, part: MemberPredictions) -> np.ndarray:
         return self.fitted.predict(part)
 
-    def told(self) -> dict[str, Any]:
-        return {"method": self.name, **self.fitted.told()}
+    def record(self) -> dict[str, Any]:
+        return {"method": self.name, **self.fitted.record()}
 
 
 class OneStandardErrorRule(Procedure):
@@ -201,16 +201,16 @@ class OneStandardErrorRule(Procedure):
     whose spread is at least the metric's resolution; two folds say nothing of errors, and the best one is taken.
     """
 
-    def __init__(self, held: OOFPredictions, name: str, among: Sequence[Procedure]) -> None:
-        super().__init__(held, name)
+    def __init__(self, oof: OOFPredictions, name: str, among: Sequence[Procedure]) -> None:
+        super().__init__(oof, name)
         self.procedures = list(among)
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        scores = held.scorer.sign * np.array([held.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        scores = oof.scorer.sign * np.array([oof.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
         behind = scores[int(np.argmax(scores.mean(axis=1)))] - scores
         error = np.zeros(len(behind))
         if len(folds) > 2:
-            error = np.maximum(behind.std(axis=1, ddof=1), held.resolution) / np.sqrt(len(folds))
+            error = np.maximum(behind.std(axis=1, ddof=1), oof.resolution) / np.sqrt(len(folds))
         first = self.procedures[int(np.argmax(behind.mean(axis=1) <= error))]
         return SelectedModel(first.name, first.on(folds))
 
@@ -228,10 +228,10 @@ class BetterOfTwo(Procedure):
 
     def is_later(self, folds: Folds) -> bool:
         """Whether the later one is better on these folds."""
-        held = self.held.take(folds)
-        return held.gain(self.later.out_of(folds)) > held.gain(self.earlier.out_of(folds))
+        oof = self.held.take(folds)
+        return oof.gain(self.later.out_of(folds)) > oof.gain(self.earlier.out_of(folds))
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
         return (self.later if self.is_later(folds) else self.earlier).on(folds)
 
 
@@ -245,8 +245,8 @@ class EstimatorChain:
     def predict(self, part: MemberPredictions) -> np.ndarray:
         return self.step.predict(replace(part, predictions=self.first.predict(part)[None]))
 
-    def told(self) -> dict[str, Any]:
-        return {"first": self.first.told(), "step": self.step.told()}
+    def record(self) -> dict[str, Any]:
+        return {"first": self.first.record(), "step": self.step.record()}
 
 
 class ChainedProcedure(Procedure):
@@ -256,6 +256,6 @@ class ChainedProcedure(Procedure):
         super().__init__(first.held, name)
         self.first, self.function = first, function
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        seen = replace(held.part, predictions=self.first.out_of(folds)[None])
-        return EstimatorChain(self.first.on(folds), self.function(replace(held, part=seen)))
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        seen = replace(oof.part, predictions=self.first.out_of(folds)[None])
+        return EstimatorChain(self.first.on(folds), self.function(replace(oof, part=seen)))

@@ -65,23 +65,23 @@ class BaseSearchResult:
         return format_mean(self.trials.mean(members), self.spread(members))
 
 
-def plot_combinations(found: BaseSearchResult, title: str) -> bytes:
+def plot_combinations(result: BaseSearchResult, title: str) -> bytes:
     """Plots the best combinations, every single base and the winner, the best first (UpSet, Lex et al. 2014).
 
     Args:
-        found: all combinations.
+        result: all combinations.
         title: the finding.
 
     Returns:
         A PNG file.
     """
-    ranked = found.trials.ranked()
+    ranked = result.trials.ranked()
     shown = [
         members
         for place, members in enumerate(ranked)
-        if place < MAX_COMBINATIONS or members == found.growth.winner or len(members) == 1
+        if place < MAX_COMBINATIONS or members == result.growth.winner or len(members) == 1
     ]
-    names = found.short
+    names = result.short
     left, below = 0.5 + 0.075 * max(map(len, names)), 0.55 + 0.27 * len(names)
     width, height = max(7.5, left + 0.27 * len(shown) + 0.5), below + 3.6
     note = "Bars: ± one sample deviation over folds. Upright numbers: far off the scale."
@@ -89,21 +89,21 @@ def plot_combinations(found: BaseSearchResult, title: str) -> bytes:
     made = build_figure(width, height, title, note + less)
     across = 1 - (left + 0.3) / width
     axes = made.add_axes((left / width, (below + 0.1) / height, across, 2.8 / height))
-    _draw_scores(axes, found, shown)
-    axes.set_ylabel(find_metric(found.metric).label)
+    _draw_scores(axes, result, shown)
+    axes.set_ylabel(find_metric(result.metric).label)
     lower = made.add_axes((left / width, 0.45 / height, across, (below - 0.45) / height), sharex=axes)
-    _draw_members(lower, found, shown)
+    _draw_members(lower, result, shown)
     return render_png(made)
 
 
-def _draw_scores(axes: Axes, found: BaseSearchResult, shown: Sequence[Members]) -> None:
+def _draw_scores(axes: Axes, result: BaseSearchResult, shown: Sequence[Members]) -> None:
     """Draws a point with its spread for each combination; of those far worse only the number, at the edge."""
     style_axes(axes)
-    scores, spreads = [found.trials.mean(members) for members in shown], [found.spread(members) for members in shown]
+    scores, spreads = [result.trials.mean(members) for members in shown], [result.spread(members) for members in shown]
     span = abs(scores[len(scores) * 3 // 4] - scores[0]) + 2 * max(spreads[0], 1e-9)
     edge, side = (0.98, "top") if scores[-1] > scores[0] else (0.02, "bottom")
     for place, (members, score, spread) in enumerate(zip(shown, scores, spreads, strict=True)):
-        colour = ORANGE if members == found.growth.winner else BLUE
+        colour = ORANGE if members == result.growth.winner else BLUE
         if abs(score - scores[0]) > 2 * span:
             text = axes.text(place, edge, f"{score:.3g}", ha="center", va=side, fontsize=8, color=GREY)
             text.set(transform=axes.get_xaxis_transform(), rotation=90)
@@ -114,14 +114,14 @@ def _draw_scores(axes: Axes, found: BaseSearchResult, shown: Sequence[Members]) 
     axes.tick_params(labelbottom=False)
 
 
-def _draw_members(axes: Axes, found: BaseSearchResult, shown: Sequence[Members]) -> None:
+def _draw_members(axes: Axes, result: BaseSearchResult, shown: Sequence[Members]) -> None:
     """Draws a filled dot where a base is in the combination."""
-    names = found.short
+    names = result.short
     style_axes(axes)
     axes.grid(visible=False)
     for place, members in enumerate(shown):
         inside = sorted(members)
-        colour = ORANGE if members == found.growth.winner else INK
+        colour = ORANGE if members == result.growth.winner else INK
         axes.scatter([place] * len(names), range(len(names)), s=34, color=RULE, zorder=1)
         axes.plot([place] * len(inside), inside, "-o", color=colour, markersize=6, linewidth=1.6, zorder=2)
     axes.set_yticks(range(len(names)), names, fontsize=8.5, color=GREY)
@@ -129,53 +129,53 @@ def _draw_members(axes: Axes, found: BaseSearchResult, shown: Sequence[Members])
     axes.spines["bottom"].set_visible(False)
 
 
-def build_records(found: BaseSearchResult) -> list[dict[str, object]]:
+def build_records(result: BaseSearchResult) -> list[dict[str, object]]:
     """One record a combination, the best first."""
     return [
         {
             "rank": place,
-            "bases": found.joined(members),
-            "score": found.trials.mean(members),
-            "spread": found.spread(members),
-            "strength": found.strengths[members],
-            "width": sum(found.widths[member] for member in members),
-            "folds": " ".join(f"{value:.6f}" for value in found.trials.folds[members]),
-            "winner": members == found.growth.winner,
-            **{f"at {strength:.0e}": score for strength, score in found.paths[members].items()},
+            "bases": result.joined(members),
+            "score": result.trials.mean(members),
+            "spread": result.spread(members),
+            "strength": result.strengths[members],
+            "width": sum(result.widths[member] for member in members),
+            "folds": " ".join(f"{value:.6f}" for value in result.trials.folds[members]),
+            "winner": members == result.growth.winner,
+            **{f"at {strength:.0e}": score for strength, score in result.paths[members].items()},
         }
-        for place, members in enumerate(found.trials.ranked(), 1)
+        for place, members in enumerate(result.trials.ranked(), 1)
     ]
 
 
-def format_tables(found: BaseSearchResult) -> list[str]:
+def format_tables(result: BaseSearchResult) -> list[str]:
     """The best combinations, every base alone and the winner; then what each base is worth, the most first."""
     ranked: list[list[str]] = []
-    for row, members in zip(build_records(found), found.trials.ranked(), strict=True):
+    for row, members in zip(build_records(result), result.trials.ranked(), strict=True):
         if len(ranked) < MAX_TABLE_ROWS or len(members) == 1 or row["winner"]:
             mark = "  <- the winner" if row["winner"] else ""
-            numbers = [str(row["rank"]), found.shown(members), f"{row['strength']:.0e}", str(row["width"])]
+            numbers = [str(row["rank"]), result.shown(members), f"{row['strength']:.0e}", str(row["width"])]
             ranked.append([*numbers, f"{row['bases']}{mark}"])
-    gains = [found.trials.with_and_without(number) for number in range(len(found.names))]
+    gains = [result.trials.with_and_without(number) for number in range(len(result.names))]
     worth = [
-        [found.shown(frozenset([number])), format_plus_minus(gains[number], 4), found.short[number]]
+        [result.shown(frozenset([number])), format_plus_minus(gains[number], 4), result.short[number]]
         for number in sorted(range(len(gains)), key=lambda one: -gains[one].estimate)
     ]
-    first, second = ("rank", found.metric, "strength", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
+    first, second = ("rank", result.metric, "strength", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
     return [*format_text_table(first, ranked, right=first[:4]), "", *format_text_table(second, worth, right=second[:2])]
 
 
-def format_conclusions(found: BaseSearchResult) -> list[str]:
+def format_conclusions(result: BaseSearchResult) -> list[str]:
     """How the winner grew, and what was refused and why."""
-    said = []
-    for step in found.growth.steps:
-        onto, name = found.joined(step.onto), found.short[step.member]
-        said.append(f"{step.verdict}: {name} onto {onto}: {format_plus_minus(step.gain, 4)}")
-    over = found.growth.over_best
+    lines = []
+    for step in result.growth.steps:
+        onto, name = result.joined(step.onto), result.short[step.member]
+        lines.append(f"{step.verdict}: {name} onto {onto}: {format_plus_minus(step.gain, 4)}")
+    over = result.growth.over_best
     if over is not None:
-        best, tried = found.joined(found.trials.ranked()[0]), len(found.trials.folds)
-        said.append(f"the best of {tried}, {best}, is within noise of the winner: {format_plus_minus(over, 4)}")
-    said.append(f"winner: {found.joined(found.growth.winner)}, {found.metric} {found.shown(found.growth.winner)}")
-    return said
+        best, tried = result.joined(result.trials.ranked()[0]), len(result.trials.folds)
+        lines.append(f"the best of {tried}, {best}, is within noise of the winner: {format_plus_minus(over, 4)}")
+    lines.append(f"winner: {result.joined(result.growth.winner)}, {result.metric} {result.shown(result.growth.winner)}")
+    return lines
 
 
 def format_recipe(recipe: Recipe) -> str:
@@ -205,17 +205,19 @@ def format_verdict(gain: Interval, head: str, *, refused: bool = False) -> str:
     return f"the {head} head {words}: {format_plus_minus(gain, 4)} over the best base alone{than}"
 
 
-def write_search_report(competition: Competition, found: BaseSearchResult) -> list[Path]:
+def write_search_report(competition: Competition, result: BaseSearchResult) -> list[Path]:
     """Prints the tables and what follows from them; writes scout.csv and scout.png.
 
     Args:
         competition: whose reports' folder they go to.
-        found: what scouting found.
+        result: what scouting found.
     """
-    print_lines([RANKING_NOTE, *format_tables(found)], format_conclusions(found))
+    print_lines([RANKING_NOTE, *format_tables(result)], format_conclusions(result))
     folder = paths.reports_folder(competition.name)
-    title = f"{competition.name}: take {found.joined(found.growth.winner)}, of {len(found.trials.folds)} combinations"
-    picture = plot_combinations(found, title)
-    runs.write_table(folder / "scout.csv", build_records(found))
+    title = (
+        f"{competition.name}: take {result.joined(result.growth.winner)}, of {len(result.trials.folds)} combinations"
+    )
+    picture = plot_combinations(result, title)
+    runs.write_table(folder / "scout.csv", build_records(result))
     write_atomic(folder / "scout.png", lambda file: file.write(picture))
     return [folder / "scout.csv", folder / "scout.png"]

@@ -147,7 +147,7 @@ class BlockComparison:
     higher: bool
 
 
-def find_best_block(blocks: Sequence[BlockResult], held: OOFPredictions, share: float) -> BlockComparison:
+def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions, share: float) -> BlockComparison:
     """Finds the best cut, and from where on more depth gains at most one standard error.
 
     Cuts are compared fold by fold, or where there is one fold by the bootstrap over its pictures. The best of many is
@@ -155,17 +155,17 @@ def find_best_block(blocks: Sequence[BlockResult], held: OOFPredictions, share: 
 
     Args:
         blocks: from the picture upwards, the whole base last.
-        held: the held-out pictures, their classes and folds, and the metric.
+        oof: the held-out pictures, their classes and folds, and the metric.
         share: of all pictures that a fold holds out.
     """
-    best = max(range(len(blocks)), key=lambda number: (held.scorer.sign * blocks[number].score, -number))
+    best = max(range(len(blocks)), key=lambda number: (oof.scorer.sign * blocks[number].score, -number))
 
     @cache
     def best_over(number: int) -> intervals.Interval:
         before, after = blocks[number].held, blocks[best].held
-        if len(held.folds) > 1:
-            return gains.estimate_fold_difference(held, before, after, share=share)
-        return gains.estimate_picture_difference(held, before, after)
+        if len(oof.folds) > 1:
+            return gains.estimate_fold_difference(oof, before, after, share=share)
+        return gains.estimate_picture_difference(oof, before, after)
 
     enough = best
     while enough > 0 and _is_within_one_error(best_over(enough - 1), len(blocks[best].folds)):
@@ -176,7 +176,7 @@ def find_best_block(blocks: Sequence[BlockResult], held: OOFPredictions, share: 
         enough=enough,
         over_whole=best_over(len(blocks) - 1),
         over_enough=best_over(enough),
-        higher=held.higher,
+        higher=oof.higher,
     )
 
 
@@ -192,51 +192,51 @@ def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
     return difference.known and abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
 
 
-def format_conclusions(found: BlockComparison, metric: str) -> list[str]:
+def format_conclusions(result: BlockComparison, metric: str) -> list[str]:
     """What the comparison says, and the recipe that follows from it."""
-    best, enough, whole = found.blocks[found.best], found.blocks[found.enough], found.blocks[-1]
-    said = [f"best: {best.block}, {metric} {format_mean(best.score, best.spread)} with {best.width} features"]
+    best, enough, whole = result.blocks[result.best], result.blocks[result.enough], result.blocks[-1]
+    lines = [f"best: {best.block}, {metric} {format_mean(best.score, best.spread)} with {best.width} features"]
     if best is not whole:
-        noise = found.over_whole.within_noise
+        noise = result.over_whole.within_noise
         words = intervals.format_difference(
-            best.block, f"the {WHOLE_BASE}", found.over_whole, within_noise=noise, higher=found.higher
+            best.block, f"the {WHOLE_BASE}", result.over_whole, within_noise=noise, higher=result.higher
         )
-        said.append(words)
+        lines.append(words)
     if enough is not best:
         times = enough.pictures_per_second / whole.pictures_per_second
         faster = f", pictures {times:.1f} times as fast" if times >= 1.1 else ""
-        loss = (found.over_enough if found.higher else -found.over_enough).high
-        said.append(
+        loss = (result.over_enough if result.higher else -result.over_enough).high
+        lines.append(
             f"from {enough.block} on, more depth gains at most one standard error ({enough.score:.4f}; with these"
             f" pictures it may still be {max(loss, 0):.4f} worse than the best): {enough.width} features instead of"
             f" {whole.width}{faster}: --base {enough.recipe}"
         )
-    said.append(f'recipe: bases=("{best.recipe}",), or on the command line: --base {best.recipe}')
-    return said
+    lines.append(f'recipe: bases=("{best.recipe}",), or on the command line: --base {best.recipe}')
+    return lines
 
 
-def format_headline(found: BlockComparison) -> str:
+def format_headline(result: BlockComparison) -> str:
     """The finding in a few words."""
-    best, enough = found.blocks[found.best], found.blocks[found.enough]
-    if best is not found.blocks[-1]:
-        return f"{best.block} {'is within noise of' if found.over_whole.within_noise else 'beats'} the {WHOLE_BASE}"
+    best, enough = result.blocks[result.best], result.blocks[result.enough]
+    if best is not result.blocks[-1]:
+        return f"{best.block} {'is within noise of' if result.over_whole.within_noise else 'beats'} the {WHOLE_BASE}"
     return f"the {WHOLE_BASE} is best" if enough is best else f"{enough.block} is within noise of the {WHOLE_BASE}"
 
 
-def format_table(found: BlockComparison, metric: str) -> list[str]:
+def format_table(result: BlockComparison, metric: str) -> list[str]:
     """Formats one line a block."""
     rows = [
         [block.block, str(block.width), format_mean(block.score, block.spread), f"{block.accuracy:.4f}",
          f"{block.seconds:.2f}", f"{block.pictures_per_second:.0f}",
-         "best" if number == found.best else "enough" if number == found.enough else ""]
-        for number, block in enumerate(found.blocks)
+         "best" if number == result.best else "enough" if number == result.enough else ""]
+        for number, block in enumerate(result.blocks)
     ]  # fmt: skip
     header = ["block", "width", metric, "accuracy", "seconds", "pictures/s", ""]
     table = format_text_table(header, rows, right=("width", "accuracy", "seconds", "pictures/s"))
     return ["by a linear head in the plain view alone", *table]
 
 
-def write_block_report(competition: str, base: str, file: str, metric: str, found: BlockComparison) -> list[Path]:
+def write_block_report(competition: str, base: str, file: str, metric: str, result: BlockComparison) -> list[Path]:
     """Prints the table and what follows from it; writes the curve and the table.
 
     Args:
@@ -244,16 +244,16 @@ def write_block_report(competition: str, base: str, file: str, metric: str, foun
         base: how a recipe names the whole base.
         file: name of the files below data/reports/<competition>/, without suffix.
         metric: of the competition.
-        found: from `find_best_block`.
+        result: from `find_best_block`.
 
     Returns:
         The paths of the PNG and the CSV file.
     """
-    print_lines(format_table(found, metric), format_conclusions(found, metric))
-    words = f"{base} on {competition}: {format_headline(found)}"
-    picture = plot_depth_curve(found.blocks, metric=metric, best=found.best, enough=found.enough, title=words)
+    print_lines(format_table(result, metric), format_conclusions(result, metric))
+    words = f"{base} on {competition}: {format_headline(result)}"
+    picture = plot_depth_curve(result.blocks, metric=metric, best=result.best, enough=result.enough, title=words)
     columns = [one.name for one in fields(BlockResult) if one.name != "held"]
-    rows = [{name: getattr(block, name) for name in columns} for block in found.blocks]
+    rows = [{name: getattr(block, name) for name in columns} for block in result.blocks]
     rows = [{**row, "folds": " ".join(f"{value:.6f}" for value in row["folds"])} for row in rows]
     folder = paths.reports_folder(competition)
     write_atomic(folder / f"{file}.png", lambda opened: opened.write(picture))
@@ -277,9 +277,9 @@ def run_block_probe(competition: Competition, options: RunOptions) -> list[Path]
     for cuts in every:
         blocks = probe_cuts(competition, recipe, cuts, data, folds, options.engine)
         share = 1 / recipe.folds if recipe.folds > 1 else recipe.holdout
-        found = find_best_block(blocks, stack_oof_predictions(blocks, competition, data, folds), share)
+        result = find_best_block(blocks, stack_oof_predictions(blocks, competition, data, folds), share)
         file = f"blocks-{cuts[-1].name}-{cuts[-1].size}"
-        written += write_block_report(competition.name, str(cuts[-1]), file, competition.metric, found)
+        written += write_block_report(competition.name, str(cuts[-1]), file, competition.metric, result)
     for path in written:
         log.info("wrote %s", paths.format_path(path))
     return written
@@ -305,17 +305,17 @@ def probe_cuts(
 ) -> list[BlockResult]:
     """The stages for one base: features in one pass, speeds, and heads at each cut."""
     digests = list(data.pictures.train["sha256"])
-    with log_stage("features") as said:
+    with log_stage("features") as notes:
         count = multi_depth.fill_feature_stores(cuts, data.files, digests, engine)
-        said.append(f"{len(digests):,} pictures at {len(cuts)} cuts of {cuts[-1]}, {count:,} computed in one pass")
-    with log_stage("speed") as said:
+        notes.append(f"{len(digests):,} pictures at {len(cuts)} cuts of {cuts[-1]}, {count:,} computed in one pass")
+    with log_stage("speed") as notes:
         speeds = multi_depth.measure_speeds(cuts)
-        said.append(f"{speeds[-1]:,.0f} pictures/s through the whole of {cuts[-1]}, by Keras")
-    with log_stage("heads") as said:
+        notes.append(f"{speeds[-1]:,.0f} pictures/s through the whole of {cuts[-1]}, by Keras")
+    with log_stage("heads") as notes:
         blocks = [
             probe_cut(competition, recipe, cut, data, folds, each) for cut, each in zip(cuts, speeds, strict=True)
         ]
-        said.append(f"{len(blocks)} cuts x {len(folds)} folds")
+        notes.append(f"{len(blocks)} cuts x {len(folds)} folds")
     if np.array_equal(blocks[-2].held, blocks[-1].held):
         del blocks[-2]  # the last block of many bases is their end
     return blocks

@@ -244,23 +244,23 @@ def write_ladder_report(
     return [records, picture]
 
 
-def build_table_row(name: str, found: Sequence[StrategyResult], total: int) -> dict[str, Any]:
+def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> dict[str, Any]:
     """A line of the table: means over seeds; the interval is Wilson's, or Student's over seeds where that is wider."""
-    right = float(np.mean([one.right.sum() for one in found]))
+    right = float(np.mean([one.right.sum() for one in result]))
     interval = wilson_interval(right, total)
     low, high = interval.low, interval.high
-    if len(found) > 1:
-        seeds = estimate_over_seeds([one.test for one in found], 1 / total)
+    if len(result) > 1:
+        seeds = estimate_over_seeds([one.test for one in result], 1 / total)
         low, high = min(low, max(0.0, seeds.low)), max(high, min(1.0, seeds.high))
     return {
         "rung": name,
-        "seeds": len(found),
-        "validation": float(np.mean([one.validation for one in found])),
+        "seeds": len(result),
+        "validation": float(np.mean([one.validation for one in result])),
         "test": interval.estimate,
         "test_low": low,
         "test_high": high,
-        "seconds": float(np.mean([one.seconds for one in found])),
-        "trained": found[0].trained,
+        "seconds": float(np.mean([one.seconds for one in result])),
+        "trained": result[0].trained,
     }
 
 
@@ -275,8 +275,8 @@ def compare_strategies(before: Sequence[StrategyResult], after: Sequence[Strateg
         noise = difference.within_noise
     else:  # one seed, or seeds and pictures that all move alike
         truth = np.ones(len(before[0].right), int)
-        found = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
-        difference, noise = found.difference, found.within_noise
+        result = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
+        difference, noise = result.difference, result.within_noise
     return format_difference(after[0].rung, before[0].rung, difference, within_noise=noise, points=True), noise
 
 
@@ -357,7 +357,7 @@ def run_strategies(
     ladder: LadderData, rungs: Sequence[str], seeds: Sequence[int], options: run.RunOptions
 ) -> list[StrategyResult]:
     """Runs every rung with every seed, unless that very run is finished already."""
-    found = []
+    result = []
     for seed in seeds:
         for place, rung in enumerate(rungs):
             competition = replace(ladder.competition, recipe=build_recipe(rung, ladder.competition.recipe, seed))
@@ -367,8 +367,8 @@ def run_strategies(
                 options, keep=find_finetune_training(rungs[place + 1 :], ladder.competition.recipe), resplit=True
             )
             folder = run.find_finished_run(competition, options) or run.run(competition, ahead)
-            found.append(load_result(folder, rung, seed, ladder.answers))
-    return found
+            result.append(load_result(folder, rung, seed, ladder.answers))
+    return result
 
 
 def find_finetune_training(later: Sequence[str], recipe: Recipe) -> Training | None:

@@ -24,23 +24,23 @@ from pipeline.runs import load
 log = logging.getLogger(__name__)
 
 
-def run_view_weighting(comp: str, wanted: str | None = None) -> Mapping[str, float]:
+def run_view_weighting(comp: str, requested: str | None = None) -> Mapping[str, float]:
     """Tells what each view of a run is worth and how to average them. Returns the weights by view.
 
     Args:
         comp: name of the competition.
-        wanted: a run's name or its beginning; None takes the best that was predicted in several views.
+        requested: a run's name or its beginning; None takes the best that was predicted in several views.
     """
-    folder = load.find_run_folder(wanted, comp) if wanted else find_best_run(comp)
+    folder = load.find_run_folder(requested, comp) if requested else find_best_run(comp)
     run = load.load_run(folder)
-    names, held = load_oof_views(run)
-    log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(held.labels):,}", held.metric)
-    found = tta_weights.score_views(held, names)
-    tried, weights = select_weighting(held, names)
+    names, oof = load_oof_views(run)
+    log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(oof.labels):,}", oof.metric)
+    result = tta_weights.score_views(oof, names)
+    tried, weights = select_weighting(oof, names)
     print_lines(
-        format_view_scores(found, held.metric),
-        format_step_table(tried, held.metric),
-        format_conclusions(tried, weights, found),
+        format_view_scores(result, oof.metric),
+        format_step_table(tried, oof.metric),
+        format_conclusions(tried, weights, result),
     )
     path = paths.reports_folder(folder.parent.name) / f"views-{folder.name}.csv"
     runs.write_table(path, [step.record() for step in tried])
@@ -56,13 +56,13 @@ def find_best_run(comp: str) -> Path:
     Raises:
         StarshiftError: there is none.
     """
-    found = [
+    result = [
         (len(results["folds"]), results["score"] * find_metric(results["metric"]).sign, folder)
         for folder, results in runs.list_finished_runs(comp)
         if len(results.get("views", ())) > 1 and len(results.get("folds", ())) > 1 and "-debug" not in folder.name
     ]
-    if found:
-        full = [each for each in found if each[0] == max(found)[0]]
+    if result:
+        full = [each for each in result if each[0] == max(result)[0]]
         split = runs.compute_split_digest(max(folder for *_, folder in full))
         return max(each for each in full if runs.compute_split_digest(each[-1]) == split)[-1]
     raise StarshiftError(
@@ -94,27 +94,27 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
             else "a run of several folds: folds=5 in the recipe, and no --fold",
         )
     labels = np.array([classes.index(label) for label in table["label"]])
-    held = OOFPredictions.build(
+    oof = OOFPredictions.build(
         [values[name][known] for name in names], labels, fold_of, run.results["metric"], run.positive
     )
-    return names, held
+    return names, oof
 
 
-def select_weighting(held: OOFPredictions, names: list[str]) -> tuple[list[StepResult], dict[str, float]]:
+def select_weighting(oof: OOFPredictions, names: list[str]) -> tuple[list[StepResult], dict[str, float]]:
     """Every way to average, judged on folds that it has not seen, and the weights of the one to take.
 
     Args:
-        held: the members are views.
+        oof: the members are views.
         names: of the views.
     """
-    procedures = [FunctionProcedure(held, name, way) for name, way in tta_weights.WEIGHTINGS.items()]
+    procedures = [FunctionProcedure(oof, name, way) for name, way in tta_weights.WEIGHTINGS.items()]
     steps = [evaluate_procedure("step", procedures[0], None)]
     steps += [evaluate_procedure("step", procedure, procedures[0]) for procedure in procedures[1:]]
     good = [place for place, step in enumerate(steps) if step.helps]
     best = max(good, key=lambda place: steps[place].gain.estimate) if good else 0  # type: ignore[union-attr]
     every = []
     for place, (step, procedure) in enumerate(zip(steps, procedures, strict=True)):
-        fitted = procedure.on(held.folds)
+        fitted = procedure.on(oof.folds)
         assert isinstance(fitted, WeightedAverage)
         every.append(dict(zip(names, map(float, fitted.weights), strict=True)))
         steps[place] = replace(step, kept=place == best, told=format_weights(every[-1]))
@@ -130,10 +130,10 @@ def format_weights(weights: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {weight:.2f}" for name, weight in used.items())
 
 
-def format_view_scores(found: list[tta_weights.ViewScore], metric: str) -> list[str]:
+def format_view_scores(result: list[tta_weights.ViewScore], metric: str) -> list[str]:
     """A line a view: alone, and what the mean of all gains by it."""
     rows = []
-    for one in found:
+    for one in result:
         alone = find_metric(metric).format(float(np.mean(one.folds)), float(np.std(one.folds, ddof=1)))
         gain = one.gain
         worth = format_plus_minus(gain, 5) if gain else ""
@@ -144,15 +144,16 @@ def format_view_scores(found: list[tta_weights.ViewScore], metric: str) -> list[
 
 
 def format_conclusions(
-    tried: list[StepResult], weights: Mapping[str, float], found: list[tta_weights.ViewScore]
+    tried: list[StepResult], weights: Mapping[str, float], result: list[tta_weights.ViewScore]
 ) -> list[str]:
     """What to do."""
     kept = next(step for step in tried if step.kept)
     if kept.name == tta_weights.EQUAL_WEIGHTS:
-        said = [
-            f"no weights are better than {tta_weights.EQUAL_WEIGHTS}, beyond noise: keep the mean of {len(found)} views"
+        lines = [
+            f"no weights are better than {tta_weights.EQUAL_WEIGHTS}, beyond noise: keep the mean of"
+            f" {len(result)} views"
         ]
     else:
-        said = [f"take: {kept.name} ({format_weights(weights)}), {kept.gain.estimate:+.5f} on folds it has not seen"]  # type: ignore[union-attr]
+        lines = [f"take: {kept.name} ({format_weights(weights)}), {kept.gain.estimate:+.5f} on folds it has not seen"]  # type: ignore[union-attr]
     used = tuple(name for name, weight in weights.items() if weight >= 0.0005)
-    return [*said, f"recipe: views={used!r}"]
+    return [*lines, f"recipe: views={used!r}"]

@@ -59,15 +59,15 @@ def interleave_classes(train: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def read_pictures(train: pd.DataFrame, raw: Path, pictures: int, size: int) -> tuple[pd.DataFrame, np.ndarray]:
     """The first pictures that can be read: their rows, and their pixels (n, size, size, 3) uint8."""
-    rows, found = list[int](), list[np.ndarray]()
+    rows, result = list[int](), list[np.ndarray]()
     for row, path in enumerate(train["path"]):
-        if len(found) == pictures:
+        if len(result) == pictures:
             break
         try:
-            found.append(images.decode((raw / path).read_bytes(), size))
+            result.append(images.decode((raw / path).read_bytes(), size))
         except (images.UnreadableImageError, OSError):
             continue
         rows.append(row)
-    if not found:
+    if not result:
         raise StarshiftError("No training picture can be read.", received=f"{len(train)} files", expected="pictures")
-    return train.iloc[rows], np.stack(found)
+    return train.iloc[rows], np.stack(result)

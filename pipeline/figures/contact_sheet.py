@@ -135,8 +135,8 @@ def _encode_png(page: Image.Image) -> bytes:
     indices[(np.array(page) == 255).all(axis=2)] = PALETTE_SIZE - 1
     packed = Image.fromarray(indices)
     levels = np.full((PALETTE_SIZE, 3), 255, np.uint8)
-    found = np.array(shades.getpalette(), np.uint8).reshape(-1, 3)[: PALETTE_SIZE - 1]
-    levels[: len(found)] = found
+    result = np.array(shades.getpalette(), np.uint8).reshape(-1, 3)[: PALETTE_SIZE - 1]
+    levels[: len(result)] = result
     packed.putpalette(levels.ravel().tolist())
     file = io.BytesIO()
     packed.save(file, "PNG", optimize=True)

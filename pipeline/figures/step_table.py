@@ -104,10 +104,10 @@ def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Inte
     if first is last:
         return f"nothing is better than the {first.name}"
     share = f"; {difference.estimate / first.score:+.1%}" if not record.higher_is_better else ""
-    said = format_difference(
+    lines = format_difference(
         last.name, first.name, difference, within_noise=difference.within_noise, higher=record.higher_is_better
     )
-    return f"{said}; {metric} {record.format(first.score)} to {record.format(last.score)}{share}"
+    return f"{lines}; {metric} {record.format(first.score)} to {record.format(last.score)}{share}"
 
 
 def format_headline(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:

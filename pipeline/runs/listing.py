@@ -77,32 +77,32 @@ class RunSummary:
     split: str = ""
 
 
-def rank_runs(found: Sequence[RunSummary], metric: str) -> list[RunSummary]:
+def rank_runs(result: Sequence[RunSummary], metric: str) -> list[RunSummary]:
     """The best first; debug and unfinished runs, whose scores mean nothing, last."""
     sign, states = find_metric(metric).sign, ("finished", "debug", "unfinished")
-    return sorted(found, key=lambda one: (states.index(one.state), -sign * (one.score or 0.0), one.run))
+    return sorted(result, key=lambda one: (states.index(one.state), -sign * (one.score or 0.0), one.run))
 
 
-def print_run_tables(name: str, found: Sequence[RunSummary], own: str | None = None) -> None:
+def print_run_tables(name: str, result: Sequence[RunSummary], own: str | None = None) -> None:
     """Prints the runs, one table a metric.
 
     Args:
         name: of the competition.
-        found: its runs, in any order.
+        result: its runs, in any order.
         own: the competition's own metric, which comes first.
     """
-    for metric in sorted({one.metric for one in found}, key=lambda each: (each != own, each)):
-        chosen = rank_runs([one for one in found if one.metric == metric], metric)
+    for metric in sorted({one.metric for one in result}, key=lambda each: (each != own, each)):
+        chosen = rank_runs([one for one in result if one.metric == metric], metric)
         best = f"the {find_metric(metric).direction.removesuffix('er')}est {metric} first"
         header = f"{name}, {len(chosen)} runs, {best}; each is named by its start (UTC)"
         print_lines([header, *format_run_table(chosen), *format_conclusions(chosen)])
 
 
-def format_run_table(found: Sequence[RunSummary]) -> list[str]:
+def format_run_table(result: Sequence[RunSummary]) -> list[str]:
     """The header and a line a run; Kaggle's scores where there are any, and what sets the recipes apart."""
-    most = find_common_settings(found)
+    most = find_common_settings(result)
     rows = []
-    for number, one in enumerate(found, start=1):
+    for number, one in enumerate(result, start=1):
         answer = one.answer or SubmissionScores()
         done = one.state == "finished"
         rows.append([
@@ -145,16 +145,16 @@ def shorten_base_name(base: str) -> str:
     return f"{named}=file" if "/" in weights else f"{named}={weights}" if weights else named
 
 
-def find_common_settings(found: Sequence[RunSummary]) -> dict[str, str]:
+def find_common_settings(result: Sequence[RunSummary]) -> dict[str, str]:
     """What most runs say of the fields of the recipe on which they differ, but for those that have their own column.
 
     Of a training field that is the rung's default, which every rung has its own of.
     """
-    names = {name for one in found for name in one.recipe} - {"rung", "bases", "folds"}
-    said = {name: Counter(repr(one.recipe[name]) for one in found if name in one.recipe) for name in sorted(names)}
+    names = {name for one in result for name in one.recipe} - {"rung", "bases", "folds"}
+    lines = {name: Counter(repr(one.recipe[name]) for one in result if name in one.recipe) for name in sorted(names)}
     return {
         name: repr(None) if name.startswith("training.") else counts.most_common(1)[0][0]
-        for name, counts in said.items()
+        for name, counts in lines.items()
         if len(counts) > 1
     }
 
@@ -166,7 +166,7 @@ def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
     """
     if one.rung in DERIVED_STRATEGIES:
         return ""
-    said = []
+    lines = []
     for name, common in most.items():
         idle = name.startswith("training.") and one.rung == "features"  # nothing there is trained in epochs
         if idle or name not in one.recipe or repr(one.recipe[name]) == common:
@@ -174,27 +174,27 @@ def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
         setting = one.recipe[name]
         if isinstance(setting, (list, tuple)):
             setting = f"({len(setting)})" if len(setting) > 2 else "+".join(map(str, setting))
-        said.append(f"{name.rpartition('.')[2]}={'default' if setting is None else setting}")
-    return " ".join(said)
+        lines.append(f"{name.rpartition('.')[2]}={'default' if setting is None else setting}")
+    return " ".join(lines)
 
 
-def format_conclusions(found: Sequence[RunSummary]) -> list[str]:
+def format_conclusions(result: Sequence[RunSummary]) -> list[str]:
     """What to think of the order, what Kaggle's answers say, and what to do next."""
-    said = []
-    finished = [one for one in found if one.state == "finished"]
+    lines = []
+    finished = [one for one in result if one.state == "finished"]
     distinct = list({one.fingerprint: one for one in reversed(finished)}.values())[::-1]
     if len({(one.folds, one.of_folds, one.split) for one in finished}) > 1:
-        said.append(
+        lines.append(
             "not all were scored on the same folds, pictures and labels: small differences between those mean nothing"
         )
     pairs = [(one.score, one.answer.final) for one in distinct if one.answer and one.answer.final is not None]
     if len(pairs) > 1:
-        said.append(format_agreement(*zip(*pairs, strict=True)))  # type: ignore[arg-type]
+        lines.append(format_agreement(*zip(*pairs, strict=True)))  # type: ignore[arg-type]
     others = [one for one in distinct if one.score != distinct[0].score]
     if others:
-        said.append("the first of many is flattered by having been picked")
-        said.append(f"next: invoke compare {others[0].handle} {distinct[0].handle}: is the difference noise?")
-    return said
+        lines.append("the first of many is flattered by having been picked")
+        lines.append(f"next: invoke compare {others[0].handle} {distinct[0].handle}: is the difference noise?")
+    return lines
 
 
 def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> str:
@@ -285,8 +285,8 @@ def print_all_runs(comp: str | None, *, as_json: bool = False) -> None:
         comp: a competition's name, or the path of its file; None is all.
         as_json: print them as one JSON object, runs by competition, the best first.
     """
-    found = {name: list_runs(name) for name in ([find_competition_name(comp)] if comp else list_competitions())}
-    if not any(found.values()):
+    result = {name: list_runs(name) for name in ([find_competition_name(comp)] if comp else list_competitions())}
+    if not any(result.values()):
         raise StarshiftError(
             f"There is no run{' of ' + comp if comp else ''} yet.",
             expected=f"a folder in {paths.format_path(paths.runs_folder(find_competition_name(comp) if comp else ''))}",
@@ -295,20 +295,20 @@ def print_all_runs(comp: str | None, *, as_json: bool = False) -> None:
     if as_json:
         print(
             json.dumps(
-                {name: [build_record(name, one) for one in group_by_metric(each)] for name, each in found.items()}
+                {name: [build_record(name, one) for one in group_by_metric(each)] for name, each in result.items()}
             )
         )
         return
-    for name, each in found.items():
+    for name, each in result.items():
         print_run_tables(name, each, competitions.find(name).metric if name in competitions.names() else None)
 
 
-def group_by_metric(found: list[RunSummary]) -> list[RunSummary]:
+def group_by_metric(result: list[RunSummary]) -> list[RunSummary]:
     """By metric, then the best first."""
     return [
         one
-        for metric in dict.fromkeys(each.metric for each in found)
-        for one in rank_runs([each for each in found if each.metric == metric], metric)
+        for metric in dict.fromkeys(each.metric for each in result)
+        for one in rank_runs([each for each in result if each.metric == metric], metric)
     ]
 
 

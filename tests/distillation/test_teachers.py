@@ -68,7 +68,7 @@ def asked_of(*names, **changes) -> DistillationConfig:
 
 def test_a_learnware_tells_of_the_student_s_classes_alone_whatever_their_case_and_order(shelf, mine, data):
     teacher = seer_of(shelf, mine)
-    told = teacher.told(data)
+    told = teacher.predict(data)
     assert list(data.pictures.classes) == ["blue", "red"]
     assert told.dtype == np.float32 and np.allclose(told.sum(axis=1), 1, atol=1e-6)
     assert (told.argmax(axis=1) == data.labels).all(), "it sees the tint"

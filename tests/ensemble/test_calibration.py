@@ -33,7 +33,7 @@ def test_temperature_undoes_what_was_sharpened_and_the_gain_is_beyond_noise():
     truth, labels = drawn(np.random.default_rng(1), 2000, 8)
     held = held_of([softmax(2 * np.log(truth))], labels, "log_loss")
     fitted = calibration.fit_temperature(held)
-    assert fitted.told()["weights"][0] == pytest.approx(0.5, rel=0.07)
+    assert fitted.record()["weights"][0] == pytest.approx(0.5, rel=0.07)
     assert estimate_over_folds(gain_of(held, calibration.fit_temperature), 0.2).low > 0
 
 
@@ -62,7 +62,7 @@ def test_class_priors_are_found_where_shares_have_shifted():
     shifted = truth * np.array([6.0, 1, 1, 0.3])
     held = held_of([shifted / shifted.sum(axis=1, keepdims=True)], labels, "micro_f1")
     assert estimate_over_folds(gain_of(held, calibration.fit_class_priors), 0.2).low > 0
-    told = calibration.fit_class_priors(held).told()
+    told = calibration.fit_class_priors(held).record()
     assert int(np.argmin(told["bias"])) == 0 and int(np.argmax(told["bias"])) == 3
     assert calibration.format_calibration(told, ["a", "b", "c", "d"]).split()[0] in ("a", "d")
 

@@ -45,7 +45,7 @@ def test_unknown_pictures_of_one_scene_agree(scenes):
     after = fitted.predict(unknown.part).argmax(axis=1) == unknown.labels
     assert (unknown.part.predictions[0].argmax(axis=1) == unknown.labels).mean() == 0.5
     assert after.mean() >= 0.85
-    assert words_of(fitted.told()).startswith("of one class")
+    assert words_of(fitted.record()).startswith("of one class")
 
 
 def test_labelled_pictures_speak_to_an_unknown_one_of_their_scene(scenes):
