@@ -1,4 +1,4 @@
-"""A student with a teacher held against the same student without: scores, gains and their noise, the gap, agreement."""
+"""Scores distilled students against students on labels alone: gains with intervals, gap to the teacher, agreement."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""What it costs to have a run and to ask it: numbers and bytes of its models, and pictures a second on this machine.
+"""Measures what a run costs: parameters and bytes of its models, and pictures a second on this machine.
 
-Everything is measured now and one after the other, so that two runs are held against each other in one minute's load.
+Everything is measured at once, one after the other, so that two runs are compared under the same load.
 """
 
 import io

@@ -1,7 +1,7 @@
-"""Probabilities made to fit what comes true: temperature, a slope and a bias for each class, class priors, clipping.
+"""Calibrates probabilities: temperature, vector scaling, class priors, clipping.
 
-Each is a step of a nest: a function from held-out predictions of one member to something fitted. STEPS lists those that
-can help each metric.
+Each correction is a function from out-of-fold predictions of one member to a fitted predictor. A metric's record lists
+those that can improve it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One small model behind stacking and calibration: the softmax of weighted log probabilities and a bias a class.
+"""Fits the model behind stacking and calibration: the softmax of weighted log probabilities and a bias a class.
 
     p(c) ~ exp(sum over members r of (a_r + d_rc) log p_r(c) + b_c)
 

@@ -1,12 +1,6 @@
-"""What combinations come to: a weighted mean of probabilities, or a mean of ranks.
+"""Combines members' predictions: means, ranks, weights, greedy selection, and a stacked linear model.
 
-Greedy selection of members with replacement, by the metric itself.
-
-Weights for members: on the simplex for a mean, free for logarithms, of either sign, and a stacked linear model.
-
-Several runs made into one: means, ranks, weights, greedy selection, and a stacked linear model.
-
-Each method is a function from held-out predictions to a fitted combiner; METHODS lists them, those that fit nothing
+Each method is a function from out-of-fold predictions to a fitted predictor. METHODS lists them, those that fit nothing
 first, since of several that do about as well the first one is taken.
 """
 
@@ -273,7 +267,7 @@ def find_best_member(oof: OOFPredictions, numbers: Iterable[int]) -> int:
     return max(numbers, key=lambda number: oof.gain(oof.part.predictions[number]))
 
 
-def build_single(number: int) -> Callable[[OOFPredictions], Predictor]:
+def build_single(number: int) -> Callable[[OOFPredictions], WeightedAverage]:
     """The method that takes one member, whatever the others are."""
     return lambda oof: WeightedAverage(np.eye(len(oof.part.predictions))[number])
 

@@ -1,7 +1,7 @@
-"""A specialist for the two classes that are confused most: a binary head asked only where they are the likeliest two.
+"""Corrects the two classes that are confused most by a binary classifier, where they are the likeliest two.
 
-It sees features that the other classes' boundaries do not pull at, through a kernel that bends; how far it is believed
-against the predictions it corrects is fitted on pictures that neither has learned from.
+It is a support vector machine on features of these classes alone; its weight against the predictions that it corrects
+is fitted on pictures that neither has learned from.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What some steps see of the pictures themselves: features for a pair's specialist, keypoints for links of a scene."""
+"""Computes what some steps need of the pictures: features for the pair classifier, keypoints for scene links."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

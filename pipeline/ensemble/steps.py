@@ -1,7 +1,7 @@
-"""Steps judged in a nest. A choice among what is there is kept where it scores better, a correction beyond noise only.
+"""Tries steps one after the other, each scored by nested cross-validation, and keeps those that help.
 
-Log loss: temperature, vector scaling, clipping. AUC: rank averaging. F1 and accuracy: class priors, and a specialist
-for the two classes that are confused most.
+A choice among predictions is kept where it scores better, a correction only where it is better beyond noise. Which
+corrections are tried is in the metric's record.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Scores that are no logarithms of probabilities, such as a regression's: softmax(t x scores), t from the other folds.
+"""Scores the folds of a classifier without probabilities, by softmax(t x scores) with t fitted on the other folds.
 
 Softmax with one factor is temperature scaling (Guo et al. 2017, arXiv 1706.04599, section 4.2). t is fitted to the
 pictures of all folds but the one that it is used on, so that it does not flatter.

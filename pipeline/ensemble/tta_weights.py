@@ -1,5 +1,4 @@
-"""How much each view of a picture counts when its predictions are averaged: equally, or by weights that held-out
-predictions have to justify.
+"""Fits how much each view counts in test-time augmentation: equally, or by weights from out-of-fold predictions.
 
 The members of `OOFPredictions` are here the views of one run, the plain one first; the same weights then serve its
 test views.
@@ -12,17 +11,11 @@ import numpy as np
 
 from pipeline.ensemble import methods
 from pipeline.ensemble.methods import WeightedAverage, build_objective
-from pipeline.ensemble.methods import fit_weighted_mean as weights_each
 from pipeline.evaluation.gains import estimate_fold_gain
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.nested_cv import OOFPredictions
 
 SHARE_GRID = tuple(float(share) for share in np.linspace(0, 1, 21))
-
-
-def fit_first_view(oof: OOFPredictions) -> WeightedAverage:
-    """The first view, no other."""
-    return WeightedAverage(np.eye(len(oof.part.predictions))[0])
 
 
 def fit_first_against_rest(oof: OOFPredictions) -> WeightedAverage:
@@ -60,10 +53,10 @@ def fit_without_worst(oof: OOFPredictions) -> WeightedAverage:
 EQUAL_WEIGHTS = "all alike"
 WEIGHTINGS: dict[str, Callable[[OOFPredictions], WeightedAverage]] = {
     EQUAL_WEIGHTS: methods.fit_mean,
-    "plain alone": fit_first_view,
+    "plain alone": methods.build_single(0),
     "plain against the rest": fit_first_against_rest,
     "without the worst": fit_without_worst,
-    "a weight each": weights_each,
+    "a weight each": methods.fit_weighted_mean,
 }
 """The first is what a run does by itself; another one has to be better beyond noise, on folds that it has not seen."""
 

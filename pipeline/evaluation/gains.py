@@ -1,6 +1,6 @@
-"""How much better one prediction of the same pictures is than another, and whether that is noise.
+"""Estimates the gain of one prediction over another on the same pictures, with the test that fits the metric.
 
-Whoever compares predictions asks here, so that nobody forgets what a fold can tell apart, or McNemar's test.
+All comparisons go through here, so that none forgets the resolution of a fold, or McNemar's test.
 """
 
 from dataclasses import replace

@@ -1,10 +1,8 @@
-"""Out-of-fold predictions joined to the truth: what combinations, calibration and their nests work on.
+"""Nested cross-validation on out-of-fold predictions: what is fitted on some folds is scored on the others.
 
-Honest gains: what is fitted on out-of-fold predictions is judged on folds that it has never seen.
-
-A procedure is fitted on a set of folds. One that chooses among others, or builds on what another predicts, learns that
-from predictions that leave out each of its own folds in turn, so that choices are made inside the nest, too (Varma and
-Simon 2006, BMC Bioinformatics 7, 91). Fits are remembered by their folds: a nest of any depth needs few.
+A procedure is fitted on a set of folds. One that chooses among others, or builds on another's predictions, learns from
+predictions that leave out each of its own folds in turn, so that choices are made inside the nest, too (Varma and
+Simon 2006, BMC Bioinformatics 7, 91). Fits are cached by their folds: a nest of any depth needs few.
 """
 
 from collections.abc import Callable, Sequence

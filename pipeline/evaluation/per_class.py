@@ -1,4 +1,4 @@
-"""Two sets of predictions compared class by class."""
+"""Compares two sets of predictions class by class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The submission: Kaggle's columns and ids in Kaggle's order, checked before anything is written."""
+"""Builds, checks and writes the submission: Kaggle's columns and ids in Kaggle's order."""
 
 import csv
 import io

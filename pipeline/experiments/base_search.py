@@ -179,7 +179,7 @@ def extract_feature_sets(
 ) -> list[ridge.PrincipalComponents]:
     """What each base sees of the training pictures, as it is, in its leading directions."""
     digests = list(data.pictures.train["sha256"])
-    extractors = [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
+    extractors = _build_extractors(recipe, data, options)
     with log_stage("features") as notes:
         values = [extractor.features(digests, VIEW) for extractor in extractors]
         computed = sum(extractor.computed for extractor in extractors)
@@ -190,6 +190,10 @@ def extract_feature_sets(
         sets = compute_principal_directions(values, most)
         notes.append(f"at most {most} directions a set, {min(one.kept for one in sets):.1%} of the variance or more")
     return sets
+
+
+def _build_extractors(recipe: Recipe, data: Dataset, options: RunOptions) -> list[Extractor]:
+    return [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
 
 
 def select_bases(recipe: Recipe, members: Members) -> Recipe:
@@ -229,7 +233,7 @@ def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) 
     """What the recipe's own head and views reach out of folds, as `finish.compute_metrics` has it."""
     recipe = competition.recipe
     digests = list(data.pictures.train["sha256"])
-    extractors = [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
+    extractors = _build_extractors(recipe, data, options)
     seen = run.extract_features(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
     trained = linear_probe.train_heads(
         recipe,

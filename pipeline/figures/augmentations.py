@@ -1,4 +1,4 @@
-"""What training will see: a few pictures as they are, and beside them in their augmented views."""
+"""Writes a sheet of augmentations: a few pictures as they are, and beside them in their augmented views."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What every figure shares: colours that the colour-blind tell apart, and plain axes.
+"""Styles figures: colours that the colour-blind tell apart, and plain axes.
 
 Matplotlib is used without pyplot, so that no state or window outlives a figure.
 """

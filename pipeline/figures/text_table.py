@@ -1,4 +1,4 @@
-"""Formats tables for the terminal, and prints blocks of lines."""
+"""Formats tables for the terminal and prints blocks of lines."""
 
 import logging
 from collections.abc import Collection, Sequence
