@@ -40,12 +40,12 @@ class DistillationEvaluation:
     held: float
 
     def by_fold(self, probabilities: np.ndarray, metric: str) -> np.ndarray:
-        """The metric on each fold, (folds,) float64."""
+        """Returns the metric on each fold, (folds,) float64."""
         return np.array(metrics.score_folds(metric, self.truth, probabilities, self.fold_of, self.positive))
 
 
 def score_sides(predictions: DistillationEvaluation) -> list[ModelScores]:
-    """Teacher, student on labels alone, student distilled."""
+    """Scores the teacher, the student on labels alone, and the distilled student."""
     return [
         score_side(predictions, "teacher", predictions.teacher[None]),
         score_side(predictions, "student, labels alone", predictions.before),
@@ -54,7 +54,7 @@ def score_sides(predictions: DistillationEvaluation) -> list[ModelScores]:
 
 
 def score_side(predictions: DistillationEvaluation, name: str, predicted: np.ndarray) -> ModelScores:
-    """One side's numbers; the spread is over seeds, and over folds where there is one seed."""
+    """Scores one side; the spread is over seeds, and over folds where there is one seed."""
     folds = np.stack([predictions.by_fold(one, predictions.metric) for one in predicted])
     scores = folds.mean(axis=1)
     several = scores if len(scores) > 1 else folds[0]
@@ -70,7 +70,7 @@ def score_side(predictions: DistillationEvaluation, name: str, predicted: np.nda
 
 
 def compute_top_k_agreement(predicted: np.ndarray, teacher: np.ndarray) -> float | None:
-    """How often the teacher's likeliest class is among the five likeliest; None where there are no more than five.
+    """Computes how often the teacher's likeliest class is among the five likeliest; None for five classes or fewer.
 
     Args:
         predicted: (seeds, pictures, classes).
@@ -83,7 +83,7 @@ def compute_top_k_agreement(predicted: np.ndarray, teacher: np.ndarray) -> float
 
 
 def compute_gains(predictions: DistillationEvaluation) -> DistillationGains:
-    """What the teacher brought: by seeds, by folds and by pictures, and as a share of the gap to the teacher."""
+    """Computes the gains by distillation: over seeds, folds and pictures, and as a share of the gap to the teacher."""
     sign = metrics.find_metric(predictions.metric).sign
     before, after = (np.stack([predictions.by_fold(one, predictions.metric) for one in each]) for each in
                      (predictions.before, predictions.after))  # fmt: skip
@@ -111,7 +111,7 @@ def compute_gains(predictions: DistillationEvaluation) -> DistillationGains:
 def build_bootstrap(
     predictions: DistillationEvaluation,
 ) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], tuple[float, float, float]], int]:
-    """What is drawn again, how it becomes the metric of labels alone, distilled and teacher, and how often.
+    """Returns the rows to draw, a function from them to the scores of labels alone, distilled, teacher, and the draws.
 
     A metric that is a mean over pictures needs each picture's part once, (pictures, 3), the mean over seeds; others
     need everything, (pictures, 2 * seeds + 1, classes).

@@ -123,7 +123,7 @@ def write_distillation_report(finding: DistillationSummary, folder: Path) -> lis
 
 
 def build_table(finding: DistillationSummary) -> tuple[list[str], list[list[str]]]:
-    """The table's header and rows."""
+    """Builds the table's header and rows."""
     header = ["", f"{finding.metric} ± spread", "accuracy", "agrees", "in its top 5", "parameters", "MB", "pictures/s"]
     rows = [
         [
@@ -139,7 +139,7 @@ def build_table(finding: DistillationSummary) -> tuple[list[str], list[list[str]
 
 
 def format_sentences(finding: DistillationSummary) -> list[str]:
-    """What the numbers mean."""
+    """Formats the conclusions."""
     gains, seeds = finding.gains, len(finding.sides[1].scores)
     kinds = [("seeds", gains.seeds), ("folds", gains.folds), ("pictures", gains.pictures)]
     noise = "; ".join(f"{format_interval(one, '+.4f')} over {kind}" for kind, one in kinds if one is not None)
@@ -166,7 +166,7 @@ def format_sentences(finding: DistillationSummary) -> list[str]:
 
 
 def format_markdown(finding: DistillationSummary) -> str:
-    """The report as a page."""
+    """Formats the report as a page."""
     header, rows = build_table(finding)
     asked = finding.asked
     ways = ", ".join(way for way in ("patient", "nested") if asked[way])

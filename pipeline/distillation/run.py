@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def run_distillation(
     competition: Competition, config: DistillationConfig, options: RunOptions, seeds: int = 1
 ) -> list[Path]:
-    """Trains students with and without teachers, and tells what came of it. Returns the report's files.
+    """Trains students with and without teachers and compares them. Returns the report's files.
 
     Args:
         competition: its recipe is the student's.
@@ -75,7 +75,7 @@ def run_distillation(
 
 
 def list_required_views(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
-    """The views that a patient teacher has to answer for.
+    """Lists the views that a patient teacher has to predict.
 
     Raises:
         StarshiftError: it would have to, for views that are drawn anew in every epoch.
@@ -97,7 +97,7 @@ def list_required_views(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
 
 
 def train_on_labels(competition: Competition, options: RunOptions) -> Path:
-    """The run on labels alone, trained where there is none of this recipe and seed."""
+    """Trains the student on labels alone, unless that run exists."""
     plain = replace(options, practice=True, force=False)
     done = flow.find_finished_run(competition, plain)
     if done is not None:
@@ -113,7 +113,7 @@ def train_on_soft_targets(
     data: Dataset,
     options: RunOptions,
 ) -> Path:
-    """The run with teachers; an interrupted one goes on, a finished one is taken as it is."""
+    """Trains the student on soft targets; an interrupted run is continued, a finished one returned."""
     started, rung = time.perf_counter(), competition.recipe.rung
     folds = select_folds(competition.recipe, options)
     decides = finish.build_run_config(competition, options, folds)
@@ -151,7 +151,7 @@ def evaluate_students(
     students: tuple[Sequence[Path], Sequence[Path]],
     options: RunOptions,
 ) -> list[Path]:
-    """Measures, prints and writes the report."""
+    """Returns measures, prints and writes the report."""
     alone, distilled = ([load.load_run(folder) for folder in each] for each in students)
     train, classes = data.pictures.train, data.pictures.classes
     rows = train["id"].isin(alone[0].held_ids).to_numpy()

@@ -20,7 +20,7 @@ from pipeline.workflow import run
 from pipeline.workflow.prepare import Dataset
 
 MAX_DIFFERENCE = 1e-2
-"""Largest difference of a probability between a teacher asked again and what its run stored."""
+"""Largest difference of a probability between a teacher's predictions computed anew and those that its run stored."""
 
 
 def load_teacher_recipe(teacher: load.Run) -> Recipe:
@@ -75,7 +75,7 @@ class FeatureTeacher:
     classes: int
 
     def head_without(self, *folds: int) -> Head:
-        """A head that has seen no picture of these folds; its scale is 1."""
+        """Trains a head without the pictures of these folds; its scale is 1."""
         known = ~np.isin(self.fold_of, folds)
         views = self.recipe.training_views
         one = logistic_regression.FoldFeatures(
@@ -94,7 +94,7 @@ class FeatureTeacher:
         return values if views else values.mean(axis=0, keepdims=True)
 
     def own(self) -> list[Head]:
-        """The run's own heads again, one a fold."""
+        """Trains the run's own heads again, one a fold."""
         trained = linear_probe.train_heads(
             self.recipe,
             train_features=self.seen,
@@ -106,14 +106,14 @@ class FeatureTeacher:
         return trained.heads
 
     def out_of_fold(self, heads: Sequence[Head], views: Sequence[str]) -> np.ndarray:
-        """Each picture by the head that has not seen it, (views, pictures, classes) float32."""
+        """Predicts each picture by the head that was not trained on it, (views, pictures, classes) float32."""
         result = np.full((len(views) or 1, len(self.labels), self.classes), np.nan, np.float32)
         for fold, head in enumerate(heads):
             result[:, self.fold_of == fold] = self.answer(head, self.fold_of == fold, views)
         return result
 
     def nested(self, views: Sequence[str]) -> dict[str, np.ndarray]:
-        """For students of each fold, every other picture by a head that has seen neither its fold nor the student's."""
+        """Predicts for students of each fold the other pictures, by heads trained on neither their fold nor the student's."""
         folds = range(self.recipe.folds)
         shape = (len(views) or 1, len(self.labels), self.classes)
         result = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
@@ -172,7 +172,7 @@ def recompute_predictions(
 
 
 def read_l2_and_scales(teacher: load.Run) -> tuple[float, dict[int, float]]:
-    """The strength that a run on features chose, and the scales of its heads by fold (1 where a run knew of none)."""
+    """Reads a run's L2 on features, and the scales of its heads by fold (1 where none is recorded)."""
     with (teacher.folder / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
     return float(rows[0]["strength"]), {int(row["fold"]): float(row.get("scale") or 1) for row in rows}

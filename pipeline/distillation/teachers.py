@@ -47,7 +47,7 @@ class LearnwareTeacher:
         return {"learnware": self.learnware.name, "digest": self.learnware.digest}
 
     def list_bases(self) -> list[Base]:
-        """Bases whose pictures have to be decoded beforehand: none, it decodes its own."""
+        """Lists bases whose pictures have to be decoded beforehand: none, it decodes its own."""
         return []
 
     def check_data(self, data: Dataset) -> None:
@@ -89,7 +89,7 @@ class LearnwareTeacher:
 
 
 def find_learnware_teacher(address: str, competition: Competition) -> LearnwareTeacher:
-    """A learnware as a teacher for a competition.
+    """Loads a learnware as a teacher for a competition.
 
     Args:
         address: `store:NAME` or `store:FOLDER/NAME`, see store.load_learnware.
@@ -123,7 +123,7 @@ class Teacher(Protocol):
         """What the student's config.json records of it; changes where its predictions do."""
 
     def list_bases(self) -> list[Base]:
-        """The bases that pictures have to be decoded for, where it predicts anew."""
+        """Lists the bases that pictures have to be decoded for, where it predicts anew."""
 
     def check_data(self, data: Dataset) -> None:
         """Checks that it predicts each training picture."""
@@ -156,11 +156,11 @@ class RunTeacher:
         return {"run": self.name, "oof": hash_file(self.run.folder / "oof.npz")}
 
     def list_bases(self) -> list[Base]:
-        """The bases of a linear head on features; see teacher_predictions.list_teacher_bases."""
+        """Lists the bases of a linear head on features; see teacher_predictions.list_teacher_bases."""
         return teacher_predictions.list_teacher_bases(self.run)
 
     def check_data(self, data: Dataset) -> None:
-        """See `require_matching_data`."""
+        """Checks classes, pictures, labels and folds, see `require_matching_data`."""
         require_matching_data(self.run, data)
 
     def predict(self, data: Dataset) -> np.ndarray:
@@ -168,7 +168,7 @@ class RunTeacher:
         return self.run.align(data.pictures.train["id"], data.pictures.classes)
 
     def recompute(self, data: Dataset, views: Sequence[str], nested: bool, engine: str) -> Mapping[str, np.ndarray]:
-        """See teacher_predictions.recompute_predictions."""
+        """Predicts anew, see teacher_predictions.recompute_predictions."""
         return teacher_predictions.recompute_predictions(self.run, data, views, nested, engine)
 
 
@@ -251,12 +251,12 @@ def build_soft_targets(
 
 
 def list_run_folders(teachers: Sequence[Teacher]) -> list[Path]:
-    """The folders of those that are runs: they know the labels of pictures that students are judged on."""
+    """Lists the folders of those that are runs: they know labels of pictures that students are scored on."""
     return [one.run.folder for one in teachers if isinstance(one, RunTeacher)]
 
 
 def measure_teacher_cost(teachers: Sequence[Teacher], data: Dataset, engine: str) -> model_cost.ModelCost:
-    """What it costs to have these teachers and to ask them together."""
+    """Measures the cost of predicting with these teachers together."""
     runs = list_run_folders(teachers)
     each = [model_cost.measure_cost(runs, data, engine)] if runs else []
     return model_cost.add_costs([*each, *(one.cost() for one in teachers if isinstance(one, LearnwareTeacher))])

@@ -38,23 +38,23 @@ class ProbabilityClipping:
         return np.asarray(values / values.sum(axis=1, keepdims=True))
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         return {"least": self.least}
 
 
 def fit_temperature(oof: OOFPredictions) -> Predictor:
-    """One divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
+    """Fits one divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
     result = log_linear.fit_weights(log_linear.compute_logs(oof.part.predictions), oof.labels)
     return LogLinear(np.maximum(result.weights, MIN_LOGIT_SCALE))
 
 
 def fit_vector_scaling(oof: OOFPredictions) -> Predictor:
-    """A slope and a bias for each class (vector scaling, the same section), pulled towards none and 1."""
+    """Fits a slope and a bias for each class (vector scaling, the same section), with L2 towards 1 and 0."""
     return log_linear.fit_log_linear(oof, np.ones(1), weights=True, slopes=True, strength=VECTOR_L2 / len(oof.part))
 
 
 def fit_class_priors(oof: OOFPredictions) -> Predictor:
-    """A bias for each class, as if the classes' shares were others (Saerens et al. 2002, Neural Computation 14, 21-41).
+    """Fits a bias for each class, as if class shares were others (Saerens et al. 2002, Neural Comput. 14, 21-41).
 
     It is fitted by log loss, which is smooth, and pulled towards none.
     """
@@ -62,7 +62,7 @@ def fit_class_priors(oof: OOFPredictions) -> Predictor:
 
 
 def fit_clipping(oof: OOFPredictions) -> Predictor:
-    """The least probability that a class should be given: what a certain mistake costs against what certainty earns."""
+    """Fits the least probability of a class: what a certain mistake costs against what certainty earns."""
     values = oof.part.predictions[0].astype(np.float64)
     chosen = values[np.arange(len(oof.labels)), oof.labels]
 
@@ -75,7 +75,7 @@ def fit_clipping(oof: OOFPredictions) -> Predictor:
 
 
 def format_calibration(told: Mapping[str, Any], classes: Sequence[str]) -> str:
-    """What a step came to, from its numbers."""
+    """Formats the fitted numbers of a correction."""
     if "least" in told:
         return f"no class under {told['least']:.2g}"
     if "bias" not in told:

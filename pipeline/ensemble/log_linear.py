@@ -47,19 +47,19 @@ class LogLinear:
         return softmax(scores if self.bias is None else scores + self.bias)
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         result: dict[str, Any] = {"weights": self.weights.tolist()}
         result |= {} if self.slopes is None else {"slopes": self.slopes.tolist()}
         return result | ({} if self.bias is None else {"bias": self.bias.tolist()})
 
 
 def compute_logs(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms, float64, of probabilities not below FLOOR."""
+    """Computes logarithms, float64, of probabilities not below FLOOR."""
     return np.log(np.maximum(probabilities, PROBABILITY_FLOOR, dtype=np.float64))
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """The softmax over the last axis, float64."""
+    """Returns the softmax over the last axis, float64."""
     values = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(values / values.sum(axis=-1, keepdims=True))
 
@@ -86,7 +86,7 @@ def fit_weights(
     tolerance: float = EXACT_TOLERANCE,
     strength: float = 0.0,
 ) -> WeightFit:
-    """The weights a alone, by Newton's method: its few numbers have a Hessian that costs no more than a gradient.
+    """Fits the weights a alone by Newton's method: for few numbers a Hessian costs no more than a gradient.
 
     Args:
         values: logarithms (members, pictures, classes) float64, from `compute_logs`.
@@ -173,7 +173,7 @@ def fit_log_linear(
 
 
 def _compute_scores(model: LogLinear, values: np.ndarray) -> np.ndarray:
-    """What the softmax is taken of, (pictures, classes), from logarithms (members, pictures, classes)."""
+    """Computes the softmax's argument (pictures, classes) from logarithms (members, pictures, classes)."""
     if model.slopes is None:
         scores = np.tensordot(model.weights, values, 1)
     else:

@@ -36,24 +36,24 @@ class CombinationScores:
         return 1 if self.higher else -1
 
     def mean(self, members: Members) -> float:
-        """The metric's mean over folds."""
+        """Returns the metric's mean over folds."""
         return float(np.mean(self.folds[members]))
 
     def worth(self, members: Members) -> float:
-        """The mean, its sign turned where lower is better."""
+        """Returns the mean, its sign turned where lower is better."""
         return self.mean(members) * self.sign
 
     def ranked(self) -> list[Members]:
-        """All combinations, the best first; of two that score the same the smaller one."""
+        """Sorts all combinations, the best first; of two that score the same the smaller one."""
         return sorted(self.folds, key=lambda members: (-self.worth(members), len(members), sorted(members)))
 
     def gain(self, after: Members, before: Members) -> Interval:
-        """What `after` is better by than `before`."""
+        """Estimates the gain of `after` over `before`."""
         difference = np.subtract(self.folds[after], self.folds[before]) * self.sign
         return estimate_over_folds(list(difference), self.held, self.resolution)
 
     def with_and_without(self, member: int) -> Interval:
-        """The gain of the best combination that has a member over the best one that lacks it.
+        """Estimates the gain of the best combination with a member over the best one without it.
 
         Both are picked, for each fold, by the other folds, so that neither is flattered by having been picked.
         """
@@ -115,7 +115,7 @@ def select_members(trials: CombinationScores) -> SelectionHistory:
 
 
 def _try_candidates(trials: CombinationScores, onto: Members, candidates: Members) -> list[SelectionStep]:
-    """What each candidate would add, the most first."""
+    """Computes the gain of adding each candidate, the largest first."""
     result = []
     for member in sorted(candidates):
         gain = trials.gain(onto | {member}, onto)
@@ -125,7 +125,7 @@ def _try_candidates(trials: CombinationScores, onto: Members, candidates: Member
 
 
 def _add_members(trials: CombinationScores, members: Members, grown: SelectionHistory) -> SelectionHistory:
-    """Adds, again and again, what gains most beyond noise."""
+    """Adds, one after the other, the member that gains most beyond noise."""
     winner, steps = grown.winner, list(grown.steps)
     while True:
         good = [step for step in _try_candidates(trials, winner, members - winner) if step.gain.is_positive]

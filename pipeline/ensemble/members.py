@@ -51,7 +51,7 @@ def list_split(run: Run) -> tuple[Any, ...]:
 
 
 def find_exclusion_reason(folder: Path, *, named: bool = False) -> str:
-    """Why a run cannot be a member; empty where it can.
+    """Returns why a run cannot be a member; empty where it can.
 
     Args:
         folder: of the run.
@@ -83,7 +83,7 @@ def load_member(folder: Path) -> Run:
 
 
 def drop_duplicate_members(members: list[Run], left_out: list[tuple[str, str]]) -> list[Run]:
-    """The newest of those that predict the same, and of those that predict numbers."""
+    """Keeps the newest of those that predict the same, and of those that predict numbers."""
     kept: dict[str, Run] = {}
     for member in reversed(members):
         if not np.isfinite(member.oof.to_numpy()).all():
@@ -131,7 +131,7 @@ class AlignedMembers:
 
 
 def load_aligned_members(competition: Competition, requested: Sequence[str] = ()) -> AlignedMembers:
-    """The runs of a competition that can be made into one.
+    """Loads the runs of a competition that can be combined.
 
     Args:
         competition: whose runs.
@@ -163,7 +163,7 @@ def load_aligned_members(competition: Competition, requested: Sequence[str] = ()
 
 
 def _align_members(competition: Competition, members: list[Run], left_out: list[tuple[str, str]]) -> AlignedMembers:
-    """The members' predictions as arrays in one order, the picture table's, and the data that goes with them."""
+    """Joins the members' predictions in the order of the picture table, with the data that goes with them."""
     data = _load_dataset(competition, members)
     ids, classes = list(data.pictures.train["id"]), data.pictures.classes
     readable = list(data.pictures.test["id"][data.test_readable])
@@ -179,7 +179,7 @@ def _align_members(competition: Competition, members: list[Run], left_out: list[
 
 
 def load_views_as_members(aligned: AlignedMembers) -> AlignedMembers:
-    """A single run's views in the place of members, where both its parts were kept by view; else as it is."""
+    """Replaces a single run by its views, where both its parts were kept by view."""
     (member,) = aligned.members
     data, parts = aligned.data, []
     for part, table in (("oof", data.pictures.train), ("test", data.pictures.test[data.test_readable])):
@@ -196,7 +196,7 @@ def load_views_as_members(aligned: AlignedMembers) -> AlignedMembers:
 
 
 def _load_dataset(competition: Competition, members: list[Run]) -> Dataset:
-    """The competition's pictures as the members saw them: their folds and labels, and what could not be read."""
+    """Loads the competition's pictures with the members' folds, labels and unreadable pictures."""
     raw = fetch_data(competition)
     sample = read_sample_submission(competition, raw)
     pictures = build_picture_table(competition, raw, sample, paths.competition_folder(competition.name) / "table.json")

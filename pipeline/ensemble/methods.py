@@ -34,7 +34,7 @@ class WeightedAverage:
         return np.asarray(result / result.sum(axis=1, keepdims=True))
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         return {"weights": self.weights.tolist()}
 
 
@@ -51,7 +51,7 @@ class RankAverage:
     sorted: np.ndarray
 
     def predict(self, part: MemberPredictions) -> np.ndarray:
-        """Mean ranks (pictures, classes) float64, rows made to sum to 1."""
+        """Predicts mean ranks (pictures, classes) float64, rows normalized to sum to 1."""
         result = np.zeros(part.predictions.shape[1:])
         for known, values in zip(self.sorted, part.predictions, strict=True):
             for label, column in enumerate(known):
@@ -60,19 +60,19 @@ class RankAverage:
         return np.asarray(result / result.sum(axis=1, keepdims=True))
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         return {"ranked_among": self.sorted.shape[2]}
 
 
 def _compute_rank(column: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Where values stand in a sorted column, 0 to 1; between its numbers, in between."""
+    """Computes the ranks of values in a sorted column, 0 to 1, interpolated between its numbers."""
     levels, first = np.unique(column, return_index=True)
     last = np.append(first[1:], len(column)) - 1
     return np.interp(values, levels, (first + last) / 2 / max(1, len(column) - 1))
 
 
 def select_true_class(oof: OOFPredictions) -> np.ndarray:
-    """Each member's probability of each picture's true class, (pictures, members) float64, not below FLOOR."""
+    """Selects each member's probability of the true class, (pictures, members) float64, not below FLOOR."""
     chosen = oof.part.predictions[:, np.arange(len(oof.labels)), oof.labels]
     return np.maximum(chosen.T, PROBABILITY_FLOOR, dtype=np.float64)
 
@@ -89,7 +89,7 @@ MAX_MEMBERS, PATIENCE = 50, 10
 
 
 def fit_greedy(oof: OOFPredictions) -> WeightedAverage:
-    """Selection with replacement: adds, again and again, the member that helps the mean most, by the metric itself.
+    """Selects with replacement: adds, again and again, the member that helps the mean most, by the metric itself.
 
     Caruana et al. 2004, Ensemble Selection from Libraries of Models (ICML), section 2.2. The best stop of all is taken.
     """
@@ -108,7 +108,7 @@ def fit_greedy(oof: OOFPredictions) -> WeightedAverage:
 
 
 def build_objective(oof: OOFPredictions) -> Callable[[np.ndarray], float]:
-    """What weights are worth: the metric on these pictures, or something that rises as it does and costs little."""
+    """Builds the objective of weights: the metric on these pictures, or a cheaper one that rises with it."""
     if oof.scorer.is_log_loss:
         likelihood = select_true_class(oof)
         return lambda weights: float(np.mean(np.log(np.einsum("nr,r->n", likelihood, weights))))
@@ -189,7 +189,7 @@ def fit_geometric_weights(oof: OOFPredictions) -> LogLinear:
 
 
 def fit_signed_weights(oof: OOFPredictions) -> LogLinear:
-    """The same with weights of either sign: two runs may say most by what the one says more than the other.
+    """Fits weights of either sign on the logarithms: the contrast between two runs may be worth most.
 
     A run of two bases together, less what runs of each alone have said already, is such a contrast.
     """
@@ -231,14 +231,14 @@ def _prune_weights(minimum: WeightFit, pictures: int, *, signed: bool) -> tuple[
 
 
 def _scatter_weights(values: np.ndarray, kept: np.ndarray, members: int) -> np.ndarray:
-    """The values of those kept, and 0 for the others, (members, ...)."""
+    """Puts the values of the remaining members back among all, with 0 for the others, (members, ...)."""
     result = np.zeros((members, *values.shape[1:]))
     result[kept] = values
     return result
 
 
 def fit_stacked(oof: OOFPredictions) -> LogLinear:
-    """A linear model on logarithms, a slope for each member and class, pulled towards the geometric weights.
+    """Fits a linear model on logarithms, a slope for each member and class, with L2 towards the geometric weights.
 
     Stacked generalisation (Wolpert 1992, Neural Networks 5, 241-259; for classes, Ting and Witten 1999, J. Artif.
     Intell. Res. 10, 271-289). Members without geometric weight have none here.
@@ -252,28 +252,28 @@ def fit_stacked(oof: OOFPredictions) -> LogLinear:
 
 
 def fit_best_single(oof: OOFPredictions) -> Predictor:
-    """The member with the best score."""
+    """Takes the member with the best score."""
     return build_best_of(range(len(oof.part.predictions)))(oof)
 
 
 def build_best_of(numbers: Iterable[int]) -> Callable[[OOFPredictions], Predictor]:
-    """The method that takes the member with the best score among some."""
+    """Builds the method that takes the member with the best score among some."""
     among = list(numbers)
     return lambda oof: build_single(find_best_member(oof, among))(oof)
 
 
 def find_best_member(oof: OOFPredictions, numbers: Iterable[int]) -> int:
-    """The member with the best score among some."""
+    """Finds the member with the best score among some."""
     return max(numbers, key=lambda number: oof.gain(oof.part.predictions[number]))
 
 
 def build_single(number: int) -> Callable[[OOFPredictions], WeightedAverage]:
-    """The method that takes one member, whatever the others are."""
+    """Builds the method that takes one member, whatever the others are."""
     return lambda oof: WeightedAverage(np.eye(len(oof.part.predictions))[number])
 
 
 def fit_calibrated_single(oof: OOFPredictions) -> LogLinear:
-    """The member with the least log loss once its own temperature is fitted."""
+    """Takes the member with the least log loss after its own temperature scaling."""
     values = log_linear.compute_logs(oof.part.predictions)
     fitted = [log_linear.fit_weights(values[number : number + 1], oof.labels) for number in range(len(values))]
     best = int(np.argmin([minimum.loss for minimum in fitted]))
@@ -281,19 +281,19 @@ def fit_calibrated_single(oof: OOFPredictions) -> LogLinear:
 
 
 def fit_mean(oof: OOFPredictions) -> WeightedAverage:
-    """The arithmetic mean."""
+    """Averages probabilities with equal weights."""
     members = len(oof.part.predictions)
     return WeightedAverage(np.full(members, 1 / members))
 
 
 def fit_geometric_mean(oof: OOFPredictions) -> LogLinear:
-    """The geometric mean, made to sum to 1."""
+    """Averages logarithms with equal weights."""
     members = len(oof.part.predictions)
     return LogLinear(np.full(members, 1 / members))
 
 
 def fit_rank_mean(oof: OOFPredictions) -> RankAverage:
-    """The mean of ranks."""
+    """Averages ranks."""
     return RankAverage(np.sort(oof.part.predictions, axis=1).transpose(0, 2, 1))
 
 

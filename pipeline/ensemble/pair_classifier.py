@@ -44,7 +44,7 @@ class PairClassifier:
         return result
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         return {"pair": list(self.pair), "trust": list(self.trust)}
 
 
@@ -63,12 +63,12 @@ class Passthrough:
         return part.predictions[0].astype(np.float64)
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         return {"not_tried": self.reason}
 
 
 def find_confused_pair(labels: np.ndarray, probabilities: np.ndarray) -> tuple[int, int] | None:
-    """The two classes taken for each other most often, the smaller number first; None where nothing is confused.
+    """Finds the two classes taken for each other most often, the smaller number first; None where nothing is confused.
 
     Args:
         labels: (n,) int.
@@ -85,14 +85,14 @@ def find_confused_pair(labels: np.ndarray, probabilities: np.ndarray) -> tuple[i
 
 
 def is_likeliest_pair(probabilities: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    """Whether the pair are the likeliest two, (n,) bool."""
+    """Returns whether the pair are the likeliest two, (n,) bool."""
     rest = np.delete(probabilities, pair, axis=1)
     least = probabilities[:, pair].min(axis=1)
     return least > (rest.max(axis=1) if rest.shape[1] else -1.0)
 
 
 def compute_log_odds(probabilities: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    """Of the pair's second class against its first, (n,) float64."""
+    """Computes the log odds of the pair's second class against its first, (n,) float64."""
     return np.asarray(compute_logs(probabilities[:, pair[1]]) - compute_logs(probabilities[:, pair[0]]))
 
 
@@ -132,7 +132,7 @@ class PairClassifierStep:
         return PairClassifier(pair, self._machine(oof, pair, oof.folds), (base, own, other))
 
     def _machine(self, oof: OOFPredictions, pair: tuple[int, int], folds: Folds) -> Any:
-        """A support vector machine with a Gaussian kernel, trained on the pair's pictures in these folds."""
+        """Trains a support vector machine with a Gaussian kernel on the pair's pictures in these folds, once."""
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC

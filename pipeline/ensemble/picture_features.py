@@ -35,12 +35,12 @@ class PictureFeatureExtractor:
     test: list[str]
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of training and of test pictures, (pictures, width) float32: bases side by side, views averaged."""
+        """Computes features of training and test pictures, (pictures, width) float32: bases joined, views averaged."""
         result = self._seen(self.train)
         return result, self._seen(self.test) if self.test else result[:0]
 
     def sought(self) -> KeypointIndex:
-        """Training and, after them, test pictures by their keypoints; the first base says which are alike."""
+        """Indexes training and, after them, test pictures by keypoints and by features of the first base."""
         extractor, digests = self.extractors[0], self.train + self.test
         values = extractor.features(digests, "plain")
         extractor.store.refresh()
@@ -80,7 +80,7 @@ def build_extractor(
 
 
 def select_recipe(members: Sequence[Run], metric: str) -> dict[str, Any]:
-    """The recipe of the best member that is a head on features; of the best one, where there is none."""
+    """Selects the recipe of the best member that is a head on features; of the best one, where there is none."""
     sign = find_metric(metric).sign
     best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))
     return dict(best.recipe)

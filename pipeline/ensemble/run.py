@@ -136,7 +136,7 @@ def fit_ensemble(competition: Competition, aligned: AlignedMembers, request: Ens
 def add_picture_features(
     competition: Competition, aligned: AlignedMembers, request: EnsembleRequest
 ) -> tuple[OOFPredictions, MemberPredictions, SceneSteps | None]:
-    """Held-out and test predictions, with what the steps that were asked for see of the pictures."""
+    """Adds to out-of-fold and test predictions the features and keypoints that the steps need."""
     oof, tests, scenes = aligned.held, MemberPredictions(aligned.tests), None
     compares = request.finish and finishing.needs_features(oof.metric, len(aligned.data.pictures.classes))
     links = request.finish and request.scenes
@@ -162,7 +162,7 @@ def add_picture_features(
 def fit_methods(
     oof: OOFPredictions, aligned: AlignedMembers, request: EnsembleRequest
 ) -> tuple[StepwiseSelection, list[StepResult]]:
-    """The steps up to the ensemble, and each method alone."""
+    """Fits each method alone, and the steps up to the ensemble."""
     names = [format_member_name(member) for member in aligned.members]
     every = range(len(names))
     if len(names) == 1:
@@ -196,7 +196,7 @@ def fit_methods(
 
 
 def select_methods(oof: OOFPredictions, request: Sequence[str]) -> list[str]:
-    """The methods to try, those that fit nothing first; and before all for an AUC, ranks, which are all that it sees.
+    """Selects the methods to try, those that fit nothing first; for an AUC, ranks before all.
 
     Raises:
         StarshiftError: there is none of this name.
@@ -213,7 +213,7 @@ def select_methods(oof: OOFPredictions, request: Sequence[str]) -> list[str]:
 
 
 def format_weights(told: dict[str, Any], names: Sequence[str]) -> str:
-    """Whom an ensemble is made of, the heaviest first."""
+    """Formats whom an ensemble is made of, the heaviest first."""
     weights = told.get("weights", [])
     order = [number for number in np.argsort(np.abs(weights))[::-1] if weights[number]]
     lines = ", ".join(f"{weights[number]:.2f} {names[number].partition(' ')[2]}" for number in order[:4])
@@ -306,7 +306,7 @@ def write_run(
 
 
 def build_cv_result(aligned: AlignedMembers, made: EnsembleResult) -> CVResult:
-    """What the last stages of every run take."""
+    """Builds the result that `write_run_files` takes."""
     folds = tuple(sorted(aligned.held.folds))
     history = [step.record() for step in (*made.methods, *made.steps)]
     return CVResult(folds=folds, history=history, oof=made.oof, oof_views={}, test=made.test, test_views={})
@@ -315,13 +315,13 @@ def build_cv_result(aligned: AlignedMembers, made: EnsembleResult) -> CVResult:
 def find_identical_run(
     competition: Competition, aligned: AlignedMembers, request: EnsembleRequest, made: EnsembleResult
 ) -> Path | None:
-    """The run that was made of the same members before, if its predictions are these, too."""
+    """Finds an earlier run of the same members whose predictions are the same."""
     before = runs.find_run(competition.name, hash_json(build_config(competition, aligned, request)))
     return before if before and not compute_differences(before, aligned, made) else None
 
 
 def compute_differences(folder: Path, aligned: AlignedMembers, made: EnsembleResult) -> dict[str, float]:
-    """How far predictions lie from those in a run's folder at most, by `oof` and `test`; nothing where to the bit."""
+    """Computes the largest difference to a run's stored predictions, by `oof` and `test`; nothing where equal."""
     known, data = load_member(folder), aligned.data
     parts = {
         "oof": (known.oof, data.pictures.train["id"], made.oof),
@@ -336,10 +336,10 @@ def compute_differences(folder: Path, aligned: AlignedMembers, made: EnsembleRes
 
 
 def build_config(competition: Competition, aligned: AlignedMembers, request: EnsembleRequest) -> dict[str, Any]:
-    """Everything that decides the result of a run made of others."""
+    """Builds the configuration: everything that decides the result of a derived run."""
 
     def shared(key: str) -> Any:
-        """What all members have in common, or None."""
+        """Returns the value that all members share, or None."""
         result = [member.recipe.get(key) for member in aligned.members]
         return result[0] if all(value == result[0] for value in result) else None
 
@@ -362,7 +362,7 @@ def build_config(competition: Competition, aligned: AlignedMembers, request: Ens
 def create_run_folder(
     competition: Competition, aligned: AlignedMembers, request: EnsembleRequest, made: EnsembleResult
 ) -> Path:
-    """The run's folder, its config.json in it; the fingerprint is of what decides the result, not of the result."""
+    """Creates the run's folder with config.json; the fingerprint is of the inputs, not of the result."""
     decided = build_config(competition, aligned, request)
     kept = [step.name for step in made.steps if step.kept]
     config = {**decided, "steps": kept, "fitted": made.fitted.record()}

@@ -33,7 +33,7 @@ class SceneLinks:
     strength: np.ndarray
 
     def real(self) -> "SceneLinks":
-        """Those that something links."""
+        """Returns the pairs that are linked."""
         return SceneLinks(self.pairs[self.strength > 0], self.strength[self.strength > 0])
 
 
@@ -54,7 +54,7 @@ class SceneLinkIndex:
         return SceneLinks(*self.finder().links(rows, pool)).real()
 
     def finder(self) -> LinkFinder:
-        """It is large, and made anew."""
+        """Builds the finder; it is large, and not kept."""
         return self.sought.finder(self.props)
 
 
@@ -72,12 +72,12 @@ class FoldwiseLinkIndex:
         self._props: dict[Folds, np.ndarray] = {}
 
     def seen(self, oof: OOFPredictions, folds: Folds) -> SceneLinkIndex:
-        """All pictures without the props that the classes of these folds tell."""
+        """Indexes all pictures without the props that the classes of these folds reveal."""
         both = [frozenset({one, other}) for one in folds for other in folds if one <= other]
         return SceneLinkIndex(self.sought, np.logical_or.reduce([self._between(oof, pair) for pair in both]))
 
     def _between(self, oof: OOFPredictions, pair: Folds) -> np.ndarray:
-        """The words of props that recur between the pictures of two folds, or of one."""
+        """Finds the words of props that recur between the pictures of two folds, or of one."""
         if pair not in self._props:
             owned = [oof.fold_of == fold for fold in (min(pair), max(pair))]
             first, second = ((require_rows(oof.part)[own], oof.labels[own]) for own in owned)
@@ -88,14 +88,14 @@ class FoldwiseLinkIndex:
 
 
 def require_rows(part: MemberPredictions) -> np.ndarray:
-    """The places of its pictures among all."""
+    """Returns the places of its pictures among all."""
     if part.rows is None:
         raise ValueError("links need to know which pictures these are")
     return part.rows
 
 
 def find_positions(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Where values, (...) int, stand among distinct rows."""
+    """Finds the positions of values, (...) int, among distinct rows."""
     order = np.argsort(rows)
     return np.asarray(order[np.searchsorted(rows, values, sorter=order)])
 
@@ -123,7 +123,7 @@ class LinkLikelihood:
     trust: float = 1.0
 
     def ratios(self, strength: np.ndarray) -> np.ndarray:
-        """P(strength, one class) / P(strength, different ones), (links,) float64, at least 1 (none speaks against).
+        """Computes P(strength, one class) / P(strength, different ones), (links,) float64, at least 1.
 
         Args:
             strength: (links,).
@@ -159,7 +159,7 @@ def _estimate_share(same: np.ndarray) -> float:
 
 
 def propagate_labels(probabilities: np.ndarray, rows: np.ndarray, labels: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """The probabilities after links to pictures of known classes have spoken, (pictures, classes) float64.
+    """Updates probabilities by links to labelled pictures, (pictures, classes) float64.
 
     Of a picture's links to one class the strongest speaks alone: the others show the same scene once more.
 
@@ -175,7 +175,7 @@ def propagate_labels(probabilities: np.ndarray, rows: np.ndarray, labels: np.nda
 
 
 def propagate_beliefs(probabilities: np.ndarray, pairs: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """The probabilities after linked pictures have spoken with each other, (pictures, classes) float64.
+    """Updates probabilities by loopy belief propagation over links, (pictures, classes) float64.
 
     Args:
         probabilities: (pictures, classes), rows sum to 1.
@@ -242,7 +242,7 @@ class LinkPropagation:
         return self.propagate(part.predictions[0], rows, links, self.worth)
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         return asdict(self.worth)
 
 
@@ -279,7 +279,7 @@ class SceneSteps:
     def _worth(
         self, oof: OOFPredictions, pool_of: Callable[[np.ndarray], np.ndarray], after: Propagation
     ) -> LinkLikelihood:
-        """Of links as they are found by who does not know a fold's classes: from its pictures to a pool of them.
+        """Fits what links are worth, each fold's as they are found without its classes: from its pictures to a pool.
 
         Args:
             oof: the pictures.
@@ -307,7 +307,7 @@ class SceneSteps:
 
 
 def format_link_shares(told: dict[str, Any]) -> str:
-    """What was fitted, from its numbers."""
+    """Formats the fitted shares."""
     result = [
         f"{share:.0%} from {least:g} on" for least, share in zip(told["least"], told["share"], strict=True) if least
     ]

@@ -30,7 +30,7 @@ StepFunction = Callable[[OOFPredictions], Predictor]
 
 
 def evaluate_procedure(kind: str, procedure: Procedure, before: Procedure | None) -> StepResult:
-    """A procedure on folds that it has not seen, against another one.
+    """Scores a procedure on folds that it was not fitted on, and its gain over another one.
 
     Args:
         kind: `method` or `step`.
@@ -120,5 +120,5 @@ def try_steps(
 
 
 def needs_features(metric: str, classes: int) -> bool:
-    """Whether a specialist for a pair is worth a try."""
+    """Returns whether a pair classifier can help."""
     return find_metric(metric).counts_correct and classes > 2

@@ -37,7 +37,7 @@ class FoldScorer:
         return [np.flatnonzero(self.fold_of == fold) for fold in np.unique(self.fold_of)]
 
     def folds(self, scores: np.ndarray) -> list[float]:
-        """The metric on each fold, of scores (pictures, classes) that grow with the probability.
+        """Returns the metric on each fold, of scores (pictures, classes) that grow with the probability.
 
         A temperature is fitted for metrics that it changes; those that count what is right need no softmax.
         """
@@ -55,13 +55,13 @@ class FoldScorer:
 
 
 def _compute_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross entropy of logits (n, classes)."""
+    """Computes mean cross entropy of logits (n, classes)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))
 
 
 def fit_temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarray]) -> np.ndarray:
-    """For each fold the factor with the least cross entropy on the pictures of the others, (folds,) float64.
+    """Fits for each fold the factor with the least cross entropy on the other folds, (folds,) float64.
 
     Cross entropy is convex in the factor. Newton's steps come near the least of all pictures; a last one from there,
     with the slope and the curvature of the others alone, ends at that of each fold's others, which lies close by.
@@ -85,7 +85,7 @@ def fit_temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarr
 
 
 def _compute_slopes(factor: float, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and second derivative by the factor of each picture's cross entropy, (pictures,) each."""
+    """Computes first and second derivative by the factor of each picture's cross entropy, (pictures,) each."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     # A float64 factor would turn the whole array into float64; the search calls this for every combination.
     likely = np.exp(np.float32(factor) * shifted)

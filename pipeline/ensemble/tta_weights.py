@@ -19,7 +19,7 @@ SHARE_GRID = tuple(float(share) for share in np.linspace(0, 1, 21))
 
 
 def fit_first_against_rest(oof: OOFPredictions) -> WeightedAverage:
-    """One weight for the first view, the rest of it shared by the others; the best on a grid, by the metric itself.
+    """Fits one weight for the first view, the rest shared by the others, on a grid, by the metric itself.
 
     Where several do as well it is the one that is nearest to counting all alike.
     """
@@ -32,12 +32,12 @@ def fit_first_against_rest(oof: OOFPredictions) -> WeightedAverage:
 
 
 def _build_weights(share: float, views: int) -> np.ndarray:
-    """A weight for the first view, the rest of it shared by the others, (views,) float64."""
+    """Builds a weight for the first view, the rest of it shared by the others, (views,) float64."""
     return np.array([share, *[(1 - share) / (views - 1)] * (views - 1)])
 
 
 def fit_without_worst(oof: OOFPredictions) -> WeightedAverage:
-    """The equal mean of some views: again and again the one is left out without which the mean is best."""
+    """Averages some views: drops, again and again, the view without which the mean is best."""
     views, worth = len(oof.part.predictions), build_objective(oof)
     kept = np.ones(views)
     best = worth(kept / views)
@@ -77,7 +77,7 @@ class ViewScore:
 
 
 def score_views(oof: OOFPredictions, names: Sequence[str]) -> list[ViewScore]:
-    """Each view alone, and what the mean of all gains by it; nothing is fitted, so there is nothing to nest.
+    """Scores each view alone, and the gain of the mean of all by it; nothing is fitted, so nothing is nested.
 
     Args:
         oof: the members are views.

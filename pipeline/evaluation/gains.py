@@ -24,7 +24,7 @@ def estimate_fold_gain(oof: OOFPredictions, before: np.ndarray, after: np.ndarra
 def estimate_fold_difference(
     oof: OOFPredictions, before: np.ndarray, after: np.ndarray, *, share: float | None = None
 ) -> Interval:
-    """The metric's difference, after - before, paired over folds.
+    """Estimates the metric's difference, after - before, paired over folds.
 
     Where a picture is right or wrong, McNemar's exact test on all of them has to find a difference, too.
 
@@ -39,7 +39,7 @@ def estimate_fold_difference(
 
 
 def estimate_picture_difference(oof: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
-    """The metric's difference on all pictures together, after - before, by drawing them again.
+    """Estimates the metric's difference on all pictures together, after - before, by drawing them again.
 
     Chance in training is not in it. Arguments as of `estimate_fold_difference`.
     """
@@ -57,7 +57,7 @@ def estimate_picture_difference(oof: OOFPredictions, before: np.ndarray, after: 
 
 
 def _add_mcnemar(result: Interval, oof: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
-    """With McNemar's p-value, where the metric counts pictures that are right."""
+    """Adds McNemar's p-value, where the metric counts pictures that are right."""
     if not oof.scorer.counts_correct:
         return result
     test = compare_paired(oof.labels, before.argmax(axis=1), after.argmax(axis=1))

@@ -17,7 +17,7 @@ MIN_RELATIVE_SPREAD = 1e-9
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where the true value lies with the confidence that was asked for.
+    """An estimate and where the true value lies with 95 % confidence.
 
     Args:
         estimate: the value itself.
@@ -32,12 +32,12 @@ class Interval:
     p_value: float | None = None
 
     def __neg__(self) -> "Interval":
-        """The same difference, seen from the other side."""
+        """Returns the same difference with the other sign."""
         return Interval(-self.estimate, -self.high, -self.low, self.p_value)
 
     @classmethod
     def around(cls, estimate: float, low: float, high: float) -> "Interval":
-        """Infinite where the width is zero: values that are all alike say nothing of the spread.
+        """Returns an infinite interval where the width is zero: values that are all alike carry no spread.
 
         Zero itself may have no width: nothing was found to differ.
         """
@@ -80,7 +80,7 @@ class Interval:
         return self.estimate < 0 and not self.within_noise
 
     def record(self) -> dict[str, float | None]:
-        """Plain JSON values; ends that are not known are None."""
+        """Returns the numbers as plain JSON values."""
         low, high = (self.low, self.high) if self.known else (None, None)
         return {"estimate": self.estimate, "low": low, "high": high, "p_value": self.p_value}
 
@@ -108,7 +108,7 @@ class PairedComparison:
 
 
 def wilson_interval(right: float, total: int) -> Interval:
-    """The score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212); good near 0 and 1 too.
+    """Computes the score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212); good near 0 and 1 too.
 
     Args:
         right: how many were right, 0 to total; a mean over seeds need not be whole.
@@ -122,7 +122,7 @@ def wilson_interval(right: float, total: int) -> Interval:
 
 
 def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0) -> Interval:
-    """The mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
+    """Estimates the mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
 
     Args:
         values: one a seed, n >= 1. One alone says nothing about spread: its interval is infinite.
@@ -132,7 +132,7 @@ def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0) -> Int
 
 
 def estimate_over_folds(differences: Sequence[float], held: float, resolution: float = 0.0) -> Interval:
-    """The mean of one difference a fold, by the corrected resampled t interval.
+    """Estimates the mean of one difference a fold, by the corrected resampled t interval.
 
     Folds share most of their training pictures, so that plain t is too sure of itself; the variance is multiplied by
     1 / n + held / (1 - held) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52, 239-281). Few folds that
@@ -148,7 +148,7 @@ def estimate_over_folds(differences: Sequence[float], held: float, resolution: f
 
 
 def estimate_over_seeds_and_pictures(differences: np.ndarray) -> Interval:
-    """The mean difference of repetitions judged on the same pictures; other seeds and other pictures are both chance.
+    """Estimates the mean difference of repetitions on the same pictures, over seeds and pictures together.
 
     The squared standard error is that over seeds plus that over pictures, its degrees of freedom Satterthwaite's (1946,
     Biometrics Bulletin 2, 110-114). The second also holds a part of the first, so the interval is rather too wide.
@@ -222,7 +222,7 @@ def format_difference(
 
 
 def format_interval(result: Interval, form: str, scale: float = 1) -> str:
-    """The ends of an interval in words, and the second test's p-value where that overrules them.
+    """Formats the ends of an interval, and the second test's p-value where that overrules them.
 
     Args:
         result: the interval.
@@ -236,7 +236,7 @@ def format_interval(result: Interval, form: str, scale: float = 1) -> str:
 
 
 def format_plus_minus(result: Interval, digits: int) -> str:
-    """An estimate ± half its interval, and the second test's p-value where that overrules it."""
+    """Formats an estimate ± half its interval, and the second test's p-value where that overrules it."""
     half = f"{(result.high - result.low) / 2:.{digits}f}" if result.known else "unknown"
     return f"{result.estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
 
@@ -258,7 +258,7 @@ def _compute_normal_quantile() -> float:
 
 
 def _compute_t_interval(values: Sequence[float], factor: float, resolution: float) -> Interval:
-    """Mean ± t times the square root of `factor` times the sample variance; the deviation is at least `resolution`."""
+    """Computes mean ± t sqrt(factor) times the sample deviation, which is at least `resolution`."""
     from scipy.stats import t
 
     mean = float(np.mean(values))
@@ -277,7 +277,7 @@ def bootstrap_score(
     *,
     samples: int = 200,
 ) -> Interval:
-    """The percentile interval of a metric (Efron and Tibshirani 1993, chapter 13); training's own chance is not in it.
+    """Bootstraps a metric's percentile interval (Efron and Tibshirani 1993, chapter 13), without training's chance.
 
     Pictures are drawn with replacement within each class, so that no class goes missing.
 
@@ -300,7 +300,7 @@ def bootstrap_difference(
     *,
     samples: int = 1000,
 ) -> Interval:
-    """The percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
+    """Bootstraps the percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
 
     The same pictures are drawn for both sides, with replacement, and within each class, so that no class goes missing.
 
@@ -325,7 +325,7 @@ def _compute_percentiles(
     random: np.random.Generator,
     samples: int,
 ) -> Interval:
-    """Of a value of rows: of all of them, and where it lies when they are drawn within each class."""
+    """Computes a value of rows and its percentiles when rows are drawn anew within each class."""
     rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
     estimate = value(np.arange(len(truth)))
     drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]

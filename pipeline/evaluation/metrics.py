@@ -73,7 +73,7 @@ class Metric:
         return "temperature" in self.corrections
 
     def format(self, score: float, spread: float | None = None) -> str:
-        """A score, with its spread where there is one."""
+        """Formats a score, with its spread where there is one."""
         return " ± ".join(format(value, self.number_format) for value in (score, spread) if value is not None)
 
 

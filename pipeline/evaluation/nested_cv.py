@@ -35,7 +35,7 @@ class MemberPredictions:
         return self.predictions.shape[1]
 
     def take(self, rows: np.ndarray) -> "MemberPredictions":
-        """The pictures of these rows, (n,) bool or int."""
+        """Returns the pictures of these rows, (n,) bool or int."""
         features, places = (None if values is None else values[rows] for values in (self.features, self.rows))
         return MemberPredictions(self.predictions[:, rows], features, places)
 
@@ -97,24 +97,24 @@ class OOFPredictions:
         return compute_resolution(self.metric, self.labels, self.fold_of, self.positive)
 
     def among(self, folds: Folds) -> np.ndarray:
-        """Whether each picture is held out in one of these folds, (pictures,) bool."""
+        """Returns whether each picture is held out in one of these folds, (pictures,) bool."""
         return np.isin(self.fold_of, list(folds))
 
     def take(self, folds: Folds) -> "OOFPredictions":
-        """The pictures of these folds only."""
+        """Returns the pictures of these folds only."""
         rows = self.among(folds)
         return replace(self, part=self.part.take(rows), labels=self.labels[rows], fold_of=self.fold_of[rows])
 
     def score(self, probabilities: np.ndarray) -> float:
-        """The mean over folds of the metric."""
+        """Returns the mean over folds of the metric."""
         return float(np.mean(self.by_fold(probabilities)))
 
     def by_fold(self, probabilities: np.ndarray) -> list[float]:
-        """The metric on each fold, in the order of their numbers."""
+        """Returns the metric on each fold, in the order of their numbers."""
         return score_folds(self.metric, self.labels, probabilities, self.fold_of, self.positive, quick=True)
 
     def gain(self, probabilities: np.ndarray) -> float:
-        """The score, its sign turned where lower is better."""
+        """Returns the score, its sign turned where lower is better."""
         return self.score(probabilities) * self.scorer.sign
 
 
@@ -126,7 +126,7 @@ class Predictor(Protocol):
         ...
 
     def record(self) -> dict[str, Any]:
-        """Its numbers as plain JSON values."""
+        """Returns the numbers as plain JSON values."""
         ...
 
 
@@ -147,7 +147,7 @@ class Procedure:
         raise NotImplementedError
 
     def on(self, folds: Folds) -> Predictor:
-        """Fitted on these folds, once."""
+        """Returns the predictor fitted on these folds, fitted once."""
         if folds not in self._fitted:
             self._fitted[folds] = self.fit(self.held.take(folds), folds)
         return self._fitted[folds]
@@ -225,7 +225,7 @@ class BetterOfTwo(Procedure):
         self.earlier, self.later = earlier, later
 
     def is_later(self, folds: Folds) -> bool:
-        """Whether the later one is better on these folds."""
+        """Returns whether the later one is better on these folds."""
         oof = self.held.take(folds)
         return oof.gain(self.later.out_of(folds)) > oof.gain(self.earlier.out_of(folds))
 

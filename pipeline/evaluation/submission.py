@@ -23,7 +23,7 @@ def build_submission(
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> pd.DataFrame:
-    """The submission's table: rows joined by id, in the sample's order.
+    """Builds the submission's table: rows joined by id, in the sample's order.
 
     Args:
         competition: its submission format.

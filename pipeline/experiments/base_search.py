@@ -95,7 +95,7 @@ def open_thread_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def compute_principal_directions(values: Sequence[np.ndarray], most: int) -> list[ridge.PrincipalComponents]:
-    """The leading directions of each feature set, (pictures, width) float32."""
+    """Computes the leading directions of each feature set, (pictures, width) float32."""
     with open_thread_pool() as pool:
         return list(pool.map(lambda one: ridge.compute_principal_components(one, most), values))
 
@@ -177,7 +177,7 @@ def run_base_search(
 def extract_feature_sets(
     recipe: Recipe, data: Dataset, options: RunOptions, most: int | None
 ) -> list[ridge.PrincipalComponents]:
-    """What each base sees of the training pictures, as it is, in its leading directions."""
+    """Extracts each base's features of the training pictures, reduced to their principal directions."""
     digests = list(data.pictures.train["sha256"])
     extractors = _build_extractors(recipe, data, options)
     with log_stage("features") as notes:
@@ -197,7 +197,7 @@ def _build_extractors(recipe: Recipe, data: Dataset, options: RunOptions) -> lis
 
 
 def select_bases(recipe: Recipe, members: Members) -> Recipe:
-    """The recipe with some of its bases only."""
+    """Selects the recipe with some of its bases only."""
     return replace(recipe, bases=tuple(recipe.bases[member] for member in sorted(members)))
 
 
@@ -230,7 +230,7 @@ def confirm_winner(
 
 
 def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) -> dict[str, Any]:
-    """What the recipe's own head and views reach out of folds, as `finish.compute_metrics` has it."""
+    """Scores the recipe's own head and views out of fold, as `finish.compute_metrics`."""
     recipe = competition.recipe
     digests = list(data.pictures.train["sha256"])
     extractors = _build_extractors(recipe, data, options)

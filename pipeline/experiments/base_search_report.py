@@ -53,15 +53,15 @@ class BaseSearchResult:
         return cut if len(set(cut)) == len(cut) else list(self.names)
 
     def joined(self, members: Members) -> str:
-        """The names of a combination."""
+        """Returns the names of a combination."""
         return " + ".join(self.short[member] for member in sorted(members))
 
     def spread(self, members: Members) -> float:
-        """The sample deviation over folds."""
+        """Returns the sample deviation over folds."""
         return float(pd.Series(self.trials.folds[members]).std())
 
     def shown(self, members: Members) -> str:
-        """A combination's metric with its spread."""
+        """Returns a combination's metric with its spread."""
         return format_mean(self.trials.mean(members), self.spread(members))
 
 
@@ -130,7 +130,7 @@ def _draw_members(axes: Axes, result: BaseSearchResult, shown: Sequence[Members]
 
 
 def build_records(result: BaseSearchResult) -> list[dict[str, object]]:
-    """One record a combination, the best first."""
+    """Builds one record a combination, the best first."""
     return [
         {
             "rank": place,
@@ -148,7 +148,7 @@ def build_records(result: BaseSearchResult) -> list[dict[str, object]]:
 
 
 def format_tables(result: BaseSearchResult) -> list[str]:
-    """The best combinations, every base alone and the winner; then what each base is worth, the most first."""
+    """Formats the best combinations, every base alone and the winner; then the gain by each base, the largest first."""
     ranked: list[list[str]] = []
     for row, members in zip(build_records(result), result.trials.ranked(), strict=True):
         if len(ranked) < MAX_TABLE_ROWS or len(members) == 1 or row["winner"]:
@@ -165,7 +165,7 @@ def format_tables(result: BaseSearchResult) -> list[str]:
 
 
 def format_conclusions(result: BaseSearchResult) -> list[str]:
-    """How the winner grew, and what was refused and why."""
+    """Formats the steps of the selection, and the winner."""
     lines = []
     for step in result.growth.steps:
         onto, name = result.joined(step.onto), result.short[step.member]
@@ -179,7 +179,7 @@ def format_conclusions(result: BaseSearchResult) -> list[str]:
 
 
 def format_recipe(recipe: Recipe) -> str:
-    """A recipe as a competition's file writes it: what differs from the defaults."""
+    """Formats a recipe as a competition's file has it: the fields that differ from the defaults."""
     plain = Recipe()
     told = {one.name: getattr(recipe, one.name) for one in fields(Recipe)}
     words = [f"{name}={value!r}" for name, value in told.items() if value != getattr(plain, name) or name == "bases"]
@@ -187,7 +187,7 @@ def format_recipe(recipe: Recipe) -> str:
 
 
 def format_verdict(gain: Interval, head: str, *, refused: bool = False) -> str:
-    """Whether the recipe's own head finds a combination better than the best base alone.
+    """Returns whether the recipe's own head finds a combination better than the best base alone.
 
     Args:
         gain: over that base.

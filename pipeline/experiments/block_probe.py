@@ -66,7 +66,7 @@ class BlockResult:
 
 
 def plot_depth_curve(depths: Sequence[BlockResult], *, metric: str, best: int, enough: int, title: str) -> bytes:
-    """Quality of a base's features at each cut, from the picture upwards, and their number below.
+    """Plots the scores of a base's features at each cut, and below them their number.
 
     Args:
         depths: at least two, from the picture upwards.
@@ -92,7 +92,7 @@ def plot_depth_curve(depths: Sequence[BlockResult], *, metric: str, best: int, e
 
 
 def _draw_scores(axes: Axes, depths: Sequence[BlockResult], best: int, enough: int) -> None:
-    """The curve, its best cut and the range that is as good, and words for both above."""
+    """Draws the curve, its best cut and the range that is as good, and words for both above."""
     style_axes(axes)
     places, scores, spreads = range(len(depths)), [d.score for d in depths], [d.spread for d in depths]
     if enough < len(depths) - 1:
@@ -112,7 +112,7 @@ def _draw_scores(axes: Axes, depths: Sequence[BlockResult], best: int, enough: i
 def _draw_widths(
     made: Figure, place: tuple[float, float, float, float], depths: Sequence[BlockResult], best: int
 ) -> None:
-    """The number of features at each cut, and the names of the blocks."""
+    """Draws the number of features at each cut, and the names of the blocks."""
     axes = made.add_axes(place)
     style_axes(axes)
     axes.grid(visible=False)
@@ -181,7 +181,7 @@ def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions, share: f
 
 
 def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
-    """Whether a difference is at most one standard error, which its 95 % interval of Student's or a normal law gives.
+    """Returns whether a difference is at most one standard error of its 95 % interval (Student, or normal).
 
     The rule for taking the smaller of two models (Breiman et al. 1984, Classification and Regression Trees, 3.4.3). A
     difference that is merely not beyond noise may be large where pictures are few.
@@ -193,7 +193,7 @@ def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
 
 
 def format_conclusions(result: BlockComparison, metric: str) -> list[str]:
-    """What the comparison says, and the recipe that follows from it."""
+    """Formats the comparison in sentences, and the recipe that follows from it."""
     best, enough, whole = result.blocks[result.best], result.blocks[result.enough], result.blocks[-1]
     lines = [f"best: {best.block}, {metric} {format_mean(best.score, best.spread)} with {best.width} features"]
     if best is not whole:
@@ -216,7 +216,7 @@ def format_conclusions(result: BlockComparison, metric: str) -> list[str]:
 
 
 def format_headline(result: BlockComparison) -> str:
-    """The finding in a few words."""
+    """Formats the finding in a few words."""
     best, enough = result.blocks[result.best], result.blocks[result.enough]
     if best is not result.blocks[-1]:
         return f"{best.block} {'is within noise of' if result.over_whole.within_noise else 'beats'} the {WHOLE_BASE}"
@@ -288,7 +288,7 @@ def run_block_probe(competition: Competition, options: RunOptions) -> list[Path]
 def stack_oof_predictions(
     blocks: Sequence[BlockResult], competition: Competition, data: Dataset, folds: Sequence[int]
 ) -> OOFPredictions:
-    """The pictures that the folds hold out, predicted by every block."""
+    """Stacks the out-of-fold predictions of every block."""
     fold_of = data.pictures.train["fold"].to_numpy()
     rows = np.isin(fold_of, folds)
     return OOFPredictions.build(
@@ -303,7 +303,7 @@ def stack_oof_predictions(
 def probe_cuts(
     competition: Competition, recipe: Recipe, cuts: list[Base], data: Dataset, folds: Sequence[int], engine: str
 ) -> list[BlockResult]:
-    """The stages for one base: features in one pass, speeds, and heads at each cut."""
+    """Runs the stages for one base: features in one pass, speeds, and heads at each cut."""
     digests = list(data.pictures.train["sha256"])
     with log_stage("features") as notes:
         count = multi_depth.fill_feature_stores(cuts, data.files, digests, engine)

@@ -66,7 +66,7 @@ class LadderStep:
 
 
 def plot_staircase(steps: Sequence[LadderStep], *, chance: float, title: str | None = None) -> bytes:
-    """The ladder, one step a rung: accuracy on validation and test with 95 % intervals, gain, seconds and parameters.
+    """Plots the ladder, one step a strategy: accuracy with 95 % intervals, gain, seconds and parameters.
 
     Args:
         steps: from the bottom upwards, at least one.
@@ -102,7 +102,7 @@ def plot_staircase(steps: Sequence[LadderStep], *, chance: float, title: str | N
 
 
 def format_headline(steps: Sequence[LadderStep]) -> str:
-    """What a staircase shows, in one sentence."""
+    """Formats the largest step in one sentence."""
     first, top = steps[0], max(steps, key=lambda step: step.height)
     if len(steps) == 1:
         return f"{first.name}: {first.height:.1%} on test"
@@ -124,14 +124,14 @@ def format_duration(seconds: float) -> str:
 
 
 def _compute_axis_floor(steps: Sequence[LadderStep], chance: float) -> float:
-    """Where the picture begins: below chance, or below the lowest step where all stand far above it."""
+    """Computes where the axis begins: below chance, or below the lowest step where all stand far above it."""
     lowest = min(min(*step.validation, *step.test) for step in steps)
     near = chance - 0.06 * (1 - chance)
     return max(0.0, near if lowest - chance < 0.7 * (1 - chance) else lowest - 0.6 * max(1 - lowest, 0.03))
 
 
 def _draw_parts(axes: Axes, place: int, step: LadderStep) -> None:
-    """The two marks of a step, their intervals, their seeds and their numbers."""
+    """Draws the two marks of a step, their intervals, their seeds and their numbers."""
     for (name, (offset, colour, mark)), pictures in zip(PART_STYLES.items(), step.pictures, strict=True):
         values = step.validation if name == "validation" else step.test
         mean = float(np.mean(values))
@@ -152,7 +152,7 @@ def _draw_parts(axes: Axes, place: int, step: LadderStep) -> None:
 
 
 def _draw_costs(axes: Axes, place: int, step: LadderStep, gain: float | None) -> None:
-    """Below a step: its name, what it gained, and what it cost."""
+    """Writes below a step its name, its gain and its cost."""
     gained = "" if gain is None else f"{100 * gain:+.1f} points"
     gained += ", within noise" if step.within_noise else ""
     number = f"{step.trained:,}" if step.trained < 1e6 else f"{step.trained / 1e6:,.2f} M"
@@ -245,7 +245,7 @@ def write_ladder_report(
 
 
 def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> dict[str, Any]:
-    """A line of the table: means over seeds; the interval is Wilson's, or Student's over seeds where that is wider."""
+    """Builds a row of the table: means over seeds; the interval is Wilson's, or Student's over seeds where wider."""
     right = float(np.mean([one.right.sum() for one in result]))
     interval = wilson_interval(right, total)
     low, high = interval.low, interval.high
@@ -265,8 +265,9 @@ def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> 
 
 
 def compare_strategies(before: Sequence[StrategyResult], after: Sequence[StrategyResult]) -> tuple[str, bool]:
-    """What a step is worth on the test pictures, and whether that is noise: over seeds and pictures where there are
-    several seeds, by McNemar's exact test where there is one.
+    """Compares two strategies on the test pictures. Returns a sentence, and whether the difference is noise.
+
+    Over seeds and pictures where there are several seeds, by McNemar's exact test where there is one.
     """
     several = len(before) == len(after) > 1
     moved = np.array([two.right.astype(float) - one.right for one, two in zip(before, after, strict=several)])
@@ -336,7 +337,7 @@ def prepare_ladder(
 
 
 def parse_sizes(counts: Sequence[int]) -> tuple[int, int, int]:
-    """Training, validation and test pictures, each at least two."""
+    """Checks the numbers of training, validation and test pictures, each at least two."""
     require(
         len(counts) == 3 and min(counts) > 1,
         "A ladder has three parts.",
@@ -347,7 +348,7 @@ def parse_sizes(counts: Sequence[int]) -> tuple[int, int, int]:
 
 
 def build_recipe(rung: str, recipe: Recipe, seed: int) -> Recipe:
-    """A rung's recipe; `frozen end to end` is the talk's way of the rung `frozen`."""
+    """Builds a strategy's recipe; `frozen end to end` is the strategy `frozen` without cached activations."""
     require(rung in LADDER_STRATEGIES, "Unknown rung.", expected=" | ".join(LADDER_STRATEGIES), received=rung)
     training = replace(recipe.training, end_to_end=True) if rung == "frozen end to end" else recipe.training
     return replace(recipe, rung=rung.removesuffix(" end to end"), training=training, seed=seed)
@@ -372,7 +373,7 @@ def run_strategies(
 
 
 def find_finetune_training(later: Sequence[str], recipe: Recipe) -> Training | None:
-    """How `finetune` trains where it follows: the rungs before it keep the activations that it will want.
+    """Returns how `finetune` trains where it follows: earlier strategies keep the activations that it needs.
 
     They look through the whole base anyway, so that its pictures need not pass the lower part again.
     """
@@ -380,7 +381,7 @@ def find_finetune_training(later: Sequence[str], recipe: Recipe) -> Training | N
 
 
 def load_result(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> StrategyResult:
-    """What a finished run came to, its test predictions held against the answers."""
+    """Loads the result of a finished run, its test predictions scored by the answers."""
     results = read_json(folder / "metrics.json")
     return StrategyResult(
         rung=rung, seed=seed, validation=results["accuracy"],
@@ -397,7 +398,7 @@ def run_ladder(
     sizes: tuple[int, int, int] = DEFAULT_SIZES,
     options: run.RunOptions | None = None,
 ) -> list[StrategyResult]:
-    """The whole experiment: prepares the pictures, runs every rung with every seed, tells what came of it.
+    """Runs the whole experiment: prepares the pictures, runs every strategy with every seed, writes the report.
 
     Args:
         competition: whose labelled pictures are climbed on; its recipe names the base.

@@ -82,7 +82,7 @@ def run_pseudo_labels(competition: Competition, rule: PseudoLabelRule, options: 
 def train_heads(
     recipe: Recipe, rule: PseudoLabelRule, data: Dataset, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> PseudoLabelHeads:
-    """The run's own heads, which choose a strength and scales; then every fold's head before and after."""
+    """Trains the run's own heads, which choose L2 and scales; then every fold's head before and after."""
     folds, fold_of = tuple(range(recipe.folds)), data.pictures.train["fold"].to_numpy()
     classes = len(data.pictures.classes)
     with log_stage("heads") as notes:
@@ -111,7 +111,7 @@ def train_heads(
 
 
 def evaluate_gain(competition: Competition, data: Dataset, trained: PseudoLabelHeads, rule: PseudoLabelRule) -> bool:
-    """Prints what each fold was taught and what came of it. Returns whether it helps beyond noise."""
+    """Prints the pseudo-labels of each fold and their gain. Returns whether it helps beyond noise."""
     tests, few = int(data.test_readable.sum()), "no threshold is precise enough"
     for one in trained.taught:
         sure = f"{one.threshold:.3f} and more ({one.precision:.1%} right)" if one.threshold is not None else few

@@ -27,7 +27,7 @@ SHEET_BYTES = 400_000
 
 
 def list_starting_points(recipe: Recipe) -> dict[str, Recipe]:
-    """The three starting points, each with the recipe's split, views and seed.
+    """Lists the three starting points, each with the recipe's split, views and seed.
 
     Args:
         recipe: of the competition file, whatever the run had been asked for: the lesson is the same each time.
@@ -42,7 +42,7 @@ def list_starting_points(recipe: Recipe) -> dict[str, Recipe]:
 
 
 def read_answers(competition: Competition) -> dict[str, str]:
-    """The class of every test picture, by id; read by nothing but this file."""
+    """Reads the class of every test picture, by id; no other module does."""
     path = paths.competition_folder(competition.name) / "answers.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["species"] for row in csv.DictReader(file)}
@@ -82,12 +82,12 @@ def run_demo(competition: Competition, folder: Path, options: run.RunOptions) ->
 
 
 def format_accuracy(interval: Interval) -> str:
-    """An accuracy with its interval."""
+    """Formats an accuracy with its interval."""
     return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
 def draw_sheet(competition: Competition, folder: Path, truth: dict[str, str]) -> bytes:
-    """A PNG of test pictures with their true and their predicted species."""
+    """Draws a PNG of test pictures with their true and their predicted species."""
     from PIL import Image
 
     from pipeline.figures.contact_sheet import draw_contact_sheet
@@ -111,7 +111,7 @@ def draw_sheet(competition: Competition, folder: Path, truth: dict[str, str]) ->
 
 @contextmanager
 def silence_logs() -> Iterator[None]:
-    """Only warnings are printed."""
+    """Prints warnings only."""
     words = logging.getLogger("pipeline")
     before = words.level
     words.setLevel(logging.WARNING)

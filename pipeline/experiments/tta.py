@@ -49,7 +49,7 @@ def run_view_weighting(comp: str, requested: str | None = None) -> Mapping[str, 
 
 
 def find_best_run(comp: str) -> Path:
-    """The best finished run that was predicted in several views and folds, of those of most folds.
+    """Finds the best finished run that was predicted in several views, of those of most folds.
 
     Scores on other pictures, labels or folds mean something else: only those on the newest run's are held together.
 
@@ -73,7 +73,7 @@ def find_best_run(comp: str) -> Path:
 
 
 def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
-    """The views of a run, the plain one first, and what it predicts for held-out pictures in each.
+    """Loads a run's views, the plain one first, and its out-of-fold predictions in each.
 
     Raises:
         StarshiftError: one view or one fold only.
@@ -101,7 +101,7 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
 
 
 def select_weighting(oof: OOFPredictions, names: list[str]) -> tuple[list[StepResult], dict[str, float]]:
-    """Every way to average, judged on folds that it has not seen, and the weights of the one to take.
+    """Scores every weighting on folds that it was not fitted on, and selects one.
 
     Args:
         oof: the members are views.
@@ -131,7 +131,7 @@ def format_weights(weights: Mapping[str, float]) -> str:
 
 
 def format_view_scores(result: list[tta_weights.ViewScore], metric: str) -> list[str]:
-    """A line a view: alone, and what the mean of all gains by it."""
+    """Formats one line a view: its own score, and the gain of the mean of all by it."""
     rows = []
     for one in result:
         alone = find_metric(metric).format(float(np.mean(one.folds)), float(np.std(one.folds, ddof=1)))
@@ -146,7 +146,7 @@ def format_view_scores(result: list[tta_weights.ViewScore], metric: str) -> list
 def format_conclusions(
     tried: list[StepResult], weights: Mapping[str, float], result: list[tta_weights.ViewScore]
 ) -> list[str]:
-    """What to do."""
+    """Formats the weighting to take, and the recipe's views."""
     kept = next(step for step in tried if step.kept)
     if kept.name == tta_weights.EQUAL_WEIGHTS:
         lines = [

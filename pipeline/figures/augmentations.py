@@ -51,14 +51,14 @@ def write_sheet(competition: Competition, *, pictures: int, views: int, size: in
 
 
 def interleave_classes(train: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The pictures in an order drawn by the seed, one of every class before a second of any."""
+    """Shuffles the pictures by the seed, one of every class before a second of any."""
     shuffled = train.iloc[np.random.default_rng(seed).permutation(len(train))]
     turn = shuffled.groupby("label", sort=False).cumcount()
     return shuffled.iloc[np.argsort(turn.to_numpy(), kind="stable")]
 
 
 def read_pictures(train: pd.DataFrame, raw: Path, pictures: int, size: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """The first pictures that can be read: their rows, and their pixels (n, size, size, 3) uint8."""
+    """Reads the first readable pictures: their rows, and their pixels (n, size, size, 3) uint8."""
     rows, result = list[int](), list[np.ndarray]()
     for row, path in enumerate(train["path"]):
         if len(result) == pictures:

@@ -88,7 +88,7 @@ class _SheetLayout:
         self.height = self.above + rows * (self.high + GAP + self.caption_height) + NOTE_HEIGHT
 
     def corner(self, number: int) -> tuple[int, int]:
-        """The upper left corner (x, y) of a picture."""
+        """Returns the upper left corner (x, y) of a picture."""
         row, column = divmod(number, self.columns)
         return self.left + column * (self.wide + GAP), self.above + row * (self.high + GAP + self.caption_height)
 
@@ -123,7 +123,7 @@ class _SheetLayout:
 
 
 def _encode_png(page: Image.Image) -> bytes:
-    """A PNG file with a palette, a third of the size of full colour: 255 shades and white, which stays white."""
+    """Encodes a PNG file with a palette of 255 shades and white, a third of the size of full colour."""
     palette = page.quantize(PALETTE_SIZE - 1, method=Image.Quantize.MEDIANCUT)
     shades = page.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     indices = np.array(shades)

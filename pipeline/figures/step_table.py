@@ -59,7 +59,7 @@ class StepResult:
         return self.gain is not None and self.gain.is_positive and self.gain.estimate >= MIN_VISIBLE_GAIN
 
     def taken(self, kept: bool, told: str = "") -> "StepResult":
-        """The same, with what became of it."""
+        """Returns the same step with the decision on it."""
         return replace(self, kept=kept, told=told)
 
     @property
@@ -71,7 +71,7 @@ class StepResult:
         return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
 
     def record(self) -> dict[str, Any]:
-        """One row of a CSV file."""
+        """Returns the numbers as plain JSON values."""
         gain = (self.gain or Interval(0.0, 0.0, 0.0)).record()
         return {
             "kind": self.kind, "name": self.name, "score": self.score, "spread": self.spread, "against": self.against,
@@ -81,7 +81,7 @@ class StepResult:
 
 
 def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
-    """A header and a line a step: score ± spread over folds, gain ± half its interval, and what became of it."""
+    """Formats one line a step: score ± spread over folds, gain ± half its interval, and the verdict."""
     rows = []
     for step in steps:
         gain = "" if step.gain is None else format_plus_minus(step.gain, 5)
@@ -92,7 +92,7 @@ def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
 
 
 def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
-    """From the first step to the last one kept, in a sentence.
+    """Formats the gain from the first step to the last one kept.
 
     Args:
         steps: in their order.
@@ -111,7 +111,7 @@ def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Inte
 
 
 def format_headline(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
-    """The same, short enough for a title."""
+    """Formats the same, short enough for a title."""
     kept = [step for step in steps if step.kept]
     words = f"{metric.replace('_', ' ')} {kept[0].score:.4f} to {kept[-1].score:.4f}"
     return (
@@ -122,7 +122,7 @@ def format_headline(steps: Sequence[StepResult], metric: str, difference: Interv
 
 
 def plot_steps(steps: Sequence[StepResult], metric: str, difference: Interval) -> bytes:
-    """The steps from top to bottom: every fold, the mean, and what was dropped in grey.
+    """Plots the steps from top to bottom: every fold, the mean, and dropped steps in grey.
 
     Args:
         steps: in their order, at least one.
@@ -150,7 +150,7 @@ def plot_steps(steps: Sequence[StepResult], metric: str, difference: Interval) -
 
 
 def _draw_step(axes: Axes, place: int, step: StepResult) -> None:
-    """One step: its folds, its mean and its gain."""
+    """Draws one step: its folds, its mean and its gain."""
     colour = BLUE if step.kept else GREY
     axes.scatter(step.folds, [place] * len(step.folds), s=13, color="white", edgecolor=colour, linewidth=0.9, zorder=3)
     axes.scatter([step.score], [place], s=52, color=colour, zorder=4)

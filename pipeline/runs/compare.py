@@ -118,7 +118,7 @@ def print_comparison(result: RunComparison) -> None:
 
 
 def format_run_pair(result: RunComparison) -> list[str]:
-    """The two runs side by side."""
+    """Formats the two runs side by side."""
     sides = [("A", result.before), ("B", result.after)]
     rows = [
         [name, one.listed.run, score_of(one.listed), format_number(one.listed.accuracy, ".1%"),
@@ -133,7 +133,7 @@ def format_run_pair(result: RunComparison) -> list[str]:
 
 
 def format_differences(result: RunComparison) -> list[str]:
-    """The fields that differ, each with both values."""
+    """Formats the fields that differ, each with both values."""
     lines = [[name, format_setting(one), format_setting(other)] for name, one, other in result.differing]
     same = "nothing differs: configuration, commit, library versions and device are the same"
     table = format_text_table(["what differs", "A", "B"], lines) if lines else [same]
@@ -145,7 +145,7 @@ def format_differences(result: RunComparison) -> list[str]:
 
 
 def format_setting(setting: Any) -> str:
-    """A setting, shortened."""
+    """Formats a setting, shortened."""
     if setting is None:
         return "-"
     if isinstance(setting, (list, tuple)):
@@ -155,7 +155,7 @@ def format_setting(setting: Any) -> str:
 
 
 def format_verdict(result: RunComparison) -> list[str]:
-    """Whether B is better, and how sure that is."""
+    """Returns whether B is better, and how sure that is."""
     pictures, before, after = result.pictures, result.before, result.after
     whole = before.pictures == after.pictures == pictures.common
     of_all = "all of both" if whole else f"of A's {before.pictures:,} and B's {after.pictures:,}"
@@ -180,7 +180,7 @@ def format_verdict(result: RunComparison) -> list[str]:
 
 
 def format_test_results(result: RunComparison) -> list[str]:
-    """What the tests say; where they differ, that fold by fold decides."""
+    """Formats the results of the tests; where they differ, fold by fold decides."""
     fold, right, lines = result.by_fold, result.right, []
     counted = metrics.find_metric(result.metric).counts_correct
     if not counted:
@@ -201,7 +201,7 @@ def _format_difference(difference: Interval, result: RunComparison) -> str:
 
 
 def format_fold_note(difference: Interval, within_noise: bool, fold: FoldComparison | None) -> str:
-    """That fold by fold decides, where that says something else of the same metric."""
+    """Formats the note that fold by fold decides, where that differs for the same metric."""
     if fold is None:
         return ""
     opposite = not within_noise and difference.estimate * fold.difference.estimate < 0
@@ -209,7 +209,7 @@ def format_fold_note(difference: Interval, within_noise: bool, fold: FoldCompari
 
 
 def format_class_changes(result: RunComparison) -> list[str]:
-    """The classes that gained and lost most."""
+    """Formats the classes that gained and lost most."""
     moved = [change for change in result.changes if change.gained != change.lost]
     if not moved:
         return ["no class has more or fewer pictures right"]
@@ -249,7 +249,7 @@ def compare_runs(before: str, after: str, comp: str | None = None) -> RunCompari
 
 
 def build_comparison(before: Run, after: Run) -> RunComparison:
-    """Two runs on the pictures that both held out with the same label, and that both have in the same fold.
+    """Compares two runs on the pictures that both held out with the same label and in the same fold.
 
     Where many lie in another fold, the runs were split in other ways: then all are compared, without regard to folds.
 
@@ -295,7 +295,7 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
 
 
 def align_predictions(before: Run, after: Run, names: list[str]) -> OOFPredictions:
-    """What both runs predict for some pictures, with the truth; by the first one's metric and folds."""
+    """Joins both runs' predictions of some pictures to the truth; by the first one's metric and folds."""
     return OOFPredictions.build(
         [run.align(names) for run in (before, after)],
         np.searchsorted(before.classes, [before.label[name] for name in names]),
@@ -306,7 +306,7 @@ def align_predictions(before: Run, after: Run, names: list[str]) -> OOFPredictio
 
 
 def build_side(run: Run, pooled: float) -> RunSide:
-    """One run's own numbers."""
+    """Loads one run's own numbers."""
     one = listing.load_summary(run.folder, run.folder.name)
     return RunSide(
         listed=one,
@@ -317,7 +317,7 @@ def build_side(run: Run, pooled: float) -> RunSide:
 
 
 def list_differences(before: Run, after: Run) -> list[tuple[str, Any, Any]]:
-    """The fields that differ, (name, before, after): of the configuration, and of where it ran. Nothing is None."""
+    """Lists the fields of configuration and environment that differ, (name, before, after); None where missing."""
     sides = []
     for run in (before, after):
         config = folder.flatten_mapping({name: value for name, value in run.config.items() if name != "fingerprint"})
@@ -329,7 +329,7 @@ def list_differences(before: Run, after: Run) -> list[tuple[str, Any, Any]]:
 
 
 def compute_fold_difference(oof: OOFPredictions, of_all: int) -> FoldComparison | None:
-    """The metric's difference fold by fold, both runs scored anew on these very pictures; None for a single fold.
+    """Computes the metric's difference fold by fold on the common pictures; None for a single fold.
 
     Args:
         oof: predictions of both.

@@ -78,7 +78,7 @@ class RunSummary:
 
 
 def rank_runs(result: Sequence[RunSummary], metric: str) -> list[RunSummary]:
-    """The best first; debug and unfinished runs, whose scores mean nothing, last."""
+    """Sorts runs, the best first; debug and unfinished runs, whose scores mean nothing, last."""
     sign, states = find_metric(metric).sign, ("finished", "debug", "unfinished")
     return sorted(result, key=lambda one: (states.index(one.state), -sign * (one.score or 0.0), one.run))
 
@@ -99,7 +99,7 @@ def print_run_tables(name: str, result: Sequence[RunSummary], own: str | None = 
 
 
 def format_run_table(result: Sequence[RunSummary]) -> list[str]:
-    """The header and a line a run; Kaggle's scores where there are any, and what sets the recipes apart."""
+    """Formats one line a run: Kaggle's scores where there are any, and the settings that differ."""
     most = find_common_settings(result)
     rows = []
     for number, one in enumerate(result, start=1):
@@ -116,37 +116,37 @@ def format_run_table(result: Sequence[RunSummary]) -> list[str]:
 
 
 def format_score(one: RunSummary) -> str:
-    """The score with its spread over folds, or alone where there is one fold."""
+    """Formats the score with its spread over folds, or alone where there is one fold."""
     return format_number(one.score, ".5f") + (f" ± {one.spread:.5f}" if one.spread is not None else "")
 
 
 def format_number(number: float | None, form: str) -> str:
-    """A number as `form` says, or nothing."""
+    """Formats a number, or nothing for None."""
     return "" if number is None else format(number, form)
 
 
 def format_folds(one: RunSummary) -> str:
-    """How many folds of how many, or the number of the only one."""
+    """Formats how many folds of how many, or the number of the only one."""
     if one.of_folds == 1:
         return "held out"
     return f"fold {one.folds[0]}/{one.of_folds}" if len(one.folds) == 1 else f"{len(one.folds)}/{one.of_folds}"
 
 
 def format_bases(one: RunSummary) -> str:
-    """The bases' names; of more than three the first two, and how many more."""
+    """Formats the bases' names; of more than three the first two, and how many more."""
     names = [shorten_base_name(base) for base in one.bases]
     return ", ".join(names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"])
 
 
 def shorten_base_name(base: str) -> str:
-    """A base's name without the path of its weights, and with the beginning of the name of its directions."""
+    """Shortens a base's name: without the path of its weights, and with the beginning of its directions' name."""
     name, _, weights = base.partition("=")
     named = re.sub(r":([0-9a-f]{4})[0-9a-f]{12}$", r":\1", name)
     return f"{named}=file" if "/" in weights else f"{named}={weights}" if weights else named
 
 
 def find_common_settings(result: Sequence[RunSummary]) -> dict[str, str]:
-    """What most runs say of the fields of the recipe on which they differ, but for those that have their own column.
+    """Finds the most common setting of each field of the recipe on which runs differ.
 
     Of a training field that is the rung's default, which every rung has its own of.
     """
@@ -160,7 +160,7 @@ def find_common_settings(result: Sequence[RunSummary]) -> dict[str, str]:
 
 
 def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
-    """The fields of a recipe that are not as in most runs; of a list of more than two its length.
+    """Formats the settings that differ from most runs'; of a list of more than two its length.
 
     Nothing of a run that was made of others: they have their own.
     """
@@ -179,7 +179,7 @@ def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
 
 
 def format_conclusions(result: Sequence[RunSummary]) -> list[str]:
-    """What to think of the order, what Kaggle's answers say, and what to do next."""
+    """Formats cautions about the order, the agreement with Kaggle's scores, and the next command."""
     lines = []
     finished = [one for one in result if one.state == "finished"]
     distinct = list({one.fingerprint: one for one in reversed(finished)}.values())[::-1]
@@ -198,7 +198,7 @@ def format_conclusions(result: Sequence[RunSummary]) -> list[str]:
 
 
 def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> str:
-    """How far cross-validation and the leaderboard agree on the order of runs, and how far apart they are.
+    """Formats how far cross-validation and the leaderboard agree on the order of runs, and their offset.
 
     The rank correlation is Spearman's (1904, Am. J. Psychol. 15, 72-101): 1 is the same order, -1 the opposite one.
     The offset is leaderboard - cross-validation, the mean over the runs with Student's interval.
@@ -219,22 +219,22 @@ def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> s
 
 
 def list_competitions() -> list[str]:
-    """The competitions that have runs."""
+    """Lists the competitions that have runs."""
     return sorted({folder.parent.name for folder in paths.runs_folder("x").parent.glob("*/*/") if is_run(folder)})
 
 
 def find_competition_name(comp: str) -> str:
-    """The competition's name: of the repository's, of a file's, or of a folder below data/runs (a ladder's)."""
+    """Finds the competition's name: of the repository's, of a file's, or of a folder below data/runs (a ladder's)."""
     return comp if comp in list_competitions() else competitions.find(comp).name
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's: config.json is written first."""
+    """Returns whether a folder is a run's: config.json is written first."""
     return (folder / "config.json").is_file()
 
 
 def list_runs(name: str) -> list[RunSummary]:
-    """The runs of a competition, the oldest first."""
+    """Lists the runs of a competition, the oldest first."""
     folders = sorted(folder for folder in paths.runs_folder(name).glob("*/") if is_run(folder))
     starts = Counter(parse_start_time(folder) for folder in folders)
     return [
@@ -244,12 +244,12 @@ def list_runs(name: str) -> list[RunSummary]:
 
 
 def parse_start_time(folder: Path) -> str:
-    """When a run started, as its folder's name begins: `20261124-203219`, or `20261124-203219.2`."""
+    """Returns the start time in a folder's name: `20261124-203219`, or `20261124-203219.2`."""
     return "-".join(folder.name.split("-")[:2])
 
 
 def load_summary(folder: Path, handle: str) -> RunSummary:
-    """One run's folder."""
+    """Loads the summary of a run's folder."""
     config: Mapping[str, Any] = read_json(folder / "config.json") or {}
     results: Mapping[str, Any] = read_json(folder / "metrics.json") or {}
     competition = config.get("competition", {})
@@ -304,7 +304,7 @@ def print_all_runs(comp: str | None, *, as_json: bool = False) -> None:
 
 
 def group_by_metric(result: list[RunSummary]) -> list[RunSummary]:
-    """By metric, then the best first."""
+    """Sorts runs by metric, then the best first."""
     return [
         one
         for metric in dict.fromkeys(each.metric for each in result)
@@ -313,5 +313,5 @@ def group_by_metric(result: list[RunSummary]) -> list[RunSummary]:
 
 
 def build_record(name: str, one: RunSummary) -> dict[str, Any]:
-    """A run as plain JSON values, with its folder."""
+    """Builds a run as plain JSON values, with its folder."""
     return {**asdict(one), "folder": str(paths.runs_folder(name) / one.run)}

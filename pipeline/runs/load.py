@@ -88,7 +88,7 @@ class Run:
 
 
 def read_strategy(config: Mapping[str, Any]) -> str:
-    """The rung that a run's models were trained on; the recipe of one with teachers or pseudo-labels names those.
+    """Returns the strategy that trained a run's models; derived recipes name the distillation or pseudo-labels.
 
     Args:
         config: the run's config.json.
@@ -98,7 +98,7 @@ def read_strategy(config: Mapping[str, Any]) -> str:
 
 
 def find_run_folder(text: str, comp: str | None) -> Path:
-    """The run folder of this name, of a name that begins like this, or at this path.
+    """Finds the run folder of this name, of a name that begins like this, or at this path.
 
     Raises:
         StarshiftError: none, or several.
