@@ -113,7 +113,7 @@ class FeatureTeacher:
         return result
 
     def nested(self, views: Sequence[str]) -> dict[str, np.ndarray]:
-        """Predicts for students of each fold the other pictures, by heads trained on neither their fold nor the student's."""
+        """Predicts the other pictures for students of each fold, by heads trained on neither's fold."""
         folds = range(self.recipe.folds)
         shape = (len(views) or 1, len(self.labels), self.classes)
         result = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
