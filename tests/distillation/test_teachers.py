@@ -190,14 +190,14 @@ def test_a_learnware_that_no_longer_answers_as_it_did_is_not_asked(shelf, mine, 
 class Nested:
     """A teacher that says other things to students of other folds."""
 
-    def again(self, data, views, nested, engine):
+    def recompute(self, data, views, nested, engine):
         return {"0": np.full((1, 2, 2), 0.2, np.float32), "1": np.full((1, 2, 2), 0.4, np.float32)}
 
 
 class Same:
     """A teacher that says the same to all."""
 
-    def again(self, data, views, nested, engine):
+    def recompute(self, data, views, nested, engine):
         return {"all": np.full((1, 2, 2), 0.6, np.float32)}
 
 

@@ -90,7 +90,7 @@ def test_a_fold_s_own_classes_tell_no_props_where_its_links_are_weighed(scenes, 
     monkeypatch.setattr(scenes.sought, "finder", lambda words: found.append(np.flatnonzero(words)) or finder(blank))
     fitted = SceneSteps(scenes.sought).agreeing(held)
     assert [words.tolist() for words in found] == [[2], [0]]  # fold 0 by fold 1's classes, and the other way about
-    assert np.flatnonzero(fitted.seen.props).tolist() == [0, 1, 2]
+    assert np.flatnonzero(fitted.index.props).tolist() == [0, 1, 2]
 
 
 def test_what_is_stuck_on_every_picture_links_none(pictures):
