@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.ensemble.member_selection import CombinationScores, SelectionHistory, select_members
 from pipeline.ensemble.temperature import FoldScorer
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.experiments import base_search
 from pipeline.training.heads import ridge
 
@@ -69,7 +69,9 @@ def once(values: list[np.ndarray], judge: FoldScorer, most: int | None) -> tuple
     most = most or ridge.find_max_components([one.shape[1] for one in values], folds, base_search.COMPUTE_BUDGET)
     sets = base_search.compute_principal_directions(values, most)
     tried = base_search.evaluate_combinations(sets, judge, int(judge.labels.max()) + 1)
-    trials = CombinationScores({one.members: one.folds for one in tried}, 1 / folds, higher_is_better(judge.metric))
+    trials = CombinationScores(
+        {one.members: one.folds for one in tried}, 1 / folds, find_metric(judge.metric).higher_is_better
+    )
     growth = select_members(trials)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     kept = ", ".join(f"{one.kept:.0%} of {one.width}" for one in sets)

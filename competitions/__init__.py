@@ -73,6 +73,12 @@ def load(path: Path) -> Competition:
             received=type(competition).__name__,
             remedy="compare it with competitions/dog_breed.py",
         )
+    from pipeline.evaluation.metrics import find_metric  # imports NumPy, which `invoke --list` has no time for
+
+    try:
+        find_metric(competition.metric)
+    except StarshiftError as error:
+        raise StarshiftError(f"{path}: {error}") from error
     if competition.data is not None:
         folder = (path.resolve().parent / Path(competition.data).expanduser()).resolve()
         competition = replace(competition, data=str(folder))

@@ -13,7 +13,7 @@ from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_json
 
 __all__ = [
-    "GROUPINGS", "HEADS", "LAYOUTS", "METRICS", "NAME_PATTERN", "STRATEGIES", "SYMMETRY_VIEWS", "VIEW_PATTERN",
+    "GROUPINGS", "HEADS", "LAYOUTS", "NAME_PATTERN", "STRATEGIES", "SYMMETRY_VIEWS", "VIEW_PATTERN",
     "Competition", "Labels", "Recipe", "Submission", "Training", "require",
 ]  # fmt: skip
 STRATEGIES = ("scratch", "augmented", "features", "frozen", "finetune")
@@ -23,7 +23,6 @@ HEADS = ("linear", "gaussian", "dense")
 GROUPINGS = ("duplicates", "estimated")
 SYMMETRY_VIEWS = ("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical")
 VIEW_PATTERN = re.compile(rf"{'|'.join(SYMMETRY_VIEWS)}|augment-[1-9][0-9]*")
-METRICS = ("log_loss", "binary_log_loss", "auc", "micro_f1", "accuracy")
 LAYOUTS = ("one column per class", "class name", "probability")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 SIZES = (32, 2048)
@@ -310,7 +309,7 @@ class Competition:
         drawn: the set that the repository draws itself: `sprouts`. Instead of `slug`.
         labels: where the labels are.
         submission: Kaggle's CSV format; None writes id, class and one column a class.
-        metric: the score that is reported and optimised.
+        metric: the score that is reported and optimised, a name in evaluation/metrics.py, which checks it.
         recipe: how to train.
     """
 
@@ -337,7 +336,6 @@ class Competition:
             received={"slug": self.slug, "data": self.data, "drawn": self.drawn},
         )
         require(self.drawn in (None, "sprouts"), "No such set is drawn.", expected="sprouts", received=self.drawn)
-        require(self.metric in METRICS, "Unknown metric.", expected=" | ".join(METRICS), received=self.metric)
         needs_positive = self.submission is not None and self.submission.layout == "probability"
         require(
             self.labels.positive or not needs_positive,

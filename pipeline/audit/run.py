@@ -25,7 +25,7 @@ from pipeline.audit.label_errors import detect_label_issues
 from pipeline.audit.split_leakage import RepeatedCVResult, cross_validate_head, shuffle_groups
 from pipeline.config import Competition
 from pipeline.data import folds, pixel_cache
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.base import parse_base
@@ -123,7 +123,7 @@ def run_checks(
     random_folds, grouped_folds = check(
         "folds",
         lambda: _cross_validate_both(competition, data, dataset, groups.first),
-        lambda results: report.assess_folds(*results, metric, higher_is_better(metric), groups),
+        lambda results: report.assess_folds(*results, metric, find_metric(metric).higher_is_better, groups),
     )
 
     def cross_validate_files() -> tuple[pd.DataFrame, leakage.SeparabilityResult]:

@@ -95,7 +95,6 @@ def cross_validate_head(
         trained = linear_probe.train_heads(
             plain,
             train_features={"plain": features},
-            test_features={"plain": features[:0]},
             labels=labels,
             fold_of=fold_of,
             folds=folds,

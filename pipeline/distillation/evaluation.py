@@ -1,4 +1,4 @@
-"""A student with a teacher held against the same student without: scores, gains and their noise, the gap, agreement."""
+"""Scores distilled students against students on labels alone: gains with intervals, gap to the teacher, agreement."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds, estimate_over_seeds
 
 BOOTSTRAP_SAMPLES = 1000
-AUC_BOOTSTRAP_SAMPLES = 200
-"""Of an area under the curve, which has to be computed anew for each."""
+SLOW_BOOTSTRAP_SAMPLES = 200
+"""Of a metric that is no mean over pictures, which has to be computed anew for each."""
 TOP_K = 5
 
 
@@ -40,23 +40,22 @@ class DistillationEvaluation:
     held: float
 
     def by_fold(self, probabilities: np.ndarray, metric: str) -> np.ndarray:
-        """The metric on each fold, (folds,) float64."""
-        parts = [self.fold_of == fold for fold in np.unique(self.fold_of)]
-        return np.array([metrics.score(metric, self.truth[p], probabilities[p], self.positive) for p in parts])
+        """Returns the metric on each fold, (folds,) float64."""
+        return np.array(metrics.score_folds(metric, self.truth, probabilities, self.fold_of, self.positive))
 
 
-def score_sides(judged: DistillationEvaluation) -> list[ModelScores]:
-    """Teacher, student on labels alone, student distilled."""
+def score_sides(predictions: DistillationEvaluation) -> list[ModelScores]:
+    """Scores the teacher, the student on labels alone, and the distilled student."""
     return [
-        score_side(judged, "teacher", judged.teacher[None]),
-        score_side(judged, "student, labels alone", judged.before),
-        score_side(judged, "student, distilled", judged.after),
+        score_side(predictions, "teacher", predictions.teacher[None]),
+        score_side(predictions, "student, labels alone", predictions.before),
+        score_side(predictions, "student, distilled", predictions.after),
     ]
 
 
-def score_side(judged: DistillationEvaluation, name: str, predicted: np.ndarray) -> ModelScores:
-    """One side's numbers; the spread is over seeds, and over folds where there is one seed."""
-    folds = np.stack([judged.by_fold(one, judged.metric) for one in predicted])
+def score_side(predictions: DistillationEvaluation, name: str, predicted: np.ndarray) -> ModelScores:
+    """Scores one side; the spread is over seeds, and over folds where there is one seed."""
+    folds = np.stack([predictions.by_fold(one, predictions.metric) for one in predicted])
     scores = folds.mean(axis=1)
     several = scores if len(scores) > 1 else folds[0]
     return ModelScores(
@@ -64,14 +63,14 @@ def score_side(judged: DistillationEvaluation, name: str, predicted: np.ndarray)
         scores=scores.tolist(),
         folds=folds.tolist(),
         spread=float(np.std(several, ddof=1)) if len(several) > 1 else 0.0,
-        accuracy=float(np.mean([judged.by_fold(one, "accuracy").mean() for one in predicted])),
-        agreement=float(np.mean([one.argmax(axis=1) == judged.teacher.argmax(axis=1) for one in predicted])),
-        agreement_top5=compute_top_k_agreement(predicted, judged.teacher),
+        accuracy=float(np.mean([predictions.by_fold(one, "accuracy").mean() for one in predicted])),
+        agreement=float(np.mean([one.argmax(axis=1) == predictions.teacher.argmax(axis=1) for one in predicted])),
+        agreement_top5=compute_top_k_agreement(predicted, predictions.teacher),
     )
 
 
 def compute_top_k_agreement(predicted: np.ndarray, teacher: np.ndarray) -> float | None:
-    """How often the teacher's likeliest class is among the five likeliest; None where there are no more than five.
+    """Computes how often the teacher's likeliest class is among the five likeliest; None for five classes or fewer.
 
     Args:
         predicted: (seeds, pictures, classes).
@@ -83,52 +82,50 @@ def compute_top_k_agreement(predicted: np.ndarray, teacher: np.ndarray) -> float
     return float((best == teacher.argmax(axis=1)[None, :, None]).any(axis=2).mean())
 
 
-def compute_gains(judged: DistillationEvaluation) -> DistillationGains:
-    """What the teacher brought: by seeds, by folds and by pictures, and as a share of the gap to the teacher."""
-    higher = metrics.higher_is_better(judged.metric)
-    sign = 1 if higher else -1
-    before, after = (np.stack([judged.by_fold(one, judged.metric) for one in each]) for each in
-                     (judged.before, judged.after))  # fmt: skip
+def compute_gains(predictions: DistillationEvaluation) -> DistillationGains:
+    """Computes the gains by distillation: over seeds, folds and pictures, and as a share of the gap to the teacher."""
+    sign = metrics.find_metric(predictions.metric).sign
+    before, after = (np.stack([predictions.by_fold(one, predictions.metric) for one in each]) for each in
+                     (predictions.before, predictions.after))  # fmt: skip
     moved = sign * (after - before)
-    values, three, samples = build_bootstrap(judged)
+    values, three, samples = build_bootstrap(predictions)
 
     def interval(of: Callable[[tuple[float, float, float]], float]) -> Interval:
         random = np.random.default_rng(0)
         with np.errstate(divide="ignore", invalid="ignore"):  # some draws have no gap
             return bootstrap_score(
-                lambda truth, rows: of(three(truth, rows)), judged.truth, values, random, samples=samples
+                lambda truth, rows: of(three(truth, rows)), predictions.truth, values, random, samples=samples
             )
 
     wide = interval(lambda each: sign * (each[2] - each[0])).is_positive
-    step = metrics.compute_resolution(judged.metric, judged.truth, judged.fold_of, judged.positive)
+    step = metrics.compute_resolution(predictions.metric, predictions.truth, predictions.fold_of, predictions.positive)
     count = moved.shape[1]
     return DistillationGains(
         seeds=estimate_over_seeds(moved.mean(axis=1).tolist(), step / count) if len(moved) > 1 else None,
-        folds=estimate_over_folds(moved.mean(axis=0).tolist(), judged.held, step) if count > 1 else None,
+        folds=estimate_over_folds(moved.mean(axis=0).tolist(), predictions.held, step) if count > 1 else None,
         pictures=interval(lambda each: sign * (each[1] - each[0])),
         gap=interval(lambda each: (each[1] - each[0]) / (each[2] - each[0])) if wide else None,
     )
 
 
 def build_bootstrap(
-    judged: DistillationEvaluation,
+    predictions: DistillationEvaluation,
 ) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], tuple[float, float, float]], int]:
-    """What is drawn again, how it becomes the metric of labels alone, distilled and teacher, and how often.
+    """Returns the rows to draw, a function from them to the scores of labels alone, distilled, teacher, and the draws.
 
-    A metric that is a mean over pictures needs each picture's part once, (pictures, 3), the mean over seeds; the area
-    under the curve needs everything, (pictures, 2 * seeds + 1, classes).
+    A metric that is a mean over pictures needs each picture's part once, (pictures, 3), the mean over seeds; others
+    need everything, (pictures, 2 * seeds + 1, classes).
     """
-    every = (judged.before, judged.after, judged.teacher[None])
-    if judged.metric != "auc":
-        parts = [
-            np.mean([metrics.score_pictures(judged.metric, judged.truth, one) for one in each], axis=0)
-            for each in every
-        ]
+    every = (predictions.before, predictions.after, predictions.teacher[None])
+    if score_pictures := metrics.find_metric(predictions.metric).score_pictures:
+        parts = [np.mean([score_pictures(predictions.truth, one) for one in each], axis=0) for each in every]
         return np.stack(parts, axis=1), lambda _, rows: tuple(rows.mean(axis=0)), BOOTSTRAP_SAMPLES  # type: ignore[return-value]
-    seeds = len(judged.before)
+    seeds = len(predictions.before)
 
     def three(truth: np.ndarray, rows: np.ndarray) -> tuple[float, float, float]:
-        areas = [metrics.score("auc", truth, rows[:, k], judged.positive) for k in range(rows.shape[1])]
+        areas = [
+            metrics.score(predictions.metric, truth, rows[:, k], predictions.positive) for k in range(rows.shape[1])
+        ]
         return float(np.mean(areas[:seeds])), float(np.mean(areas[seeds:-1])), areas[-1]
 
-    return np.concatenate(every).transpose(1, 0, 2), three, AUC_BOOTSTRAP_SAMPLES
+    return np.concatenate(every).transpose(1, 0, 2), three, SLOW_BOOTSTRAP_SAMPLES

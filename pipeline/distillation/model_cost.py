@@ -1,6 +1,6 @@
-"""What it costs to have a run and to ask it: numbers and bytes of its models, and pictures a second on this machine.
+"""Measures what a run costs: parameters and bytes of its models, and pictures a second on this machine.
 
-Everything is measured now and one after the other, so that two runs are held against each other in one minute's load.
+Everything is measured at once, one after the other, so that two runs are compared under the same load.
 """
 
 import io
@@ -42,7 +42,7 @@ class ModelCost:
 
 
 def measure_cost(folders: Sequence[Path], data: Dataset, engine: str = "auto") -> ModelCost:
-    """The cost of asking these runs together; of a run made of others, that of those.
+    """Measures the cost of predicting with these runs together; of a derived run, that of its members.
 
     Args:
         folders: of finished runs of one competition.
@@ -60,7 +60,7 @@ def measure_cost(folders: Sequence[Path], data: Dataset, engine: str = "auto") -
 
 
 def add_costs(costs: Sequence[ModelCost]) -> ModelCost:
-    """The cost of asking all of them, one after the other; unknown where one is."""
+    """Adds the costs of predicting with all of them, one after the other; unknown where one is."""
 
     def total(values: Sequence[float | None]) -> float | None:
         known = [one for one in values if one is not None]
@@ -76,19 +76,19 @@ def add_costs(costs: Sequence[ModelCost]) -> ModelCost:
 
 
 def list_member_runs(folder: Path) -> list[Path]:
-    """The runs that a run is made of, down to those that are made of none."""
+    """Lists the members of a run, down to those that are not derived; a run without members is its own."""
     below = (read_json(folder / "config.json") or {}).get("made_of") or ()
     return [one for each in below for one in list_member_runs(folder.parent / each["run"])] or [folder]
 
 
 def find_model(folder: Path) -> Path | None:
-    """The model of a run: of all folds on one base, or the first fold's where each has a network of its own."""
-    found = [folder / "model.keras", *sorted((folder / "models").glob("fold*.keras"))]
-    return next((path for path in found if path.is_file()), None)
+    """Finds the model of a run: of all folds on one base, or the first fold's where each has its own network."""
+    result = [folder / "model.keras", *sorted((folder / "models").glob("fold*.keras"))]
+    return next((path for path in result if path.is_file()), None)
 
 
 def count_parameters(model: Path) -> int:
-    """How many numbers a saved model has; nothing of it is run."""
+    """Counts the numbers of a saved model without running it."""
     import h5py
 
     count = 0
@@ -115,7 +115,7 @@ def measure_speed(members: Sequence[Path], data: Dataset, engine: str) -> float 
 
 
 def list_bases(folder: Path) -> list[Base]:
-    """What a run looks through; a fine-tuned base takes as long as it did before."""
+    """Lists the bases of a run; a fine-tuned base takes as long as before."""
     config = read_json(folder / "config.json") or {}
     recipe = config["competition"]["recipe"]
     texts = select_bases(load.read_strategy(config), recipe["bases"])
@@ -138,7 +138,7 @@ def measure_base_speed(base: Base, folder: Path, data: Dataset, engine: str) -> 
 
 
 def load_engine(base: Base, folder: Path, data: Dataset, engine: str, digests: Sequence[str]) -> Engine:
-    """What runs a base here."""
+    """Loads the engine that runs a base here."""
     if base.name != "scratch":
         return inference_engines.load_engine(base, Extractor(base, data.files, wanted=engine).choose(digests))
     import keras

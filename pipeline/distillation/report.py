@@ -1,4 +1,4 @@
-"""Distillation told: teacher, student on labels alone, student distilled; what the teacher brought, and how sure."""
+"""Reports a distillation: scores of teacher, student on labels alone and distilled student, and the gains."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.evaluation.intervals import Interval, format_interval
-from pipeline.figures.text_table import format_text_table
+from pipeline.evaluation.intervals import Interval, format_interval, format_mean
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_json, write_text
+from pipeline.runs.listing import format_number
 
 log = logging.getLogger(__name__)
 
@@ -109,15 +110,12 @@ class DistillationSummary:
 def write_distillation_report(finding: DistillationSummary, folder: Path) -> list[Path]:
     """Prints the table and what it means, and writes both as Markdown and all numbers as JSON. Returns the files."""
     header, rows = build_table(finding)
-    log.info("")
-    for line in format_text_table(header, rows, right=header[1:]):
-        log.info("%s", line)
-    for sentence in format_sentences(finding):
-        log.info("  %s", sentence)
+    table = format_text_table(header, rows, right=header[1:])
+    print_lines([*table, *(f"  {sentence}" for sentence in format_sentences(finding))])
     words, numbers = (folder / f"{finding.name}{suffix}" for suffix in (".md", ".json"))
     write_text(words, format_markdown(finding))
     gains = {one.name: getattr(finding.gains, one.name) for one in fields(finding.gains)}
-    known = {name: found and found.record() for name, found in gains.items()}
+    known = {name: result and result.record() for name, result in gains.items()}
     write_json(numbers, {**asdict(finding), "gains": known, "sure": finding.gains.sure})
     for path in (words, numbers):
         log.info("wrote %s", paths.format_path(path))
@@ -125,11 +123,11 @@ def write_distillation_report(finding: DistillationSummary, folder: Path) -> lis
 
 
 def build_table(finding: DistillationSummary) -> tuple[list[str], list[list[str]]]:
-    """The table's header and rows."""
+    """Builds the table's header and rows."""
     header = ["", f"{finding.metric} ± spread", "accuracy", "agrees", "in its top 5", "parameters", "MB", "pictures/s"]
     rows = [
         [
-            side.name, f"{side.score:.4f} ± {side.spread:.4f}", f"{side.accuracy:.1%}", f"{side.agreement:.1%}",
+            side.name, format_mean(side.score, side.spread), f"{side.accuracy:.1%}", f"{side.agreement:.1%}",
             format_number(side.agreement_top5, ".1%"), format_number(side.cost.get("parameters"), ",d"),
             format_number(side.cost.get("megabytes"), ".1f"),
             format_number(side.cost.get("pictures_per_second"), ".0f"),
@@ -140,13 +138,8 @@ def build_table(finding: DistillationSummary) -> tuple[list[str], list[list[str]
     return [header[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
-def format_number(value: float | None, form: str) -> str:
-    """A number, or nothing where there is none."""
-    return "" if value is None else format(value, form)
-
-
 def format_sentences(finding: DistillationSummary) -> list[str]:
-    """What the numbers mean."""
+    """Formats the conclusions."""
     gains, seeds = finding.gains, len(finding.sides[1].scores)
     kinds = [("seeds", gains.seeds), ("folds", gains.folds), ("pictures", gains.pictures)]
     noise = "; ".join(f"{format_interval(one, '+.4f')} over {kind}" for kind, one in kinds if one is not None)
@@ -173,7 +166,7 @@ def format_sentences(finding: DistillationSummary) -> list[str]:
 
 
 def format_markdown(finding: DistillationSummary) -> str:
-    """The report as a page."""
+    """Formats the report as a page."""
     header, rows = build_table(finding)
     asked = finding.asked
     ways = ", ".join(way for way in ("patient", "nested") if asked[way])

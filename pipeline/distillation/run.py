@@ -1,4 +1,4 @@
-"""A student taught by what other runs or learnwares know, beside the same student taught by labels alone.
+"""Trains a student on soft targets of teachers (runs or learnwares), beside the same student on labels alone.
 
 Both are runs like any other, with the same recipe, folds and seed. Their networks are stopped where they do best on the
 pictures that they are judged on, as on every rung; that flatters both alike, and the difference is what counts.
@@ -17,6 +17,7 @@ from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe
 from pipeline.distillation import evaluation, model_cost, report, teachers
 from pipeline.distillation.teachers import Teacher
 from pipeline.errors import StarshiftError, require
+from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
 from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions, select_folds
@@ -32,49 +33,48 @@ log = logging.getLogger(__name__)
 
 
 def run_distillation(
-    competition: Competition, asked: DistillationConfig, options: RunOptions, seeds: int = 1
+    competition: Competition, config: DistillationConfig, options: RunOptions, seeds: int = 1
 ) -> list[Path]:
-    """Trains students with and without teachers, and tells what came of it. Returns the report's files.
+    """Trains students with and without teachers and compares them. Returns the report's files.
 
     Args:
         competition: its recipe is the student's.
-        asked: teachers, temperature, weight.
+        config: teachers, temperature, weight.
         options: from the command line; `folds` trains some only.
         seeds: how many, from the recipe's on.
     """
     recipe = competition.recipe
     require(recipe.head != "gaussian", "This head has no use for soft targets.", expected="--head linear or dense",
             received=recipe.head)  # fmt: skip
-    views = list_required_views(recipe, patient=asked.patient)
-    known = teachers.find_teachers(competition, asked.teachers)
-    nested = asked.nested and bool(teachers.list_run_folders(known))
-    asked = replace(asked, teachers=tuple(one.name for one in known), nested=nested)
-    seeing = [base for one in known for base in one.looks_through()] if asked.patient or asked.nested else []
+    views = list_required_views(recipe, patient=config.patient)
+    teacher_list = teachers.find_teachers(competition, config.teachers)
+    nested = config.nested and bool(teachers.list_run_folders(teacher_list))
+    config = replace(config, teachers=tuple(one.name for one in teacher_list), nested=nested)
+    seeing = [base for one in teacher_list for base in one.list_bases()] if config.patient or config.nested else []
     data = prepare_dataset(competition, [list_networks(recipe)[0], *seeing], options)
     competition = data.competition
     recipe = competition.recipe
-    for one in known:
-        one.fitting(data)
-    with log_stage("teachers") as said:
-        lesson = teachers.build_soft_targets(asked, known, data, views, options.engine)
-        said.append(f"{', '.join(asked.teachers)}: {len(data.labels):,} pictures in {len(lesson.views) or 1} views")
+    for one in teacher_list:
+        one.check_data(data)
+    with log_stage("teachers") as notes:
+        targets = teachers.build_soft_targets(config, teacher_list, data, views, options.engine)
+        notes.append(f"{', '.join(config.teachers)}: {len(data.labels):,} pictures in {len(targets.views) or 1} views")
     if recipe.rung == "features" and recipe.head == "linear" and seeds > 1:
         log.info("seeds     a linear head has nothing random in it: one seed says all")
         seeds = 1
-    alone, taught = [], []
+    alone, distilled = [], []
     for seed in range(recipe.seed, recipe.seed + seeds):
         own = replace(competition, recipe=replace(recipe, seed=seed))
-        log.info("")
-        log.info("student   %s, %s, seed %d, labels alone", list_networks(recipe)[0], recipe.rung, seed)
+        student = f"student   {list_networks(recipe)[0]}, {recipe.rung}, seed {seed}"
+        print_lines([f"{student}, labels alone"])
         alone.append(train_on_labels(own, options))
-        log.info("")
-        log.info("student   %s, %s, seed %d, distilled", list_networks(recipe)[0], recipe.rung, seed)
-        taught.append(train_on_soft_targets(own, asked, lesson, known, data, options))
-    return evaluate_students(competition, asked, known, data, (alone, taught), options)
+        print_lines([f"{student}, distilled"])
+        distilled.append(train_on_soft_targets(own, config, targets, teacher_list, data, options))
+    return evaluate_students(competition, config, teacher_list, data, (alone, distilled), options)
 
 
 def list_required_views(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
-    """The views that a patient teacher has to answer for.
+    """Lists the views that a patient teacher has to predict.
 
     Raises:
         StarshiftError: it would have to, for views that are drawn anew in every epoch.
@@ -96,7 +96,7 @@ def list_required_views(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
 
 
 def train_on_labels(competition: Competition, options: RunOptions) -> Path:
-    """The run on labels alone, trained where there is none of this recipe and seed."""
+    """Trains the student on labels alone, unless that run exists."""
     plain = replace(options, practice=True, force=False)
     done = flow.find_finished_run(competition, plain)
     if done is not None:
@@ -106,19 +106,20 @@ def train_on_labels(competition: Competition, options: RunOptions) -> Path:
 
 def train_on_soft_targets(
     competition: Competition,
-    asked: DistillationConfig,
-    lesson: SoftTargets,
-    known: Sequence[Teacher],
+    config: DistillationConfig,
+    targets: SoftTargets,
+    teacher_list: Sequence[Teacher],
     data: Dataset,
     options: RunOptions,
 ) -> Path:
-    """The run with teachers; an interrupted one goes on, a finished one is taken as it is."""
+    """Trains the student on soft targets; an interrupted run is continued, a finished one returned."""
     started, rung = time.perf_counter(), competition.recipe.rung
     folds = select_folds(competition.recipe, options)
     decides = finish.build_run_config(competition, options, folds)
     decides["competition"]["recipe"]["rung"] = "distill"
     decides["distillation"] = {
-        **asdict(asked), "rung": rung, "taught_by": [one.record for one in known], "targets": lesson.taught().digest,
+        **asdict(config), "rung": rung, "taught_by": [one.record for one in teacher_list],
+        "targets": targets.taught().digest,
     }  # fmt: skip
     fingerprint = hash_json(decides)
     if (done := runs.find_run(competition.name, fingerprint)) is not None:
@@ -131,50 +132,50 @@ def train_on_soft_targets(
     with flow.open_exporter(competition.recipe) as exporter:
         if exporter is None:  # the student's pictures may have another size than its teachers'
             run = replace(run, data=prepare_dataset(competition, flow.select_networks(competition.recipe), options))
-        flow.train_and_finish(run, exporter, lesson)
+        flow.train_and_finish(run, exporter, targets)
     (folder / TARGETS_FILE).unlink(missing_ok=True)  # large, and made again from the teachers
     return folder
 
 
 def evaluate_students(
     competition: Competition,
-    asked: DistillationConfig,
-    known: Sequence[Teacher],
+    config: DistillationConfig,
+    teacher_list: Sequence[Teacher],
     data: Dataset,
     students: tuple[Sequence[Path], Sequence[Path]],
     options: RunOptions,
 ) -> list[Path]:
-    """Measures, prints and writes the report."""
-    alone, taught = ([load.load_run(folder) for folder in each] for each in students)
-    row = {name: number for number, name in enumerate(data.pictures.train["id"])}
-    ids = [name for name in data.pictures.train["id"] if name in alone[0].held]
-    columns = [alone[0].classes.index(name) for name in data.pictures.classes]
+    """Returns measures, prints and writes the report."""
+    alone, distilled = ([load.load_run(folder) for folder in each] for each in students)
+    train, classes = data.pictures.train, data.pictures.classes
+    rows = train["id"].isin(alone[0].held_ids).to_numpy()
+    ids = list(train["id"][rows])
     judged = evaluation.DistillationEvaluation(
         metric=competition.metric,
         positive=finish.find_positive_class(competition, data),
-        truth=data.labels[[row[name] for name in ids]],
-        fold_of=data.pictures.train["fold"].to_numpy()[[row[name] for name in ids]],
-        teacher=np.mean([one.told(data) for one in known], axis=0)[[row[name] for name in ids]],
-        before=np.stack([[one.held[name] for name in ids] for one in alone])[:, :, columns],
-        after=np.stack([[one.held[name] for name in ids] for one in taught])[:, :, columns],
+        truth=data.labels[rows],
+        fold_of=train["fold"].to_numpy()[rows],
+        teacher=np.mean([one.predict(data) for one in teacher_list], axis=0)[rows],
+        before=np.stack([one.align(ids, classes) for one in alone]),
+        after=np.stack([one.align(ids, classes) for one in distilled]),
         held=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
     )
     with log_stage("costs"):
         costs = [
-            teachers.measure_teacher_cost(known, data, options.engine),
+            teachers.measure_teacher_cost(teacher_list, data, options.engine),
             *(model_cost.measure_cost(each[:1], data, options.engine) for each in students),
         ]
     finding = report.DistillationSummary(
         competition=competition.name,
         student=str(list_networks(competition.recipe)[0]),
         rung=competition.recipe.rung,
-        asked={**asdict(asked), "teachers": list(asked.teachers)},
+        asked={**asdict(config), "teachers": list(config.teachers)},
         runs={"labels alone": [one.name for one in students[0]], "distilled": [one.name for one in students[1]]},
         sides=[
             replace(side, cost=asdict(cost)) for side, cost in zip(evaluation.score_sides(judged), costs, strict=True)
         ],
         gains=evaluation.compute_gains(judged),
         metric=competition.metric,
-        flattered=not asked.nested and bool(teachers.list_run_folders(known)),
+        flattered=not config.nested and bool(teachers.list_run_folders(teacher_list)),
     )  # fmt: skip
     return report.write_distillation_report(finding, paths.reports_folder(competition.name))

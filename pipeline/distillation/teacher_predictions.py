@@ -1,4 +1,4 @@
-"""Teachers asked again: linear heads on features, for other views, and without a second fold whose labels they know."""
+"""Computes a teacher's predictions anew: in other views, or nested, without the labels of the student's fold."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,11 @@ from pipeline.workflow import run
 from pipeline.workflow.prepare import Dataset
 
 MAX_DIFFERENCE = 1e-2
-"""Largest difference of a probability between a teacher asked again and what its run stored."""
-
-
-def align_oof_predictions(teacher: load.Run, data: Dataset) -> np.ndarray:
-    """A teacher's out-of-fold probabilities (pictures, classes) float32 in the order of the data."""
-    columns = [teacher.classes.index(name) for name in data.pictures.classes]
-    return np.stack([teacher.held[name] for name in data.pictures.train["id"]])[:, columns].astype(np.float32)
+"""Largest difference of a probability between a teacher's predictions computed anew and those that its run stored."""
 
 
 def load_teacher_recipe(teacher: load.Run) -> Recipe:
-    """The recipe of a teacher that can be asked again.
+    """Returns the recipe of a teacher whose predictions can be computed anew.
 
     Raises:
         StarshiftError: it is no linear head on features.
@@ -53,7 +47,7 @@ def load_teacher_recipe(teacher: load.Run) -> Recipe:
 
 
 def list_teacher_bases(teacher: load.Run) -> list[Base]:
-    """The bases that a teacher on features looks through."""
+    """Lists the bases of a teacher on features."""
     return list_networks(load_teacher_recipe(teacher))
 
 
@@ -81,7 +75,7 @@ class FeatureTeacher:
     classes: int
 
     def head_without(self, *folds: int) -> Head:
-        """A head that has seen no picture of these folds; its scale is 1."""
+        """Trains a head without the pictures of these folds; its scale is 1."""
         known = ~np.isin(self.fold_of, folds)
         views = self.recipe.training_views
         one = logistic_regression.FoldFeatures(
@@ -100,12 +94,10 @@ class FeatureTeacher:
         return values if views else values.mean(axis=0, keepdims=True)
 
     def own(self) -> list[Head]:
-        """The run's own heads again, one a fold."""
-        held = {view: self.seen[view] for view in self.recipe.views}
+        """Trains the run's own heads again, one a fold."""
         trained = linear_probe.train_heads(
             self.recipe,
             train_features=self.seen,
-            test_features={view: values[:0] for view, values in held.items()},
             labels=self.labels,
             fold_of=self.fold_of,
             folds=tuple(range(self.recipe.folds)),
@@ -114,35 +106,35 @@ class FeatureTeacher:
         return trained.heads
 
     def out_of_fold(self, heads: Sequence[Head], views: Sequence[str]) -> np.ndarray:
-        """Each picture by the head that has not seen it, (views, pictures, classes) float32."""
-        found = np.full((len(views) or 1, len(self.labels), self.classes), np.nan, np.float32)
+        """Predicts each picture by the head that was not trained on it, (views, pictures, classes) float32."""
+        result = np.full((len(views) or 1, len(self.labels), self.classes), np.nan, np.float32)
         for fold, head in enumerate(heads):
-            found[:, self.fold_of == fold] = self.answer(head, self.fold_of == fold, views)
-        return found
+            result[:, self.fold_of == fold] = self.answer(head, self.fold_of == fold, views)
+        return result
 
     def nested(self, views: Sequence[str]) -> dict[str, np.ndarray]:
-        """For students of each fold, every other picture by a head that has seen neither its fold nor the student's."""
+        """Predicts the other pictures for students of each fold, by heads trained on neither's fold."""
         folds = range(self.recipe.folds)
         shape = (len(views) or 1, len(self.labels), self.classes)
-        found = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
+        result = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
         for one in folds:
             for other in range(one + 1, self.recipe.folds):
                 head = self.head_without(one, other)
                 for student, told_of in ((one, other), (other, one)):
                     rows = self.fold_of == told_of
-                    found[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
-        return found
+                    result[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
+        return result
 
 
 def recompute_predictions(
     teacher: load.Run, data: Dataset, views: Sequence[str], nested: bool, engine: str = "auto"
 ) -> dict[str, np.ndarray]:
-    """What a teacher on features says when it is asked again, as in `Lesson.answers`.
+    """Computes the predictions of a teacher on features anew, as in `SoftTargets.answers`.
 
     Args:
         teacher: its run.
         data: the pictures, decoded at the size of its bases.
-        views: to be asked in; empty asks for the picture.
+        views: to predict in; empty averages the teacher's own.
         nested: with heads that have not seen the student's fold either.
         engine: for features that are not cached.
 
@@ -166,7 +158,9 @@ def recompute_predictions(
         require(recipe.folds > 2, "Nested teachers need three folds.", expected="3 or more", received=recipe.folds)
         return asked.nested(views)
     heads = asked.own()
-    difference = float(np.abs(asked.out_of_fold(heads, ()) - align_oof_predictions(teacher, data)).max())
+    difference = float(
+        np.abs(asked.out_of_fold(heads, ()) - teacher.align(data.pictures.train["id"], data.pictures.classes)).max()
+    )
     if not difference <= MAX_DIFFERENCE:
         raise StarshiftError(
             f"The teacher {teacher.folder.name}, asked again, no longer says what its run stored.",
@@ -178,7 +172,7 @@ def recompute_predictions(
 
 
 def read_l2_and_scales(teacher: load.Run) -> tuple[float, dict[int, float]]:
-    """The strength that a run on features chose, and the scales of its heads by fold (1 where a run knew of none)."""
+    """Reads a run's L2 on features, and the scales of its heads by fold (1 where none is recorded)."""
     with (teacher.folder / "history.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
     return float(rows[0]["strength"]), {int(row["fold"]): float(row.get("scale") or 1) for row in rows}

@@ -1,9 +1,7 @@
-"""Teachers, whose predictions become soft targets, joined by id; none judges what it was trained on.
+"""Finds teachers and turns their predictions into soft targets; none predicts pictures that it was trained on.
 
-Finished runs teach by their out-of-fold predictions (`asking.py` asks those again that can be), learnwares by what they
-say of pictures that they were not trained on (`learned.py`).
-
-A learnware as a teacher: it tells of pictures that it was not trained on, in any view, and needs no folds.
+Finished runs teach by their out-of-fold predictions (`teacher_predictions.py` recomputes those that can be), learnwares
+by predictions of pictures that they were not trained on, in any view and without folds.
 """
 
 import logging
@@ -33,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LearnwareTeacher:
-    """A learnware that teaches.
+    """A learnware as a teacher.
 
     Args:
         name: as `--teacher` has it.
@@ -45,37 +43,37 @@ class LearnwareTeacher:
 
     @property
     def record(self) -> dict[str, str]:
-        """What a student remembers of it."""
+        """What the student's config.json records of it."""
         return {"learnware": self.learnware.name, "digest": self.learnware.digest}
 
-    def looks_through(self) -> list[Base]:
-        """Bases whose pictures have to be decoded beforehand: none, it asks for its own."""
+    def list_bases(self) -> list[Base]:
+        """Lists bases whose pictures have to be decoded beforehand: none, it decodes its own."""
         return []
 
-    def fitting(self, data: Dataset) -> None:
-        """Refuses it where it does not know each class of the student.
+    def check_data(self, data: Dataset) -> None:
+        """Checks that it knows each class of the student.
 
         Raises:
             StarshiftError: see search.find_class_columns.
         """
         self._columns(data)
 
-    def told(self, data: Dataset) -> np.ndarray:
-        """Its probabilities (pictures, classes) float32 in the order of the data."""
-        return self.again(data, (), False)["all"][0]
+    def predict(self, data: Dataset) -> np.ndarray:
+        """Returns its probabilities (pictures, classes) float32 in the order of the data."""
+        return self.recompute(data, (), False)["all"][0]
 
-    def again(
+    def recompute(
         self, data: Dataset, views: Sequence[str], nested: bool, engine: str = "auto"
     ) -> Mapping[str, np.ndarray]:
-        """What it says in these views, or in its own: the same for students of every fold, as in `Lesson.answers`.
+        """Predicts in these views, or in its own: the same for students of every fold, as in `SoftTargets.answers`.
 
-        Probabilities of the student's classes alone, their sum 1: of the learnware's others nothing is learnt.
+        Probabilities are of the student's classes alone and sum to 1.
         """
         every = predict_cached(self.learnware, data.files, list(data.pictures.train["sha256"]), views)
         return {"all": select_classes(every, self._columns(data)).astype(np.float32)}
 
     def cost(self) -> ModelCost:
-        """What it costs to have it and to ask it; its speed is that of Keras, in one view."""
+        """Measures its size, and its speed in one view by Keras."""
         return ModelCost(
             parameters=int(self._live.count_params()),
             megabytes=len(self.learnware.model) / 1e6,
@@ -91,7 +89,7 @@ class LearnwareTeacher:
 
 
 def find_learnware_teacher(address: str, competition: Competition) -> LearnwareTeacher:
-    """A learnware as a teacher for a competition.
+    """Loads a learnware as a teacher for a competition.
 
     Args:
         address: `store:NAME` or `store:FOLDER/NAME`, see store.load_learnware.
@@ -114,7 +112,7 @@ def find_learnware_teacher(address: str, competition: Competition) -> LearnwareT
 
 
 class Teacher(Protocol):
-    """Who has something to say of each training picture, never having been told its label."""
+    """Predicts each training picture without having been trained on it."""
 
     @property
     def name(self) -> str:
@@ -122,24 +120,24 @@ class Teacher(Protocol):
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What a student remembers of it; changes where its answers do."""
+        """What the student's config.json records of it; changes where its predictions do."""
 
-    def looks_through(self) -> list[Base]:
-        """The bases that pictures have to be decoded for, where it is asked again."""
+    def list_bases(self) -> list[Base]:
+        """Lists the bases that pictures have to be decoded for, where it predicts anew."""
 
-    def fitting(self, data: Dataset) -> None:
-        """Refuses a teacher that cannot tell of each training picture."""
+    def check_data(self, data: Dataset) -> None:
+        """Checks that it predicts each training picture."""
 
-    def told(self, data: Dataset) -> np.ndarray:
-        """Probabilities (pictures, classes) float32 in the order of the data."""
+    def predict(self, data: Dataset) -> np.ndarray:
+        """Returns probabilities (pictures, classes) float32 in the order of the data."""
 
-    def again(self, data: Dataset, views: Sequence[str], nested: bool, engine: str) -> Mapping[str, np.ndarray]:
-        """What it says when it is asked again, as in `Lesson.answers`."""
+    def recompute(self, data: Dataset, views: Sequence[str], nested: bool, engine: str) -> Mapping[str, np.ndarray]:
+        """Predicts anew, as in `SoftTargets.answers`."""
 
 
 @dataclass(frozen=True)
 class RunTeacher:
-    """A finished run that teaches: by its out-of-fold predictions, or asked again where that is wanted.
+    """A finished run as a teacher: by its out-of-fold predictions, or by predictions computed anew.
 
     Args:
         run: of the student's competition.
@@ -157,20 +155,20 @@ class RunTeacher:
         """Its folder and the SHA-256 of its predictions."""
         return {"run": self.name, "oof": hash_file(self.run.folder / "oof.npz")}
 
-    def looks_through(self) -> list[Base]:
-        """The bases of a linear head on features; see teacher_predictions.list_teacher_bases."""
+    def list_bases(self) -> list[Base]:
+        """Lists the bases of a linear head on features; see teacher_predictions.list_teacher_bases."""
         return teacher_predictions.list_teacher_bases(self.run)
 
-    def fitting(self, data: Dataset) -> None:
-        """See `require_matching_data`."""
+    def check_data(self, data: Dataset) -> None:
+        """Checks classes, pictures, labels and folds, see `require_matching_data`."""
         require_matching_data(self.run, data)
 
-    def told(self, data: Dataset) -> np.ndarray:
-        """Its out-of-fold probabilities (pictures, classes) float32."""
-        return teacher_predictions.align_oof_predictions(self.run, data)
+    def predict(self, data: Dataset) -> np.ndarray:
+        """Returns its out-of-fold probabilities (pictures, classes) float32."""
+        return self.run.align(data.pictures.train["id"], data.pictures.classes)
 
-    def again(self, data: Dataset, views: Sequence[str], nested: bool, engine: str) -> Mapping[str, np.ndarray]:
-        """See teacher_predictions.recompute_predictions."""
+    def recompute(self, data: Dataset, views: Sequence[str], nested: bool, engine: str) -> Mapping[str, np.ndarray]:
+        """Predicts anew, see teacher_predictions.recompute_predictions."""
         return teacher_predictions.recompute_predictions(self.run, data, views, nested, engine)
 
 
@@ -203,7 +201,7 @@ def require_matching_data(teacher: load.Run, data: Dataset) -> None:
         StarshiftError: other classes, pictures without an out-of-fold prediction, other labels or other folds.
     """
     table = data.pictures.train
-    missing = [name for name in table["id"] if name not in teacher.held]
+    missing = list(table["id"][~table["id"].isin(teacher.held_ids)])
     remedy = f"invoke runs --comp {teacher.folder.parent.name} lists others; runs of all folds with this recipe's split"
     if teacher.classes != sorted(data.pictures.classes):
         raise StarshiftError(
@@ -231,34 +229,34 @@ def require_matching_data(teacher: load.Run, data: Dataset) -> None:
 
 
 def build_soft_targets(
-    asked: DistillationConfig, teachers: Sequence[Teacher], data: Dataset, views: Sequence[str], engine: str = "auto"
+    config: DistillationConfig, teachers: Sequence[Teacher], data: Dataset, views: Sequence[str], engine: str = "auto"
 ) -> SoftTargets:
-    """What the teachers have to say to students of every fold: the mean of their probabilities.
+    """Builds the soft targets for students of every fold: the mean of the teachers' probabilities.
 
     Args:
-        asked: temperature, weight; whether teachers are patient and nested.
+        config: temperature, weight; whether teachers are patient and nested.
         teachers: each fits the data.
         data: the pictures.
         views: that students are trained in; a patient teacher answers for each.
         engine: for features that are not cached.
     """
-    seen = tuple(views) if asked.patient else ()
-    if asked.patient or asked.nested:
-        spoken = [teacher.again(data, seen, asked.nested, engine) for teacher in teachers]
+    seen = tuple(views) if config.patient else ()
+    if config.patient or config.nested:
+        predictions = [teacher.recompute(data, seen, config.nested, engine) for teacher in teachers]
     else:
-        spoken = [{"all": teacher.told(data)[None]} for teacher in teachers]
-    folds = {fold: None for one in spoken for fold in one if fold != "all"} or {"all": None}
-    answers = {fold: np.mean([one[fold if fold in one else "all"] for one in spoken], axis=0) for fold in folds}
-    return SoftTargets(answers=answers, views=seen, temperature=asked.temperature, weight=asked.weight)
+        predictions = [{"all": teacher.predict(data)[None]} for teacher in teachers]
+    folds = {fold: None for one in predictions for fold in one if fold != "all"} or {"all": None}
+    answers = {fold: np.mean([one[fold if fold in one else "all"] for one in predictions], axis=0) for fold in folds}
+    return SoftTargets(answers=answers, views=seen, temperature=config.temperature, weight=config.weight)
 
 
 def list_run_folders(teachers: Sequence[Teacher]) -> list[Path]:
-    """The folders of those that are runs: they know the labels of pictures that students are judged on."""
+    """Lists the folders of those that are runs: they know labels of pictures that students are scored on."""
     return [one.run.folder for one in teachers if isinstance(one, RunTeacher)]
 
 
 def measure_teacher_cost(teachers: Sequence[Teacher], data: Dataset, engine: str) -> model_cost.ModelCost:
-    """What it costs to have these teachers and to ask them together."""
+    """Measures the cost of predicting with these teachers together."""
     runs = list_run_folders(teachers)
     each = [model_cost.measure_cost(runs, data, engine)] if runs else []
     return model_cost.add_costs([*each, *(one.cost() for one in teachers if isinstance(one, LearnwareTeacher))])

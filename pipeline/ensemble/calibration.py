@@ -1,7 +1,7 @@
-"""Probabilities made to fit what comes true: temperature, a slope and a bias for each class, class priors, clipping.
+"""Calibrates probabilities: temperature, vector scaling, class priors, clipping.
 
-Each is a step of a nest: a function from held-out predictions of one member to something fitted. STEPS lists those that
-can help each metric.
+Each correction is a function from out-of-fold predictions of one member to a fitted predictor. A metric's record lists
+those that can improve it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,34 +37,34 @@ class ProbabilityClipping:
         values = np.maximum(part.predictions[0].astype(np.float64), self.least)
         return np.asarray(values / values.sum(axis=1, keepdims=True))
 
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
         return {"least": self.least}
 
 
-def fit_temperature(held: OOFPredictions) -> Predictor:
-    """One divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
-    found = log_linear.fit_weights(log_linear.compute_logs(held.part.predictions), held.labels)
-    return LogLinear(np.maximum(found.weights, MIN_LOGIT_SCALE))
+def fit_temperature(oof: OOFPredictions) -> Predictor:
+    """Fits one divisor for all logits (Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2)."""
+    result = log_linear.fit_weights(log_linear.compute_logs(oof.part.predictions), oof.labels)
+    return LogLinear(np.maximum(result.weights, MIN_LOGIT_SCALE))
 
 
-def fit_vector_scaling(held: OOFPredictions) -> Predictor:
-    """A slope and a bias for each class (vector scaling, the same section), pulled towards none and 1."""
-    return log_linear.fit_log_linear(held, np.ones(1), weights=True, slopes=True, strength=VECTOR_L2 / len(held.part))
+def fit_vector_scaling(oof: OOFPredictions) -> Predictor:
+    """Fits a slope and a bias for each class (vector scaling, the same section), with L2 towards 1 and 0."""
+    return log_linear.fit_log_linear(oof, np.ones(1), weights=True, slopes=True, strength=VECTOR_L2 / len(oof.part))
 
 
-def fit_class_priors(held: OOFPredictions) -> Predictor:
-    """A bias for each class, as if the classes' shares were others (Saerens et al. 2002, Neural Computation 14, 21-41).
+def fit_class_priors(oof: OOFPredictions) -> Predictor:
+    """Fits a bias for each class, as if class shares were others (Saerens et al. 2002, Neural Comput. 14, 21-41).
 
     It is fitted by log loss, which is smooth, and pulled towards none.
     """
-    return log_linear.fit_log_linear(held, np.ones(1), strength=PRIORS_L2 / len(held.part))
+    return log_linear.fit_log_linear(oof, np.ones(1), strength=PRIORS_L2 / len(oof.part))
 
 
-def fit_clipping(held: OOFPredictions) -> Predictor:
-    """The least probability that a class should be given: what a certain mistake costs against what certainty earns."""
-    values = held.part.predictions[0].astype(np.float64)
-    chosen = values[np.arange(len(held.labels)), held.labels]
+def fit_clipping(oof: OOFPredictions) -> Predictor:
+    """Fits the least probability of a class: what a certain mistake costs against what certainty earns."""
+    values = oof.part.predictions[0].astype(np.float64)
+    chosen = values[np.arange(len(oof.labels)), oof.labels]
 
     def loss(least: float) -> float:
         whole = np.maximum(values, least).sum(axis=1)
@@ -75,7 +75,7 @@ def fit_clipping(held: OOFPredictions) -> Predictor:
 
 
 def format_calibration(told: Mapping[str, Any], classes: Sequence[str]) -> str:
-    """What a step came to, from its numbers."""
+    """Formats the fitted numbers of a correction."""
     if "least" in told:
         return f"no class under {told['least']:.2g}"
     if "bias" not in told:
@@ -84,11 +84,10 @@ def format_calibration(told: Mapping[str, Any], classes: Sequence[str]) -> str:
     return f"{classes[furthest]} times {np.exp(told['bias'][furthest]):.2f} is the largest change"
 
 
-STEPS_BY_METRIC: dict[str, dict[str, Callable[[OOFPredictions], Predictor]]] = {
-    "log_loss": {"temperature": fit_temperature, "vector scaling": fit_vector_scaling, "clipping": fit_clipping},
-    "binary_log_loss": {"temperature": fit_temperature, "vector scaling": fit_vector_scaling, "clipping": fit_clipping},
-    "micro_f1": {"class priors": fit_class_priors},
-    "accuracy": {"class priors": fit_class_priors},
-    "auc": {},
+CORRECTIONS: dict[str, Callable[[OOFPredictions], Predictor]] = {
+    "temperature": fit_temperature,
+    "vector scaling": fit_vector_scaling,
+    "clipping": fit_clipping,
+    "class priors": fit_class_priors,
 }
-"""By metric. An AUC looks at order alone, which no calibration changes."""
+"""By the names that a metric's record lists those by which can improve it."""

@@ -1,4 +1,4 @@
-"""One small model behind stacking and calibration: the softmax of weighted log probabilities and a bias a class.
+"""Fits the model behind stacking and calibration: the softmax of weighted log probabilities and a bias a class.
 
     p(c) ~ exp(sum over members r of (a_r + d_rc) log p_r(c) + b_c)
 
@@ -46,20 +46,20 @@ class LogLinear:
                 scores += compute_logs(values) * slope
         return softmax(scores if self.bias is None else scores + self.bias)
 
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        found: dict[str, Any] = {"weights": self.weights.tolist()}
-        found |= {} if self.slopes is None else {"slopes": self.slopes.tolist()}
-        return found | ({} if self.bias is None else {"bias": self.bias.tolist()})
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
+        result: dict[str, Any] = {"weights": self.weights.tolist()}
+        result |= {} if self.slopes is None else {"slopes": self.slopes.tolist()}
+        return result | ({} if self.bias is None else {"bias": self.bias.tolist()})
 
 
 def compute_logs(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms, float64, of probabilities not below FLOOR."""
+    """Computes logarithms, float64, of probabilities not below FLOOR."""
     return np.log(np.maximum(probabilities, PROBABILITY_FLOOR, dtype=np.float64))
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """The softmax over the last axis, float64."""
+    """Returns the softmax over the last axis, float64."""
     values = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(values / values.sum(axis=-1, keepdims=True))
 
@@ -86,7 +86,7 @@ def fit_weights(
     tolerance: float = EXACT_TOLERANCE,
     strength: float = 0.0,
 ) -> WeightFit:
-    """The weights a alone, by Newton's method: its few numbers have a Hessian that costs no more than a gradient.
+    """Fits the weights a alone by Newton's method: for few numbers a Hessian costs no more than a gradient.
 
     Args:
         values: logarithms (members, pictures, classes) float64, from `compute_logs`.
@@ -134,12 +134,12 @@ def fit_weights(
 
 
 def fit_log_linear(
-    held: OOFPredictions, start: np.ndarray, *, weights: bool = False, slopes: bool = False, strength: float
+    oof: OOFPredictions, start: np.ndarray, *, weights: bool = False, slopes: bool = False, strength: float
 ) -> LogLinear:
     """Minimises mean cross entropy + strength / 2 * (|a - start|^2 + |d|^2 + |b|^2), by L-BFGS-B. b is always fitted.
 
     Args:
-        held: predictions of one or more members, and the truth.
+        oof: predictions of one or more members, and the truth.
         start: where a begins, (members,) float64.
         weights: fit a.
         slopes: fit d.
@@ -147,7 +147,7 @@ def fit_log_linear(
     """
     from scipy.optimize import minimize
 
-    values = compute_logs(held.part.predictions)
+    values = compute_logs(oof.part.predictions)
     members, pictures, classes = values.shape
     every, sizes = np.arange(pictures), (members * weights, members * classes * slopes, classes)
 
@@ -159,8 +159,8 @@ def fit_log_linear(
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         error = softmax(_compute_scores(at(parameters), values))
         # Taken before `error` turns from probabilities into p - y in place. 1e-300 avoids log(0).
-        value = -np.mean(np.log(np.maximum(error[every, held.labels], 1e-300)))
-        error[every, held.labels] -= 1
+        value = -np.mean(np.log(np.maximum(error[every, oof.labels], 1e-300)))
+        error[every, oof.labels] -= 1
         error /= pictures
         by_class = np.stack([np.einsum("nc,nc->c", one, error) for one in values]) if weights or slopes else None
         parts = [by_class.sum(axis=1)] if by_class is not None and weights else []
@@ -168,12 +168,12 @@ def fit_log_linear(
         gradient = np.concatenate([*parts, error.sum(axis=0)]) + strength * parameters
         return float(value + strength / 2 * parameters @ parameters), gradient
 
-    found = minimize(objective, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options=LBFGS_OPTIONS)
-    return at(np.round(found.x, DIGITS))
+    result = minimize(objective, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options=LBFGS_OPTIONS)
+    return at(np.round(result.x, DIGITS))
 
 
 def _compute_scores(model: LogLinear, values: np.ndarray) -> np.ndarray:
-    """What the softmax is taken of, (pictures, classes), from logarithms (members, pictures, classes)."""
+    """Computes the softmax's argument (pictures, classes) from logarithms (members, pictures, classes)."""
     if model.slopes is None:
         scores = np.tensordot(model.weights, values, 1)
     else:

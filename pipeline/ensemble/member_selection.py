@@ -1,7 +1,7 @@
-"""Which of several belong together: grown from the best one, and only by gains beyond noise.
+"""Selects which members belong together: forward selection from the best one, only by gains beyond noise.
 
-Every combination has been tried already; here it is only chosen among them. Gains are positive where the metric gets
-better, and paired over folds.
+The scores of all combinations are known already. Gains are positive where the metric gets better, and paired over
+folds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,29 +30,34 @@ class CombinationScores:
     higher: bool
     resolution: float
 
+    @property
+    def sign(self) -> int:
+        """The factor that makes larger scores better ones."""
+        return 1 if self.higher else -1
+
     def mean(self, members: Members) -> float:
-        """The metric's mean over folds."""
+        """Returns the metric's mean over folds."""
         return float(np.mean(self.folds[members]))
 
     def worth(self, members: Members) -> float:
-        """The mean, its sign turned where lower is better."""
-        return self.mean(members) * (1 if self.higher else -1)
+        """Returns the mean, its sign turned where lower is better."""
+        return self.mean(members) * self.sign
 
     def ranked(self) -> list[Members]:
-        """All combinations, the best first; of two that score the same the smaller one."""
+        """Sorts all combinations, the best first; of two that score the same the smaller one."""
         return sorted(self.folds, key=lambda members: (-self.worth(members), len(members), sorted(members)))
 
     def gain(self, after: Members, before: Members) -> Interval:
-        """What `after` is better by than `before`."""
-        difference = np.subtract(self.folds[after], self.folds[before]) * (1 if self.higher else -1)
+        """Estimates the gain of `after` over `before`."""
+        difference = np.subtract(self.folds[after], self.folds[before]) * self.sign
         return estimate_over_folds(list(difference), self.held, self.resolution)
 
     def with_and_without(self, member: int) -> Interval:
-        """The gain of the best combination that has a member over the best one that lacks it.
+        """Estimates the gain of the best combination with a member over the best one without it.
 
         Both are picked, for each fold, by the other folds, so that neither is flattered by having been picked.
         """
-        table = np.array(list(self.folds.values())) * (1 if self.higher else -1)
+        table = np.array(list(self.folds.values())) * self.sign
         has = np.array([member in members for members in self.folds])
         others = (table.sum(axis=1, keepdims=True) - table) / max(1, table.shape[1] - 1)
         each = range(table.shape[1])
@@ -110,17 +115,17 @@ def select_members(trials: CombinationScores) -> SelectionHistory:
 
 
 def _try_candidates(trials: CombinationScores, onto: Members, candidates: Members) -> list[SelectionStep]:
-    """What each candidate would add, the most first."""
-    found = []
+    """Computes the gain of adding each candidate, the largest first."""
+    result = []
     for member in sorted(candidates):
         gain = trials.gain(onto | {member}, onto)
-        verdict = "added" if gain.is_positive else f"refused: {'it hurts' if gain.is_negative else 'within noise'}"
-        found.append(SelectionStep(member, gain, verdict, onto))
-    return sorted(found, key=lambda step: -step.gain.estimate)
+        verdict = {"better": "added", "worse": "refused: it hurts"}.get(gain.verdict, "refused: within noise")
+        result.append(SelectionStep(member, gain, verdict, onto))
+    return sorted(result, key=lambda step: -step.gain.estimate)
 
 
 def _add_members(trials: CombinationScores, members: Members, grown: SelectionHistory) -> SelectionHistory:
-    """Adds, again and again, what gains most beyond noise."""
+    """Adds, one after the other, the member that gains most beyond noise."""
     winner, steps = grown.winner, list(grown.steps)
     while True:
         good = [step for step in _try_candidates(trials, winner, members - winner) if step.gain.is_positive]

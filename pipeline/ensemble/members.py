@@ -1,13 +1,12 @@
-"""Finished runs as members of an ensemble: which can be, and which of them go together.
+"""Selects finished runs that can be members of an ensemble, and joins their predictions.
 
-Members joined into arrays, by the ids of their pictures and never by their order.
+Predictions are joined by the ids of the pictures, never by their order.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,73 +19,39 @@ from pipeline.data.labels import build_picture_table
 from pipeline.data.tables import read_sample_submission
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
-from pipeline.files import hash_file, read_json
+from pipeline.files import read_json
 from pipeline.kaggle.download import fetch_data
 from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import listing, load
 from pipeline.runs.listing import shorten_base_name
+from pipeline.runs.load import Run
 from pipeline.workflow.prepare import Dataset
 
 MIN_FOLDS = 3
 """A nest needs a fold to judge on, and two to choose with."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Member:
-    """A finished run, as far as others are made of it.
+def format_member_name(run: Run) -> str:
+    """Formats what tells a run from others in a table: its start, bases, size, strategy, head, and other choices."""
+    recipe = run.recipe
+    strategy = recipe.get("rung", "?")
+    head = [recipe.get("head", "")] if strategy in ("features", "pseudo") else []
+    choices = [f"{key} {recipe[key]:g}" for key in ("strength", "seed") if recipe.get(key)]
+    size = [f"{recipe['size']} px"] if recipe.get("size") else []
+    bases = "+".join(map(shorten_base_name, recipe.get("bases", ())))
+    return " ".join([listing.parse_start_time(run.folder), bases, *size, strategy, *head, *choices])
 
-    Args:
-        folder: the run's.
-        config: config.json.
-        results: metrics.json.
-        folds: by id: columns label, fold and group, text but for fold.
-        held: out-of-fold probabilities by id, a column a class.
-        test: test probabilities by id, a column a class.
-    """
 
-    folder: Path
-    config: Mapping[str, Any]
-    results: Mapping[str, Any]
-    folds: pd.DataFrame
-    held: pd.DataFrame
-    test: pd.DataFrame
-
-    @cached_property
-    def recipe(self) -> Mapping[str, Any]:
-        """As config.json has it."""
-        found: Mapping[str, Any] = self.config.get("competition", {}).get("recipe", {})
-        return found
-
-    @property
-    def bases(self) -> tuple[str, ...]:
-        """As the recipe names them, weights files by their names alone."""
-        return tuple(shorten_base_name(base) for base in self.recipe.get("bases", ()))
-
-    @property
-    def name(self) -> str:
-        """What tells it from others in a table: when it started, bases, size, rung, head, and what else was chosen."""
-        rung, head = self.recipe.get("rung", "?"), self.recipe.get("head", "")
-        way = f"{rung} {head}" if rung in ("features", "pseudo") else rung
-        told = [f"{key} {self.recipe[key]:g}" for key in ("strength", "seed") if self.recipe.get(key)]
-        size = [f"{self.recipe['size']} px"] if self.recipe.get("size") else []
-        return " ".join([listing.parse_start_time(self.folder), "+".join(self.bases), *size, way, *told])
-
-    @cached_property
-    def split(self) -> tuple[Any, ...]:
-        """What members must share: classes, pictures with their labels and folds, test pictures."""
-        known = self.folds.sort_index()
-        rows = tuple(zip(known.index, known["label"], known["fold"], strict=True))
-        return tuple(sorted(self.held.columns)), rows, tuple(sorted(self.test.index))
-
-    @cached_property
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of what it predicts."""
-        return {part: hash_file(self.folder / f"{part}.npz") for part in ("oof", "test")}
+def list_split(run: Run) -> tuple[Any, ...]:
+    """Lists what members must share: classes, pictures with their labels and folds, test pictures."""
+    folds = run.folds.loc[run.oof.index].sort_index()
+    rows = tuple(zip(folds.index, folds["label"], folds["fold"], strict=True))
+    return tuple(run.classes), rows, tuple(sorted(run.test.index))
 
 
 def find_exclusion_reason(folder: Path, *, named: bool = False) -> str:
-    """Why a run cannot be a member; empty where it can.
+    """Returns why a run cannot be a member; empty where it can.
 
     Args:
         folder: of the run.
@@ -106,52 +71,41 @@ def find_exclusion_reason(folder: Path, *, named: bool = False) -> str:
     return "made of other runs" if config.get("made_of") and not named else ""
 
 
-def load_member(folder: Path) -> Member:
-    """Reads a finished run."""
-    held, test = (read_prediction_table(folder / f"{part}.npz") for part in ("oof", "test"))
-    kinds = {"id": str, "label": str, "group": str, "fold": int}
-    table = pd.read_csv(folder / "folds.csv", dtype=kinds, keep_default_na=False)
-    return Member(
-        folder=folder,
-        config=read_json(folder / "config.json"),
-        results=read_json(folder / "metrics.json"),
-        folds=table.set_index("id").loc[held.index],
-        held=held,
-        test=test,
-    )
+def load_member(folder: Path) -> Run:
+    """Loads a finished run with its test predictions.
+
+    Raises:
+        StarshiftError: a file is missing or damaged.
+    """
+    run = load.load_run(folder)
+    run.test  # noqa: B018  (reads it now, where an error can be caught)
+    return run
 
 
-def read_prediction_table(path: Path) -> pd.DataFrame:
-    """Probabilities by id and class, as `folder.write_predictions` wrote them."""
-    ids, classes, probabilities = runs.read_predictions(path)
-    return pd.DataFrame(probabilities, index=ids, columns=classes)
-
-
-def drop_duplicate_members(members: list[Member], left_out: list[tuple[str, str]]) -> list[Member]:
-    """The newest of those that predict the same, and of those that predict numbers."""
-    kept: dict[str, Member] = {}
+def drop_duplicate_members(members: list[Run], left_out: list[tuple[str, str]]) -> list[Run]:
+    """Keeps the newest of those that predict the same, and of those that predict numbers."""
+    kept: dict[str, Run] = {}
     for member in reversed(members):
-        if not np.isfinite(member.held.to_numpy()).all():
+        if not np.isfinite(member.oof.to_numpy()).all():
             left_out.append((member.folder.name, "predictions that are no numbers"))
         elif (twin := kept.setdefault(member.digests["oof"], member)) is not member:
             left_out.append((member.folder.name, f"predicts the same as {twin.folder.name}"))
     return list(kept.values())[::-1]
 
 
-def select_compatible_members(members: list[Member], left_out: list[tuple[str, str]]) -> list[Member]:
-    """The largest set of members that share everything; of two as large, the newer one."""
+def select_compatible_members(members: list[Run], left_out: list[tuple[str, str]]) -> list[Run]:
+    """Selects the largest set of members that share everything; of two as large, the newer one."""
     if not members:
         return []
-    counts = Counter(member.split for member in members)
-    most = max(reversed(members), key=lambda member: counts[member.split])
-    for member in members:
-        for what, own, shared in zip(
-            ("classes", "pictures or folds", "test pictures"), member.split, most.split, strict=True
-        ):
-            if own != shared:
-                left_out.append((member.folder.name, f"other {what}"))
+    splits = [list_split(member) for member in members]
+    counts = Counter(splits)
+    shared = max(reversed(splits), key=lambda split: counts[split])
+    for member, split in zip(members, splits, strict=True):
+        for part, own, common in zip(("classes", "pictures or folds", "test pictures"), split, shared, strict=True):
+            if own != common:
+                left_out.append((member.folder.name, f"other {part}"))
                 break
-    return [member for member in members if member.split == most.split]
+    return [member for member, split in zip(members, splits, strict=True) if split == shared]
 
 
 log = logging.getLogger(__name__)
@@ -169,28 +123,28 @@ class AlignedMembers:
         tests: predictions (members, readable test pictures, classes) float32.
     """
 
-    members: list[Member]
+    members: list[Run]
     left_out: list[tuple[str, str]]
     data: Dataset
     held: OOFPredictions
     tests: np.ndarray
 
 
-def load_aligned_members(competition: Competition, wanted: Sequence[str] = ()) -> AlignedMembers:
-    """The runs of a competition that can be made into one.
+def load_aligned_members(competition: Competition, requested: Sequence[str] = ()) -> AlignedMembers:
+    """Loads the runs of a competition that can be combined.
 
     Args:
         competition: whose runs.
-        wanted: names of runs, or their beginnings; empty takes the most that share folds, pictures and classes.
+        requested: names of runs, or their beginnings; empty takes the most that share folds, pictures and classes.
 
     Raises:
         StarshiftError: a run that was named does not fit, or none is left.
     """
-    folders = [load.find_run_folder(text, competition.name) for text in wanted]
+    folders = [load.find_run_folder(text, competition.name) for text in requested]
     left_out: list[tuple[str, str]] = []
-    members: list[Member] = []
+    members: list[Run] = []
     for folder in sorted(folders or list(paths.runs_folder(competition.name).glob("*/"))):
-        if reason := find_exclusion_reason(folder, named=bool(wanted)):
+        if reason := find_exclusion_reason(folder, named=bool(requested)):
             left_out.append((folder.name, reason))
             continue
         try:
@@ -198,9 +152,9 @@ def load_aligned_members(competition: Competition, wanted: Sequence[str] = ()) -
         except StarshiftError as error:
             left_out.append((folder.name, error.message))
     members = select_compatible_members(drop_duplicate_members(members, left_out), left_out)
-    if not members or (wanted and left_out):
+    if not members or (requested and left_out):
         raise StarshiftError(
-            "These runs cannot be made into one." if wanted else f"{competition.name} has no run to start from.",
+            "These runs cannot be made into one." if requested else f"{competition.name} has no run to start from.",
             expected=f"finished runs of all folds (at least {MIN_FOLDS}) that share pictures, folds and classes",
             received="; ".join(f"{name}: {reason}" for name, reason in left_out) or "none",
             remedy=f"invoke run --comp {find_comp_argument(competition.name)}; invoke runs lists what there is",
@@ -208,26 +162,26 @@ def load_aligned_members(competition: Competition, wanted: Sequence[str] = ()) -
     return _align_members(competition, members, left_out)
 
 
-def _align_members(competition: Competition, members: list[Member], left_out: list[tuple[str, str]]) -> AlignedMembers:
-    """The members' predictions as arrays in one order, the picture table's, and the data that goes with them."""
+def _align_members(competition: Competition, members: list[Run], left_out: list[tuple[str, str]]) -> AlignedMembers:
+    """Joins the members' predictions in the order of the picture table, with the data that goes with them."""
     data = _load_dataset(competition, members)
     ids, classes = list(data.pictures.train["id"]), data.pictures.classes
     readable = list(data.pictures.test["id"][data.test_readable])
-    held = OOFPredictions(
-        part=MemberPredictions(np.stack([member.held.loc[ids, classes].to_numpy(np.float32) for member in members])),
-        labels=data.labels,
-        fold_of=data.pictures.train["fold"].to_numpy(),
-        metric=competition.metric,
-        positive=competition.positive_of(classes),
+    oof = OOFPredictions.build(
+        [member.align(ids, classes) for member in members],
+        data.labels,
+        data.pictures.train["fold"].to_numpy(),
+        competition.metric,
+        competition.positive_of(classes),
     )
     tests = np.stack([member.test.loc[readable, classes].to_numpy(np.float32) for member in members])
-    return AlignedMembers(members=members, left_out=left_out, data=data, held=held, tests=tests)
+    return AlignedMembers(members=members, left_out=left_out, data=data, held=oof, tests=tests)
 
 
-def load_views_as_members(gathered: AlignedMembers) -> AlignedMembers:
-    """A single run's views in the place of members, where both its parts were kept by view; else as it is."""
-    (member,) = gathered.members
-    data, parts = gathered.data, []
+def load_views_as_members(aligned: AlignedMembers) -> AlignedMembers:
+    """Replaces a single run by its views, where both its parts were kept by view."""
+    (member,) = aligned.members
+    data, parts = aligned.data, []
     for part, table in (("oof", data.pictures.train), ("test", data.pictures.test[data.test_readable])):
         path = member.folder / f"{part}.npz"
         ids, classes, _ = runs.read_predictions(path)
@@ -236,22 +190,22 @@ def load_views_as_members(gathered: AlignedMembers) -> AlignedMembers:
         parts.append({view: values[rows][:, columns] for view, values in runs.read_view_predictions(path).items()})
     views = [name for name in parts[0] if name in parts[1]]
     if len(views) < 2:
-        return gathered
-    held, tests = (np.stack([part[name] for name in views]) for part in parts)
-    return replace(gathered, held=replace(gathered.held, part=MemberPredictions(held)), tests=tests)
+        return aligned
+    oof, tests = (np.stack([part[name] for name in views]) for part in parts)
+    return replace(aligned, held=replace(aligned.held, part=MemberPredictions(oof)), tests=tests)
 
 
-def _load_dataset(competition: Competition, members: list[Member]) -> Dataset:
-    """The competition's pictures as the members saw them: their folds and labels, and what could not be read."""
+def _load_dataset(competition: Competition, members: list[Run]) -> Dataset:
+    """Loads the competition's pictures with the members' folds, labels and unreadable pictures."""
     raw = fetch_data(competition)
     sample = read_sample_submission(competition, raw)
     pictures = build_picture_table(competition, raw, sample, paths.competition_folder(competition.name) / "table.json")
-    known = members[0].folds
+    known = members[0].folds.loc[members[0].oof.index]
     train = pictures.train[pictures.train["id"].isin(known.index)].reset_index(drop=True)
-    if len(train) < len(known) or set(pictures.classes) != set(members[0].held.columns):
+    if len(train) < len(known) or set(pictures.classes) != set(members[0].oof.columns):
         raise StarshiftError(
             "The pictures have changed since these runs.",
-            expected=f"{len(known):,} training pictures and {members[0].held.shape[1]} classes",
+            expected=f"{len(known):,} training pictures and {members[0].oof.shape[1]} classes",
             received=f"{len(train):,} of them, and {len(pictures.classes)} classes",
             remedy=f"invoke run --comp {find_comp_argument(competition.name)} makes new runs",
         )

@@ -1,12 +1,6 @@
-"""What combinations come to: a weighted mean of probabilities, or a mean of ranks.
+"""Combines members' predictions: means, ranks, weights, greedy selection, and a stacked linear model.
 
-Greedy selection of members with replacement, by the metric itself.
-
-Weights for members: on the simplex for a mean, free for logarithms, of either sign, and a stacked linear model.
-
-Several runs made into one: means, ranks, weights, greedy selection, and a stacked linear model.
-
-Each method is a function from held-out predictions to a fitted combiner; METHODS lists them, those that fit nothing
+Each method is a function from out-of-fold predictions to a fitted predictor. METHODS lists them, those that fit nothing
 first, since of several that do about as well the first one is taken.
 """
 
@@ -33,14 +27,14 @@ class WeightedAverage:
 
     def predict(self, part: MemberPredictions) -> np.ndarray:
         """Probabilities (pictures, classes) float64."""
-        found = np.zeros(part.predictions.shape[1:])
+        result = np.zeros(part.predictions.shape[1:])
         for weight, values in zip(self.weights, part.predictions, strict=True):
             if weight:
-                found += weight * values.astype(np.float64)
-        return np.asarray(found / found.sum(axis=1, keepdims=True))
+                result += weight * values.astype(np.float64)
+        return np.asarray(result / result.sum(axis=1, keepdims=True))
 
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
         return {"weights": self.weights.tolist()}
 
 
@@ -57,50 +51,50 @@ class RankAverage:
     sorted: np.ndarray
 
     def predict(self, part: MemberPredictions) -> np.ndarray:
-        """Mean ranks (pictures, classes) float64, rows made to sum to 1."""
-        found = np.zeros(part.predictions.shape[1:])
+        """Predicts mean ranks (pictures, classes) float64, rows normalized to sum to 1."""
+        result = np.zeros(part.predictions.shape[1:])
         for known, values in zip(self.sorted, part.predictions, strict=True):
             for label, column in enumerate(known):
-                found[:, label] += _compute_rank(column, values[:, label])
-        found += PROBABILITY_FLOOR
-        return np.asarray(found / found.sum(axis=1, keepdims=True))
+                result[:, label] += _compute_rank(column, values[:, label])
+        result += PROBABILITY_FLOOR
+        return np.asarray(result / result.sum(axis=1, keepdims=True))
 
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
         return {"ranked_among": self.sorted.shape[2]}
 
 
 def _compute_rank(column: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Where values stand in a sorted column, 0 to 1; between its numbers, in between."""
+    """Computes the ranks of values in a sorted column, 0 to 1, interpolated between its numbers."""
     levels, first = np.unique(column, return_index=True)
     last = np.append(first[1:], len(column)) - 1
     return np.interp(values, levels, (first + last) / 2 / max(1, len(column) - 1))
 
 
-def select_true_class(held: OOFPredictions) -> np.ndarray:
-    """Each member's probability of each picture's true class, (pictures, members) float64, not below FLOOR."""
-    chosen = held.part.predictions[:, np.arange(len(held.labels)), held.labels]
+def select_true_class(oof: OOFPredictions) -> np.ndarray:
+    """Selects each member's probability of the true class, (pictures, members) float64, not below FLOOR."""
+    chosen = oof.part.predictions[:, np.arange(len(oof.labels)), oof.labels]
     return np.maximum(chosen.T, PROBABILITY_FLOOR, dtype=np.float64)
 
 
 def round_weights(weights: np.ndarray) -> np.ndarray:
     """Weights with DIGITS digits that sum to 1; the largest one takes what rounding leaves."""
-    found = np.round(weights, DIGITS)
-    found[int(np.argmax(found))] += 1 - found.sum()
-    return found
+    result = np.round(weights, DIGITS)
+    result[int(np.argmax(result))] += 1 - result.sum()
+    return result
 
 
 MAX_MEMBERS, PATIENCE = 50, 10
 """At most so many members, and so many that may be added in vain."""
 
 
-def fit_greedy(held: OOFPredictions) -> WeightedAverage:
-    """Selection with replacement: adds, again and again, the member that helps the mean most, by the metric itself.
+def fit_greedy(oof: OOFPredictions) -> WeightedAverage:
+    """Selects with replacement: adds, again and again, the member that helps the mean most, by the metric itself.
 
     Caruana et al. 2004, Ensemble Selection from Libraries of Models (ICML), section 2.2. The best stop of all is taken.
     """
-    counts = np.zeros(len(held.part.predictions))
-    worth = build_objective(held)
+    counts = np.zeros(len(oof.part.predictions))
+    worth = build_objective(oof)
     best, chosen = -np.inf, counts
     for _ in range(MAX_MEMBERS):
         if counts.sum() - chosen.sum() > PATIENCE:
@@ -113,39 +107,29 @@ def fit_greedy(held: OOFPredictions) -> WeightedAverage:
     return WeightedAverage(round_weights(chosen / chosen.sum()))
 
 
-def build_objective(held: OOFPredictions) -> Callable[[np.ndarray], float]:
-    """What weights are worth: the metric on these pictures, or something that rises as it does and costs little."""
-    if not held.higher:
-        likelihood = select_true_class(held)
+def build_objective(oof: OOFPredictions) -> Callable[[np.ndarray], float]:
+    """Builds the objective of weights: the metric on these pictures, or a cheaper one that rises with it."""
+    if oof.scorer.is_log_loss:
+        likelihood = select_true_class(oof)
         return lambda weights: float(np.mean(np.log(np.einsum("nr,r->n", likelihood, weights))))
-    predictions = held.part.predictions.astype(np.float64)
+    predictions = oof.part.predictions.astype(np.float64)
 
     def mixed(weights: np.ndarray, column: int | slice = slice(None)) -> np.ndarray:
         return np.tensordot(weights, predictions[..., column], 1)
 
-    if held.metric != "auc":
-        return lambda weights: float(np.mean(mixed(weights).argmax(axis=1) == held.labels))
-    wanted = predictions.shape[2] - 1 if held.positive is None else held.positive
-    each = [(held.fold_of == fold, held.labels[held.fold_of == fold] == wanted) for fold in sorted(held.folds)]
+    score_pictures, score_ranks = oof.scorer.score_pictures, oof.scorer.score_ranks
+    if score_pictures:
+        return lambda weights: oof.scorer.sign * float(np.mean(score_pictures(oof.labels, mixed(weights))))
+    if score_ranks is None:
+        return lambda weights: oof.gain(mixed(weights))
+    wanted = predictions.shape[2] - 1 if oof.positive is None else oof.positive
+    each = [(oof.fold_of == fold, oof.labels[oof.fold_of == fold] == wanted) for fold in sorted(oof.folds)]
 
     def area(weights: np.ndarray) -> float:
         values = mixed(weights, wanted)
-        return float(np.mean([compute_auc(truth, values[rows]) for rows, truth in each]))
+        return float(np.mean([score_ranks(truth, values[rows]) for rows, truth in each]))
 
     return area
-
-
-def compute_auc(truth: np.ndarray, values: np.ndarray) -> float:
-    """The area under the ROC curve, as scikit-learn's but many times faster on few pictures (Mann and Whitney 1947).
-
-    Args:
-        truth: (n,) bool, some of each.
-        values: (n,) float, higher for true ones.
-    """
-    from scipy.stats import rankdata
-
-    right = int(truth.sum())
-    return float((rankdata(values)[truth].sum() - right * (right + 1) / 2) / (right * (len(truth) - right)))
 
 
 STACKED_L2, SIGNED_L2 = 30.0, 4.0
@@ -154,13 +138,13 @@ PARAMETER_COST = 1.0
 """The log likelihood that a number to fit has to bring (Akaike 1974, IEEE Trans. Autom. Control 19, 716-723)."""
 
 
-def fit_weighted_mean(held: OOFPredictions) -> WeightedAverage:
+def fit_weighted_mean(oof: OOFPredictions) -> WeightedAverage:
     """Weights on the simplex with the least log loss of the weighted mean.
 
     Only each member's probability of the true class matters. Convex, by sequential quadratic programming (Kraft 1988,
     DFVLR-FB 88-28; SciPy's SLSQP).
     """
-    likelihood = select_true_class(held)
+    likelihood = select_true_class(oof)
     kept, weights = _prune_mixture(likelihood)
     return WeightedAverage(round_weights(_scatter_weights(weights, kept, likelihood.shape[1])))
 
@@ -174,12 +158,12 @@ def _fit_mixture(likelihood: np.ndarray) -> tuple[np.ndarray, float]:
         return float(-np.mean(np.log(mixed))), -np.einsum("nr,n->r", likelihood, 1 / mixed) / len(mixed)
 
     members = likelihood.shape[1]
-    found = minimize(
+    result = minimize(
         loss, np.full(members, 1 / members), jac=True, method="SLSQP", bounds=[(0, 1)] * members,
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}, options={"ftol": 1e-9},
     )  # fmt: skip
-    weights = np.maximum(found.x, 0)
-    return np.asarray(weights / weights.sum()), float(found.fun)
+    weights = np.maximum(result.x, 0)
+    return np.asarray(weights / weights.sum()), float(result.fun)
 
 
 def _prune_mixture(likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -199,29 +183,29 @@ def _prune_mixture(likelihood: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return kept, weights
 
 
-def fit_geometric_weights(held: OOFPredictions) -> LogLinear:
+def fit_geometric_weights(oof: OOFPredictions) -> LogLinear:
     """Weights of 0 or more on the logarithms with the least log loss; their sum sharpens or flattens."""
-    return _fit_log_weights(held, signed=False)
+    return _fit_log_weights(oof, signed=False)
 
 
-def fit_signed_weights(held: OOFPredictions) -> LogLinear:
-    """The same with weights of either sign: two runs may say most by what the one says more than the other.
+def fit_signed_weights(oof: OOFPredictions) -> LogLinear:
+    """Fits weights of either sign on the logarithms: the contrast between two runs may be worth most.
 
     A run of two bases together, less what runs of each alone have said already, is such a contrast.
     """
-    return _fit_log_weights(held, signed=True)
+    return _fit_log_weights(oof, signed=True)
 
 
-def _fit_log_weights(held: OOFPredictions, *, signed: bool) -> LogLinear:
-    values = log_linear.compute_logs(held.part.predictions)
-    kept, weights, strength = np.arange(len(values)), None, SIGNED_L2 / len(held.labels) if signed else 0.0
+def _fit_log_weights(oof: OOFPredictions, *, signed: bool) -> LogLinear:
+    values = log_linear.compute_logs(oof.part.predictions)
+    kept, weights, strength = np.arange(len(values)), None, SIGNED_L2 / len(oof.labels) if signed else 0.0
     while True:
-        minimum = log_linear.fit_weights(values[kept], held.labels, weights, ROUGH_TOLERANCE, strength)
-        stay, weights = _prune_weights(minimum, len(held.labels), signed=signed)
+        minimum = log_linear.fit_weights(values[kept], oof.labels, weights, ROUGH_TOLERANCE, strength)
+        stay, weights = _prune_weights(minimum, len(oof.labels), signed=signed)
         kept = kept[stay]
         if len(stay) == len(minimum.weights):
             break
-    minimum = log_linear.fit_weights(values[kept], held.labels, weights, strength=strength)
+    minimum = log_linear.fit_weights(values[kept], oof.labels, weights, strength=strength)
     return LogLinear(_scatter_weights(minimum.weights if signed else np.maximum(minimum.weights, 0), kept, len(values)))
 
 
@@ -247,70 +231,70 @@ def _prune_weights(minimum: WeightFit, pictures: int, *, signed: bool) -> tuple[
 
 
 def _scatter_weights(values: np.ndarray, kept: np.ndarray, members: int) -> np.ndarray:
-    """The values of those kept, and 0 for the others, (members, ...)."""
-    found = np.zeros((members, *values.shape[1:]))
-    found[kept] = values
-    return found
+    """Puts the values of the remaining members back among all, with 0 for the others, (members, ...)."""
+    result = np.zeros((members, *values.shape[1:]))
+    result[kept] = values
+    return result
 
 
-def fit_stacked(held: OOFPredictions) -> LogLinear:
-    """A linear model on logarithms, a slope for each member and class, pulled towards the geometric weights.
+def fit_stacked(oof: OOFPredictions) -> LogLinear:
+    """Fits a linear model on logarithms, a slope for each member and class, with L2 towards the geometric weights.
 
     Stacked generalisation (Wolpert 1992, Neural Networks 5, 241-259; for classes, Ting and Witten 1999, J. Artif.
     Intell. Res. 10, 271-289). Members without geometric weight have none here.
     """
-    start = fit_geometric_weights(held).weights
+    start = fit_geometric_weights(oof).weights
     kept = np.flatnonzero(start)
-    fewer = replace(held, part=MemberPredictions(held.part.predictions[kept]))
-    model = log_linear.fit_log_linear(fewer, start[kept], slopes=True, strength=STACKED_L2 / len(held.labels))
+    fewer = replace(oof, part=MemberPredictions(oof.part.predictions[kept]))
+    model = log_linear.fit_log_linear(fewer, start[kept], slopes=True, strength=STACKED_L2 / len(oof.labels))
     slopes = None if model.slopes is None else _scatter_weights(model.slopes, kept, len(start))
     return LogLinear(start, slopes, model.bias)
 
 
-def fit_best_single(held: OOFPredictions) -> Predictor:
-    """The member with the best score."""
-    return build_best_of(range(len(held.part.predictions)))(held)
+def fit_best_single(oof: OOFPredictions) -> Predictor:
+    """Takes the member with the best score."""
+    return build_best_of(range(len(oof.part.predictions)))(oof)
 
 
 def build_best_of(numbers: Iterable[int]) -> Callable[[OOFPredictions], Predictor]:
-    """The method that takes the member with the best score among some."""
+    """Builds the method that takes the member with the best score among some."""
     among = list(numbers)
-    return lambda held: build_single(find_best_member(held, among))(held)
+    return lambda oof: build_single(find_best_member(oof, among))(oof)
 
 
-def find_best_member(held: OOFPredictions, numbers: Iterable[int]) -> int:
-    """The member with the best score among some."""
-    return max(numbers, key=lambda number: held.gain(held.part.predictions[number]))
+def find_best_member(oof: OOFPredictions, numbers: Iterable[int]) -> int:
+    """Finds the member with the best score among some."""
+    return max(numbers, key=lambda number: oof.gain(oof.part.predictions[number]))
 
 
-def build_single(number: int) -> Callable[[OOFPredictions], Predictor]:
-    """The method that takes one member, whatever the others are."""
-    return lambda held: WeightedAverage(np.eye(len(held.part.predictions))[number])
+def build_single(number: int) -> Callable[[OOFPredictions], WeightedAverage]:
+    """Builds the method that takes one member, whatever the others are."""
+    return lambda oof: WeightedAverage(np.eye(len(oof.part.predictions))[number])
 
 
-def fit_calibrated_single(held: OOFPredictions) -> LogLinear:
-    """The member with the least log loss once its own temperature is fitted."""
-    values = log_linear.compute_logs(held.part.predictions)
-    fitted = [log_linear.fit_weights(values[number : number + 1], held.labels) for number in range(len(values))]
+def fit_calibrated_single(oof: OOFPredictions) -> LogLinear:
+    """Takes the member with the least log loss after its own temperature scaling."""
+    values = log_linear.compute_logs(oof.part.predictions)
+    fitted = [log_linear.fit_weights(values[number : number + 1], oof.labels) for number in range(len(values))]
     best = int(np.argmin([minimum.loss for minimum in fitted]))
     return LogLinear(np.eye(len(values))[best] * max(fitted[best].weights[0], 0.0))
 
 
-def fit_mean(held: OOFPredictions) -> WeightedAverage:
-    """The arithmetic mean."""
-    members = len(held.part.predictions)
+def fit_mean(oof: OOFPredictions) -> WeightedAverage:
+    """Averages probabilities with equal weights."""
+    members = len(oof.part.predictions)
     return WeightedAverage(np.full(members, 1 / members))
 
 
-def fit_geometric_mean(held: OOFPredictions) -> LogLinear:
-    """The geometric mean, made to sum to 1."""
-    members = len(held.part.predictions)
+def fit_geometric_mean(oof: OOFPredictions) -> LogLinear:
+    """Averages logarithms with equal weights."""
+    members = len(oof.part.predictions)
     return LogLinear(np.full(members, 1 / members))
 
 
-def fit_rank_mean(held: OOFPredictions) -> RankAverage:
-    """The mean of ranks."""
-    return RankAverage(np.sort(held.part.predictions, axis=1).transpose(0, 2, 1))
+def fit_rank_mean(oof: OOFPredictions) -> RankAverage:
+    """Averages ranks."""
+    return RankAverage(np.sort(oof.part.predictions, axis=1).transpose(0, 2, 1))
 
 
 METHODS: dict[str, Callable[[OOFPredictions], Predictor]] = {

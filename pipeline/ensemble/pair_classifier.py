@@ -1,7 +1,7 @@
-"""A specialist for the two classes that are confused most: a binary head asked only where they are the likeliest two.
+"""Corrects the two classes that are confused most by a binary classifier, where they are the likeliest two.
 
-It sees features that the other classes' boundaries do not pull at, through a kernel that bends; how far it is believed
-against the predictions it corrects is fitted on pictures that neither has learned from.
+It is a support vector machine on features of these classes alone; its weight against the predictions that it corrects
+is fitted on pictures that neither has learned from.
 """
 
 from dataclasses import dataclass
@@ -33,18 +33,18 @@ class PairClassifier:
 
     def predict(self, part: MemberPredictions) -> np.ndarray:
         """Probabilities (pictures, classes) float64; where the pair leads, its two share their sum anew."""
-        found = part.predictions[0].astype(np.float64)
-        rows = np.flatnonzero(is_likeliest_pair(found, self.pair))
+        result = part.predictions[0].astype(np.float64)
+        rows = np.flatnonzero(is_likeliest_pair(result, self.pair))
         if len(rows):
-            odds = self.trust[1] * compute_log_odds(found[rows], self.pair)
+            odds = self.trust[1] * compute_log_odds(result[rows], self.pair)
             odds += self.trust[0] + self.trust[2] * self.machine.decision_function(select_features(part, rows))
             share = 1 / (1 + np.exp(-odds))
-            both = found[rows][:, self.pair].sum(axis=1)
-            found[rows[:, None], self.pair] = np.stack([both * (1 - share), both * share], axis=1)
-        return found
+            both = result[rows][:, self.pair].sum(axis=1)
+            result[rows[:, None], self.pair] = np.stack([both * (1 - share), both * share], axis=1)
+        return result
 
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
         return {"pair": list(self.pair), "trust": list(self.trust)}
 
 
@@ -62,13 +62,13 @@ class Passthrough:
         """Probabilities (pictures, classes) float64."""
         return part.predictions[0].astype(np.float64)
 
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
         return {"not_tried": self.reason}
 
 
 def find_confused_pair(labels: np.ndarray, probabilities: np.ndarray) -> tuple[int, int] | None:
-    """The two classes taken for each other most often, the smaller number first; None where nothing is confused.
+    """Finds the two classes taken for each other most often, the smaller number first; None where nothing is confused.
 
     Args:
         labels: (n,) int.
@@ -85,14 +85,14 @@ def find_confused_pair(labels: np.ndarray, probabilities: np.ndarray) -> tuple[i
 
 
 def is_likeliest_pair(probabilities: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    """Whether the pair are the likeliest two, (n,) bool."""
+    """Returns whether the pair are the likeliest two, (n,) bool."""
     rest = np.delete(probabilities, pair, axis=1)
     least = probabilities[:, pair].min(axis=1)
     return least > (rest.max(axis=1) if rest.shape[1] else -1.0)
 
 
 def compute_log_odds(probabilities: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    """Of the pair's second class against its first, (n,) float64."""
+    """Computes the log odds of the pair's second class against its first, (n,) float64."""
     return np.asarray(compute_logs(probabilities[:, pair[1]]) - compute_logs(probabilities[:, pair[0]]))
 
 
@@ -109,36 +109,36 @@ class PairClassifierStep:
     def __init__(self) -> None:
         self._machines: dict[tuple[tuple[int, int], Folds], Any] = {}
 
-    def __call__(self, held: OOFPredictions) -> Predictor:
+    def __call__(self, oof: OOFPredictions) -> Predictor:
         """Finds the pair, trains a machine on it, and fits how far to believe it."""
         from sklearn.linear_model import LogisticRegression
 
-        pair = find_confused_pair(held.labels, held.part.predictions[0])
+        pair = find_confused_pair(oof.labels, oof.part.predictions[0])
         if pair is None:
             return Passthrough("nothing is confused")
-        others = {fold: held.folds - {fold} or held.folds for fold in held.folds}
-        if any(len(np.intersect1d(held.labels[held.among(folds)], pair)) < 2 for folds in others.values()):
+        others = {fold: oof.folds - {fold} or oof.folds for fold in oof.folds}
+        if any(len(np.intersect1d(oof.labels[oof.among(folds)], pair)) < 2 for folds in others.values()):
             return Passthrough("the two classes that are confused most lie in too few folds")
-        of_pair = np.isin(held.labels, pair)
-        decision = np.zeros(len(held.labels))
-        for fold in held.folds:
-            own = of_pair & (held.fold_of == fold)
-            machine = self._machine(held, pair, others[fold])
+        of_pair = np.isin(oof.labels, pair)
+        decision = np.zeros(len(oof.labels))
+        for fold in oof.folds:
+            own = of_pair & (oof.fold_of == fold)
+            machine = self._machine(oof, pair, others[fold])
             if own.any():
-                decision[own] = machine.decision_function(select_features(held.part, own))
-        seen = np.stack([compute_log_odds(held.part.predictions[0], pair), decision], axis=1)[of_pair]
-        model = LogisticRegression(C=CORRECTION_C).fit(seen, held.labels[of_pair] == pair[1])
+                decision[own] = machine.decision_function(select_features(oof.part, own))
+        seen = np.stack([compute_log_odds(oof.part.predictions[0], pair), decision], axis=1)[of_pair]
+        model = LogisticRegression(C=CORRECTION_C).fit(seen, oof.labels[of_pair] == pair[1])
         base, own, other = np.round([model.intercept_[0], *model.coef_[0]], DIGITS).tolist()
-        return PairClassifier(pair, self._machine(held, pair, held.folds), (base, own, other))
+        return PairClassifier(pair, self._machine(oof, pair, oof.folds), (base, own, other))
 
-    def _machine(self, held: OOFPredictions, pair: tuple[int, int], folds: Folds) -> Any:
-        """A support vector machine with a Gaussian kernel, trained on the pair's pictures in these folds."""
+    def _machine(self, oof: OOFPredictions, pair: tuple[int, int], folds: Folds) -> Any:
+        """Trains a support vector machine with a Gaussian kernel on the pair's pictures in these folds, once."""
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
 
         if (pair, folds) not in self._machines:
-            rows = np.isin(held.labels, pair) & held.among(folds)
+            rows = np.isin(oof.labels, pair) & oof.among(folds)
             machine = make_pipeline(StandardScaler(), SVC(C=SVM_C))
-            self._machines[pair, folds] = machine.fit(select_features(held.part, rows), held.labels[rows] == pair[1])
+            self._machines[pair, folds] = machine.fit(select_features(oof.part, rows), oof.labels[rows] == pair[1])
         return self._machines[pair, folds]

@@ -1,4 +1,4 @@
-"""What some steps see of the pictures themselves: features for a pair's specialist, keypoints for links of a scene."""
+"""Computes what some steps need of the pictures: features for the pair classifier, keypoints for scene links."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from pipeline.audit.keypoints import concatenate_keypoints, detect_keypoints
 from pipeline.audit.scene_links import KeypointIndex
 from pipeline.config import SYMMETRY_VIEWS, Competition
 from pipeline.data import pixel_cache
-from pipeline.ensemble.members import AlignedMembers, Member
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.ensemble.members import AlignedMembers
+from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
+from pipeline.runs.load import Run
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class PictureFeatureExtractor:
     test: list[str]
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of training and of test pictures, (pictures, width) float32: bases side by side, views averaged."""
-        found = self._seen(self.train)
-        return found, self._seen(self.test) if self.test else found[:0]
+        """Computes features of training and test pictures, (pictures, width) float32: bases joined, views averaged."""
+        result = self._seen(self.train)
+        return result, self._seen(self.test) if self.test else result[:0]
 
     def sought(self) -> KeypointIndex:
-        """Training and, after them, test pictures by their keypoints; the first base says which are alike."""
+        """Indexes training and, after them, test pictures by keypoints and by features of the first base."""
         extractor, digests = self.extractors[0], self.train + self.test
         values = extractor.features(digests, "plain")
         extractor.store.refresh()
@@ -55,31 +56,31 @@ class PictureFeatureExtractor:
 
 
 def build_extractor(
-    competition: Competition, gathered: AlignedMembers, bases: Sequence[str], engine: str
+    competition: Competition, aligned: AlignedMembers, bases: Sequence[str], engine: str
 ) -> PictureFeatureExtractor:
     """Decodes the pictures for the bases.
 
     Args:
         competition: whose pictures.
-        gathered: its runs; the best of those on features says which bases, size and views are used.
+        aligned: its runs; the best of those on features says which bases, size and views are used.
         bases: use these instead, at the recipe's size.
         engine: `auto` or an engine's name.
     """
-    recipe = select_recipe(gathered.members, competition.metric)
+    recipe = select_recipe(aligned.members, competition.metric)
     chosen = [parse_base(text, recipe["size"]) for text in bases or recipe["bases"]]
     for size in {base.size for base in chosen}:
-        pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(size), gathered.data.files)
-    pictures, readable = gathered.data.pictures, gathered.data.test_readable
+        pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(size), aligned.data.files)
+    pictures, readable = aligned.data.pictures, aligned.data.test_readable
     return PictureFeatureExtractor(
-        extractors=[Extractor(base, gathered.data.files, wanted=engine) for base in chosen],
+        extractors=[Extractor(base, aligned.data.files, wanted=engine) for base in chosen],
         views=[view for view in recipe["views"] if view in SYMMETRY_VIEWS] or ["plain"],
         train=list(pictures.train["sha256"]),
         test=list(pictures.test[readable]["sha256"]),
     )
 
 
-def select_recipe(members: Sequence[Member], metric: str) -> dict[str, Any]:
-    """The recipe of the best member that is a head on features; of the best one, where there is none."""
-    sign = 1 if higher_is_better(metric) else -1
+def select_recipe(members: Sequence[Run], metric: str) -> dict[str, Any]:
+    """Selects the recipe of the best member that is a head on features; of the best one, where there is none."""
+    sign = find_metric(metric).sign
     best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))
     return dict(best.recipe)

@@ -1,9 +1,7 @@
-"""Runs made of others: written so that they explain themselves, and rebuilt to the bit from the same members.
+"""Makes one run of several, or corrects one; the result can be rebuilt to the bit from the same members.
 
-Several runs made into one that explains itself, and one run given the finish that its metric asks for.
-
-Like flow, it knows an order: runs gathered, methods tried, steps kept where they help, and a run written that says what
-it was made of. Everything is judged in a nest of folds.
+Loads the members, tries methods and steps, keeps what helps, and writes a run that lists what it was made of.
+Everything is scored in nested cross-validation.
 """
 
 import logging
@@ -19,14 +17,20 @@ from pipeline import paths
 from pipeline.config import Competition
 from pipeline.ensemble import methods as ensemble
 from pipeline.ensemble import steps as finishing
-from pipeline.ensemble.members import AlignedMembers, load_aligned_members, load_member, load_views_as_members
+from pipeline.ensemble.members import (
+    AlignedMembers,
+    format_member_name,
+    load_aligned_members,
+    load_member,
+    load_views_as_members,
+)
 from pipeline.ensemble.picture_features import build_extractor
 from pipeline.ensemble.scene_propagation import SceneSteps
 from pipeline.ensemble.steps import StepwiseSelection, evaluate_procedure
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.gains import estimate_fold_difference
 from pipeline.evaluation.intervals import Interval
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     FunctionProcedure,
     MemberPredictions,
@@ -35,6 +39,7 @@ from pipeline.evaluation.nested_cv import (
     Predictor,
 )
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain, plot_steps
+from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json, read_json, write_atomic, write_json
 from pipeline.kaggle.leaderboard import format_position
 from pipeline.run_options import find_comp_argument
@@ -102,200 +107,197 @@ class EnsembleResult:
     @property
     def lone(self) -> int | None:
         """The number of the member, among several, that alone is what was kept."""
-        weights = self.fitted.told().get("weights", [])
+        weights = self.fitted.record().get("weights", [])
         used = np.flatnonzero(weights)
         return int(used[0]) if len(weights) > 1 and len(used) == 1 and weights[used[0]] == 1 else None
 
 
-def fit_ensemble(competition: Competition, gathered: AlignedMembers, asked: EnsembleRequest) -> EnsembleResult:
+def fit_ensemble(competition: Competition, aligned: AlignedMembers, request: EnsembleRequest) -> EnsembleResult:
     """Tries everything that was asked for. The same members give the same bits; nothing is written."""
-    if len(gathered.members) == 1 and gathered.held.metric == "auc":
-        gathered = load_views_as_members(gathered)
-    held, tests, scenes = add_picture_features(competition, gathered, asked)
-    with log_stage("nest") as said:
-        climb, methods = fit_methods(held, gathered, asked)
-        if asked.finish:
-            finishing.try_steps(climb, gathered.data.pictures.classes, scenes, several=len(held.part.predictions) > 1)
-        said.append(f"{len(methods)} methods and {len(climb.steps)} steps over {len(held.folds)} folds")
-    fitted, oof = climb.current.on(held.folds), climb.current.out_of(held.folds)
+    if len(aligned.members) == 1 and aligned.held.scorer.score_ranks:
+        aligned = load_views_as_members(aligned)
+    oof, tests, scenes = add_picture_features(competition, aligned, request)
+    with log_stage("nest") as notes:
+        selection, methods = fit_methods(oof, aligned, request)
+        if request.finish:
+            finishing.try_steps(selection, aligned.data.pictures.classes, scenes, several=len(oof.part.predictions) > 1)
+        notes.append(f"{len(methods)} methods and {len(selection.steps)} steps over {len(oof.folds)} folds")
+    fitted, predicted = selection.current.on(oof.folds), selection.current.out_of(oof.folds)
     return EnsembleResult(
-        oof=oof.astype(np.float32),
+        oof=predicted.astype(np.float32),
         test=fitted.predict(tests).astype(np.float32),
         fitted=fitted,
-        difference=estimate_fold_difference(held, climb.first.out_of(held.folds), oof),
-        steps=climb.steps,
+        difference=estimate_fold_difference(oof, selection.first.out_of(oof.folds), predicted),
+        steps=selection.steps,
         methods=methods,
     )
 
 
 def add_picture_features(
-    competition: Competition, gathered: AlignedMembers, asked: EnsembleRequest
+    competition: Competition, aligned: AlignedMembers, request: EnsembleRequest
 ) -> tuple[OOFPredictions, MemberPredictions, SceneSteps | None]:
-    """Held-out and test predictions, with what the steps that were asked for see of the pictures."""
-    held, tests, scenes = gathered.held, MemberPredictions(gathered.tests), None
-    compares = asked.finish and finishing.needs_features(held.metric, len(gathered.data.pictures.classes))
-    links = asked.finish and asked.scenes
-    seen = build_extractor(competition, gathered, asked.bases, asked.engine) if compares or links else None
+    """Adds to out-of-fold and test predictions the features and keypoints that the steps need."""
+    oof, tests, scenes = aligned.held, MemberPredictions(aligned.tests), None
+    compares = request.finish and finishing.needs_features(oof.metric, len(aligned.data.pictures.classes))
+    links = request.finish and request.scenes
+    seen = build_extractor(competition, aligned, request.bases, request.engine) if compares or links else None
     if seen and compares:
-        with log_stage("features") as said:
+        with log_stage("features") as notes:
             features, test_features = seen.features()
-            said.append(f"{len(features):,} x {features.shape[1]} for the pair's specialist")
-        held = replace(held, part=replace(held.part, features=features))
+            notes.append(f"{len(features):,} x {features.shape[1]} for the pair's specialist")
+        oof = replace(oof, part=replace(oof.part, features=features))
         tests = replace(tests, features=test_features)
     if seen and links:
-        with log_stage("scenes") as said:
+        with log_stage("scenes") as notes:
             scenes = SceneSteps(seen.sought())
-            said.append(
-                f"{scenes.sought.keypoints.counts.sum():,} keypoints in {len(held.part) + len(tests):,} pictures"
+            notes.append(
+                f"{scenes.sought.keypoints.counts.sum():,} keypoints in {len(oof.part) + len(tests):,} pictures"
             )
-        rows = np.arange(len(held.part) + len(tests))
-        held = replace(held, part=replace(held.part, rows=rows[: len(held.part)]))
-        tests = replace(tests, rows=rows[len(held.part) :])
-    return held, tests, scenes
+        rows = np.arange(len(oof.part) + len(tests))
+        oof = replace(oof, part=replace(oof.part, rows=rows[: len(oof.part)]))
+        tests = replace(tests, rows=rows[len(oof.part) :])
+    return oof, tests, scenes
 
 
 def fit_methods(
-    held: OOFPredictions, gathered: AlignedMembers, asked: EnsembleRequest
+    oof: OOFPredictions, aligned: AlignedMembers, request: EnsembleRequest
 ) -> tuple[StepwiseSelection, list[StepResult]]:
-    """The steps up to the ensemble, and each method alone."""
-    names = [member.name for member in gathered.members]
+    """Fits each method alone, and the steps up to the ensemble."""
+    names = [format_member_name(member) for member in aligned.members]
     every = range(len(names))
     if len(names) == 1:
-        views = len(held.part.predictions)
+        views = len(oof.part.predictions)
         return StepwiseSelection(
-            FunctionProcedure(held, "run as it is", ensemble.fit_mean),
+            FunctionProcedure(oof, "run as it is", ensemble.fit_mean),
             names[0] + (f", {views} views" if views > 1 else ""),
         ), []
-    alone = [number for number in every if len(gathered.members[number].bases) == 1]
+    alone = [number for number in every if len(aligned.members[number].recipe.get("bases", ())) == 1]
     together = [number for number in every if number not in alone]
 
-    first = ensemble.find_best_member(held, alone or every)
-    start = FunctionProcedure(held, "best single base" if alone else "best run", ensemble.build_single(first))
-    climb = StepwiseSelection(
+    first = ensemble.find_best_member(oof, alone or every)
+    start = FunctionProcedure(oof, "best single base" if alone else "best run", ensemble.build_single(first))
+    selection = StepwiseSelection(
         start, names[first]
     )  # its own score, though it was chosen by it: gains over it are not flattered
     if alone and together:
-        combination = FunctionProcedure(held, "best combination", ensemble.build_best_of(together))
-        climb.attempt(
+        combination = FunctionProcedure(oof, "best combination", ensemble.build_best_of(together))
+        selection.attempt(
             combination,
-            f"{names[ensemble.find_best_member(held, together)]}; chosen on the other folds",
+            f"{names[ensemble.find_best_member(oof, together)]}; chosen on the other folds",
             beyond_noise=False,
         )
-    tried = [FunctionProcedure(held, name, ensemble.METHODS[name]) for name in select_methods(held, asked.methods)]
-    methods = [evaluate_procedure("method", procedure, climb.current) for procedure in tried]
+    tried = [FunctionProcedure(oof, name, ensemble.METHODS[name]) for name in select_methods(oof, request.methods)]
+    methods = [evaluate_procedure("method", procedure, selection.current) for procedure in tried]
     among = [procedure for procedure in tried if procedure.name not in ensemble.REFERENCE_METHODS] or tried
-    chosen = OneStandardErrorRule(held, "ensemble", among)
-    told = chosen.on(held.folds).told()
-    climb.attempt(chosen, told["method"] + format_weights(told, names), beyond_noise=False)
-    return climb, methods
+    chosen = OneStandardErrorRule(oof, "ensemble", among)
+    told = chosen.on(oof.folds).record()
+    selection.attempt(chosen, told["method"] + format_weights(told, names), beyond_noise=False)
+    return selection, methods
 
 
-def select_methods(held: OOFPredictions, asked: Sequence[str]) -> list[str]:
-    """The methods to try, those that fit nothing first; and before all for an AUC, ranks, which are all that it sees.
+def select_methods(oof: OOFPredictions, request: Sequence[str]) -> list[str]:
+    """Selects the methods to try, those that fit nothing first; for an AUC, ranks before all.
 
     Raises:
         StarshiftError: there is none of this name.
     """
-    if unknown := set(asked) - set(ensemble.METHODS):
+    if unknown := set(request) - set(ensemble.METHODS):
         raise StarshiftError(
             "There is no such method.", expected=" | ".join(ensemble.METHODS), received=", ".join(sorted(unknown))
         )
-    without = ensemble.REFERENCE_METHODS if held.higher else ensemble.RANK_METHODS
-    order = sorted(ensemble.METHODS, key=lambda name: held.metric == "auc" and name not in ensemble.RANK_METHODS)
-    return [name for name in order if (name in asked if asked else name not in without)]
+    without = ensemble.RANK_METHODS if oof.scorer.needs_probabilities else ensemble.REFERENCE_METHODS
+    order = sorted(
+        ensemble.METHODS, key=lambda name: bool(oof.scorer.score_ranks) and name not in ensemble.RANK_METHODS
+    )
+    return [name for name in order if (name in request if request else name not in without)]
 
 
 def format_weights(told: dict[str, Any], names: Sequence[str]) -> str:
-    """Whom an ensemble is made of, the heaviest first."""
+    """Formats whom an ensemble is made of, the heaviest first."""
     weights = told.get("weights", [])
     order = [number for number in np.argsort(np.abs(weights))[::-1] if weights[number]]
-    said = ", ".join(f"{weights[number]:.2f} {names[number].partition(' ')[2]}" for number in order[:4])
+    lines = ", ".join(f"{weights[number]:.2f} {names[number].partition(' ')[2]}" for number in order[:4])
     more = f" and {len(order) - 4} more" if len(order) > 4 else ""
-    return f": {said}{more}" if said else ""
+    return f": {lines}{more}" if lines else ""
 
 
-def print_ensemble(gathered: AlignedMembers, made: EnsembleResult) -> None:
+def print_ensemble(aligned: AlignedMembers, made: EnsembleResult) -> None:
     """Prints the runs, the methods and the steps."""
-    held = gathered.held
+    oof = aligned.held
     runs = [
-        StepResult(kind="run", name=member.name, folds=held.by_fold(values))
-        for member, values in zip(gathered.members, held.part.predictions, strict=True)
+        StepResult(kind="run", name=format_member_name(member), folds=oof.by_fold(values))
+        for member, values in zip(aligned.members, oof.part.predictions, strict=True)
     ]
-    best_first = sorted(runs, key=lambda step: -step.score if held.higher else step.score)
-    for steps in (best_first, made.methods, made.steps):
-        if steps:
-            log.info("")
-        for line in format_step_table(steps, held.metric) if steps else ():
-            log.info("%s", line)
-    log.info("")
-    log.info("%s", format_total_gain(made.steps, held.metric, made.difference))
+    best_first = sorted(runs, key=lambda step: -oof.scorer.sign * step.score)
+    tables = [format_step_table(steps, oof.metric) for steps in (best_first, made.methods, made.steps) if steps]
+    print_lines(*tables, [format_total_gain(made.steps, oof.metric, made.difference)])
 
 
-def run_ensemble(competition: Competition, wanted: Sequence[str], asked: EnsembleRequest) -> Path | None:
+def run_ensemble(competition: Competition, requested: Sequence[str], request: EnsembleRequest) -> Path | None:
     """Makes one run of several, or of all that fit together. Returns its folder; None where nothing helps.
 
     Args:
         competition: whose runs.
-        wanted: names of runs, or their beginnings; empty takes all that fit.
-        asked: from the command line.
+        requested: names of runs, or their beginnings; empty takes all that fit.
+        request: from the command line.
     """
     started = time.perf_counter()
-    with log_stage("runs") as said:
-        gathered = load_aligned_members(competition, wanted)
-        said.append(f"{len(gathered.members)} go together, {len(gathered.left_out)} left out")
-    for name, reason in gathered.left_out:
+    with log_stage("runs") as notes:
+        aligned = load_aligned_members(competition, requested)
+        notes.append(f"{len(aligned.members)} go together, {len(aligned.left_out)} left out")
+    for name, reason in aligned.left_out:
         log.info("  %s left out: %s", name, reason)
-    if asked.kind == "ensemble" and len(gathered.members) < 2:
+    if request.kind == "ensemble" and len(aligned.members) < 2:
         raise StarshiftError(
             "An ensemble needs two runs.",
             expected="runs of several bases, heads or seeds on the same folds",
-            received=gathered.members[0].folder.name,
+            received=aligned.members[0].folder.name,
             remedy=f"invoke run --comp {find_comp_argument(competition.name)} --base ... --seed 1; "
             "one run alone: invoke finish",
         )
-    made = fit_ensemble(competition, gathered, asked)
-    print_ensemble(gathered, made)
-    return write_run(competition, gathered, asked, made, started)
+    made = fit_ensemble(competition, aligned, request)
+    print_ensemble(aligned, made)
+    return write_run(competition, aligned, request, made, started)
 
 
-def finish_run(competition: Competition, wanted: str | None, asked: EnsembleRequest) -> Path | None:
+def finish_run(competition: Competition, requested: str | None, request: EnsembleRequest) -> Path | None:
     """Tries the steps that fit the metric on one run; on the best one where none is named."""
-    if wanted is None:
-        sign = 1 if higher_is_better(competition.metric) else -1
+    if requested is None:
+        sign = find_metric(competition.metric).sign
         best = max(load_aligned_members(competition).members, key=lambda member: sign * member.results["score"])
-        wanted = best.folder.name
-    return run_ensemble(competition, [wanted], asked)
+        requested = best.folder.name
+    return run_ensemble(competition, [requested], request)
 
 
 def write_run(
-    competition: Competition, gathered: AlignedMembers, asked: EnsembleRequest, made: EnsembleResult, started: float
+    competition: Competition, aligned: AlignedMembers, request: EnsembleRequest, made: EnsembleResult, started: float
 ) -> Path | None:
     """Writes a run that says what it is made of, or finds it; None where nothing was kept but what it started from."""
     if not made.worth_it:
-        which = f": the run {gathered.members[made.lone].folder.name} is as good" if made.lone is not None else ""
+        which = f": the run {aligned.members[made.lone].folder.name} is as good" if made.lone is not None else ""
         log.info("nothing is written%s", which)
         return None
-    data, trained = gathered.data, build_cv_result(gathered, made)
+    data, trained = aligned.data, build_cv_result(aligned, made)
     test = results.fill_test_predictions(data, made.test)
-    if (before := find_identical_run(competition, gathered, asked, made)) is not None:
+    if (before := find_identical_run(competition, aligned, request, made)) is not None:
         log.info("the same to the bit as %s, so no other run is written", before.name)
         for path in results.write_submission(competition, data, before, test):
             log.info("wrote %s", paths.format_path(path))
         return before
-    folder = create_run_folder(competition, gathered, asked, made)
-    found = results.compute_metrics(competition, data, trained)
-    found |= {"made_of": [member.folder.name for member in gathered.members]}
-    found |= {"before": made.steps[0].score, "steps": [step.record() for step in made.steps]}
+    folder = create_run_folder(competition, aligned, request, made)
+    result = results.compute_metrics(competition, data, trained)
+    result |= {"made_of": [member.folder.name for member in aligned.members]}
+    result |= {"before": made.steps[0].score, "steps": [step.record() for step in made.steps]}
     write_json(folder / "environment.json", runs.describe_environment(competition.recipe.seed, "none"))
     files = results.write_run_files(competition, data, folder, trained, test, submit=True)
     chart = plot_steps(made.steps, competition.metric, made.difference)
     write_atomic(folder / "steps.png", lambda file: file.write(chart))
     standing = estimate_position(
-        competition, data, trained, found["folds"], results.find_positive_class(competition, data)
+        competition, data, trained, result["folds"], results.find_positive_class(competition, data)
     )
-    found |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": results.measure_peak_memory()}
-    found["standing"] = asdict(standing) if standing else None
-    write_json(folder / "metrics.json", found)
+    result |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": results.measure_peak_memory()}
+    result["standing"] = asdict(standing) if standing else None
+    write_json(folder / "metrics.json", result)
     for line in format_position(standing) if standing else ():
         log.info("  %s", line)
     for path in (*files, folder):
@@ -303,69 +305,68 @@ def write_run(
     return folder
 
 
-def build_cv_result(gathered: AlignedMembers, made: EnsembleResult) -> CVResult:
-    """What the last stages of every run take."""
-    folds = tuple(sorted(gathered.held.folds))
+def build_cv_result(aligned: AlignedMembers, made: EnsembleResult) -> CVResult:
+    """Builds the result that `write_run_files` takes."""
+    folds = tuple(sorted(aligned.held.folds))
     history = [step.record() for step in (*made.methods, *made.steps)]
     return CVResult(folds=folds, history=history, oof=made.oof, oof_views={}, test=made.test, test_views={})
 
 
 def find_identical_run(
-    competition: Competition, gathered: AlignedMembers, asked: EnsembleRequest, made: EnsembleResult
+    competition: Competition, aligned: AlignedMembers, request: EnsembleRequest, made: EnsembleResult
 ) -> Path | None:
-    """The run that was made of the same members before, if its predictions are these, too."""
-    before = runs.find_run(competition.name, hash_json(build_config(competition, gathered, asked)))
-    return before if before and not compute_differences(before, gathered, made) else None
+    """Finds an earlier run of the same members whose predictions are the same."""
+    before = runs.find_run(competition.name, hash_json(build_config(competition, aligned, request)))
+    return before if before and not compute_differences(before, aligned, made) else None
 
 
-def compute_differences(folder: Path, gathered: AlignedMembers, made: EnsembleResult) -> dict[str, float]:
-    """How far predictions lie from those in a run's folder at most, by `oof` and `test`; nothing where to the bit."""
-    known, data = load_member(folder), gathered.data
+def compute_differences(folder: Path, aligned: AlignedMembers, made: EnsembleResult) -> dict[str, float]:
+    """Computes the largest difference to a run's stored predictions, by `oof` and `test`; nothing where equal."""
+    known, data = load_member(folder), aligned.data
     parts = {
-        "oof": (known.held, data.pictures.train["id"], made.oof),
+        "oof": (known.oof, data.pictures.train["id"], made.oof),
         "test": (known.test, data.pictures.test["id"], results.fill_test_predictions(data, made.test)),
     }
-    found = {}
+    result = {}
     for part, (before, ids, values) in parts.items():
         stored = before.loc[list(ids), data.pictures.classes].to_numpy()
         if not np.array_equal(values, stored):
-            found[part] = float(np.abs(values - stored).max())
-    return found
+            result[part] = float(np.abs(values - stored).max())
+    return result
 
 
-def build_config(competition: Competition, gathered: AlignedMembers, asked: EnsembleRequest) -> dict[str, Any]:
-    """Everything that decides the result of a run made of others."""
+def build_config(competition: Competition, aligned: AlignedMembers, request: EnsembleRequest) -> dict[str, Any]:
+    """Builds the configuration: everything that decides the result of a derived run."""
 
     def shared(key: str) -> Any:
-        """What all members have in common, or None."""
-        found = [member.recipe.get(key) for member in gathered.members]
-        return found[0] if all(value == found[0] for value in found) else None
+        """Returns the value that all members share, or None."""
+        result = [member.recipe.get(key) for member in aligned.members]
+        return result[0] if all(value == result[0] for value in result) else None
 
     recipe = {
-        **asdict(competition.recipe), "rung": asked.kind, "folds": len(gathered.held.folds),
-        "bases": list(dict.fromkeys(base for member in gathered.members for base in member.recipe.get("bases", ()))),
+        **asdict(competition.recipe), "rung": request.kind, "folds": len(aligned.held.folds),
+        "bases": list(dict.fromkeys(base for member in aligned.members for base in member.recipe.get("bases", ()))),
         "size": shared("size"), "head": shared("head"),
     }  # fmt: skip
     return {
         "competition": {**asdict(competition), "recipe": recipe},
-        "folds": sorted(gathered.held.folds),
+        "folds": sorted(aligned.held.folds),
         "debug": False,
-        "asked": asdict(asked),
+        "asked": asdict(request),
         "made_of": [
-            {"run": m.folder.name, "fingerprint": m.config.get("fingerprint", ""), **m.digests}
-            for m in gathered.members
+            {"run": m.folder.name, "fingerprint": m.config.get("fingerprint", ""), **m.digests} for m in aligned.members
         ],
     }
 
 
 def create_run_folder(
-    competition: Competition, gathered: AlignedMembers, asked: EnsembleRequest, made: EnsembleResult
+    competition: Competition, aligned: AlignedMembers, request: EnsembleRequest, made: EnsembleResult
 ) -> Path:
-    """The run's folder, its config.json in it; the fingerprint is of what decides the result, not of the result."""
-    decided = build_config(competition, gathered, asked)
+    """Creates the run's folder with config.json; the fingerprint is of the inputs, not of the result."""
+    decided = build_config(competition, aligned, request)
     kept = [step.name for step in made.steps if step.kept]
-    config = {**decided, "steps": kept, "fitted": made.fitted.told()}
-    return runs.create_run_folder(competition.name, asked.kind, config, hash_json(decided))
+    config = {**decided, "steps": kept, "fitted": made.fitted.record()}
+    return runs.create_run_folder(competition.name, request.kind, config, hash_json(decided))
 
 
 def rebuild_run(competition: Competition, text: str) -> Path:
@@ -381,10 +382,10 @@ def rebuild_run(competition: Competition, text: str) -> Path:
             f"The run {folder.name} is not made of others.", expected="a run of the command ensemble or finish"
         )
     require_unchanged_members(competition, config["made_of"])
-    asked = EnsembleRequest.read(config["asked"])
-    gathered = load_aligned_members(competition, [each["run"] for each in config["made_of"]])
-    made = fit_ensemble(competition, gathered, asked)
-    for part, difference in compute_differences(folder, gathered, made).items():
+    request = EnsembleRequest.read(config["asked"])
+    aligned = load_aligned_members(competition, [each["run"] for each in config["made_of"]])
+    made = fit_ensemble(competition, aligned, request)
+    for part, difference in compute_differences(folder, aligned, made).items():
         raise StarshiftError(
             f"{folder.name} comes out differently.",
             expected=f"the same {part} predictions to the bit",

@@ -1,21 +1,12 @@
-"""Pictures that were compared, and how strongly they are linked, by who knows the classes of some folds alone.
-
-Linked pictures tell each other what they are: loopy belief propagation.
+"""Lets pictures of one scene agree on a class: label and belief propagation over links between pictures.
 
 A link of some strength is `ratio` times as likely between two pictures of one class as between two of different ones.
-Beliefs are a network's probabilities times what the linked pictures say (sum-product: Pearl 1988, Probabilistic
-Reasoning in Intelligent Systems, chapter 4; on graphs with loops: Murphy, Weiss and Jordan 1999, UAI).
+Which pictures are linked is computed from them alone (audit/scene_links.py). What a link is worth is learned where
+classes are known, each fold in turn playing the unknown one: static props are removed by the other folds' classes
+alone, as they will be for test pictures.
 
-Steps for pictures of one scene: the same plant on other days has the same class.
-
-Nobody labels a picture for it. Which pictures are linked is seen in them (audit/scene_links.py). What a link is worth
-is
-learned where classes are known, each fold playing the unknown one in turn: props are struck by the other folds' classes
-alone, as they will be where it counts.
-
-Two steps, each on its own merits: labelled pictures speak to the unknown ones that they are linked to, as training
-pictures do to test pictures (folds that keep scenes together say that nothing is to be had there); and linked unknown
-pictures agree among themselves.
+There are two steps. Labelled pictures speak to unknown ones that they are linked to, as training pictures do to test
+pictures (with folds that keep scenes together this gains nothing). Linked unknown pictures agree among themselves.
 """
 
 from collections.abc import Callable
@@ -42,7 +33,7 @@ class SceneLinks:
     strength: np.ndarray
 
     def real(self) -> "SceneLinks":
-        """Those that something links."""
+        """Returns the pairs that are linked."""
         return SceneLinks(self.pairs[self.strength > 0], self.strength[self.strength > 0])
 
 
@@ -63,7 +54,7 @@ class SceneLinkIndex:
         return SceneLinks(*self.finder().links(rows, pool)).real()
 
     def finder(self) -> LinkFinder:
-        """It is large, and made anew."""
+        """Builds the finder; it is large, and not kept."""
         return self.sought.finder(self.props)
 
 
@@ -80,16 +71,16 @@ class FoldwiseLinkIndex:
         self.sought = sought
         self._props: dict[Folds, np.ndarray] = {}
 
-    def seen(self, held: OOFPredictions, folds: Folds) -> SceneLinkIndex:
-        """All pictures without the props that the classes of these folds tell."""
+    def seen(self, oof: OOFPredictions, folds: Folds) -> SceneLinkIndex:
+        """Indexes all pictures without the props that the classes of these folds reveal."""
         both = [frozenset({one, other}) for one in folds for other in folds if one <= other]
-        return SceneLinkIndex(self.sought, np.logical_or.reduce([self._between(held, pair) for pair in both]))
+        return SceneLinkIndex(self.sought, np.logical_or.reduce([self._between(oof, pair) for pair in both]))
 
-    def _between(self, held: OOFPredictions, pair: Folds) -> np.ndarray:
-        """The words of props that recur between the pictures of two folds, or of one."""
+    def _between(self, oof: OOFPredictions, pair: Folds) -> np.ndarray:
+        """Finds the words of props that recur between the pictures of two folds, or of one."""
         if pair not in self._props:
-            owned = [held.fold_of == fold for fold in (min(pair), max(pair))]
-            first, second = ((require_rows(held.part)[own], held.labels[own]) for own in owned)
+            owned = [oof.fold_of == fold for fold in (min(pair), max(pair))]
+            first, second = ((require_rows(oof.part)[own], oof.labels[own]) for own in owned)
             self._props[pair] = self.sought.props(*first, *second)
             if len(pair) > 1:
                 self._props[pair] |= self.sought.props(*second, *first)
@@ -97,14 +88,14 @@ class FoldwiseLinkIndex:
 
 
 def require_rows(part: MemberPredictions) -> np.ndarray:
-    """The places of its pictures among all."""
+    """Returns the places of its pictures among all."""
     if part.rows is None:
         raise ValueError("links need to know which pictures these are")
     return part.rows
 
 
 def find_positions(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Where values, (...) int, stand among distinct rows."""
+    """Finds the positions of values, (...) int, among distinct rows."""
     order = np.argsort(rows)
     return np.asarray(order[np.searchsorted(rows, values, sorter=order)])
 
@@ -132,7 +123,7 @@ class LinkLikelihood:
     trust: float = 1.0
 
     def ratios(self, strength: np.ndarray) -> np.ndarray:
-        """P(strength, one class) / P(strength, different ones), (links,) float64, at least 1 (none speaks against).
+        """Computes P(strength, one class) / P(strength, different ones), (links,) float64, at least 1.
 
         Args:
             strength: (links,).
@@ -168,7 +159,7 @@ def _estimate_share(same: np.ndarray) -> float:
 
 
 def propagate_labels(probabilities: np.ndarray, rows: np.ndarray, labels: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """The probabilities after links to pictures of known classes have spoken, (pictures, classes) float64.
+    """Updates probabilities by links to labelled pictures, (pictures, classes) float64.
 
     Of a picture's links to one class the strongest speaks alone: the others show the same scene once more.
 
@@ -184,7 +175,7 @@ def propagate_labels(probabilities: np.ndarray, rows: np.ndarray, labels: np.nda
 
 
 def propagate_beliefs(probabilities: np.ndarray, pairs: np.ndarray, ratios: np.ndarray) -> np.ndarray:
-    """The probabilities after linked pictures have spoken with each other, (pictures, classes) float64.
+    """Updates probabilities by loopy belief propagation over links, (pictures, classes) float64.
 
     Args:
         probabilities: (pictures, classes), rows sum to 1.
@@ -215,8 +206,8 @@ def build_label_propagation(known: np.ndarray, labels: np.ndarray) -> Propagatio
     """Pictures of known classes speak: their places, (known,) int, and their classes, (known,) int."""
 
     def after(values: np.ndarray, rows: np.ndarray, links: SceneLinks, worth: LinkLikelihood) -> np.ndarray:
-        said, ratios = labels[find_positions(links.pairs[:, 1], known)], worth.ratios(links.strength)
-        return propagate_labels(values, find_positions(links.pairs[:, 0], rows), said, ratios)
+        lines, ratios = labels[find_positions(links.pairs[:, 1], known)], worth.ratios(links.strength)
+        return propagate_labels(values, find_positions(links.pairs[:, 0], rows), lines, ratios)
 
     return after
 
@@ -229,51 +220,29 @@ def apply_belief_propagation(
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelPropagation:
-    """Pictures of known classes speak to those linked to them.
+class LinkPropagation:
+    """A fitted step: passes what linked pictures say.
 
     Args:
-        seen: all pictures.
-        rows: (known pictures,) int, their places among all.
-        labels: (known pictures,) int.
+        index: all pictures.
         worth: of the links.
+        propagate: what predictions become.
+        pool: places of the pictures that are linked to, (pool,) int; None takes those that are predicted.
     """
 
-    seen: SceneLinkIndex
-    rows: np.ndarray
-    labels: np.ndarray
+    index: SceneLinkIndex
     worth: LinkLikelihood
+    propagate: Propagation
+    pool: np.ndarray | None = None
 
     def predict(self, part: MemberPredictions) -> np.ndarray:
         """Probabilities (pictures, classes) float64."""
         rows = require_rows(part)
-        spoken = build_label_propagation(self.rows, self.labels)
-        return spoken(part.predictions[0], rows, self.seen.links(rows, self.rows), self.worth)
+        links = self.index.links(rows, rows if self.pool is None else self.pool)
+        return self.propagate(part.predictions[0], rows, links, self.worth)
 
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self.worth)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BeliefPropagation:
-    """Linked pictures agree among themselves.
-
-    Args:
-        seen: all pictures.
-        worth: of the links.
-    """
-
-    seen: SceneLinkIndex
-    worth: LinkLikelihood
-
-    def predict(self, part: MemberPredictions) -> np.ndarray:
-        """Probabilities (pictures, classes) float64."""
-        rows = require_rows(part)
-        return apply_belief_propagation(part.predictions[0], rows, self.seen.links(rows, rows), self.worth)
-
-    def told(self) -> dict[str, Any]:
-        """Plain JSON values."""
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
         return asdict(self.worth)
 
 
@@ -288,51 +257,58 @@ class SceneSteps:
         self.sought = sought
         self._known = FoldwiseLinkIndex(sought)
 
-    def labelled(self, held: OOFPredictions) -> Predictor:
+    def labelled(self, oof: OOFPredictions) -> Predictor:
         """Learns what links across folds are worth."""
-        rows = require_rows(held.part)
-        worth = self._worth(held, lambda own: ~own, build_label_propagation(rows, held.labels))
-        return LabelPropagation(seen=self._known.seen(held, held.folds), rows=rows, labels=held.labels, worth=worth)
+        rows = require_rows(oof.part)
+        return self._fit(oof, lambda own: ~own, build_label_propagation(rows, oof.labels), rows)
 
-    def agreeing(self, held: OOFPredictions) -> Predictor:
+    def agreeing(self, oof: OOFPredictions) -> Predictor:
         """Learns what links within a fold are worth."""
-        return BeliefPropagation(
-            seen=self._known.seen(held, held.folds), worth=self._worth(held, lambda own: own, apply_belief_propagation)
-        )
+        return self._fit(oof, lambda own: own, apply_belief_propagation, None)
+
+    def _fit(
+        self,
+        oof: OOFPredictions,
+        pool_of: Callable[[np.ndarray], np.ndarray],
+        propagate: Propagation,
+        pool: np.ndarray | None,
+    ) -> LinkPropagation:
+        worth = self._worth(oof, pool_of, propagate)
+        return LinkPropagation(index=self._known.seen(oof, oof.folds), worth=worth, propagate=propagate, pool=pool)
 
     def _worth(
-        self, held: OOFPredictions, pool_of: Callable[[np.ndarray], np.ndarray], after: Propagation
+        self, oof: OOFPredictions, pool_of: Callable[[np.ndarray], np.ndarray], after: Propagation
     ) -> LinkLikelihood:
-        """Of links as they are found by who does not know a fold's classes: from its pictures to a pool of them.
+        """Fits what links are worth, each fold's as they are found without its classes: from its pictures to a pool.
 
         Args:
-            held: the pictures.
+            oof: the pictures.
             pool_of: of (pictures,) bool, those of the fold, which are looked among, (pictures,) bool.
             after: what a fold's predictions become.
         """
-        rows, found = require_rows(held.part), list[tuple[np.ndarray, SceneLinks]]()
-        for fold in sorted(held.folds):
-            own = held.fold_of == fold
-            finder = self._known.seen(held, held.folds - {fold} or held.folds).finder()
-            found.append((own, SceneLinks(*finder.links(rows[own], rows[pool_of(own)]))))
-        strength = np.concatenate([links.strength for _, links in found])
-        first, second = held.labels[find_positions(np.concatenate([links.pairs for _, links in found]), rows)].T
+        rows, result = require_rows(oof.part), list[tuple[np.ndarray, SceneLinks]]()
+        for fold in sorted(oof.folds):
+            own = oof.fold_of == fold
+            finder = self._known.seen(oof, oof.folds - {fold} or oof.folds).finder()
+            result.append((own, SceneLinks(*finder.links(rows[own], rows[pool_of(own)]))))
+        strength = np.concatenate([links.strength for _, links in result])
+        first, second = oof.labels[find_positions(np.concatenate([links.pairs for _, links in result]), rows)].T
         worth = fit_link_likelihood(strength, first == second)
-        linked = [(own, links.real()) for own, links in found]
-        values = held.part.predictions[0].astype(np.float64)
+        linked = [(own, links.real()) for own, links in result]
+        values = oof.part.predictions[0].astype(np.float64)
 
         def gain(trusted: LinkLikelihood) -> float:
             changed = values.copy()
             for own, links in linked:
                 changed[own] = after(values[own], rows[own], links, trusted)
-            return held.gain(changed)
+            return oof.gain(changed)
 
         return max((replace(worth, trust=trust) for trust in TRUST_GRID), key=gain)
 
 
 def format_link_shares(told: dict[str, Any]) -> str:
-    """What was fitted, from its numbers."""
-    found = [
+    """Formats the fitted shares."""
+    result = [
         f"{share:.0%} from {least:g} on" for least, share in zip(told["least"], told["share"], strict=True) if least
     ]
-    return f"of one class by agreeing keypoints: {', '.join(found[:1] + found[-1:])}" if found else "no links"
+    return f"of one class by agreeing keypoints: {', '.join(result[:1] + result[-1:])}" if result else "no links"

@@ -1,7 +1,7 @@
-"""Steps judged in a nest. A choice among what is there is kept where it scores better, a correction beyond noise only.
+"""Tries steps one after the other, each scored by nested cross-validation, and keeps those that help.
 
-Log loss: temperature, vector scaling, clipping. AUC: rank averaging. F1 and accuracy: class priors, and a specialist
-for the two classes that are confused most.
+A choice among predictions is kept where it scores better, a correction only where it is better beyond noise. Which
+corrections are tried is in the metric's record.
 """
 
 import logging
@@ -13,6 +13,7 @@ from pipeline.ensemble import calibration, methods, scene_propagation
 from pipeline.ensemble.pair_classifier import PairClassifierStep
 from pipeline.ensemble.scene_propagation import SceneSteps
 from pipeline.evaluation.gains import estimate_fold_gain
+from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     BetterOfTwo,
     ChainedProcedure,
@@ -29,19 +30,19 @@ StepFunction = Callable[[OOFPredictions], Predictor]
 
 
 def evaluate_procedure(kind: str, procedure: Procedure, before: Procedure | None) -> StepResult:
-    """A procedure on folds that it has not seen, against another one.
+    """Scores a procedure on folds that it was not fitted on, and its gain over another one.
 
     Args:
         kind: `method` or `step`.
         procedure: what is tried.
         before: what it is compared with; None where it comes first.
     """
-    held = procedure.held
-    after = procedure.out_of(held.folds)
-    step = StepResult(kind=kind, name=procedure.name, folds=held.by_fold(after))
+    oof = procedure.held
+    after = procedure.out_of(oof.folds)
+    step = StepResult(kind=kind, name=procedure.name, folds=oof.by_fold(after))
     if before is None:
         return step
-    return replace(step, against=before.name, gain=estimate_fold_gain(held, before.out_of(held.folds), after))
+    return replace(step, against=before.name, gain=estimate_fold_gain(oof, before.out_of(oof.folds), after))
 
 
 class StepwiseSelection:
@@ -84,7 +85,7 @@ class StepwiseSelection:
             tell: puts what was fitted on all folds into words.
         """
         procedure = ChainedProcedure(self.current, name, function)
-        told = procedure.on(procedure.held.folds).told()["step"]
+        told = procedure.on(procedure.held.folds).record()["step"]
         if "not_tried" in told:
             step = evaluate_procedure("step", procedure, self.current)
             self.steps.append(replace(step, gain=None, told=told["not_tried"]))
@@ -93,29 +94,31 @@ class StepwiseSelection:
 
 
 def try_steps(
-    climb: StepwiseSelection, classes: Sequence[str], scenes: SceneSteps | None = None, *, several: bool
+    selection: StepwiseSelection, classes: Sequence[str], scenes: SceneSteps | None = None, *, several: bool
 ) -> None:
     """Tries the steps that fit the metric.
 
     Args:
-        climb: what there is so far; its pictures have features where a specialist is to be tried.
+        selection: what there is so far; its pictures have features where a specialist is to be tried.
         classes: names.
         scenes: fits the steps for pictures of one scene, which are tried last, for they take the longest.
         several: whether there are several members, which ranks can be averaged of.
     """
-    held = climb.current.held
-    ranked = climb.current.on(held.folds).told().get("method") == RANK_MEAN
-    if held.metric == "auc" and several and not ranked:
-        climb.attempt(FunctionProcedure(held, "rank averaging", methods.METHODS[RANK_MEAN]))
-    for name, function in calibration.STEPS_BY_METRIC[held.metric].items():
-        climb.then(name, function, lambda told: calibration.format_calibration(told, classes))
-    if held.part.features is not None:
-        climb.then("pair specialist", PairClassifierStep(), lambda told: " and ".join(classes[n] for n in told["pair"]))
+    oof = selection.current.held
+    ranked = selection.current.on(oof.folds).record().get("method") == RANK_MEAN
+    if oof.scorer.score_ranks and several and not ranked:
+        selection.attempt(FunctionProcedure(oof, "rank averaging", methods.METHODS[RANK_MEAN]))
+    for name in oof.scorer.corrections:
+        selection.then(name, calibration.CORRECTIONS[name], lambda told: calibration.format_calibration(told, classes))
+    if oof.part.features is not None:
+        selection.then(
+            "pair specialist", PairClassifierStep(), lambda told: " and ".join(classes[n] for n in told["pair"])
+        )
     if scenes is not None:
-        climb.then("labels of the scene", scenes.labelled, scene_propagation.format_link_shares)
-        climb.then("scenes agree", scenes.agreeing, scene_propagation.format_link_shares)
+        selection.then("labels of the scene", scenes.labelled, scene_propagation.format_link_shares)
+        selection.then("scenes agree", scenes.agreeing, scene_propagation.format_link_shares)
 
 
 def needs_features(metric: str, classes: int) -> bool:
-    """Whether a specialist for a pair is worth a try."""
-    return metric in ("micro_f1", "accuracy") and classes > 2
+    """Returns whether a pair classifier can help."""
+    return find_metric(metric).counts_correct and classes > 2

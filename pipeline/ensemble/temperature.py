@@ -1,4 +1,4 @@
-"""Scores that are no logarithms of probabilities, such as a regression's: softmax(t x scores), t from the other folds.
+"""Scores the folds of a classifier without probabilities, by softmax(t x scores) with t fitted on the other folds.
 
 Softmax with one factor is temperature scaling (Guo et al. 2017, arXiv 1706.04599, section 4.2). t is fitted to the
 pictures of all folds but the one that it is used on, so that it does not flatter.
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import find_metric, score_folds
 from pipeline.models.heads import softmax
 
 NEWTON_STEPS, STEP_TOLERANCE = 12, 0.03
@@ -37,30 +37,31 @@ class FoldScorer:
         return [np.flatnonzero(self.fold_of == fold) for fold in np.unique(self.fold_of)]
 
     def folds(self, scores: np.ndarray) -> list[float]:
-        """The metric on each fold, of scores (pictures, classes) that grow with the probability."""
-        if self.metric not in ("log_loss", "binary_log_loss"):
-            return [self._plain(scores[own], self.labels[own]) for own in self.held]
-        factors = fit_temperatures(scores, self.labels, self.held)
-        return [
-            _compute_loss(factor * scores[own], self.labels[own])
-            for factor, own in zip(factors, self.held, strict=True)
-        ]
+        """Returns the metric on each fold, of scores (pictures, classes) that grow with the probability.
 
-    def _plain(self, scores: np.ndarray, labels: np.ndarray) -> float:
-        """A metric that a factor does not change; the share of hits at once, since it is asked for often."""
-        if self.metric in ("accuracy", "micro_f1"):
-            return float(np.mean(scores.argmax(axis=1) == labels))
-        return metrics.score(self.metric, labels, softmax(scores), self.positive)
+        A temperature is fitted for metrics that it changes; those that count what is right need no softmax.
+        """
+        record = find_metric(self.metric)
+        if not record.needs_probabilities:
+            values = scores if record.counts_correct else softmax(scores)
+            return score_folds(self.metric, self.labels, values, self.fold_of, self.positive, quick=True)
+        factors = zip(fit_temperatures(scores, self.labels, self.held), self.held, strict=True)
+        if record.is_log_loss:
+            return [_compute_loss(factor * scores[own], self.labels[own]) for factor, own in factors]
+        scaled = scores.copy()
+        for factor, own in factors:
+            scaled[own] *= factor
+        return score_folds(self.metric, self.labels, softmax(scaled), self.fold_of, self.positive, quick=True)
 
 
 def _compute_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross entropy of logits (n, classes)."""
+    """Computes mean cross entropy of logits (n, classes)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
     return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))
 
 
 def fit_temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarray]) -> np.ndarray:
-    """For each fold the factor with the least cross entropy on the pictures of the others, (folds,) float64.
+    """Fits for each fold the factor with the least cross entropy on the other folds, (folds,) float64.
 
     Cross entropy is convex in the factor. Newton's steps come near the least of all pictures; a last one from there,
     with the slope and the curvature of the others alone, ends at that of each fold's others, which lies close by.
@@ -84,7 +85,7 @@ def fit_temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarr
 
 
 def _compute_slopes(factor: float, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and second derivative by the factor of each picture's cross entropy, (pictures,) each."""
+    """Computes first and second derivative by the factor of each picture's cross entropy, (pictures,) each."""
     shifted = scores - scores.max(axis=1, keepdims=True)
     # A float64 factor would turn the whole array into float64; the search calls this for every combination.
     likely = np.exp(np.float32(factor) * shifted)

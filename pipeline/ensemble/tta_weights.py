@@ -1,5 +1,4 @@
-"""How much each view of a picture counts when its predictions are averaged: equally, or by weights that held-out
-predictions have to justify.
+"""Fits how much each view counts in test-time augmentation: equally, or by weights from out-of-fold predictions.
 
 The members of `OOFPredictions` are here the views of one run, the plain one first; the same weights then serve its
 test views.
@@ -12,7 +11,6 @@ import numpy as np
 
 from pipeline.ensemble import methods
 from pipeline.ensemble.methods import WeightedAverage, build_objective
-from pipeline.ensemble.methods import fit_weighted_mean as weights_each
 from pipeline.evaluation.gains import estimate_fold_gain
 from pipeline.evaluation.intervals import Interval
 from pipeline.evaluation.nested_cv import OOFPredictions
@@ -20,18 +18,13 @@ from pipeline.evaluation.nested_cv import OOFPredictions
 SHARE_GRID = tuple(float(share) for share in np.linspace(0, 1, 21))
 
 
-def fit_first_view(held: OOFPredictions) -> WeightedAverage:
-    """The first view, no other."""
-    return WeightedAverage(np.eye(len(held.part.predictions))[0])
-
-
-def fit_first_against_rest(held: OOFPredictions) -> WeightedAverage:
-    """One weight for the first view, the rest of it shared by the others; the best on a grid, by the metric itself.
+def fit_first_against_rest(oof: OOFPredictions) -> WeightedAverage:
+    """Fits one weight for the first view, the rest shared by the others, on a grid, by the metric itself.
 
     Where several do as well it is the one that is nearest to counting all alike.
     """
-    views = len(held.part.predictions)
-    worth = build_objective(held)
+    views = len(oof.part.predictions)
+    worth = build_objective(oof)
     gains = [worth(_build_weights(share, views)) for share in SHARE_GRID]
     places = np.flatnonzero(np.isclose(gains, max(gains), rtol=0, atol=1e-12))
     share = min((SHARE_GRID[place] for place in places), key=lambda one: abs(one - 1 / views))
@@ -39,13 +32,13 @@ def fit_first_against_rest(held: OOFPredictions) -> WeightedAverage:
 
 
 def _build_weights(share: float, views: int) -> np.ndarray:
-    """A weight for the first view, the rest of it shared by the others, (views,) float64."""
+    """Builds a weight for the first view, the rest of it shared by the others, (views,) float64."""
     return np.array([share, *[(1 - share) / (views - 1)] * (views - 1)])
 
 
-def fit_without_worst(held: OOFPredictions) -> WeightedAverage:
-    """The equal mean of some views: again and again the one is left out without which the mean is best."""
-    views, worth = len(held.part.predictions), build_objective(held)
+def fit_without_worst(oof: OOFPredictions) -> WeightedAverage:
+    """Averages some views: drops, again and again, the view without which the mean is best."""
+    views, worth = len(oof.part.predictions), build_objective(oof)
     kept = np.ones(views)
     best = worth(kept / views)
     while kept.sum() > 1:
@@ -60,10 +53,10 @@ def fit_without_worst(held: OOFPredictions) -> WeightedAverage:
 EQUAL_WEIGHTS = "all alike"
 WEIGHTINGS: dict[str, Callable[[OOFPredictions], WeightedAverage]] = {
     EQUAL_WEIGHTS: methods.fit_mean,
-    "plain alone": fit_first_view,
+    "plain alone": methods.build_single(0),
     "plain against the rest": fit_first_against_rest,
     "without the worst": fit_without_worst,
-    "a weight each": weights_each,
+    "a weight each": methods.fit_weighted_mean,
 }
 """The first is what a run does by itself; another one has to be better beyond noise, on folds that it has not seen."""
 
@@ -83,20 +76,20 @@ class ViewScore:
     gain: Interval | None
 
 
-def score_views(held: OOFPredictions, names: Sequence[str]) -> list[ViewScore]:
-    """Each view alone, and what the mean of all gains by it; nothing is fitted, so there is nothing to nest.
+def score_views(oof: OOFPredictions, names: Sequence[str]) -> list[ViewScore]:
+    """Scores each view alone, and the gain of the mean of all by it; nothing is fitted, so nothing is nested.
 
     Args:
-        held: the members are views.
+        oof: the members are views.
         names: of the views, in the members' order.
     """
-    predictions = held.part.predictions
+    predictions = oof.part.predictions
     everything = predictions.mean(axis=0, dtype=np.float64)
-    found = []
+    result = []
     for place, name in enumerate(names):
         gain = None
         if len(names) > 1:
             without = np.delete(predictions, place, axis=0).mean(axis=0, dtype=np.float64)
-            gain = estimate_fold_gain(held, without, everything)
-        found.append(ViewScore(name, held.by_fold(predictions[place]), gain))
-    return found
+            gain = estimate_fold_gain(oof, without, everything)
+        result.append(ViewScore(name, oof.by_fold(predictions[place]), gain))
+    return result

@@ -1,8 +1,6 @@
-"""How sure a number is: intervals for accuracies, seeds and folds, and paired comparisons on the same pictures.
+"""Estimates confidence intervals of scores and of paired differences: over seeds, folds and pictures (bootstrap).
 
-A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from none.
-
-How sure one score is, or the difference of two, by drawing their pictures again.
+A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from zero.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +17,7 @@ MIN_RELATIVE_SPREAD = 1e-9
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and where the true value lies with the confidence that was asked for.
+    """An estimate and where the true value lies with 95 % confidence.
 
     Args:
         estimate: the value itself.
@@ -34,12 +32,12 @@ class Interval:
     p_value: float | None = None
 
     def __neg__(self) -> "Interval":
-        """The same difference, seen from the other side."""
+        """Returns the same difference with the other sign."""
         return Interval(-self.estimate, -self.high, -self.low, self.p_value)
 
     @classmethod
     def around(cls, estimate: float, low: float, high: float) -> "Interval":
-        """Infinite where the width is zero: values that are all alike say nothing of the spread.
+        """Returns an infinite interval where the width is zero: values that are all alike carry no spread.
 
         Zero itself may have no width: nothing was found to differ.
         """
@@ -67,6 +65,11 @@ class Interval:
         return self.p_value is not None and self.p_value > 1 - CONFIDENCE
 
     @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `within noise`, where above zero is better."""
+        return "better" if self.is_positive else "worse" if self.is_negative else "within noise"
+
+    @property
     def is_positive(self) -> bool:
         """Whether it is above zero, beyond noise."""
         return self.estimate > 0 and not self.within_noise
@@ -77,7 +80,7 @@ class Interval:
         return self.estimate < 0 and not self.within_noise
 
     def record(self) -> dict[str, float | None]:
-        """Plain JSON values; ends that are not known are None."""
+        """Returns the numbers as plain JSON values."""
         low, high = (self.low, self.high) if self.known else (None, None)
         return {"estimate": self.estimate, "low": low, "high": high, "p_value": self.p_value}
 
@@ -104,36 +107,32 @@ class PairedComparison:
         return self.p_value > 1 - CONFIDENCE
 
 
-def wilson_interval(right: float, total: int, confidence: float = CONFIDENCE) -> Interval:
-    """The score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212); good near 0 and 1 too.
+def wilson_interval(right: float, total: int) -> Interval:
+    """Computes the score interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209-212); good near 0 and 1 too.
 
     Args:
         right: how many were right, 0 to total; a mean over seeds need not be whole.
         total: of how many pictures, at least 1.
-        confidence: between 0 and 1.
     """
     require(0 <= right <= total and total > 0, "No share.", expected="0 <= right <= total", received=(right, total))
-    share, z = right / total, _compute_normal_quantile(confidence)
+    share, z = right / total, _compute_normal_quantile()
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     return Interval(share, float(max(0.0, min(centre - half, share))), float(min(1.0, max(centre + half, share))))
 
 
-def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0, confidence: float = CONFIDENCE) -> Interval:
-    """The mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
+def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0) -> Interval:
+    """Estimates the mean of independent repetitions ± t s / sqrt(n) (Student 1908, Biometrika 6, 1-25).
 
     Args:
         values: one a seed, n >= 1. One alone says nothing about spread: its interval is infinite.
         resolution: the least step that a value can make; see over_folds.
-        confidence: between 0 and 1.
     """
-    return _compute_t_interval(values, 1 / len(values), resolution, confidence)
+    return _compute_t_interval(values, 1 / len(values), resolution)
 
 
-def estimate_over_folds(
-    differences: Sequence[float], held: float, resolution: float = 0.0, confidence: float = CONFIDENCE
-) -> Interval:
-    """The mean of one difference a fold, by the corrected resampled t interval.
+def estimate_over_folds(differences: Sequence[float], held: float, resolution: float = 0.0) -> Interval:
+    """Estimates the mean of one difference a fold, by the corrected resampled t interval.
 
     Folds share most of their training pictures, so that plain t is too sure of itself; the variance is multiplied by
     1 / n + held / (1 - held) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52, 239-281). Few folds that
@@ -143,34 +142,30 @@ def estimate_over_folds(
         differences: after - before on each fold, n >= 1.
         held: the share of pictures that a fold holds out, between 0 and 1.
         resolution: the least step that the metric of a fold can make, see metrics.compute_resolution.
-        confidence: between 0 and 1.
     """
     require(0 < held < 1, "Unusable held-out share.", expected="between 0 and 1", received=held)
-    return _compute_t_interval(differences, 1 / len(differences) + held / (1 - held), resolution, confidence)
+    return _compute_t_interval(differences, 1 / len(differences) + held / (1 - held), resolution)
 
 
-def estimate_over_seeds_and_pictures(differences: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
-    """The mean difference of repetitions judged on the same pictures; other seeds and other pictures are both chance.
+def estimate_over_seeds_and_pictures(differences: np.ndarray) -> Interval:
+    """Estimates the mean difference of repetitions on the same pictures, over seeds and pictures together.
 
     The squared standard error is that over seeds plus that over pictures, its degrees of freedom Satterthwaite's (1946,
     Biometrics Bulletin 2, 110-114). The second also holds a part of the first, so the interval is rather too wide.
 
     Args:
         differences: after - before (seeds, pictures), two of each at least.
-        confidence: between 0 and 1.
     """
     from scipy.stats import t
 
     parts = [each.var(ddof=1) / len(each) for each in (differences.mean(axis=1), differences.mean(axis=0))]
     spread = sum(part**2 / (count - 1) for part, count in zip(parts, differences.shape, strict=True))
     mean, error = float(differences.mean()), float(np.sqrt(sum(parts)))
-    half = error * float(t.ppf((1 + confidence) / 2, sum(parts) ** 2 / spread)) if spread > 0 else 0.0
+    half = error * float(t.ppf((1 + CONFIDENCE) / 2, sum(parts) ** 2 / spread)) if spread > 0 else 0.0
     return Interval.around(mean, mean - half, mean + half)
 
 
-def compare_paired(
-    truth: np.ndarray, before: np.ndarray, after: np.ndarray, confidence: float = CONFIDENCE
-) -> PairedComparison:
+def compare_paired(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> PairedComparison:
     """Compares two sets of predicted classes for the same pictures, in the same order.
 
     The p-value is the exact McNemar test's: gained against gained + lost tosses of a fair coin (McNemar 1947,
@@ -181,7 +176,6 @@ def compare_paired(
         truth: classes (n,) int.
         before: predicted classes (n,) int.
         after: predicted classes (n,) int.
-        confidence: of the interval.
     """
     from scipy.stats import binomtest
 
@@ -193,7 +187,7 @@ def compare_paired(
     )
     gained = int(np.sum((after == truth) & (before != truth)))
     lost = int(np.sum((before == truth) & (after != truth)))
-    total, z = len(truth), _compute_normal_quantile(confidence)
+    total, z = len(truth), _compute_normal_quantile()
     up, down = (gained + 1) / (total + 2), (lost + 1) / (total + 2)
     estimate, half = (gained - lost) / total, z * np.sqrt((up + down - (up - down) ** 2) / (total + 2))
     low, high = max(-1.0, min(up - down - half, estimate)), min(1.0, max(up - down + half, estimate))
@@ -227,47 +221,51 @@ def format_difference(
     return f"{after} is {'better' if better else 'worse'} than {before}, beyond noise: {numbers}"
 
 
-def format_interval(found: Interval, form: str, scale: float = 1) -> str:
-    """The ends of an interval in words, and the second test's p-value where that overrules them.
+def format_interval(result: Interval, form: str, scale: float = 1) -> str:
+    """Formats the ends of an interval, and the second test's p-value where that overrules them.
 
     Args:
-        found: the interval.
+        result: the interval.
         form: of the numbers.
         scale: what they are multiplied by.
     """
-    if not found.known:
+    if not result.known:
         return "unknown: all that was measured is alike"
-    ends = f"{format(scale * found.low, form)} to {format(scale * found.high, form)}"
-    return ends + _format_overruling(found)
+    ends = f"{format(scale * result.low, form)} to {format(scale * result.high, form)}"
+    return ends + _format_overruling(result)
 
 
-def format_plus_minus(found: Interval, digits: int) -> str:
-    """An estimate ± half its interval, and the second test's p-value where that overrules it."""
-    half = f"{(found.high - found.low) / 2:.{digits}f}" if found.known else "unknown"
-    return f"{found.estimate:+.{digits}f} ± {half}{_format_overruling(found)}"
+def format_plus_minus(result: Interval, digits: int) -> str:
+    """Formats an estimate ± half its interval, and the second test's p-value where that overrules it."""
+    half = f"{(result.high - result.low) / 2:.{digits}f}" if result.known else "unknown"
+    return f"{result.estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
 
 
-def _format_overruling(found: Interval) -> str:
-    return f", but p = {found.p_value:.2g}" if found.overruled and not found.holds_zero else ""
+def format_mean(mean: float, spread: float, digits: int = 4) -> str:
+    """Formats a mean and its sample deviation."""
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
-def _compute_normal_quantile(confidence: float) -> float:
-    """How many standard deviations hold this share of a normal distribution."""
+def _format_overruling(result: Interval) -> str:
+    return f", but p = {result.p_value:.2g}" if result.overruled and not result.holds_zero else ""
+
+
+def _compute_normal_quantile() -> float:
+    """Computes how many standard deviations hold CONFIDENCE of a normal distribution."""
     from scipy.stats import norm
 
-    require(0 < confidence < 1, "Unusable confidence.", expected="between 0 and 1", received=confidence)
-    return float(norm.ppf((1 + confidence) / 2))
+    return float(norm.ppf((1 + CONFIDENCE) / 2))
 
 
-def _compute_t_interval(values: Sequence[float], factor: float, resolution: float, confidence: float) -> Interval:
-    """Mean ± t times the square root of `factor` times the sample variance; the deviation is at least `resolution`."""
+def _compute_t_interval(values: Sequence[float], factor: float, resolution: float) -> Interval:
+    """Computes mean ± t sqrt(factor) times the sample deviation, which is at least `resolution`."""
     from scipy.stats import t
 
     mean = float(np.mean(values))
     if len(values) == 1:
         return Interval(mean, -np.inf, np.inf)
     deviation = max(float(np.std(values, ddof=1)), resolution)
-    half = float(t.ppf((1 + confidence) / 2, len(values) - 1) * np.sqrt(factor) * deviation)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.sqrt(factor) * deviation)
     return Interval.around(mean, mean - half, mean + half)
 
 
@@ -278,9 +276,8 @@ def bootstrap_score(
     random: np.random.Generator,
     *,
     samples: int = 200,
-    confidence: float = CONFIDENCE,
 ) -> Interval:
-    """The percentile interval of a metric (Efron and Tibshirani 1993, chapter 13); training's own chance is not in it.
+    """Bootstraps a metric's percentile interval (Efron and Tibshirani 1993, chapter 13), without training's chance.
 
     Pictures are drawn with replacement within each class, so that no class goes missing.
 
@@ -290,11 +287,8 @@ def bootstrap_score(
         probabilities: (n, classes).
         random: draws the pictures.
         samples: how many times.
-        confidence: between 0 and 1.
     """
-    return _compute_percentiles(
-        lambda rows: score(truth[rows], probabilities[rows]), truth, random, samples, confidence
-    )
+    return _compute_percentiles(lambda rows: score(truth[rows], probabilities[rows]), truth, random, samples)
 
 
 def bootstrap_difference(
@@ -305,9 +299,8 @@ def bootstrap_difference(
     random: np.random.Generator,
     *,
     samples: int = 1000,
-    confidence: float = CONFIDENCE,
 ) -> Interval:
-    """The percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
+    """Bootstraps the percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
 
     The same pictures are drawn for both sides, with replacement, and within each class, so that no class goes missing.
 
@@ -318,13 +311,12 @@ def bootstrap_difference(
         after: probabilities (n, classes).
         random: draws the pictures.
         samples: how many times.
-        confidence: between 0 and 1.
     """
 
     def difference(rows: np.ndarray) -> float:
         return score(truth[rows], after[rows]) - score(truth[rows], before[rows])
 
-    return _compute_percentiles(difference, truth, random, samples, confidence)
+    return _compute_percentiles(difference, truth, random, samples)
 
 
 def _compute_percentiles(
@@ -332,11 +324,10 @@ def _compute_percentiles(
     truth: np.ndarray,
     random: np.random.Generator,
     samples: int,
-    confidence: float,
 ) -> Interval:
-    """Of a value of rows: of all of them, and where it lies when they are drawn within each class."""
+    """Computes a value of rows and its percentiles when rows are drawn anew within each class."""
     rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
     estimate = value(np.arange(len(truth)))
     drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
-    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval.around(estimate, float(min(low, estimate)), float(max(high, estimate)))

@@ -1,10 +1,8 @@
-"""Out-of-fold predictions joined to the truth: what combinations, calibration and their nests work on.
+"""Nested cross-validation on out-of-fold predictions: what is fitted on some folds is scored on the others.
 
-Honest gains: what is fitted on out-of-fold predictions is judged on folds that it has never seen.
-
-A procedure is fitted on a set of folds. One that chooses among others, or builds on what another predicts, learns that
-from predictions that leave out each of its own folds in turn, so that choices are made inside the nest, too (Varma and
-Simon 2006, BMC Bioinformatics 7, 91). Fits are remembered by their folds: a nest of any depth needs few.
+A procedure is fitted on a set of folds. One that chooses among others, or builds on another's predictions, learns from
+predictions that leave out each of its own folds in turn, so that choices are made inside the nest, too (Varma and
+Simon 2006, BMC Bioinformatics 7, 91). Fits are cached by their folds: a nest of any depth needs few.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.evaluation import metrics
+from pipeline.evaluation.metrics import Metric, compute_resolution, find_metric, score_folds
 
 Folds = frozenset[int]
 
@@ -37,7 +35,7 @@ class MemberPredictions:
         return self.predictions.shape[1]
 
     def take(self, rows: np.ndarray) -> "MemberPredictions":
-        """The pictures of these rows, (n,) bool or int."""
+        """Returns the pictures of these rows, (n,) bool or int."""
         features, places = (None if values is None else values[rows] for values in (self.features, self.rows))
         return MemberPredictions(self.predictions[:, rows], features, places)
 
@@ -60,10 +58,28 @@ class OOFPredictions:
     metric: str
     positive: int | None = None
 
+    @classmethod
+    def build(
+        cls,
+        predictions: Sequence[np.ndarray],
+        labels: np.ndarray,
+        fold_of: np.ndarray,
+        metric: str,
+        positive: int | None,
+    ) -> "OOFPredictions":
+        """Joins the members' predictions (members, pictures, classes) to the truth, without features."""
+        part = MemberPredictions(np.stack(predictions))
+        return cls(part=part, labels=labels, fold_of=fold_of, metric=metric, positive=positive)
+
+    @property
+    def scorer(self) -> Metric:
+        """The metric's record."""
+        return find_metric(self.metric)
+
     @property
     def higher(self) -> bool:
         """Whether a larger score is a better one."""
-        return metrics.higher_is_better(self.metric)
+        return self.scorer.higher_is_better
 
     @cached_property
     def folds(self) -> Folds:
@@ -78,33 +94,28 @@ class OOFPredictions:
     @cached_property
     def resolution(self) -> float:
         """The least step that the metric of a fold can make, the mean over folds."""
-        return metrics.compute_resolution(self.metric, self.labels, self.fold_of, self.positive)
+        return compute_resolution(self.metric, self.labels, self.fold_of, self.positive)
 
     def among(self, folds: Folds) -> np.ndarray:
-        """Whether each picture is held out in one of these folds, (pictures,) bool."""
+        """Returns whether each picture is held out in one of these folds, (pictures,) bool."""
         return np.isin(self.fold_of, list(folds))
 
     def take(self, folds: Folds) -> "OOFPredictions":
-        """The pictures of these folds only."""
+        """Returns the pictures of these folds only."""
         rows = self.among(folds)
         return replace(self, part=self.part.take(rows), labels=self.labels[rows], fold_of=self.fold_of[rows])
 
     def score(self, probabilities: np.ndarray) -> float:
-        """The mean over folds of the metric."""
+        """Returns the mean over folds of the metric."""
         return float(np.mean(self.by_fold(probabilities)))
 
     def by_fold(self, probabilities: np.ndarray) -> list[float]:
-        """The metric on each fold, in the order of their numbers."""
-        each = [self.fold_of == fold for fold in sorted(self.folds)]
-        if self.metric == "auc":
-            found = [(self.labels[rows], probabilities[rows]) for rows in each]
-            return [metrics.score(self.metric, labels, values, self.positive) for labels, values in found]
-        values = metrics.score_pictures(self.metric, self.labels, probabilities)
-        return [float(values[rows].mean()) for rows in each]
+        """Returns the metric on each fold, in the order of their numbers."""
+        return score_folds(self.metric, self.labels, probabilities, self.fold_of, self.positive, quick=True)
 
     def gain(self, probabilities: np.ndarray) -> float:
-        """The score, its sign turned where lower is better."""
-        return self.score(probabilities) * (1 if self.higher else -1)
+        """Returns the score, its sign turned where lower is better."""
+        return self.score(probabilities) * self.scorer.sign
 
 
 class Predictor(Protocol):
@@ -114,8 +125,8 @@ class Predictor(Protocol):
         """Probabilities (pictures, classes) float64."""
         ...
 
-    def told(self) -> dict[str, Any]:
-        """Its numbers as plain JSON values."""
+    def record(self) -> dict[str, Any]:
+        """Returns the numbers as plain JSON values."""
         ...
 
 
@@ -127,16 +138,16 @@ class Procedure:
         name: as tables show it.
     """
 
-    def __init__(self, held: OOFPredictions, name: str) -> None:
-        self.held, self.name = held, name
+    def __init__(self, oof: OOFPredictions, name: str) -> None:
+        self.held, self.name = oof, name
         self._fitted: dict[Folds, Predictor] = {}
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        """Fits on `held`, the pictures of `folds`; one or more folds."""
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        """Fits on `oof`, the pictures of `folds`; one or more folds."""
         raise NotImplementedError
 
     def on(self, folds: Folds) -> Predictor:
-        """Fitted on these folds, once."""
+        """Returns the predictor fitted on these folds, fitted once."""
         if folds not in self._fitted:
             self._fitted[folds] = self.fit(self.held.take(folds), folds)
         return self._fitted[folds]
@@ -148,23 +159,23 @@ class Procedure:
         three folds come to.
         """
         rows = np.flatnonzero(self.held.among(folds))
-        found = np.empty((len(rows), self.held.part.predictions.shape[2]))
+        result = np.empty((len(rows), self.held.part.predictions.shape[2]))
         for fold in sorted(folds):
             own = self.held.fold_of[rows] == fold
             rest = folds - {fold} or folds
-            found[own] = self.on(rest).predict(self.held.parts[fold])
-        return found
+            result[own] = self.on(rest).predict(self.held.parts[fold])
+        return result
 
 
 class FunctionProcedure(Procedure):
     """A function that fits, as a procedure."""
 
-    def __init__(self, held: OOFPredictions, name: str, function: Callable[[OOFPredictions], Predictor]) -> None:
-        super().__init__(held, name)
+    def __init__(self, oof: OOFPredictions, name: str, function: Callable[[OOFPredictions], Predictor]) -> None:
+        super().__init__(oof, name)
         self.function = function
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        return self.function(held)
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        return self.function(oof)
 
 
 @dataclass(frozen=True)
@@ -177,8 +188,8 @@ class SelectedModel:
     def predict(self, part: MemberPredictions) -> np.ndarray:
         return self.fitted.predict(part)
 
-    def told(self) -> dict[str, Any]:
-        return {"method": self.name, **self.fitted.told()}
+    def record(self) -> dict[str, Any]:
+        return {"method": self.name, **self.fitted.record()}
 
 
 class OneStandardErrorRule(Procedure):
@@ -188,17 +199,16 @@ class OneStandardErrorRule(Procedure):
     whose spread is at least the metric's resolution; two folds say nothing of errors, and the best one is taken.
     """
 
-    def __init__(self, held: OOFPredictions, name: str, among: Sequence[Procedure]) -> None:
-        super().__init__(held, name)
+    def __init__(self, oof: OOFPredictions, name: str, among: Sequence[Procedure]) -> None:
+        super().__init__(oof, name)
         self.procedures = list(among)
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        sign = 1 if held.higher else -1
-        scores = sign * np.array([held.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        scores = oof.scorer.sign * np.array([oof.by_fold(procedure.out_of(folds)) for procedure in self.procedures])
         behind = scores[int(np.argmax(scores.mean(axis=1)))] - scores
         error = np.zeros(len(behind))
         if len(folds) > 2:
-            error = np.maximum(behind.std(axis=1, ddof=1), held.resolution) / np.sqrt(len(folds))
+            error = np.maximum(behind.std(axis=1, ddof=1), oof.resolution) / np.sqrt(len(folds))
         first = self.procedures[int(np.argmax(behind.mean(axis=1) <= error))]
         return SelectedModel(first.name, first.on(folds))
 
@@ -215,11 +225,11 @@ class BetterOfTwo(Procedure):
         self.earlier, self.later = earlier, later
 
     def is_later(self, folds: Folds) -> bool:
-        """Whether the later one is better on these folds."""
-        held = self.held.take(folds)
-        return held.gain(self.later.out_of(folds)) > held.gain(self.earlier.out_of(folds))
+        """Returns whether the later one is better on these folds."""
+        oof = self.held.take(folds)
+        return oof.gain(self.later.out_of(folds)) > oof.gain(self.earlier.out_of(folds))
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
         return (self.later if self.is_later(folds) else self.earlier).on(folds)
 
 
@@ -233,8 +243,8 @@ class EstimatorChain:
     def predict(self, part: MemberPredictions) -> np.ndarray:
         return self.step.predict(replace(part, predictions=self.first.predict(part)[None]))
 
-    def told(self) -> dict[str, Any]:
-        return {"first": self.first.told(), "step": self.step.told()}
+    def record(self) -> dict[str, Any]:
+        return {"first": self.first.record(), "step": self.step.record()}
 
 
 class ChainedProcedure(Procedure):
@@ -244,6 +254,6 @@ class ChainedProcedure(Procedure):
         super().__init__(first.held, name)
         self.first, self.function = first, function
 
-    def fit(self, held: OOFPredictions, folds: Folds) -> Predictor:
-        seen = replace(held.part, predictions=self.first.out_of(folds)[None])
-        return EstimatorChain(self.first.on(folds), self.function(replace(held, part=seen)))
+    def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
+        seen = replace(oof.part, predictions=self.first.out_of(folds)[None])
+        return EstimatorChain(self.first.on(folds), self.function(replace(oof, part=seen)))

@@ -1,4 +1,4 @@
-"""Two sets of predictions compared class by class."""
+"""Compares two sets of predictions class by class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class ClassChange:
 def compare_classes(
     classes: Sequence[str], truth: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> list[ClassChange]:
-    """What became of each class; with many classes, some move far by chance alone.
+    """Compares each class, with a correction for the number of classes.
 
     A class is beyond noise by Benjamini and Hochberg's rule (1995, J. R. Stat. Soc. B 57, 289-300): of all that are
     called so, about one in twenty is wrongly.

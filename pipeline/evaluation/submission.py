@@ -1,4 +1,4 @@
-"""The submission: Kaggle's columns and ids in Kaggle's order, checked before anything is written."""
+"""Builds, checks and writes the submission: Kaggle's columns and ids in Kaggle's order."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ def build_submission(
     probabilities: np.ndarray,
     classes: Sequence[str],
 ) -> pd.DataFrame:
-    """The submission's table: rows joined by id, in the sample's order.
+    """Builds the submission's table: rows joined by id, in the sample's order.
 
     Args:
         competition: its submission format.
@@ -35,21 +35,21 @@ def build_submission(
     Raises:
         StarshiftError: an id without a prediction or with two, a class that is missing, values that are none.
     """
-    wanted = competition.submission
+    spec = competition.submission
     values = _join_predictions(competition, sample, ids, np.asarray(probabilities, np.float64), list(classes))
     order = list(values.index)
     likeliest = np.array(list(classes))[values.to_numpy().argmax(axis=1)]
-    if wanted is None:
-        answer = values.copy()
-        answer.insert(0, "label", likeliest, allow_duplicates=True)
-    elif wanted.layout == "one column per class":
-        answer = values[sample.columns[1:]] if sample else values
-    elif wanted.layout == "class name":
-        answer = pd.DataFrame({wanted.label: likeliest}, index=order)
+    if spec is None:
+        table = values.copy()
+        table.insert(0, "label", likeliest, allow_duplicates=True)
+    elif spec.layout == "one column per class":
+        table = values[sample.columns[1:]] if sample else values
+    elif spec.layout == "class name":
+        table = pd.DataFrame({spec.label: likeliest}, index=order)
     else:
-        answer = values[[str(competition.labels.positive)]].set_axis([wanted.label], axis=1)
-    answer.insert(0, wanted.image if wanted else "id", order, allow_duplicates=True)
-    return answer.reset_index(drop=True)
+        table = values[[str(competition.labels.positive)]].set_axis([spec.label], axis=1)
+    table.insert(0, spec.image if spec else "id", order, allow_duplicates=True)
+    return table.reset_index(drop=True)
 
 
 def _join_predictions(
@@ -60,9 +60,9 @@ def _join_predictions(
     classes: list[str],
 ) -> pd.DataFrame:
     """Probabilities by id and class, float64, in the sample's order, rows summing to 1."""
-    wanted = competition.submission
-    needed = {*(sample.columns[1:] if sample and wanted and wanted.layout == "one column per class" else ())}
-    if wanted and wanted.layout == "probability":
+    spec = competition.submission
+    needed = {*(sample.columns[1:] if sample and spec and spec.layout == "one column per class" else ())}
+    if spec and spec.layout == "probability":
         needed.add(str(competition.labels.positive))
     _require(len(set(ids)) == len(ids), "ids", "each once", "some twice")
     _require(needed <= set(classes), "classes", sorted(needed)[:4], classes[:4])
@@ -92,7 +92,7 @@ def check_submission(
     Raises:
         StarshiftError: the first thing that Kaggle would refuse or score wrongly.
     """
-    wanted = competition.submission
+    spec = competition.submission
     if sample is not None:
         _require(list(table.columns) == sample.columns, "columns", sample.columns[:4], list(table.columns)[:4])
         _require(list(table.iloc[:, 0]) == sample.ids, "ids or their order", sample.ids[:3], list(table.iloc[:3, 0]))
@@ -100,10 +100,10 @@ def check_submission(
     numbers = table.select_dtypes("number").to_numpy()
     _require(not table.isna().any(axis=None), "values", "no empty ones", "NaN")
     _require(bool(((numbers >= 0) & (numbers <= 1)).all()), "probabilities", "0 to 1", "others")
-    if wanted is not None and wanted.layout == "class name":
-        unknown = set(table[wanted.label]) - set(classes)
+    if spec is not None and spec.layout == "class name":
+        unknown = set(table[spec.label]) - set(classes)
         _require(not unknown, "class names", list(classes)[:4], sorted(unknown)[:4])
-    elif wanted is None or wanted.layout == "one column per class":
+    elif spec is None or spec.layout == "one column per class":
         furthest = float(np.abs(numbers.sum(axis=1) - 1).max(initial=0))
         _require(furthest <= SUM_TOLERANCE, "sums of rows", f"1 within {SUM_TOLERANCE}", furthest)
 

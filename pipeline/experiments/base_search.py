@@ -1,9 +1,6 @@
-"""Every combination of feature sets, each with a linear classifier of every strength, on all cores.
+"""Searches which bases to use together: scores every combination by a linear classifier with every L2.
 
-Which bases to use together: every combination of feature sets tried with a linear classifier of every strength.
-
-Like flow, it knows the order of the rooms: features from the cache, combinations, what they say, and a real head on the
-winner at last.
+Takes features from the cache, scores all combinations on all cores, and trains the recipe's own head on the winner.
 """
 
 import contextlib
@@ -25,7 +22,6 @@ from pipeline.ensemble.member_selection import CombinationScores, Members, selec
 from pipeline.ensemble.temperature import FoldScorer
 from pipeline.errors import require
 from pipeline.evaluation import metrics
-from pipeline.evaluation.metrics import higher_is_better
 from pipeline.experiments import base_search_report
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
@@ -58,30 +54,34 @@ class CombinationResult:
 
 
 def evaluate_combinations(
-    sets: Sequence[ridge.PrincipalComponents], judge: FoldScorer, classes: int
+    sets: Sequence[ridge.PrincipalComponents], scorer: FoldScorer, classes: int
 ) -> list[CombinationResult]:
     """Tries every combination of feature sets.
 
     Args:
         sets: rows of the same pictures.
-        judge: the metric, the labels and the folds.
+        scorer: the metric, the labels and the folds.
         classes: how many there are.
     """
     edges = np.cumsum([0, *(one.rows.shape[1] for one in sets)])
     rows = np.concatenate([one.rows for one in sets], axis=1)
     with open_thread_pool():
-        products = ridge.GramMatrices(rows, judge.labels, judge.fold_of, classes)
+        products = ridge.GramMatrices(rows, scorer.labels, scorer.fold_of, classes)
     numbers = range(len(sets))
-    found = [frozenset(c) for k in range(len(sets), 0, -1) for c in itertools.combinations(numbers, k)]
+    result = [frozenset(c) for k in range(len(sets), 0, -1) for c in itertools.combinations(numbers, k)]
 
-    def tried(members: Members) -> CombinationResult:
+    def evaluate(members: Members) -> CombinationResult:
         columns = np.concatenate([np.arange(edges[m], edges[m + 1]) for m in sorted(members)])
         width = sum(sets[m].width for m in members)
         scores = products.held_out(columns, [strength * width for strength in ridge.L2_VALUES])
-        return select_l2(members, np.array([judge.folds(one) for one in scores]), higher_is_better(judge.metric))
+        return select_l2(
+            members,
+            np.array([scorer.folds(one) for one in scores]),
+            metrics.find_metric(scorer.metric).higher_is_better,
+        )
 
     with open_thread_pool() as pool:
-        return list(tqdm(pool.map(tried, found), "combinations", len(found), disable=None, leave=False))
+        return list(tqdm(pool.map(evaluate, result), "combinations", len(result), disable=None, leave=False))
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def open_thread_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def compute_principal_directions(values: Sequence[np.ndarray], most: int) -> list[ridge.PrincipalComponents]:
-    """The leading directions of each feature set, (pictures, width) float32."""
+    """Computes the leading directions of each feature set, (pictures, width) float32."""
     with open_thread_pool() as pool:
         return list(pool.map(lambda one: ridge.compute_principal_components(one, most), values))
 
@@ -144,33 +144,30 @@ def run_base_search(
     recipe = competition.recipe
     sets = extract_feature_sets(recipe, data, options, most)
     fold_of = data.pictures.train["fold"].to_numpy()
-    judge = FoldScorer(
-        metric=competition.metric,
-        labels=data.labels,
-        fold_of=fold_of,
-        positive=find_positive_class(competition, data),
+    scorer = FoldScorer(
+        metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=find_positive_class(competition, data)
     )
-    with log_stage("scout") as said:
-        tried = evaluate_combinations(sets, judge, len(data.pictures.classes))
-        said.append(f"{len(tried)} combinations x {recipe.folds} folds x {len(ridge.L2_VALUES)} strengths")
+    with log_stage("scout") as notes:
+        scored = evaluate_combinations(sets, scorer, len(data.pictures.classes))
+        notes.append(f"{len(scored)} combinations x {recipe.folds} folds x {len(ridge.L2_VALUES)} strengths")
     trials = CombinationScores(
-        {one.members: one.folds for one in tried},
+        {one.members: one.folds for one in scored},
         1 / recipe.folds,
-        metrics.higher_is_better(judge.metric),
-        metrics.compute_resolution(judge.metric, judge.labels, judge.fold_of, judge.positive),
+        metrics.find_metric(scorer.metric).higher_is_better,
+        metrics.compute_resolution(scorer.metric, scorer.labels, scorer.fold_of, scorer.positive),
     )
     growth = select_members(trials)
-    told = base_search_report.BaseSearchResult(
+    search = base_search_report.BaseSearchResult(
         names=recipe.bases,
         widths=[one.width for one in sets],
         trials=trials,
-        strengths={one.members: one.strength for one in tried},
-        paths={one.members: dict(zip(ridge.L2_VALUES, one.path, strict=True)) for one in tried},
+        strengths={one.members: one.strength for one in scored},
+        paths={one.members: dict(zip(ridge.L2_VALUES, one.path, strict=True)) for one in scored},
         growth=growth,
         metric=competition.metric,
     )
-    written = base_search_report.write_search_report(competition, told)
-    taken = confirm_winner(competition, data, options, told) if verify else growth.winner
+    written = base_search_report.write_search_report(competition, search)
+    taken = confirm_winner(competition, data, options, search) if verify else growth.winner
     log.info("recipe=%s", base_search_report.format_recipe(select_bases(recipe, taken)))
     for path in written:
         log.info("wrote %s", paths.format_path(path))
@@ -180,35 +177,39 @@ def run_base_search(
 def extract_feature_sets(
     recipe: Recipe, data: Dataset, options: RunOptions, most: int | None
 ) -> list[ridge.PrincipalComponents]:
-    """What each base sees of the training pictures, as it is, in its leading directions."""
+    """Extracts each base's features of the training pictures, reduced to their principal directions."""
     digests = list(data.pictures.train["sha256"])
-    extractors = [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
-    with log_stage("features") as said:
+    extractors = _build_extractors(recipe, data, options)
+    with log_stage("features") as notes:
         values = [extractor.features(digests, VIEW) for extractor in extractors]
         computed = sum(extractor.computed for extractor in extractors)
-        said.append(f"{len(digests):,} pictures in {len(values)} sets, {computed:,} computed, the rest cached")
-    with log_stage("turn") as said:
+        notes.append(f"{len(digests):,} pictures in {len(values)} sets, {computed:,} computed, the rest cached")
+    with log_stage("turn") as notes:
         widths = [one.shape[1] for one in values]
         most = most or ridge.find_max_components(widths, recipe.folds, COMPUTE_BUDGET)
         sets = compute_principal_directions(values, most)
-        said.append(f"at most {most} directions a set, {min(one.kept for one in sets):.1%} of the variance or more")
+        notes.append(f"at most {most} directions a set, {min(one.kept for one in sets):.1%} of the variance or more")
     return sets
 
 
+def _build_extractors(recipe: Recipe, data: Dataset, options: RunOptions) -> list[Extractor]:
+    return [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
+
+
 def select_bases(recipe: Recipe, members: Members) -> Recipe:
-    """The recipe with some of its bases only."""
+    """Selects the recipe with some of its bases only."""
     return replace(recipe, bases=tuple(recipe.bases[member] for member in sorted(members)))
 
 
 def confirm_winner(
-    competition: Competition, data: Dataset, options: RunOptions, told: base_search_report.BaseSearchResult
+    competition: Competition, data: Dataset, options: RunOptions, search: base_search_report.BaseSearchResult
 ) -> Members:
     """Trains the recipe's own head on the best base and on the winner; the latter has to be better, beyond noise.
 
     Where the quick classifier sees no combination ahead beyond noise, the one that it ranks first is given the chance:
     the head that counts may see more.
     """
-    trials, winner = told.trials, told.growth.winner
+    trials, winner = search.trials, search.growth.winner
     best = next(members for members in trials.ranked() if len(members) == 1)
     refused = winner == best
     if refused:
@@ -218,26 +219,25 @@ def confirm_winner(
     folds = {}
     for members in (best, winner):
         recipe = select_bases(competition.recipe, members)
-        with log_stage("head") as said:
+        with log_stage("head") as notes:
             results = evaluate_head(replace(competition, recipe=recipe), data, options)
             folds[members] = results["folds"]
             score = f"{competition.metric} {format_score_spread(results)}"
-            said.append(f"{told.joined(members)}: {score}, accuracy {results['accuracy']:.1%}")
+            notes.append(f"{search.joined(members)}: {score}, accuracy {results['accuracy']:.1%}")
     gain = replace(trials, folds=folds).gain(winner, best)
     log.info("%s", base_search_report.format_verdict(gain, competition.recipe.head, refused=refused))
     return winner if gain.is_positive else best
 
 
 def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) -> dict[str, Any]:
-    """What the recipe's own head and views reach out of folds, as `finish.compute_metrics` has it."""
+    """Scores the recipe's own head and views out of fold, as `finish.compute_metrics`."""
     recipe = competition.recipe
     digests = list(data.pictures.train["sha256"])
-    extractors = [Extractor(parse_base(text, recipe.size), data.files, wanted=options.engine) for text in recipe.bases]
+    extractors = _build_extractors(recipe, data, options)
     seen = run.extract_features(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
     trained = linear_probe.train_heads(
         recipe,
         train_features=seen,
-        test_features={view: values[:0] for view, values in seen.items()},
         labels=data.labels,
         fold_of=data.pictures.train["fold"].to_numpy(),
         folds=range(recipe.folds),

@@ -1,13 +1,8 @@
-"""How good a base's features are at each of its blocks: where general ends and special begins, for one's own pictures.
+"""Compares a base's features at each of its blocks: which is best, and from where on more depth gains nothing.
 
-Like flow, it knows the order of the rooms: it prepares, fills the cache at every cut, trains heads on each, and tells.
-
-How good a base's features are at each depth, as a curve, with their number below.
-
-The blocks of a base compared: which is best, where more depth stops paying, in words, a table and a curve.
+Fills the cache at every cut in one pass, trains linear heads on each, and writes a table and a curve.
 """
 
-import io
 import logging
 import time
 from collections.abc import Sequence
@@ -16,105 +11,26 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline import paths
 from pipeline.config import Competition, Recipe
 from pipeline.evaluation import gains, intervals
-from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
+from pipeline.evaluation.intervals import format_mean
+from pipeline.evaluation.metrics import find_metric
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features import multi_depth
 from pipeline.features.extractor import Extractor
 from pipeline.figures.style import BLUE, INK, ORANGE, PALE, build_figure, render_png, style_axes
-from pipeline.files import write_atomic, write_text
+from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.files import write_atomic
 from pipeline.models.base import Base, parse_base
 from pipeline.run_options import RunOptions, select_folds
+from pipeline.runs import folder as runs
 from pipeline.training import linear_probe
 from pipeline.workflow.finish import compute_metrics, find_positive_class
 from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthPoint:
-    """A base's features at one cut.
-
-    Args:
-        name: of the block; `whole base` for the last.
-        width: number of features.
-        score: the metric, the mean over folds.
-        spread: its sample deviation over folds.
-    """
-
-    name: str
-    width: int
-    score: float
-    spread: float = 0.0
-
-
-def plot_depth_curve(
-    depths: Sequence[DepthPoint], *, metric: str, best: int, enough: int, title: str, higher: bool = True
-) -> bytes:
-    """Quality of a base's features at each cut, from the picture upwards, and their number below.
-
-    Args:
-        depths: at least two, from the picture upwards.
-        metric: its name, for the axis.
-        best: which one is best.
-        enough: the first that is within noise of the best.
-        title: the finding.
-        higher: whether a larger value is a better one.
-
-    Returns:
-        A PNG file.
-    """
-    longest, first = max(len(depth.name) for depth in depths), len(depths[0].name)
-    names, left = 0.45 + 0.058 * longest, max(0.95, 0.048 * first - 0.25)
-    width, height = max(7.5, 0.5 * len(depths) + left + 0.4), names + 4.8
-    note = "Bars: ± one sample deviation over folds." if any(depth.spread for depth in depths) else ""
-    made = build_figure(width, height, title, note)
-    left, across = left / width, 1 - (left + 0.25) / width
-    axes = made.add_axes((left, (names + 1.35) / height, across, 2.5 / height))
-    _draw_scores(axes, depths, best, enough)
-    axes.set_ylabel(f"{metric.replace('_', ' ')} ({'higher' if higher else 'lower'} is better)")
-    _draw_widths(made, (left, names / height, across, 0.95 / height), depths, best)
-    return render_png(made)
-
-
-def _draw_scores(axes: Axes, depths: Sequence[DepthPoint], best: int, enough: int) -> None:
-    """The curve, its best cut and the range that is as good, and words for both above."""
-    style_axes(axes)
-    places, scores, spreads = range(len(depths)), [d.score for d in depths], [d.spread for d in depths]
-    if enough < len(depths) - 1:
-        axes.axvspan(enough - 0.5, len(depths) - 0.4, color=PALE, zorder=0, linewidth=0)
-    axes.errorbar(places, scores, yerr=spreads, fmt="-o", color=BLUE, capsize=3, markersize=5, linewidth=1.6, zorder=3)
-    axes.plot(best, scores[best], "*", color=ORANGE, markersize=17, markeredgecolor="white", zorder=5)
-    axes.set(xlim=(-0.6, len(depths) - 0.4), xticks=[])
-    axes.margins(y=0.12)
-    words = f"★ best: {depths[best].name}, {depths[best].score:.4f}"
-    axes.text(0, 1.115, words, transform=axes.transAxes, fontsize=9.5, color=ORANGE, fontweight="bold")
-    words = f"shaded: from {depths[enough].name} on, nothing gained beyond noise"
-    if enough == len(depths) - 1:
-        words = "more depth pays, beyond noise, to the end"
-    axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=9.5, color=BLUE)
-
-
-def _draw_widths(
-    made: Figure, place: tuple[float, float, float, float], depths: Sequence[DepthPoint], best: int
-) -> None:
-    """The number of features at each cut, and the names of the blocks."""
-    axes = made.add_axes(place)
-    style_axes(axes)
-    axes.grid(visible=False)
-    colours = [ORANGE if number == best else BLUE for number in range(len(depths))]
-    bars = axes.bar(range(len(depths)), [depth.width for depth in depths], color=colours, width=0.62)
-    axes.bar_label(bars, fontsize=8, color=INK, padding=1)
-    axes.set(xlim=(-0.6, len(depths) - 0.4), yticks=[], ylabel="features")
-    axes.margins(y=0.25)
-    axes.set_xticks(
-        range(len(depths)), [depth.name for depth in depths], rotation=50, ha="right", rotation_mode="anchor"
-    )
-
 
 log = logging.getLogger(__name__)
 WHOLE_BASE = "whole base"
@@ -149,6 +65,67 @@ class BlockResult:
     held: np.ndarray
 
 
+def plot_depth_curve(depths: Sequence[BlockResult], *, metric: str, best: int, enough: int, title: str) -> bytes:
+    """Plots the scores of a base's features at each cut, and below them their number.
+
+    Args:
+        depths: at least two, from the picture upwards.
+        metric: its name, for the axis.
+        best: which one is best.
+        enough: the first that is within noise of the best.
+        title: the finding.
+
+    Returns:
+        A PNG file.
+    """
+    longest, first = max(len(depth.block) for depth in depths), len(depths[0].block)
+    names, left = 0.45 + 0.058 * longest, max(0.95, 0.048 * first - 0.25)
+    width, height = max(7.5, 0.5 * len(depths) + left + 0.4), names + 4.8
+    note = "Bars: ± one sample deviation over folds." if any(depth.spread for depth in depths) else ""
+    made = build_figure(width, height, title, note)
+    left, across = left / width, 1 - (left + 0.25) / width
+    axes = made.add_axes((left, (names + 1.35) / height, across, 2.5 / height))
+    _draw_scores(axes, depths, best, enough)
+    axes.set_ylabel(find_metric(metric).label)
+    _draw_widths(made, (left, names / height, across, 0.95 / height), depths, best)
+    return render_png(made)
+
+
+def _draw_scores(axes: Axes, depths: Sequence[BlockResult], best: int, enough: int) -> None:
+    """Draws the curve, its best cut and the range that is as good, and words for both above."""
+    style_axes(axes)
+    places, scores, spreads = range(len(depths)), [d.score for d in depths], [d.spread for d in depths]
+    if enough < len(depths) - 1:
+        axes.axvspan(enough - 0.5, len(depths) - 0.4, color=PALE, zorder=0, linewidth=0)
+    axes.errorbar(places, scores, yerr=spreads, fmt="-o", color=BLUE, capsize=3, markersize=5, linewidth=1.6, zorder=3)
+    axes.plot(best, scores[best], "*", color=ORANGE, markersize=17, markeredgecolor="white", zorder=5)
+    axes.set(xlim=(-0.6, len(depths) - 0.4), xticks=[])
+    axes.margins(y=0.12)
+    words = f"★ best: {depths[best].block}, {depths[best].score:.4f}"
+    axes.text(0, 1.115, words, transform=axes.transAxes, fontsize=9.5, color=ORANGE, fontweight="bold")
+    words = f"shaded: from {depths[enough].block} on, nothing gained beyond noise"
+    if enough == len(depths) - 1:
+        words = "more depth pays, beyond noise, to the end"
+    axes.text(0, 1.03, words, transform=axes.transAxes, fontsize=9.5, color=BLUE)
+
+
+def _draw_widths(
+    made: Figure, place: tuple[float, float, float, float], depths: Sequence[BlockResult], best: int
+) -> None:
+    """Draws the number of features at each cut, and the names of the blocks."""
+    axes = made.add_axes(place)
+    style_axes(axes)
+    axes.grid(visible=False)
+    colours = [ORANGE if number == best else BLUE for number in range(len(depths))]
+    bars = axes.bar(range(len(depths)), [depth.width for depth in depths], color=colours, width=0.62)
+    axes.bar_label(bars, fontsize=8, color=INK, padding=1)
+    axes.set(xlim=(-0.6, len(depths) - 0.4), yticks=[], ylabel="features")
+    axes.margins(y=0.25)
+    axes.set_xticks(
+        range(len(depths)), [depth.block for depth in depths], rotation=50, ha="right", rotation_mode="anchor"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlockComparison:
     """All cuts of a base, and which to take.
@@ -170,7 +147,7 @@ class BlockComparison:
     higher: bool
 
 
-def find_best_block(blocks: Sequence[BlockResult], held: OOFPredictions, share: float) -> BlockComparison:
+def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions, share: float) -> BlockComparison:
     """Finds the best cut, and from where on more depth gains at most one standard error.
 
     Cuts are compared fold by fold, or where there is one fold by the bootstrap over its pictures. The best of many is
@@ -178,17 +155,17 @@ def find_best_block(blocks: Sequence[BlockResult], held: OOFPredictions, share: 
 
     Args:
         blocks: from the picture upwards, the whole base last.
-        held: the held-out pictures, their classes and folds, and the metric.
+        oof: the held-out pictures, their classes and folds, and the metric.
         share: of all pictures that a fold holds out.
     """
-    best = max(range(len(blocks)), key=lambda number: (blocks[number].score * (1 if held.higher else -1), -number))
+    best = max(range(len(blocks)), key=lambda number: (oof.scorer.sign * blocks[number].score, -number))
 
     @cache
     def best_over(number: int) -> intervals.Interval:
         before, after = blocks[number].held, blocks[best].held
-        if len(held.folds) > 1:
-            return gains.estimate_fold_difference(held, before, after, share=share)
-        return gains.estimate_picture_difference(held, before, after)
+        if len(oof.folds) > 1:
+            return gains.estimate_fold_difference(oof, before, after, share=share)
+        return gains.estimate_picture_difference(oof, before, after)
 
     enough = best
     while enough > 0 and _is_within_one_error(best_over(enough - 1), len(blocks[best].folds)):
@@ -199,12 +176,12 @@ def find_best_block(blocks: Sequence[BlockResult], held: OOFPredictions, share: 
         enough=enough,
         over_whole=best_over(len(blocks) - 1),
         over_enough=best_over(enough),
-        higher=held.higher,
+        higher=oof.higher,
     )
 
 
 def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
-    """Whether a difference is at most one standard error, which its 95 % interval of Student's or a normal law gives.
+    """Returns whether a difference is at most one standard error of its 95 % interval (Student, or normal).
 
     The rule for taking the smaller of two models (Breiman et al. 1984, Classification and Regression Trees, 3.4.3). A
     difference that is merely not beyond noise may be large where pictures are few.
@@ -215,53 +192,51 @@ def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
     return difference.known and abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
 
 
-def format_conclusions(found: BlockComparison, metric: str) -> list[str]:
-    """What the comparison says, and the recipe that follows from it."""
-    best, enough, whole = found.blocks[found.best], found.blocks[found.enough], found.blocks[-1]
-    said = [f"best: {best.block}, {metric} {best.score:.4f} ± {best.spread:.4f} with {best.width} features"]
+def format_conclusions(result: BlockComparison, metric: str) -> list[str]:
+    """Formats the comparison in sentences, and the recipe that follows from it."""
+    best, enough, whole = result.blocks[result.best], result.blocks[result.enough], result.blocks[-1]
+    lines = [f"best: {best.block}, {metric} {format_mean(best.score, best.spread)} with {best.width} features"]
     if best is not whole:
-        noise = found.over_whole.within_noise
+        noise = result.over_whole.within_noise
         words = intervals.format_difference(
-            best.block, f"the {WHOLE_BASE}", found.over_whole, within_noise=noise, higher=found.higher
+            best.block, f"the {WHOLE_BASE}", result.over_whole, within_noise=noise, higher=result.higher
         )
-        said.append(words)
+        lines.append(words)
     if enough is not best:
         times = enough.pictures_per_second / whole.pictures_per_second
         faster = f", pictures {times:.1f} times as fast" if times >= 1.1 else ""
-        loss = (found.over_enough if found.higher else -found.over_enough).high
-        said.append(
+        loss = (result.over_enough if result.higher else -result.over_enough).high
+        lines.append(
             f"from {enough.block} on, more depth gains at most one standard error ({enough.score:.4f}; with these"
             f" pictures it may still be {max(loss, 0):.4f} worse than the best): {enough.width} features instead of"
             f" {whole.width}{faster}: --base {enough.recipe}"
         )
-    said.append(f'recipe: bases=("{best.recipe}",), or on the command line: --base {best.recipe}')
-    return said
+    lines.append(f'recipe: bases=("{best.recipe}",), or on the command line: --base {best.recipe}')
+    return lines
 
 
-def format_headline(found: BlockComparison) -> str:
-    """The finding in a few words."""
-    best, enough = found.blocks[found.best], found.blocks[found.enough]
-    if best is not found.blocks[-1]:
-        return f"{best.block} {'is within noise of' if found.over_whole.within_noise else 'beats'} the {WHOLE_BASE}"
+def format_headline(result: BlockComparison) -> str:
+    """Formats the finding in a few words."""
+    best, enough = result.blocks[result.best], result.blocks[result.enough]
+    if best is not result.blocks[-1]:
+        return f"{best.block} {'is within noise of' if result.over_whole.within_noise else 'beats'} the {WHOLE_BASE}"
     return f"the {WHOLE_BASE} is best" if enough is best else f"{enough.block} is within noise of the {WHOLE_BASE}"
 
 
-def print_table(found: BlockComparison, metric: str) -> None:
-    """One line a block."""
-    log.info("")
-    log.info("by a linear head in the plain view alone")
-    log.info("%-26s %6s  %-19s %9s %9s %11s", "block", "width", metric, "accuracy", "seconds", "pictures/s")
-    for number, block in enumerate(found.blocks):
-        marks = {found.enough: "  enough", found.best: "  best"}
-        score = f"{block.score:.4f} ± {block.spread:.4f}"
-        log.info(
-            *("%-26s %6d  %-19s %9.4f %9.2f %11.0f%s", block.block, block.width, score, block.accuracy),
-            *(block.seconds, block.pictures_per_second, marks.get(number, "")),
-        )
-    log.info("")
+def format_table(result: BlockComparison, metric: str) -> list[str]:
+    """Formats one line a block."""
+    rows = [
+        [block.block, str(block.width), format_mean(block.score, block.spread), f"{block.accuracy:.4f}",
+         f"{block.seconds:.2f}", f"{block.pictures_per_second:.0f}",
+         "best" if number == result.best else "enough" if number == result.enough else ""]
+        for number, block in enumerate(result.blocks)
+    ]  # fmt: skip
+    header = ["block", "width", metric, "accuracy", "seconds", "pictures/s", ""]
+    table = format_text_table(header, rows, right=("width", "accuracy", "seconds", "pictures/s"))
+    return ["by a linear head in the plain view alone", *table]
 
 
-def write_block_report(competition: str, base: str, file: str, metric: str, found: BlockComparison) -> list[Path]:
+def write_block_report(competition: str, base: str, file: str, metric: str, result: BlockComparison) -> list[Path]:
     """Prints the table and what follows from it; writes the curve and the table.
 
     Args:
@@ -269,27 +244,20 @@ def write_block_report(competition: str, base: str, file: str, metric: str, foun
         base: how a recipe names the whole base.
         file: name of the files below data/reports/<competition>/, without suffix.
         metric: of the competition.
-        found: from `find_best_block`.
+        result: from `find_best_block`.
 
     Returns:
         The paths of the PNG and the CSV file.
     """
-    print_table(found, metric)
-    for line in format_conclusions(found, metric):
-        log.info("%s", line)
-    depths = [DepthPoint(name=b.block, width=b.width, score=b.score, spread=b.spread) for b in found.blocks]
-    words = f"{base} on {competition}: {format_headline(found)}"
-    picture = plot_depth_curve(
-        depths, metric=metric, best=found.best, enough=found.enough, title=words, higher=found.higher
-    )
+    print_lines(format_table(result, metric), format_conclusions(result, metric))
+    words = f"{base} on {competition}: {format_headline(result)}"
+    picture = plot_depth_curve(result.blocks, metric=metric, best=result.best, enough=result.enough, title=words)
     columns = [one.name for one in fields(BlockResult) if one.name != "held"]
-    rows = [{name: getattr(block, name) for name in columns} for block in found.blocks]
+    rows = [{name: getattr(block, name) for name in columns} for block in result.blocks]
     rows = [{**row, "folds": " ".join(f"{value:.6f}" for value in row["folds"])} for row in rows]
-    table = io.StringIO()
-    pd.DataFrame(rows).to_csv(table, index=False, lineterminator="\n")
     folder = paths.reports_folder(competition)
     write_atomic(folder / f"{file}.png", lambda opened: opened.write(picture))
-    write_text(folder / f"{file}.csv", table.getvalue())
+    runs.write_table(folder / f"{file}.csv", rows)
     return [folder / f"{file}.png", folder / f"{file}.csv"]
 
 
@@ -309,9 +277,9 @@ def run_block_probe(competition: Competition, options: RunOptions) -> list[Path]
     for cuts in every:
         blocks = probe_cuts(competition, recipe, cuts, data, folds, options.engine)
         share = 1 / recipe.folds if recipe.folds > 1 else recipe.holdout
-        found = find_best_block(blocks, stack_oof_predictions(blocks, competition, data, folds), share)
+        result = find_best_block(blocks, stack_oof_predictions(blocks, competition, data, folds), share)
         file = f"blocks-{cuts[-1].name}-{cuts[-1].size}"
-        written += write_block_report(competition.name, str(cuts[-1]), file, competition.metric, found)
+        written += write_block_report(competition.name, str(cuts[-1]), file, competition.metric, result)
     for path in written:
         log.info("wrote %s", paths.format_path(path))
     return written
@@ -320,34 +288,34 @@ def run_block_probe(competition: Competition, options: RunOptions) -> list[Path]
 def stack_oof_predictions(
     blocks: Sequence[BlockResult], competition: Competition, data: Dataset, folds: Sequence[int]
 ) -> OOFPredictions:
-    """The pictures that the folds hold out, predicted by every block."""
+    """Stacks the out-of-fold predictions of every block."""
     fold_of = data.pictures.train["fold"].to_numpy()
     rows = np.isin(fold_of, folds)
-    return OOFPredictions(
-        part=MemberPredictions(np.stack([block.held for block in blocks])),
-        labels=data.labels[rows],
-        fold_of=fold_of[rows],
-        metric=competition.metric,
-        positive=find_positive_class(competition, data),
+    return OOFPredictions.build(
+        [block.held for block in blocks],
+        data.labels[rows],
+        fold_of[rows],
+        competition.metric,
+        find_positive_class(competition, data),
     )
 
 
 def probe_cuts(
     competition: Competition, recipe: Recipe, cuts: list[Base], data: Dataset, folds: Sequence[int], engine: str
 ) -> list[BlockResult]:
-    """The stages for one base: features in one pass, speeds, and heads at each cut."""
+    """Runs the stages for one base: features in one pass, speeds, and heads at each cut."""
     digests = list(data.pictures.train["sha256"])
-    with log_stage("features") as said:
+    with log_stage("features") as notes:
         count = multi_depth.fill_feature_stores(cuts, data.files, digests, engine)
-        said.append(f"{len(digests):,} pictures at {len(cuts)} cuts of {cuts[-1]}, {count:,} computed in one pass")
-    with log_stage("speed") as said:
+        notes.append(f"{len(digests):,} pictures at {len(cuts)} cuts of {cuts[-1]}, {count:,} computed in one pass")
+    with log_stage("speed") as notes:
         speeds = multi_depth.measure_speeds(cuts)
-        said.append(f"{speeds[-1]:,.0f} pictures/s through the whole of {cuts[-1]}, by Keras")
-    with log_stage("heads") as said:
+        notes.append(f"{speeds[-1]:,.0f} pictures/s through the whole of {cuts[-1]}, by Keras")
+    with log_stage("heads") as notes:
         blocks = [
             probe_cut(competition, recipe, cut, data, folds, each) for cut, each in zip(cuts, speeds, strict=True)
         ]
-        said.append(f"{len(blocks)} cuts x {len(folds)} folds")
+        notes.append(f"{len(blocks)} cuts x {len(folds)} folds")
     if np.array_equal(blocks[-2].held, blocks[-1].held):
         del blocks[-2]  # the last block of many bases is their end
     return blocks
@@ -363,7 +331,6 @@ def probe_cut(
     trained = linear_probe.train_heads(
         recipe,
         train_features={multi_depth.VIEW: values},
-        test_features={multi_depth.VIEW: values[:0]},
         labels=data.labels,
         fold_of=fold_of,
         folds=folds,

@@ -1,11 +1,7 @@
-"""The talk's experiment: every rung on the same pictures, what each step gained, and what it cost.
+"""Runs the ladder: every strategy on the same pictures, what each step gains and costs, as a table and a staircase.
 
-The ladder's pictures are links in a folder with a table of labels, so that each rung is a plain run of a competition of
-one's own; pixels and features are cached by content and shared with every other run. The test part's labels stay apart.
-
-The ladder as a staircase, one step a rung: what each brought, what it cost, and how sure that is.
-
-The ladder told: a table of rungs, what each step is worth, and the staircase.
+The ladder's pictures are links in a folder with a table of labels, so that each strategy is a plain run of one's own
+competition; pixels and features are cached by content and shared with every other run. The test labels stay apart.
 """
 
 import itertools
@@ -32,6 +28,7 @@ from pipeline.evaluation.intervals import (
     wilson_interval,
 )
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, PALE, build_figure, render_png, style_axes
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import read_json, write_atomic, write_text
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
@@ -69,7 +66,7 @@ class LadderStep:
 
 
 def plot_staircase(steps: Sequence[LadderStep], *, chance: float, title: str | None = None) -> bytes:
-    """The ladder, one step a rung: accuracy on validation and test with 95 % intervals, gain, seconds and parameters.
+    """Plots the ladder, one step a strategy: accuracy with 95 % intervals, gain, seconds and parameters.
 
     Args:
         steps: from the bottom upwards, at least one.
@@ -105,7 +102,7 @@ def plot_staircase(steps: Sequence[LadderStep], *, chance: float, title: str | N
 
 
 def format_headline(steps: Sequence[LadderStep]) -> str:
-    """What a staircase shows, in one sentence."""
+    """Formats the largest step in one sentence."""
     first, top = steps[0], max(steps, key=lambda step: step.height)
     if len(steps) == 1:
         return f"{first.name}: {first.height:.1%} on test"
@@ -127,14 +124,14 @@ def format_duration(seconds: float) -> str:
 
 
 def _compute_axis_floor(steps: Sequence[LadderStep], chance: float) -> float:
-    """Where the picture begins: below chance, or below the lowest step where all stand far above it."""
+    """Computes where the axis begins: below chance, or below the lowest step where all stand far above it."""
     lowest = min(min(*step.validation, *step.test) for step in steps)
     near = chance - 0.06 * (1 - chance)
     return max(0.0, near if lowest - chance < 0.7 * (1 - chance) else lowest - 0.6 * max(1 - lowest, 0.03))
 
 
 def _draw_parts(axes: Axes, place: int, step: LadderStep) -> None:
-    """The two marks of a step, their intervals, their seeds and their numbers."""
+    """Draws the two marks of a step, their intervals, their seeds and their numbers."""
     for (name, (offset, colour, mark)), pictures in zip(PART_STYLES.items(), step.pictures, strict=True):
         values = step.validation if name == "validation" else step.test
         mean = float(np.mean(values))
@@ -155,7 +152,7 @@ def _draw_parts(axes: Axes, place: int, step: LadderStep) -> None:
 
 
 def _draw_costs(axes: Axes, place: int, step: LadderStep, gain: float | None) -> None:
-    """Below a step: its name, what it gained, and what it cost."""
+    """Writes below a step its name, its gain and its cost."""
     gained = "" if gain is None else f"{100 * gain:+.1f} points"
     gained += ", within noise" if step.within_noise else ""
     number = f"{step.trained:,}" if step.trained < 1e6 else f"{step.trained / 1e6:,.2f} M"
@@ -219,58 +216,58 @@ def write_ladder_report(
         after: compare_strategies(by_rung[before], by_rung[after]) for before, after in itertools.pairwise(names)
     }
     rows = [build_table_row(rung, by_rung[rung], pictures[1]) for rung in names]
-    log.info("")
-    log.info("%-18s %10s  %-26s %9s %10s", "rung", "validation", "test (95 % interval)", "seconds", "trained")
-    for row in rows:
-        test = f"{row['test']:.1%} ({row['test_low']:.1%} to {row['test_high']:.1%})"
-        log.info(
-            "%-18s %10s  %-26s %9.0f %10s", row["rung"], f"{row['validation']:.1%}", test, row["seconds"],
-            f"{row['trained']:,}",
-        )  # fmt: skip
-    for words, _ in compared.values():
-        log.info("  %s", words)
+    table = [
+        [row["rung"], f"{row['validation']:.1%}",
+         f"{row['test']:.1%} ({row['test_low']:.1%} to {row['test_high']:.1%})", f"{row['seconds']:.0f}",
+         f"{row['trained']:,}"]
+        for row in rows
+    ]  # fmt: skip
+    header = ["rung", "validation", "test (95 % interval)", "seconds", "trained"]
+    lines = format_text_table(header, table, right=("validation", "seconds", "trained"))
+    print_lines([*lines, *(f"  {line}" for line, _ in compared.values())])
     steps = [
         LadderStep(
             name=rung,
             validation=[one.validation for one in by_rung[rung]],
             test=[one.test for one in by_rung[rung]],
             pictures=pictures,
-            seconds=float(np.mean([one.seconds for one in by_rung[rung]])),
-            trained=by_rung[rung][0].trained,
+            seconds=row["seconds"],
+            trained=row["trained"],
             within_noise=rung in compared and compared[rung][1],
         )
-        for rung in names
+        for rung, row in zip(names, rows, strict=True)
     ]
     folder = paths.reports_folder(name)
-    picture, table = folder / f"staircase-{base}.png", folder / f"ladder-{base}.csv"
+    picture, records = folder / f"staircase-{base}.png", folder / f"ladder-{base}.csv"
     write_atomic(picture, lambda file: file.write(plot_staircase(steps, chance=chance)))
-    runs.write_table(table, rows)
-    return [table, picture]
+    runs.write_table(records, rows)
+    return [records, picture]
 
 
-def build_table_row(name: str, found: Sequence[StrategyResult], total: int) -> dict[str, Any]:
-    """A line of the table: means over seeds; the interval is Wilson's, or Student's over seeds where that is wider."""
-    right = float(np.mean([one.right.sum() for one in found]))
+def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> dict[str, Any]:
+    """Builds a row of the table: means over seeds; the interval is Wilson's, or Student's over seeds where wider."""
+    right = float(np.mean([one.right.sum() for one in result]))
     interval = wilson_interval(right, total)
     low, high = interval.low, interval.high
-    if len(found) > 1:
-        seeds = estimate_over_seeds([one.test for one in found], 1 / total)
+    if len(result) > 1:
+        seeds = estimate_over_seeds([one.test for one in result], 1 / total)
         low, high = min(low, max(0.0, seeds.low)), max(high, min(1.0, seeds.high))
     return {
         "rung": name,
-        "seeds": len(found),
-        "validation": float(np.mean([one.validation for one in found])),
+        "seeds": len(result),
+        "validation": float(np.mean([one.validation for one in result])),
         "test": interval.estimate,
         "test_low": low,
         "test_high": high,
-        "seconds": float(np.mean([one.seconds for one in found])),
-        "trained": found[0].trained,
+        "seconds": float(np.mean([one.seconds for one in result])),
+        "trained": result[0].trained,
     }
 
 
 def compare_strategies(before: Sequence[StrategyResult], after: Sequence[StrategyResult]) -> tuple[str, bool]:
-    """What a step is worth on the test pictures, and whether that is noise: over seeds and pictures where there are
-    several seeds, by McNemar's exact test where there is one.
+    """Compares two strategies on the test pictures. Returns a sentence, and whether the difference is noise.
+
+    Over seeds and pictures where there are several seeds, by McNemar's exact test where there is one.
     """
     several = len(before) == len(after) > 1
     moved = np.array([two.right.astype(float) - one.right for one, two in zip(before, after, strict=several)])
@@ -279,8 +276,8 @@ def compare_strategies(before: Sequence[StrategyResult], after: Sequence[Strateg
         noise = difference.within_noise
     else:  # one seed, or seeds and pictures that all move alike
         truth = np.ones(len(before[0].right), int)
-        found = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
-        difference, noise = found.difference, found.within_noise
+        result = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
+        difference, noise = result.difference, result.within_noise
     return format_difference(after[0].rung, before[0].rung, difference, within_noise=noise, points=True), noise
 
 
@@ -340,7 +337,7 @@ def prepare_ladder(
 
 
 def parse_sizes(counts: Sequence[int]) -> tuple[int, int, int]:
-    """Training, validation and test pictures, each at least two."""
+    """Checks the numbers of training, validation and test pictures, each at least two."""
     require(
         len(counts) == 3 and min(counts) > 1,
         "A ladder has three parts.",
@@ -351,7 +348,7 @@ def parse_sizes(counts: Sequence[int]) -> tuple[int, int, int]:
 
 
 def build_recipe(rung: str, recipe: Recipe, seed: int) -> Recipe:
-    """A rung's recipe; `frozen end to end` is the talk's way of the rung `frozen`."""
+    """Builds a strategy's recipe; `frozen end to end` is the strategy `frozen` without cached activations."""
     require(rung in LADDER_STRATEGIES, "Unknown rung.", expected=" | ".join(LADDER_STRATEGIES), received=rung)
     training = replace(recipe.training, end_to_end=True) if rung == "frozen end to end" else recipe.training
     return replace(recipe, rung=rung.removesuffix(" end to end"), training=training, seed=seed)
@@ -361,23 +358,22 @@ def run_strategies(
     ladder: LadderData, rungs: Sequence[str], seeds: Sequence[int], options: run.RunOptions
 ) -> list[StrategyResult]:
     """Runs every rung with every seed, unless that very run is finished already."""
-    found = []
+    result = []
     for seed in seeds:
         for place, rung in enumerate(rungs):
             competition = replace(ladder.competition, recipe=build_recipe(rung, ladder.competition.recipe, seed))
-            log.info("")
-            log.info("rung      %s, seed %d", rung, seed)
+            print_lines([f"rung      {rung}, seed {seed}"])
             # the split depends on the pictures and the seed alone: made again it is the same, unless pictures changed
             ahead = replace(
                 options, keep=find_finetune_training(rungs[place + 1 :], ladder.competition.recipe), resplit=True
             )
             folder = run.find_finished_run(competition, options) or run.run(competition, ahead)
-            found.append(load_result(folder, rung, seed, ladder.answers))
-    return found
+            result.append(load_result(folder, rung, seed, ladder.answers))
+    return result
 
 
 def find_finetune_training(later: Sequence[str], recipe: Recipe) -> Training | None:
-    """How `finetune` trains where it follows: the rungs before it keep the activations that it will want.
+    """Returns how `finetune` trains where it follows: earlier strategies keep the activations that it needs.
 
     They look through the whole base anyway, so that its pictures need not pass the lower part again.
     """
@@ -385,7 +381,7 @@ def find_finetune_training(later: Sequence[str], recipe: Recipe) -> Training | N
 
 
 def load_result(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> StrategyResult:
-    """What a finished run came to, its test predictions held against the answers."""
+    """Loads the result of a finished run, its test predictions scored by the answers."""
     results = read_json(folder / "metrics.json")
     return StrategyResult(
         rung=rung, seed=seed, validation=results["accuracy"],
@@ -402,7 +398,7 @@ def run_ladder(
     sizes: tuple[int, int, int] = DEFAULT_SIZES,
     options: run.RunOptions | None = None,
 ) -> list[StrategyResult]:
-    """The whole experiment: prepares the pictures, runs every rung with every seed, tells what came of it.
+    """Runs the whole experiment: prepares the pictures, runs every strategy with every seed, writes the report.
 
     Args:
         competition: whose labelled pictures are climbed on; its recipe names the base.

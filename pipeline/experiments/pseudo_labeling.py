@@ -1,4 +1,4 @@
-"""A run on features that also learns from confident test predictions; written only if it helps on held-out pictures."""
+"""Trains a run on features with pseudo-labels of confident test predictions, and writes it only if that helps."""
 
 import logging
 import time
@@ -10,9 +10,10 @@ import numpy as np
 from pipeline.config import Competition, Recipe
 from pipeline.errors import require
 from pipeline.evaluation.gains import estimate_fold_difference
-from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features.extractor import Extractor
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain
+from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
 from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions
@@ -64,16 +65,16 @@ def run_pseudo_labels(competition: Competition, rule: PseudoLabelRule, options: 
         assembly.begin(bases)
         require(data.test_readable.any(), "There are no test pictures to learn from.", expected="some", received=0)
         extractors = [Extractor(base, data.files, wanted=options.engine) for base in bases]
-        with log_stage("features") as said:
+        with log_stage("features") as notes:
             views = tuple(dict.fromkeys((*recipe.training_views, *recipe.views)))
-            train = flow.extract_features(extractors, list(data.pictures.train["sha256"]), views, said)
+            train = flow.extract_features(extractors, list(data.pictures.train["sha256"]), views, notes)
             test = flow.extract_features(
-                extractors, list(data.pictures.test["sha256"][data.test_readable]), views, said
+                extractors, list(data.pictures.test["sha256"][data.test_readable]), views, notes
             )
-        lesson = train_heads(recipe, rule, data, train, test)
-        if not evaluate_gain(competition, data, lesson, rule):
+        trained = train_heads(recipe, rule, data, train, test)
+        if not evaluate_gain(competition, data, trained, rule):
             return None
-        return write_run(competition, options, data, lesson, rule, (assembly, extractors), started)
+        return write_run(competition, options, data, trained, rule, (assembly, extractors), started)
     finally:
         assembly.stop()
 
@@ -81,72 +82,53 @@ def run_pseudo_labels(competition: Competition, rule: PseudoLabelRule, options: 
 def train_heads(
     recipe: Recipe, rule: PseudoLabelRule, data: Dataset, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> PseudoLabelHeads:
-    """The run's own heads, which choose a strength and scales; then every fold's head before and after."""
+    """Trains the run's own heads, which choose L2 and scales; then every fold's head before and after."""
     folds, fold_of = tuple(range(recipe.folds)), data.pictures.train["fold"].to_numpy()
     classes = len(data.pictures.classes)
-    with log_stage("heads") as said:
+    with log_stage("heads") as notes:
         first = linear_probe.train_heads(
             recipe, train_features=train, test_features=test, labels=data.labels, fold_of=fold_of, folds=folds,
             classes=classes,
         )  # fmt: skip
         chosen = [record for record in first.history if record["chosen"]]
         strength, scales = float(chosen[0]["strength"]), {record["fold"]: record["scale"] for record in chosen}
-        said.append(f"strength {strength:.1e}")
-    with log_stage("pseudo") as said:
+        notes.append(f"strength {strength:.1e}")
+    with log_stage("pseudo") as notes:
         material = PseudoLabelData(
-            train=train,
-            test=test,
-            labels=data.labels,
-            fold_of=fold_of,
-            classes=classes,
-            strength=strength,
+            train=train, test=test, labels=data.labels, fold_of=fold_of, classes=classes, strength=strength,
             scales=scales,
-        )
+        )  # fmt: skip
         teacher = PseudoLabelTrainer(recipe, material, rule)
         taught = [teacher.teach(fold, folds) for fold in folds]
-        said.append(f"{np.mean([len(one.rows) for one in taught]):,.0f} test pictures a fold")
+        notes.append(f"{np.mean([len(one.rows) for one in taught]):,.0f} test pictures a fold")
     before, after = (
         linear_probe.predict_with_heads(
-            recipe,
-            [getattr(one, which) for one in taught],
-            first.history,
-            folds,
-            material.train,
-            material.test,
-            material.fold_of,
+            recipe, [getattr(one, which) for one in taught], first.history, folds, train, test, fold_of
         )
         for which in ("before", "after")
     )
     return PseudoLabelHeads(taught=taught, before=before, after=after, strength=strength)
 
 
-def evaluate_gain(competition: Competition, data: Dataset, lesson: PseudoLabelHeads, rule: PseudoLabelRule) -> bool:
-    """Prints what each fold was taught and what came of it. Returns whether it helps beyond noise."""
+def evaluate_gain(competition: Competition, data: Dataset, trained: PseudoLabelHeads, rule: PseudoLabelRule) -> bool:
+    """Prints the pseudo-labels of each fold and their gain. Returns whether it helps beyond noise."""
     tests, few = int(data.test_readable.sum()), "no threshold is precise enough"
-    for one in lesson.taught:
+    for one in trained.taught:
         sure = f"{one.threshold:.3f} and more ({one.precision:.1%} right)" if one.threshold is not None else few
         log.info("  fold %d: %d of %d test pictures, %s", one.fold, len(one.rows), tests, sure)
-    held = OOFPredictions(
-        part=MemberPredictions(np.stack([lesson.before.oof, lesson.after.oof])), labels=data.labels,
-        fold_of=data.pictures.train["fold"].to_numpy(), metric=competition.metric,
-        positive=finish.find_positive_class(competition, data),
+    oof = OOFPredictions.build(
+        [trained.before.oof, trained.after.oof], data.labels, data.pictures.train["fold"].to_numpy(),
+        competition.metric, finish.find_positive_class(competition, data),
     )  # fmt: skip
-    before, after = (held.by_fold(values) for values in held.part.predictions)
-    difference = estimate_fold_difference(held, *held.part.predictions)
-    gain = difference if held.higher else -difference
+    before, after = (oof.by_fold(values) for values in oof.part.predictions)
+    difference = estimate_fold_difference(oof, *oof.part.predictions)
+    gain = difference if oof.higher else -difference
     first = StepResult(kind="step", name="labels alone", folds=before, kept=True)
     step = StepResult(kind="step", name="pseudo-labels", folds=after, against=first.name, gain=gain)
     step = step.taken(step.helps, f"cap {rule.cap:.0%}, weight {rule.weight:g}, precision {rule.precision:.0%}")
-    log.info("")
-    for line in format_step_table([first, step], held.metric):
-        log.info("%s", line)
-    log.info("")
-    log.info(
-        "%s",
-        format_total_gain([first, step], held.metric, difference)
-        if step.kept
-        else "pseudo-labels do not help beyond noise: nothing is written",
-    )
+    total = format_total_gain([first, step], oof.metric, difference)
+    refusal = "pseudo-labels do not help beyond noise: nothing is written"
+    print_lines(format_step_table([first, step], oof.metric), [total if step.kept else refusal])
     return step.kept
 
 
@@ -154,30 +136,30 @@ def write_run(
     competition: Competition,
     options: RunOptions,
     data: Dataset,
-    lesson: PseudoLabelHeads,
+    trained: PseudoLabelHeads,
     rule: PseudoLabelRule,
     live: tuple[export.ModelExporter, list[Extractor]],
     started: float,
 ) -> Path:
     """Writes the run with pseudo-labels, its model with it."""
-    decides = finish.build_run_config(competition, options, lesson.after.folds)
+    decides = finish.build_run_config(competition, options, trained.after.folds)
     decides["competition"]["recipe"]["rung"] = "pseudo"
     decides["pseudo"] = asdict(rule)
     folder = runs.create_run_folder(competition.name, "pseudo", decides, hash_json(decides))
     assembly, extractors = live
-    found = finish.compute_metrics(competition, data, lesson.after)
-    with log_stage("model") as said:
-        found["hand_over"] = flow.export_model(assembly, folder, extractors, data, lesson.after)
-        said.append(f"live and cached predictions differ by at most {found['hand_over']:.1e}")
-    found["before"] = finish.compute_metrics(competition, data, lesson.before)["score"]
-    found["strength"] = lesson.strength
-    found["pseudo"] = [
+    result = finish.compute_metrics(competition, data, trained.after)
+    with log_stage("model") as notes:
+        result["hand_over"] = flow.export_model(assembly, folder, extractors, data, trained.after)
+        notes.append(f"live and cached predictions differ by at most {result['hand_over']:.1e}")
+    result["before"] = finish.compute_metrics(competition, data, trained.before)["score"]
+    result["strength"] = trained.strength
+    result["pseudo"] = [
         {"fold": one.fold, "pictures": len(one.rows), "threshold": one.threshold, "precision": one.precision}
-        for one in lesson.taught
+        for one in trained.taught
     ]
-    found["parameters"] = sum(array.size for layer in lesson.after.heads[0].layers for array in layer)
+    result["parameters"] = sum(array.size for layer in trained.after.heads[0].layers for array in layer)
     device = ", ".join(one.choose([]).engine for one in extractors)
     run = finish.RunContext(
-        competition=competition, options=options, data=data, folder=folder, folds=lesson.after.folds, started=started
+        competition=competition, options=options, data=data, folder=folder, folds=trained.after.folds, started=started
     )
-    return finish.finish_run(run, lesson.after, found, device)
+    return finish.finish_run(run, trained.after, result, device)

@@ -1,4 +1,4 @@
-"""The lesson of sprouts: the same pictures from three starting points, and the true score on answers kept apart."""
+"""Compares three starting points on the sprouts demo, and scores the run on test answers that are kept apart."""
 
 import csv
 import logging
@@ -13,6 +13,7 @@ import competitions
 from pipeline import paths
 from pipeline.config import Competition, Recipe, Training
 from pipeline.evaluation.intervals import Interval, wilson_interval
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import read_json, write_atomic
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
@@ -26,7 +27,7 @@ SHEET_BYTES = 400_000
 
 
 def list_starting_points(recipe: Recipe) -> dict[str, Recipe]:
-    """The three starting points, each with the recipe's split, views and seed.
+    """Lists the three starting points, each with the recipe's split, views and seed.
 
     Args:
         recipe: of the competition file, whatever the run had been asked for: the lesson is the same each time.
@@ -41,7 +42,7 @@ def list_starting_points(recipe: Recipe) -> dict[str, Recipe]:
 
 
 def read_answers(competition: Competition) -> dict[str, str]:
-    """The class of every test picture, by id; read by nothing but this file."""
+    """Reads the class of every test picture, by id; no other module does."""
     path = paths.competition_folder(competition.name) / "answers.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return {row["id"]: row["species"] for row in csv.DictReader(file)}
@@ -57,12 +58,13 @@ def run_demo(competition: Competition, folder: Path, options: run.RunOptions) ->
     """
     truth = read_answers(competition)
     told = wilson_interval(int(runs.find_correct(folder / "test.npz", truth).sum()), len(truth))
-    log.info("")
     results = read_json(folder / "metrics.json")
     way = "cross-validated" if len(results["folds"]) > 1 else "held out, one fold,"
-    log.info("%s %.1f %%; on the %d test pictures, whose answers were kept apart, %s",
-             way, 100 * results["accuracy"], len(truth), format_accuracy(told))  # fmt: skip
-    log.info("the same pictures from three starting points, one fold each; the small network takes a minute or two")
+    print_lines([
+        f"{way} {100 * results['accuracy']:.1f} %; on the {len(truth)} test pictures, whose answers were kept apart,"
+        f" {format_accuracy(told)}",
+        "the same pictures from three starting points, one fold each; the small network takes a minute or two",
+    ])  # fmt: skip
     fold = run.RunOptions(engine=options.engine, folds=(0,), practice=True, recompute=True)
     lines = []
     for name, recipe in list_starting_points(competitions.find(competition.name).recipe).items():
@@ -72,21 +74,20 @@ def run_demo(competition: Competition, folder: Path, options: run.RunOptions) ->
         results, hits = read_json(place / "metrics.json"), runs.find_correct(place / "test.npz", truth)
         told = wilson_interval(int(hits.sum()), len(truth))
         lines.append((name, f"{results['accuracy']:.1%}", format_accuracy(told), f"{results['seconds']:.0f}"))
-    log.info("")
-    for line in (("the lesson", "held out", "test (95 % interval)", "seconds"), *lines):
-        log.info("%-40s %9s  %-26s %8s", *line)
+    header = ("starting point", "held out", "test (95 % interval)", "seconds")
+    print_lines(format_text_table(header, lines, right=("held out", "seconds")))
     picture = paths.reports_folder(competition.name) / "predictions.png"
     write_atomic(picture, lambda file: file.write(draw_sheet(competition, folder, truth)))
     log.info("wrote %s", paths.format_path(picture))
 
 
 def format_accuracy(interval: Interval) -> str:
-    """An accuracy with its interval."""
+    """Formats an accuracy with its interval."""
     return f"{interval.estimate:.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
 def draw_sheet(competition: Competition, folder: Path, truth: dict[str, str]) -> bytes:
-    """A PNG of test pictures with their true and their predicted species."""
+    """Draws a PNG of test pictures with their true and their predicted species."""
     from PIL import Image
 
     from pipeline.figures.contact_sheet import draw_contact_sheet
@@ -110,7 +111,7 @@ def draw_sheet(competition: Competition, folder: Path, truth: dict[str, str]) ->
 
 @contextmanager
 def silence_logs() -> Iterator[None]:
-    """Only warnings are printed."""
+    """Prints warnings only."""
     words = logging.getLogger("pipeline")
     before = words.level
     words.setLevel(logging.WARNING)

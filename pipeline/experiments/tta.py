@@ -1,13 +1,11 @@
-"""Which views a run should be averaged over, and how: measured on its held-out predictions, fold by fold."""
+"""Measures which views a run should be averaged over and how, on its out-of-fold predictions."""
 
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline import paths
 from pipeline.ensemble import tta_weights
@@ -15,11 +13,10 @@ from pipeline.ensemble.methods import WeightedAverage
 from pipeline.ensemble.steps import evaluate_procedure
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import format_plus_minus
-from pipeline.evaluation.metrics import higher_is_better
-from pipeline.evaluation.nested_cv import FunctionProcedure, MemberPredictions, OOFPredictions
+from pipeline.evaluation.metrics import find_metric
+from pipeline.evaluation.nested_cv import FunctionProcedure, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
-from pipeline.figures.text_table import format_text_table
-from pipeline.files import write_text
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import load
@@ -27,51 +24,45 @@ from pipeline.runs import load
 log = logging.getLogger(__name__)
 
 
-def run_view_weighting(comp: str, wanted: str | None = None) -> Mapping[str, float]:
+def run_view_weighting(comp: str, requested: str | None = None) -> Mapping[str, float]:
     """Tells what each view of a run is worth and how to average them. Returns the weights by view.
 
     Args:
         comp: name of the competition.
-        wanted: a run's name or its beginning; None takes the best that was predicted in several views.
+        requested: a run's name or its beginning; None takes the best that was predicted in several views.
     """
-    folder = load.find_run_folder(wanted, comp) if wanted else find_best_run(comp)
+    folder = load.find_run_folder(requested, comp) if requested else find_best_run(comp)
     run = load.load_run(folder)
-    names, held = load_oof_views(run)
-    log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(held.labels):,}", held.metric)
-    found = tta_weights.score_views(held, names)
-    log.info("")
-    for line in format_view_scores(found, held.metric):
-        log.info("%s", line)
-    tried, weights = select_weighting(held, names)
-    log.info("")
-    for line in format_step_table(tried, held.metric):
-        log.info("%s", line)
-    log.info("")
-    for line in format_conclusions(tried, weights, found):
-        log.info("%s", line)
+    names, oof = load_oof_views(run)
+    log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(oof.labels):,}", oof.metric)
+    result = tta_weights.score_views(oof, names)
+    tried, weights = select_weighting(oof, names)
+    print_lines(
+        format_view_scores(result, oof.metric),
+        format_step_table(tried, oof.metric),
+        format_conclusions(tried, weights, result),
+    )
     path = paths.reports_folder(folder.parent.name) / f"views-{folder.name}.csv"
-    text = io.StringIO()
-    pd.DataFrame([step.record() for step in tried]).to_csv(text, index=False)
-    write_text(path, text.getvalue())
+    runs.write_table(path, [step.record() for step in tried])
     log.info("wrote %s", paths.format_path(path))
     return weights
 
 
 def find_best_run(comp: str) -> Path:
-    """The best finished run that was predicted in several views and folds, of those of most folds.
+    """Finds the best finished run that was predicted in several views, of those of most folds.
 
     Scores on other pictures, labels or folds mean something else: only those on the newest run's are held together.
 
     Raises:
         StarshiftError: there is none.
     """
-    found = [
-        (len(results["folds"]), results["score"] * (1 if higher_is_better(results["metric"]) else -1), folder)
+    result = [
+        (len(results["folds"]), results["score"] * find_metric(results["metric"]).sign, folder)
         for folder, results in runs.list_finished_runs(comp)
         if len(results.get("views", ())) > 1 and len(results.get("folds", ())) > 1 and "-debug" not in folder.name
     ]
-    if found:
-        full = [each for each in found if each[0] == max(found)[0]]
+    if result:
+        full = [each for each in result if each[0] == max(result)[0]]
         split = runs.compute_split_digest(max(folder for *_, folder in full))
         return max(each for each in full if runs.compute_split_digest(each[-1]) == split)[-1]
     raise StarshiftError(
@@ -82,7 +73,7 @@ def find_best_run(comp: str) -> Path:
 
 
 def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
-    """The views of a run, the plain one first, and what it predicts for held-out pictures in each.
+    """Loads a run's views, the plain one first, and its out-of-fold predictions in each.
 
     Raises:
         StarshiftError: one view or one fold only.
@@ -90,8 +81,9 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
     values = runs.read_view_predictions(run.folder / "oof.npz")
     names = sorted(values, key=lambda name: name != "plain")
     ids, classes, _ = runs.read_predictions(run.folder / "oof.npz")
-    known = np.array([name in run.held for name in ids])
-    fold_of = np.array([run.fold[name] for name, keep in zip(ids, known, strict=True) if keep])
+    known = np.isin(ids, run.held_ids)
+    table = run.folds.loc[run.held_ids]
+    fold_of = table["fold"].to_numpy()
     if len(names) < 2 or len(np.unique(fold_of)) < 2:
         raise StarshiftError(
             "Weights of views are measured over folds.",
@@ -101,31 +93,28 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
             if len(names) < 2
             else "a run of several folds: folds=5 in the recipe, and no --fold",
         )
-    held = OOFPredictions(
-        part=MemberPredictions(np.stack([values[name][known] for name in names])),
-        labels=np.array([classes.index(run.label[name]) for name, keep in zip(ids, known, strict=True) if keep]),
-        fold_of=fold_of,
-        metric=run.results["metric"],
-        positive=run.positive,
+    labels = np.array([classes.index(label) for label in table["label"]])
+    oof = OOFPredictions.build(
+        [values[name][known] for name in names], labels, fold_of, run.results["metric"], run.positive
     )
-    return names, held
+    return names, oof
 
 
-def select_weighting(held: OOFPredictions, names: list[str]) -> tuple[list[StepResult], dict[str, float]]:
-    """Every way to average, judged on folds that it has not seen, and the weights of the one to take.
+def select_weighting(oof: OOFPredictions, names: list[str]) -> tuple[list[StepResult], dict[str, float]]:
+    """Scores every weighting on folds that it was not fitted on, and selects one.
 
     Args:
-        held: the members are views.
+        oof: the members are views.
         names: of the views.
     """
-    procedures = [FunctionProcedure(held, name, way) for name, way in tta_weights.WEIGHTINGS.items()]
+    procedures = [FunctionProcedure(oof, name, way) for name, way in tta_weights.WEIGHTINGS.items()]
     steps = [evaluate_procedure("step", procedures[0], None)]
     steps += [evaluate_procedure("step", procedure, procedures[0]) for procedure in procedures[1:]]
     good = [place for place, step in enumerate(steps) if step.helps]
     best = max(good, key=lambda place: steps[place].gain.estimate) if good else 0  # type: ignore[union-attr]
     every = []
     for place, (step, procedure) in enumerate(zip(steps, procedures, strict=True)):
-        fitted = procedure.on(held.folds)
+        fitted = procedure.on(oof.folds)
         assert isinstance(fitted, WeightedAverage)
         every.append(dict(zip(names, map(float, fitted.weights), strict=True)))
         steps[place] = replace(step, kept=place == best, told=format_weights(every[-1]))
@@ -141,29 +130,30 @@ def format_weights(weights: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {weight:.2f}" for name, weight in used.items())
 
 
-def format_view_scores(found: list[tta_weights.ViewScore], metric: str) -> list[str]:
-    """A line a view: alone, and what the mean of all gains by it."""
+def format_view_scores(result: list[tta_weights.ViewScore], metric: str) -> list[str]:
+    """Formats one line a view: its own score, and the gain of the mean of all by it."""
     rows = []
-    for one in found:
-        alone = f"{np.mean(one.folds):.5f} ± {np.std(one.folds, ddof=1):.5f}"
+    for one in result:
+        alone = find_metric(metric).format(float(np.mean(one.folds)), float(np.std(one.folds, ddof=1)))
         gain = one.gain
         worth = format_plus_minus(gain, 5) if gain else ""
-        verdict = "helps" if gain and gain.is_positive else "hurts" if gain and gain.is_negative else "within noise"
-        rows.append([one.name, alone, worth, verdict if gain else ""])
+        verdict = {"better": "helps", "worse": "hurts"}.get(gain.verdict, gain.verdict) if gain else ""
+        rows.append([one.name, alone, worth, verdict])
     header = ["view", f"{metric} alone", "gain ± noise (95 %)", ""]
     return format_text_table(header, rows, right=header[1:3])
 
 
 def format_conclusions(
-    tried: list[StepResult], weights: Mapping[str, float], found: list[tta_weights.ViewScore]
+    tried: list[StepResult], weights: Mapping[str, float], result: list[tta_weights.ViewScore]
 ) -> list[str]:
-    """What to do."""
+    """Formats the weighting to take, and the recipe's views."""
     kept = next(step for step in tried if step.kept)
     if kept.name == tta_weights.EQUAL_WEIGHTS:
-        said = [
-            f"no weights are better than {tta_weights.EQUAL_WEIGHTS}, beyond noise: keep the mean of {len(found)} views"
+        lines = [
+            f"no weights are better than {tta_weights.EQUAL_WEIGHTS}, beyond noise: keep the mean of"
+            f" {len(result)} views"
         ]
     else:
-        said = [f"take: {kept.name} ({format_weights(weights)}), {kept.gain.estimate:+.5f} on folds it has not seen"]  # type: ignore[union-attr]
+        lines = [f"take: {kept.name} ({format_weights(weights)}), {kept.gain.estimate:+.5f} on folds it has not seen"]  # type: ignore[union-attr]
     used = tuple(name for name, weight in weights.items() if weight >= 0.0005)
-    return [*said, f"recipe: views={used!r}"]
+    return [*lines, f"recipe: views={used!r}"]

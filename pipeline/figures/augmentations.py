@@ -1,4 +1,4 @@
-"""What training will see: a few pictures as they are, and beside them in their augmented views."""
+"""Writes a sheet of augmentations: a few pictures as they are, and beside them in their augmented views."""
 
 from pathlib import Path
 
@@ -50,23 +50,23 @@ def write_sheet(competition: Competition, *, pictures: int, views: int) -> Path:
 
 
 def interleave_classes(train: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The pictures in an order drawn by the seed, one of every class before a second of any."""
+    """Shuffles the pictures by the seed, one of every class before a second of any."""
     shuffled = train.iloc[np.random.default_rng(seed).permutation(len(train))]
     turn = shuffled.groupby("label", sort=False).cumcount()
     return shuffled.iloc[np.argsort(turn.to_numpy(), kind="stable")]
 
 
 def read_pictures(train: pd.DataFrame, raw: Path, pictures: int, size: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """The first pictures that can be read: their rows, and their pixels (n, size, size, 3) uint8."""
-    rows, found = list[int](), list[np.ndarray]()
+    """Reads the first readable pictures: their rows, and their pixels (n, size, size, 3) uint8."""
+    rows, result = list[int](), list[np.ndarray]()
     for row, path in enumerate(train["path"]):
-        if len(found) == pictures:
+        if len(result) == pictures:
             break
         try:
-            found.append(images.decode((raw / path).read_bytes(), size))
+            result.append(images.decode((raw / path).read_bytes(), size))
         except (images.UnreadableImageError, OSError):
             continue
         rows.append(row)
-    if not found:
+    if not result:
         raise StarshiftError("No training picture can be read.", received=f"{len(train)} files", expected="pictures")
-    return train.iloc[rows], np.stack(found)
+    return train.iloc[rows], np.stack(result)

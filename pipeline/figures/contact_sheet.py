@@ -1,8 +1,8 @@
-"""Contact sheets: many small pictures on one page, to look at what training will see and where predictions go wrong."""
+"""Draws contact sheets: many small pictures on one page, with captions and marks for wrong predictions."""
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -51,55 +51,50 @@ def draw_contact_sheet(
     for given, (what, count) in zip((captions, headings, names, wrong), expected.items(), strict=True):
         require(len(given) in (0, count), f"Pictures and {what} differ in number.", expected=str(count), received=given)
     side = MAX_SIDE
+    text = _SheetText(captions, headings, names, wrong, title, note)
     while True:
-        page = _SheetLayout(pictures, columns, side, captions, headings, names)
-        sheet = _encode_png(page.draw(captions, headings, names, wrong, title, note))
+        sheet = _encode_png(_SheetLayout(pictures, columns, side, text).draw())
         if len(sheet) <= limit or side <= MIN_SIDE:
             return sheet
         side = max(MIN_SIDE, min(side - 4, int(side * (limit / len(sheet)) ** 0.5)))
 
 
-class _SheetLayout:
-    """Where everything lies, in pixels from the upper left corner."""
+class _SheetText(NamedTuple):
+    """What is written around the pictures, see `draw_contact_sheet`."""
 
-    def __init__(
-        self,
-        pictures: np.ndarray,
-        columns: int,
-        side: int,
-        captions: Sequence[str],
-        headings: Sequence[str],
-        names: Sequence[str],
-    ) -> None:
+    captions: Sequence[str]
+    headings: Sequence[str]
+    names: Sequence[str]
+    wrong: Sequence[bool]
+    title: str
+    note: str
+
+
+class _SheetLayout:
+    """Places everything, in pixels from the upper left corner."""
+
+    def __init__(self, pictures: np.ndarray, columns: int, side: int, text: _SheetText) -> None:
         height, width = pictures.shape[1:3]
-        self.columns, self.wide, self.high = columns, side, max(1, round(side * height / width))
+        self.text, self.columns, self.wide, self.high = text, columns, side, max(1, round(side * height / width))
         self.pictures = [
             cv2.resize(picture, (self.wide, self.high), interpolation=cv2.INTER_AREA) for picture in pictures
         ]
-        self.words = LINE_HEIGHT * max((caption.count("\n") + 1 for caption in captions), default=0) + (
-            5 if captions else 0
-        )
-        self.left = GAP + FRAME + (LINE_HEIGHT + 4 if names else 0)
-        self.above = TITLE_HEIGHT + (LINE_HEIGHT + 2 if headings else 0)
+        lines = max((caption.count("\n") + 1 for caption in text.captions), default=0)
+        self.caption_height = LINE_HEIGHT * lines + (5 if text.captions else 0)
+        self.left = GAP + FRAME + (LINE_HEIGHT + 4 if text.names else 0)
+        self.above = TITLE_HEIGHT + (LINE_HEIGHT + 2 if text.headings else 0)
         rows = -(-len(pictures) // columns)
         self.width = max(self.left + columns * (self.wide + GAP) + GAP, 420)
-        self.height = self.above + rows * (self.high + GAP + self.words) + NOTE_HEIGHT
+        self.height = self.above + rows * (self.high + GAP + self.caption_height) + NOTE_HEIGHT
 
     def corner(self, number: int) -> tuple[int, int]:
-        """The upper left corner (x, y) of a picture."""
+        """Returns the upper left corner (x, y) of a picture."""
         row, column = divmod(number, self.columns)
-        return self.left + column * (self.wide + GAP), self.above + row * (self.high + GAP + self.words)
+        return self.left + column * (self.wide + GAP), self.above + row * (self.high + GAP + self.caption_height)
 
-    def draw(
-        self,
-        captions: Sequence[str],
-        headings: Sequence[str],
-        names: Sequence[str],
-        wrong: Sequence[bool],
-        title: str,
-        note: str,
-    ) -> Image.Image:
-        """The page, as an RGB picture."""
+    def draw(self) -> Image.Image:
+        """Draws the page, an RGB picture."""
+        captions, headings, names, wrong, title, note = self.text
         made = build_figure(self.width / DPI, self.height / DPI, title, note)
         letters = max(4, int(self.wide / 8.3))
 
@@ -128,15 +123,15 @@ class _SheetLayout:
 
 
 def _encode_png(page: Image.Image) -> bytes:
-    """A PNG file with a palette, a third of the size of full colour: 255 shades and white, which stays white."""
+    """Encodes a PNG file with a palette of 255 shades and white, a third of the size of full colour."""
     palette = page.quantize(PALETTE_SIZE - 1, method=Image.Quantize.MEDIANCUT)
     shades = page.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     indices = np.array(shades)
     indices[(np.array(page) == 255).all(axis=2)] = PALETTE_SIZE - 1
     packed = Image.fromarray(indices)
     levels = np.full((PALETTE_SIZE, 3), 255, np.uint8)
-    found = np.array(shades.getpalette(), np.uint8).reshape(-1, 3)[: PALETTE_SIZE - 1]
-    levels[: len(found)] = found
+    result = np.array(shades.getpalette(), np.uint8).reshape(-1, 3)[: PALETTE_SIZE - 1]
+    levels[: len(result)] = result
     packed.putpalette(levels.ravel().tolist())
     file = io.BytesIO()
     packed.save(file, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""What each step brought, and whether it was kept: a table for the terminal, and a figure."""
+"""Shows steps that were tried, their gains, and which were kept: a table for the terminal, and a figure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pipeline.evaluation.intervals import Interval, format_difference, format_plus_minus
-from pipeline.evaluation.metrics import higher_is_better
+from pipeline.evaluation.metrics import find_metric
 from pipeline.figures.style import BLUE, GREEN, GREY, INK, build_figure, render_png, style_axes
 from pipeline.figures.text_table import format_text_table
 
@@ -59,7 +59,7 @@ class StepResult:
         return self.gain is not None and self.gain.is_positive and self.gain.estimate >= MIN_VISIBLE_GAIN
 
     def taken(self, kept: bool, told: str = "") -> "StepResult":
-        """The same, with what became of it."""
+        """Returns the same step with the decision on it."""
         return replace(self, kept=kept, told=told)
 
     @property
@@ -67,12 +67,11 @@ class StepResult:
         """In a word or two."""
         if self.gain is None:
             return "the start" if self.kept else "not tried" if self.against else ""
-        verdict = "better" if self.helps else "worse" if self.gain.is_negative else "within noise"
-        verdict = "no change" if abs(self.gain.estimate) < MIN_VISIBLE_GAIN else verdict
+        verdict = "no change" if abs(self.gain.estimate) < MIN_VISIBLE_GAIN else self.gain.verdict
         return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
 
     def record(self) -> dict[str, Any]:
-        """One row of a CSV file."""
+        """Returns the numbers as plain JSON values."""
         gain = (self.gain or Interval(0.0, 0.0, 0.0)).record()
         return {
             "kind": self.kind, "name": self.name, "score": self.score, "spread": self.spread, "against": self.against,
@@ -82,35 +81,37 @@ class StepResult:
 
 
 def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
-    """A header and a line a step: score ± spread over folds, gain ± half its interval, and what became of it."""
+    """Formats one line a step: score ± spread over folds, gain ± half its interval, and the verdict."""
     rows = []
     for step in steps:
         gain = "" if step.gain is None else format_plus_minus(step.gain, 5)
-        rows.append([step.name, f"{step.score:.5f} ± {step.spread:.5f}", gain, step.verdict, step.told])
+        rows.append([step.name, find_metric(metric).format(step.score, step.spread), gain, step.verdict, step.told])
     shown = [row if any(each[4] for each in rows) else row[:4] for row in rows]
     header = ["", metric, "gain ± noise (95 %)", "", ""][: len(shown[0])]
     return format_text_table(header, shown, right=(metric, "gain ± noise (95 %)"))
 
 
 def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
-    """From the first step to the last one kept, in a sentence.
+    """Formats the gain from the first step to the last one kept.
 
     Args:
         steps: in their order.
         metric: its name.
         difference: of the metric, the last step kept less the first.
     """
-    kept, higher = [step for step in steps if step.kept], higher_is_better(metric)
+    record, kept = find_metric(metric), [step for step in steps if step.kept]
     first, last = kept[0], kept[-1]
     if first is last:
         return f"nothing is better than the {first.name}"
-    share = f"; {difference.estimate / first.score:+.1%}" if not higher else ""
-    said = format_difference(last.name, first.name, difference, within_noise=difference.within_noise, higher=higher)
-    return f"{said}; {metric} {first.score:.5f} to {last.score:.5f}{share}"
+    share = f"; {difference.estimate / first.score:+.1%}" if not record.higher_is_better else ""
+    lines = format_difference(
+        last.name, first.name, difference, within_noise=difference.within_noise, higher=record.higher_is_better
+    )
+    return f"{lines}; {metric} {record.format(first.score)} to {record.format(last.score)}{share}"
 
 
 def format_headline(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
-    """The same, short enough for a title."""
+    """Formats the same, short enough for a title."""
     kept = [step for step in steps if step.kept]
     words = f"{metric.replace('_', ' ')} {kept[0].score:.4f} to {kept[-1].score:.4f}"
     return (
@@ -121,7 +122,7 @@ def format_headline(steps: Sequence[StepResult], metric: str, difference: Interv
 
 
 def plot_steps(steps: Sequence[StepResult], metric: str, difference: Interval) -> bytes:
-    """The steps from top to bottom: every fold, the mean, and what was dropped in grey.
+    """Plots the steps from top to bottom: every fold, the mean, and dropped steps in grey.
 
     Args:
         steps: in their order, at least one.
@@ -143,14 +144,13 @@ def plot_steps(steps: Sequence[StepResult], metric: str, difference: Interval) -
     axes.plot(*zip(*kept, strict=True), color=BLUE, linewidth=1.4, zorder=2)
     axes.set_yticks(range(len(steps)), [step.name for step in steps])
     axes.set(ylim=(len(steps) - 0.5, -0.5))
-    better = "higher" if higher_is_better(metric) else "lower"
-    axes.set_xlabel(f"{metric.replace('_', ' ')} ({better} is better)", fontsize=9, color=INK)
+    axes.set_xlabel(find_metric(metric).label, fontsize=9, color=INK)
     axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
     return render_png(made)
 
 
 def _draw_step(axes: Axes, place: int, step: StepResult) -> None:
-    """One step: its folds, its mean and its gain."""
+    """Draws one step: its folds, its mean and its gain."""
     colour = BLUE if step.kept else GREY
     axes.scatter(step.folds, [place] * len(step.folds), s=13, color="white", edgecolor=colour, linewidth=0.9, zorder=3)
     axes.scatter([step.score], [place], s=52, color=colour, zorder=4)

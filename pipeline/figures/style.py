@@ -1,4 +1,4 @@
-"""What every figure shares: colours that the colour-blind tell apart, and plain axes.
+"""Styles figures: colours that the colour-blind tell apart, and plain axes.
 
 Matplotlib is used without pyplot, so that no state or window outlives a figure.
 """
@@ -17,7 +17,7 @@ DPI = 130
 
 
 def build_figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """An empty figure whose title states the finding.
+    """Builds an empty figure whose title states the finding.
 
     Args:
         width: in inches.
@@ -44,14 +44,14 @@ def style_axes(axes: Axes) -> None:
 
 
 def render_png(made: Figure) -> bytes:
-    """The figure as a PNG file."""
+    """Renders the figure as a PNG file."""
     file = io.BytesIO()
     render_image(made).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
 def render_image(made: Figure) -> Image.Image:
-    """The figure's pixels, as an RGB picture."""
+    """Renders the figure's pixels, as an RGB picture."""
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # letters that the font lacks are drawn as boxes

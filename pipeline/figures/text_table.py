@@ -1,10 +1,20 @@
-"""A table on the terminal: columns as wide as their widest cell, numbers to the right."""
+"""Formats tables for the terminal and prints blocks of lines."""
 
+import logging
 from collections.abc import Collection, Sequence
+
+log = logging.getLogger(__name__)
+
+
+def print_lines(*blocks: Sequence[str]) -> None:
+    """Prints blocks of lines, an empty line before each; blocks without lines are left out."""
+    for block in filter(None, blocks):
+        for line in ("", *block):
+            log.info("%s", line)
 
 
 def format_text_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str] = ()) -> list[str]:
-    """The header and the rows, a line each, columns two blanks apart.
+    """Formats the header and the rows, a line each, columns two blanks apart and as wide as their widest cell.
 
     Args:
         header: names of the columns.

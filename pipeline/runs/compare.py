@@ -1,9 +1,8 @@
-"""Two runs held against each other: what differs in how they were made, and what that did to the same pictures.
+"""Compares two runs: which settings differ, and how they score on the same pictures.
 
-Two runs compared, told: A is the first one, B the second one, and a difference is B - A.
+A is the first run, B the second one, and a difference is B - A.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +12,14 @@ import numpy as np
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import gains, intervals, metrics
 from pipeline.evaluation.intervals import Interval, PairedComparison, format_difference
-from pipeline.evaluation.metrics import ACCURACY_METRICS
-from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import ClassChange, compare_classes
-from pipeline.figures.text_table import format_text_table
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.runs import folder, listing
 from pipeline.runs.listing import RunSummary, format_folds, format_number, shorten_base_name
 from pipeline.runs.listing import format_score as score_of
 from pipeline.runs.load import Run, find_run_folder, load_run
 
-log = logging.getLogger(__name__)
 MAX_CLASSES = 5
 MAX_WIDTH = 48
 
@@ -114,18 +111,15 @@ class RunComparison:
     changes: Sequence[ClassChange]
 
 
-def print_comparison(found: RunComparison) -> None:
+def print_comparison(result: RunComparison) -> None:
     """Prints the two runs, what differs, the difference on the same pictures, and the classes that moved most."""
-    parts = [format_run_pair(found), format_differences(found), format_verdict(found)]
-    for part in parts if found.pictures.identical else [*parts, format_class_changes(found)]:
-        log.info("")
-        for line in part:
-            log.info("%s", line)
+    changes = [] if result.pictures.identical else format_class_changes(result)
+    print_lines(format_run_pair(result), format_differences(result), format_verdict(result), changes)
 
 
-def format_run_pair(found: RunComparison) -> list[str]:
-    """The two runs side by side."""
-    sides = [("A", found.before), ("B", found.after)]
+def format_run_pair(result: RunComparison) -> list[str]:
+    """Formats the two runs side by side."""
+    sides = [("A", result.before), ("B", result.after)]
     rows = [
         [name, one.listed.run, score_of(one.listed), format_number(one.listed.accuracy, ".1%"),
          format_folds(one.listed), format_number(one.listed.seconds, ",.0f"),
@@ -138,20 +132,20 @@ def format_run_pair(found: RunComparison) -> list[str]:
     )
 
 
-def format_differences(found: RunComparison) -> list[str]:
-    """The fields that differ, each with both values."""
-    said = [[name, format_setting(one), format_setting(other)] for name, one, other in found.differing]
+def format_differences(result: RunComparison) -> list[str]:
+    """Formats the fields that differ, each with both values."""
+    lines = [[name, format_setting(one), format_setting(other)] for name, one, other in result.differing]
     same = "nothing differs: configuration, commit, library versions and device are the same"
-    table = format_text_table(["what differs", "A", "B"], said) if said else [same]
-    if any("-" in row[1:] for row in said):
+    table = format_text_table(["what differs", "A", "B"], lines) if lines else [same]
+    if any("-" in row[1:] for row in lines):
         table.append("- stands for the default, and for what was not recorded yet")
-    if any(side.commit.endswith("+changes") for side in (found.before, found.after)):
+    if any(side.commit.endswith("+changes") for side in (result.before, result.after)):
         table.append("+changes: uncommitted files had a part in it, so that the code may differ more than is seen here")
     return table
 
 
 def format_setting(setting: Any) -> str:
-    """A setting, shortened."""
+    """Formats a setting, shortened."""
     if setting is None:
         return "-"
     if isinstance(setting, (list, tuple)):
@@ -160,63 +154,63 @@ def format_setting(setting: Any) -> str:
     return text if len(text) <= MAX_WIDTH else text[: MAX_WIDTH - 1] + "…"
 
 
-def format_verdict(found: RunComparison) -> list[str]:
-    """Whether B is better, and how sure that is."""
-    pictures, before, after = found.pictures, found.before, found.after
+def format_verdict(result: RunComparison) -> list[str]:
+    """Returns whether B is better, and how sure that is."""
+    pictures, before, after = result.pictures, result.before, result.after
     whole = before.pictures == after.pictures == pictures.common
     of_all = "all of both" if whole else f"of A's {before.pictures:,} and B's {after.pictures:,}"
-    said = [
-        f"on the {pictures.common:,} pictures that both held out ({of_all}): {found.metric} A {before.pooled:.5f},"
+    lines = [
+        f"on the {pictures.common:,} pictures that both held out ({of_all}): {result.metric} A {before.pooled:.5f},"
         f" B {after.pooled:.5f}"
     ]
-    if after.listed.metric != found.metric:
-        said.append(f"both by {found.metric} here; B's own score is {after.listed.metric}")
+    if after.listed.metric != result.metric:
+        lines.append(f"both by {result.metric} here; B's own score is {after.listed.metric}")
     if pictures.relabelled:
-        said.append(f"{pictures.relabelled:,} more have another label in B and are left out")
-    if pictures.moved and found.by_fold:
-        said.append(f"{pictures.moved:,} more lie in another fold in B and are left out")
+        lines.append(f"{pictures.relabelled:,} more have another label in B and are left out")
+    if pictures.moved and result.by_fold:
+        lines.append(f"{pictures.moved:,} more lie in another fold in B and are left out")
     elif pictures.moved:
-        said.append(
+        lines.append(
             f"the folds differ: {pictures.moved:,} of them lie in another fold in B. Both still held each out, but the"
             " networks saw other training pictures"
         )
     if pictures.identical:
-        return [*said, "the predictions are the same to the last bit"]
-    return [*said, *format_test_results(found)]
+        return [*lines, "the predictions are the same to the last bit"]
+    return [*lines, *format_test_results(result)]
 
 
-def format_test_results(found: RunComparison) -> list[str]:
-    """What the tests say; where they differ, that fold by fold decides."""
-    fold, right, said = found.by_fold, found.right, []
-    counted = found.metric in ACCURACY_METRICS
+def format_test_results(result: RunComparison) -> list[str]:
+    """Formats the results of the tests; where they differ, fold by fold decides."""
+    fold, right, lines = result.by_fold, result.right, []
+    counted = metrics.find_metric(result.metric).counts_correct
     if not counted:
-        alone = format_fold_note(found.difference, found.difference.within_noise, fold)
-        said.append(f"{_format_difference(found.difference, found)}, over these pictures{alone}")
+        alone = format_fold_note(result.difference, result.difference.within_noise, fold)
+        lines.append(f"{_format_difference(result.difference, result)}, over these pictures{alone}")
     if fold:
         words = "fold by fold, which counts the chance in training too"
-        said.append(f"{_format_difference(fold.difference, found)}, {words}{fold.words}")
+        lines.append(f"{_format_difference(fold.difference, result)}, {words}{fold.words}")
     line = format_difference("B", "A", right.difference, within_noise=right.within_noise, points=True)
     alone = ", these pictures alone, without the chance in training" if fold else ""
     alone += format_fold_note(right.difference, right.within_noise, fold) if counted else ""
-    said.append(f"accuracy: {line}{alone}; right in A alone: {right.lost:,}, in B alone: {right.gained:,}")
-    return said
+    lines.append(f"accuracy: {line}{alone}; right in A alone: {right.lost:,}, in B alone: {right.gained:,}")
+    return lines
 
 
-def _format_difference(difference: Interval, found: RunComparison) -> str:
-    return format_difference("B", "A", difference, within_noise=difference.within_noise, higher=found.higher)
+def _format_difference(difference: Interval, result: RunComparison) -> str:
+    return format_difference("B", "A", difference, within_noise=difference.within_noise, higher=result.higher)
 
 
 def format_fold_note(difference: Interval, within_noise: bool, fold: FoldComparison | None) -> str:
-    """That fold by fold decides, where that says something else of the same metric."""
+    """Formats the note that fold by fold decides, where that differs for the same metric."""
     if fold is None:
         return ""
     opposite = not within_noise and difference.estimate * fold.difference.estimate < 0
     return "; fold by fold decides" if opposite or within_noise != fold.difference.within_noise else ""
 
 
-def format_class_changes(found: RunComparison) -> list[str]:
-    """The classes that gained and lost most."""
-    moved = [change for change in found.changes if change.gained != change.lost]
+def format_class_changes(result: RunComparison) -> list[str]:
+    """Formats the classes that gained and lost most."""
+    moved = [change for change in result.changes if change.gained != change.lost]
     if not moved:
         return ["no class has more or fewer pictures right"]
     ranked = sorted(moved, key=lambda one: (one.after - one.before, one.gained - one.lost), reverse=True)
@@ -230,7 +224,7 @@ def format_class_changes(found: RunComparison) -> list[str]:
         for one in (*gains, *losses)
     ]  # fmt: skip
     header = ["classes that moved most", "pictures", "A", "B", "points", "net", "p", ""]
-    sure, total = sum(one.beyond_noise for one in found.changes), len(found.changes)
+    sure, total = sum(one.beyond_noise for one in result.changes), len(result.changes)
     note = f"{sure} of {total} classes moved beyond noise, with all {total} looked at (Benjamini and Hochberg)"
     return [*format_text_table(header, rows, header[1:-1]), note]
 
@@ -255,14 +249,15 @@ def compare_runs(before: str, after: str, comp: str | None = None) -> RunCompari
 
 
 def build_comparison(before: Run, after: Run) -> RunComparison:
-    """Two runs on the pictures that both held out with the same label, and that both have in the same fold.
+    """Compares two runs on the pictures that both held out with the same label and in the same fold.
 
     Where many lie in another fold, the runs were split in other ways: then all are compared, without regard to folds.
 
     Raises:
         StarshiftError: there are none, or the classes are not the same.
     """
-    common = [name for name in before.held if name in after.held]
+    others = set(after.held_ids)
+    common = [name for name in before.held_ids if name in others]
     same = [name for name in common if before.label[name] == after.label[name]]
     if before.classes != after.classes or not same:
         other = "tell other classes apart" if before.classes != after.classes else "share no label"
@@ -270,56 +265,59 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
             f"The two runs {other if common else 'have no pictures in common'}.",
             expected="two runs of one competition",
             received=" and ".join(
-                f"{run.folder.parent.name}/{run.folder.name}: {len(run.held):,} held-out pictures,"
+                f"{run.folder.parent.name}/{run.folder.name}: {len(run.held_ids):,} held-out pictures,"
                 f" {len(run.classes)} classes"
                 for run in (before, after)
             ),
         )
     stayed = [name for name in same if before.fold[name] == after.fold[name]]
     one_split = len(stayed) > SAME_SPLIT_SHARE * len(same)
-    held = align_predictions(before, after, stayed if one_split else same)
-    first, second = held.part.predictions
+    oof = align_predictions(before, after, stayed if one_split else same)
+    first, second = oof.part.predictions
     guesses = first.argmax(axis=1), second.argmax(axis=1)
     return RunComparison(
-        before=build_side(before, metrics.score(held.metric, held.labels, first, held.positive)),
-        after=build_side(after, metrics.score(held.metric, held.labels, second, held.positive)),
-        metric=held.metric,
-        higher=held.higher,
+        before=build_side(before, metrics.score(oof.metric, oof.labels, first, oof.positive)),
+        after=build_side(after, metrics.score(oof.metric, oof.labels, second, oof.positive)),
+        metric=oof.metric,
+        higher=oof.higher,
         differing=list_differences(before, after),
         pictures=CommonPictures(
-            common=len(held.labels),
+            common=len(oof.labels),
             relabelled=len(common) - len(same),
             moved=len(same) - len(stayed),
             identical=bool(np.array_equal(first, second)),
         ),
-        difference=gains.estimate_picture_difference(held, first, second),
-        by_fold=compute_fold_difference(held, before.config["competition"]["recipe"]["folds"]) if one_split else None,
-        right=intervals.compare_paired(held.labels, *guesses),
-        changes=compare_classes(before.classes, held.labels, *guesses),
+        difference=gains.estimate_picture_difference(oof, first, second),
+        by_fold=compute_fold_difference(oof, before.config["competition"]["recipe"]["folds"]) if one_split else None,
+        right=intervals.compare_paired(oof.labels, *guesses),
+        changes=compare_classes(before.classes, oof.labels, *guesses),
     )
 
 
 def align_predictions(before: Run, after: Run, names: list[str]) -> OOFPredictions:
-    """What both runs predict for some pictures, with the truth; by the first one's metric and folds."""
-    return OOFPredictions(
-        part=MemberPredictions(np.stack([[run.held[name] for name in names] for run in (before, after)])),
-        labels=np.searchsorted(before.classes, [before.label[name] for name in names]),
-        fold_of=np.array([before.fold[name] for name in names]),
-        metric=str(before.results["metric"]),
-        positive=before.positive,
+    """Joins both runs' predictions of some pictures to the truth; by the first one's metric and folds."""
+    return OOFPredictions.build(
+        [run.align(names) for run in (before, after)],
+        np.searchsorted(before.classes, [before.label[name] for name in names]),
+        np.array([before.fold[name] for name in names]),
+        str(before.results["metric"]),
+        before.positive,
     )
 
 
 def build_side(run: Run, pooled: float) -> RunSide:
-    """One run's own numbers."""
+    """Loads one run's own numbers."""
     one = listing.load_summary(run.folder, run.folder.name)
     return RunSide(
-        listed=one, pictures=len(run.held), pooled=pooled, commit=str(run.environment.get("commit") or "not recorded")
+        listed=one,
+        pictures=len(run.held_ids),
+        pooled=pooled,
+        commit=str(run.environment.get("commit") or "not recorded"),
     )
 
 
 def list_differences(before: Run, after: Run) -> list[tuple[str, Any, Any]]:
-    """The fields that differ, (name, before, after): of the configuration, and of where it ran. Nothing is None."""
+    """Lists the fields of configuration and environment that differ, (name, before, after); None where missing."""
     sides = []
     for run in (before, after):
         config = folder.flatten_mapping({name: value for name, value in run.config.items() if name != "fingerprint"})
@@ -330,18 +328,18 @@ def list_differences(before: Run, after: Run) -> list[tuple[str, Any, Any]]:
     return [(name, one, other) for name, one, other in pairs if one != other]
 
 
-def compute_fold_difference(held: OOFPredictions, of_all: int) -> FoldComparison | None:
-    """The metric's difference fold by fold, both runs scored anew on these very pictures; None for a single fold.
+def compute_fold_difference(oof: OOFPredictions, of_all: int) -> FoldComparison | None:
+    """Computes the metric's difference fold by fold on the common pictures; None for a single fold.
 
     Args:
-        held: predictions of both.
+        oof: predictions of both.
         of_all: how many folds there are.
     """
     usable = frozenset(
-        fold for fold in held.folds if held.metric != "auc" or len(np.unique(held.labels[held.fold_of == fold])) > 1
+        fold for fold in oof.folds if not oof.scorer.score_ranks or len(np.unique(oof.labels[oof.fold_of == fold])) > 1
     )
     if len(usable) < 2:
         return None
-    part = held.take(usable)
+    part = oof.take(usable)
     difference = gains.estimate_fold_difference(part, *part.part.predictions, share=1 / of_all)
     return FoldComparison(difference=difference, folds=len(usable), of_folds=of_all, pictures=len(part.labels))

@@ -1,10 +1,9 @@
-"""All runs of a competition, read from their folders: finished, debug and unfinished ones.
+"""Lists the runs of a competition: one table a metric, the best first, with Kaggle's scores where there are any.
 
-The runs of a competition told: one table a metric, the best first, and what Kaggle's answers say of the scores.
+Finished, debug and unfinished runs are read from their folders.
 """
 
 import json
-import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,13 +18,12 @@ from pipeline import paths
 from pipeline.config import SCRATCH_STRATEGIES
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import estimate_over_seeds, format_interval
-from pipeline.evaluation.metrics import higher_is_better
-from pipeline.figures.text_table import format_text_table
+from pipeline.evaluation.metrics import find_metric
+from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import read_json
 from pipeline.kaggle.leaderboard import SubmissionScores, compute_top_percent, find_leaderboard, read_submission_scores
 from pipeline.runs import folder as runs
 
-log = logging.getLogger(__name__)
 TABLE_HEADER = (
     *("", "run", "score", "accuracy", "rung", "bases", "folds", "seconds", "top %", "public", "private", "state"),
     "recipe",
@@ -79,36 +77,32 @@ class RunSummary:
     split: str = ""
 
 
-def rank_runs(found: Sequence[RunSummary], metric: str) -> list[RunSummary]:
-    """The best first; debug and unfinished runs, whose scores mean nothing, last."""
-    sign, states = -1 if higher_is_better(metric) else 1, ("finished", "debug", "unfinished")
-    return sorted(found, key=lambda one: (states.index(one.state), sign * (one.score or 0.0), one.run))
+def rank_runs(result: Sequence[RunSummary], metric: str) -> list[RunSummary]:
+    """Sorts runs, the best first; debug and unfinished runs, whose scores mean nothing, last."""
+    sign, states = find_metric(metric).sign, ("finished", "debug", "unfinished")
+    return sorted(result, key=lambda one: (states.index(one.state), -sign * (one.score or 0.0), one.run))
 
 
-def print_run_tables(name: str, found: Sequence[RunSummary], own: str | None = None) -> None:
+def print_run_tables(name: str, result: Sequence[RunSummary], own: str | None = None) -> None:
     """Prints the runs, one table a metric.
 
     Args:
         name: of the competition.
-        found: its runs, in any order.
+        result: its runs, in any order.
         own: the competition's own metric, which comes first.
     """
-    for metric in sorted({one.metric for one in found}, key=lambda each: (each != own, each)):
-        chosen = rank_runs([one for one in found if one.metric == metric], metric)
-        best = "the highest" if higher_is_better(metric) else "the lowest"
-        log.info("")
-        log.info("%s, %d runs, %s %s first; each is named by its start (UTC)", name, len(chosen), best, metric)
-        for line in format_run_table(chosen):
-            log.info("%s", line)
-        for line in format_conclusions(chosen):
-            log.info("%s", line)
+    for metric in sorted({one.metric for one in result}, key=lambda each: (each != own, each)):
+        chosen = rank_runs([one for one in result if one.metric == metric], metric)
+        best = f"the {find_metric(metric).direction.removesuffix('er')}est {metric} first"
+        header = f"{name}, {len(chosen)} runs, {best}; each is named by its start (UTC)"
+        print_lines([header, *format_run_table(chosen), *format_conclusions(chosen)])
 
 
-def format_run_table(found: Sequence[RunSummary]) -> list[str]:
-    """The header and a line a run; Kaggle's scores where there are any, and what sets the recipes apart."""
-    most = find_common_settings(found)
+def format_run_table(result: Sequence[RunSummary]) -> list[str]:
+    """Formats one line a run: Kaggle's scores where there are any, and the settings that differ."""
+    most = find_common_settings(result)
     rows = []
-    for number, one in enumerate(found, start=1):
+    for number, one in enumerate(result, start=1):
         answer = one.answer or SubmissionScores()
         done = one.state == "finished"
         rows.append([
@@ -122,57 +116,57 @@ def format_run_table(found: Sequence[RunSummary]) -> list[str]:
 
 
 def format_score(one: RunSummary) -> str:
-    """The score with its spread over folds, or alone where there is one fold."""
+    """Formats the score with its spread over folds, or alone where there is one fold."""
     return format_number(one.score, ".5f") + (f" ± {one.spread:.5f}" if one.spread is not None else "")
 
 
 def format_number(number: float | None, form: str) -> str:
-    """A number as `form` says, or nothing."""
+    """Formats a number, or nothing for None."""
     return "" if number is None else format(number, form)
 
 
 def format_folds(one: RunSummary) -> str:
-    """How many folds of how many, or the number of the only one."""
+    """Formats how many folds of how many, or the number of the only one."""
     if one.of_folds == 1:
         return "held out"
     return f"fold {one.folds[0]}/{one.of_folds}" if len(one.folds) == 1 else f"{len(one.folds)}/{one.of_folds}"
 
 
 def format_bases(one: RunSummary) -> str:
-    """The bases' names; of more than three the first two, and how many more."""
+    """Formats the bases' names; of more than three the first two, and how many more."""
     names = [shorten_base_name(base) for base in one.bases]
     return ", ".join(names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"])
 
 
 def shorten_base_name(base: str) -> str:
-    """A base's name without the path of its weights, and with the beginning of the name of its directions."""
+    """Shortens a base's name: without the path of its weights, and with the beginning of its directions' name."""
     name, _, weights = base.partition("=")
     named = re.sub(r":([0-9a-f]{4})[0-9a-f]{12}$", r":\1", name)
     return f"{named}=file" if "/" in weights else f"{named}={weights}" if weights else named
 
 
-def find_common_settings(found: Sequence[RunSummary]) -> dict[str, str]:
-    """What most runs say of the fields of the recipe on which they differ, but for those that have their own column.
+def find_common_settings(result: Sequence[RunSummary]) -> dict[str, str]:
+    """Finds the most common setting of each field of the recipe on which runs differ.
 
     Of a training field that is the rung's default, which every rung has its own of.
     """
-    names = {name for one in found for name in one.recipe} - {"rung", "bases", "folds"}
-    said = {name: Counter(repr(one.recipe[name]) for one in found if name in one.recipe) for name in sorted(names)}
+    names = {name for one in result for name in one.recipe} - {"rung", "bases", "folds"}
+    lines = {name: Counter(repr(one.recipe[name]) for one in result if name in one.recipe) for name in sorted(names)}
     return {
         name: repr(None) if name.startswith("training.") else counts.most_common(1)[0][0]
-        for name, counts in said.items()
+        for name, counts in lines.items()
         if len(counts) > 1
     }
 
 
 def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
-    """The fields of a recipe that are not as in most runs; of a list of more than two its length.
+    """Formats the settings that differ from most runs'; of a list of more than two its length.
 
     Nothing of a run that was made of others: they have their own.
     """
     if one.rung in DERIVED_STRATEGIES:
         return ""
-    said = []
+    lines = []
     for name, common in most.items():
         idle = name.startswith("training.") and one.rung == "features"  # nothing there is trained in epochs
         if idle or name not in one.recipe or repr(one.recipe[name]) == common:
@@ -180,31 +174,31 @@ def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
         setting = one.recipe[name]
         if isinstance(setting, (list, tuple)):
             setting = f"({len(setting)})" if len(setting) > 2 else "+".join(map(str, setting))
-        said.append(f"{name.rpartition('.')[2]}={'default' if setting is None else setting}")
-    return " ".join(said)
+        lines.append(f"{name.rpartition('.')[2]}={'default' if setting is None else setting}")
+    return " ".join(lines)
 
 
-def format_conclusions(found: Sequence[RunSummary]) -> list[str]:
-    """What to think of the order, what Kaggle's answers say, and what to do next."""
-    said = []
-    finished = [one for one in found if one.state == "finished"]
+def format_conclusions(result: Sequence[RunSummary]) -> list[str]:
+    """Formats cautions about the order, the agreement with Kaggle's scores, and the next command."""
+    lines = []
+    finished = [one for one in result if one.state == "finished"]
     distinct = list({one.fingerprint: one for one in reversed(finished)}.values())[::-1]
     if len({(one.folds, one.of_folds, one.split) for one in finished}) > 1:
-        said.append(
+        lines.append(
             "not all were scored on the same folds, pictures and labels: small differences between those mean nothing"
         )
     pairs = [(one.score, one.answer.final) for one in distinct if one.answer and one.answer.final is not None]
     if len(pairs) > 1:
-        said.append(format_agreement(*zip(*pairs, strict=True)))  # type: ignore[arg-type]
+        lines.append(format_agreement(*zip(*pairs, strict=True)))  # type: ignore[arg-type]
     others = [one for one in distinct if one.score != distinct[0].score]
     if others:
-        said.append("the first of many is flattered by having been picked")
-        said.append(f"next: invoke compare {others[0].handle} {distinct[0].handle}: is the difference noise?")
-    return said
+        lines.append("the first of many is flattered by having been picked")
+        lines.append(f"next: invoke compare {others[0].handle} {distinct[0].handle}: is the difference noise?")
+    return lines
 
 
 def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> str:
-    """How far cross-validation and the leaderboard agree on the order of runs, and how far apart they are.
+    """Formats how far cross-validation and the leaderboard agree on the order of runs, and their offset.
 
     The rank correlation is Spearman's (1904, Am. J. Psychol. 15, 72-101): 1 is the same order, -1 the opposite one.
     The offset is leaderboard - cross-validation, the mean over the runs with Student's interval.
@@ -225,22 +219,22 @@ def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> s
 
 
 def list_competitions() -> list[str]:
-    """The competitions that have runs."""
+    """Lists the competitions that have runs."""
     return sorted({folder.parent.name for folder in paths.runs_folder("x").parent.glob("*/*/") if is_run(folder)})
 
 
 def find_competition_name(comp: str) -> str:
-    """The competition's name: of the repository's, of a file's, or of a folder below data/runs (a ladder's)."""
+    """Finds the competition's name: of the repository's, of a file's, or of a folder below data/runs (a ladder's)."""
     return comp if comp in list_competitions() else competitions.find(comp).name
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run's: config.json is written first."""
+    """Returns whether a folder is a run's: config.json is written first."""
     return (folder / "config.json").is_file()
 
 
 def list_runs(name: str) -> list[RunSummary]:
-    """The runs of a competition, the oldest first."""
+    """Lists the runs of a competition, the oldest first."""
     folders = sorted(folder for folder in paths.runs_folder(name).glob("*/") if is_run(folder))
     starts = Counter(parse_start_time(folder) for folder in folders)
     return [
@@ -250,12 +244,12 @@ def list_runs(name: str) -> list[RunSummary]:
 
 
 def parse_start_time(folder: Path) -> str:
-    """When a run started, as its folder's name begins: `20261124-203219`, or `20261124-203219.2`."""
+    """Returns the start time in a folder's name: `20261124-203219`, or `20261124-203219.2`."""
     return "-".join(folder.name.split("-")[:2])
 
 
 def load_summary(folder: Path, handle: str) -> RunSummary:
-    """One run's folder."""
+    """Loads the summary of a run's folder."""
     config: Mapping[str, Any] = read_json(folder / "config.json") or {}
     results: Mapping[str, Any] = read_json(folder / "metrics.json") or {}
     competition = config.get("competition", {})
@@ -291,8 +285,8 @@ def print_all_runs(comp: str | None, *, as_json: bool = False) -> None:
         comp: a competition's name, or the path of its file; None is all.
         as_json: print them as one JSON object, runs by competition, the best first.
     """
-    found = {name: list_runs(name) for name in ([find_competition_name(comp)] if comp else list_competitions())}
-    if not any(found.values()):
+    result = {name: list_runs(name) for name in ([find_competition_name(comp)] if comp else list_competitions())}
+    if not any(result.values()):
         raise StarshiftError(
             f"There is no run{' of ' + comp if comp else ''} yet.",
             expected=f"a folder in {paths.format_path(paths.runs_folder(find_competition_name(comp) if comp else ''))}",
@@ -301,23 +295,23 @@ def print_all_runs(comp: str | None, *, as_json: bool = False) -> None:
     if as_json:
         print(
             json.dumps(
-                {name: [build_record(name, one) for one in group_by_metric(each)] for name, each in found.items()}
+                {name: [build_record(name, one) for one in group_by_metric(each)] for name, each in result.items()}
             )
         )
         return
-    for name, each in found.items():
+    for name, each in result.items():
         print_run_tables(name, each, competitions.find(name).metric if name in competitions.names() else None)
 
 
-def group_by_metric(found: list[RunSummary]) -> list[RunSummary]:
-    """By metric, then the best first."""
+def group_by_metric(result: list[RunSummary]) -> list[RunSummary]:
+    """Sorts runs by metric, then the best first."""
     return [
         one
-        for metric in dict.fromkeys(each.metric for each in found)
-        for one in rank_runs([each for each in found if each.metric == metric], metric)
+        for metric in dict.fromkeys(each.metric for each in result)
+        for one in rank_runs([each for each in result if each.metric == metric], metric)
     ]
 
 
 def build_record(name: str, one: RunSummary) -> dict[str, Any]:
-    """A run as plain JSON values, with its folder."""
+    """Builds a run as plain JSON values, with its folder."""
     return {**asdict(one), "folder": str(paths.runs_folder(name) / one.run)}

@@ -1,53 +1,94 @@
-"""A finished run read again: found by what its name begins with, its held-out predictions joined to their labels."""
+"""Loads a finished run: found by the beginning of its name, its predictions as tables by id and class."""
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json
+from pipeline.files import hash_file, read_json
 from pipeline.runs import folder as runs
 from pipeline.runs import listing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a finished run's folder holds, as far as it is compared.
+    """A finished run's folder.
 
     Args:
         folder: the run's.
         config: config.json.
         environment: environment.json.
         results: metrics.json.
-        classes: names, sorted.
-        label: class name by id, of all training pictures.
-        fold: by id.
-        held: probabilities (classes,) by id, of the pictures that a trained fold held out; in the order of `classes`.
+        folds: by id, of all training pictures: columns label, fold and group, text but for fold.
+        oof: out-of-fold probabilities float32 by id, a column a class, sorted; NaN where the fold was not trained.
     """
 
     folder: Path
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
     results: Mapping[str, Any]
-    classes: list[str]
-    label: dict[str, str]
-    fold: dict[str, int]
-    held: dict[str, np.ndarray]
+    folds: pd.DataFrame
+    oof: pd.DataFrame
+
+    @cached_property
+    def test(self) -> pd.DataFrame:
+        """Test probabilities float32 by id, a column a class.
+
+        Raises:
+            StarshiftError: the file is missing or damaged.
+        """
+        return read_prediction_table(self.folder / "test.npz")
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The recipe as config.json has it."""
+        recipe: Mapping[str, Any] = self.config.get("competition", {}).get("recipe", {})
+        return recipe
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, sorted."""
+        return list(self.oof.columns)
+
+    @cached_property
+    def label(self) -> dict[str, str]:
+        """The class of each training picture, by id."""
+        return dict(zip(self.folds.index, self.folds["label"], strict=True))
+
+    @cached_property
+    def fold(self) -> dict[str, int]:
+        """The fold of each training picture, by id."""
+        return dict(zip(self.folds.index, map(int, self.folds["fold"]), strict=True))
+
+    @cached_property
+    def held_ids(self) -> list[str]:
+        """The ids of the pictures that a trained fold held out."""
+        return list(self.oof.index[np.isfinite(self.oof.to_numpy()).all(axis=1)])
 
     @property
     def positive(self) -> int | None:
-        """The number of the class whose probability is asked for, or None."""
-        wanted = self.config["competition"].get("labels", {}).get("positive")
-        return self.classes.index(wanted) if wanted in self.classes else None
+        """The number of the class whose probability is predicted, or None."""
+        positive = self.config["competition"].get("labels", {}).get("positive")
+        return self.classes.index(positive) if positive in self.classes else None
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of the prediction files."""
+        return {part: hash_file(self.folder / f"{part}.npz") for part in ("oof", "test")}
+
+    def align(self, ids: Sequence[str], classes: Sequence[str] | None = None) -> np.ndarray:
+        """Returns out-of-fold probabilities (ids, classes) float32 in this order; None takes the run's classes."""
+        return self.oof.loc[list(ids), self.classes if classes is None else list(classes)].to_numpy()
 
 
 def read_strategy(config: Mapping[str, Any]) -> str:
-    """The rung that a run's models were trained on; the recipe of one with teachers or pseudo-labels names those.
+    """Returns the strategy that trained a run's models; derived recipes name the distillation or pseudo-labels.
 
     Args:
         config: the run's config.json.
@@ -57,7 +98,7 @@ def read_strategy(config: Mapping[str, Any]) -> str:
 
 
 def find_run_folder(text: str, comp: str | None) -> Path:
-    """The run folder of this name, of a name that begins like this, or at this path.
+    """Finds the run folder of this name, of a name that begins like this, or at this path.
 
     Raises:
         StarshiftError: none, or several.
@@ -96,18 +137,20 @@ def load_run(folder: Path) -> Run:
             received=f"without {', '.join(needed) or 'metrics.json'}",
             remedy="the command that started it finishes it",
         )
-    with (folder / "folds.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    ids, classes, probabilities = runs.read_predictions(folder / "oof.npz")
-    order = np.argsort(classes)
-    kept = np.isfinite(probabilities).all(axis=1)
+    dtypes = {"id": str, "label": str, "group": str, "fold": int}
+    table = pd.read_csv(folder / "folds.csv", dtype=dtypes, keep_default_na=False)
+    oof = read_prediction_table(folder / "oof.npz")
     return Run(
         folder=folder,
         config=config,
         environment=read_json(folder / "environment.json") or {},
         results=results,
-        classes=sorted(classes),
-        label={row["id"]: row["label"] for row in rows},
-        fold={row["id"]: int(row["fold"]) for row in rows},
-        held={name: row[order] for name, row, whole in zip(ids, probabilities, kept, strict=True) if whole},
+        folds=table.set_index("id"),
+        oof=oof[sorted(oof.columns)],
     )
+
+
+def read_prediction_table(path: Path) -> pd.DataFrame:
+    """Reads probabilities by id and class, as `folder.write_predictions` wrote them."""
+    ids, classes, probabilities = runs.read_predictions(path)
+    return pd.DataFrame(probabilities, index=ids, columns=classes)

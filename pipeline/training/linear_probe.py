@@ -73,7 +73,7 @@ def train_heads(
     recipe: Recipe,
     *,
     train_features: Mapping[str, np.ndarray],
-    test_features: Mapping[str, np.ndarray],
+    test_features: Mapping[str, np.ndarray] | None = None,
     labels: np.ndarray,
     fold_of: np.ndarray,
     folds: Sequence[int],
@@ -86,13 +86,15 @@ def train_heads(
         recipe: head, views, training views, seed.
         train_features: (pictures, width) float32, for each view of training and of prediction; in views that are only
             predicted, the rows of pictures that no fold of `folds` validates may be NaN.
-        test_features: (pictures, width) float32, for each view of prediction.
+        test_features: (pictures, width) float32, for each view of prediction; None predicts no test pictures.
         labels: (pictures,) int.
         fold_of: (pictures,) int, see folds.assign_folds.
         folds: the folds to train.
         classes: how many there are.
         soft_targets: of the training pictures, from teachers.
     """
+    if test_features is None:
+        test_features = {view: values[:0] for view, values in train_features.items()}
 
     def rows(view: str, mask: np.ndarray) -> np.ndarray:
         return train_features[view][mask]

@@ -66,7 +66,7 @@ def find_better_run(folder: Path, results: dict[str, Any], folds: Sequence[int])
         results: its metrics.
         folds: that it was trained on; others are compared on these alone.
     """
-    sign = 1 if metrics.higher_is_better(results["metric"]) else -1
+    sign = metrics.find_metric(results["metric"]).sign
     split, best = runs.compute_split_digest(folder), None
     for other, stored in runs.list_finished_runs(folder.parent.name):
         config = read_json(other / "config.json") or {}

@@ -18,6 +18,7 @@ from pipeline.data.labels import PictureTable, build_picture_table
 from pipeline.data.row_store import RowStore
 from pipeline.data.tables import SampleSubmission, format_names, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
+from pipeline.evaluation.metrics import find_metric
 from pipeline.files import write_json
 from pipeline.models import pooling
 from pipeline.models.base import SECOND_MOMENTS, Base, fetch_weights, find_missing_weights, parse_base
@@ -86,6 +87,7 @@ def prepare_dataset(competition: Competition, bases: list[Base], options: RunOpt
     Raises:
         StarshiftError: weights cannot be fetched, or data cannot be used.
     """
+    find_metric(competition.metric)  # a misspelt one would show after the training only
     folder = paths.competition_folder(competition.name)
     with log_stage("data") as lines:
         raw = fetch_raw_data(competition, bundle=options.bundle, force=options.force)

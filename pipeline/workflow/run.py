@@ -215,7 +215,7 @@ def build_cv_job(run: RunContext, soft_targets: SoftTargets | None = None) -> CV
         function="pipeline.evaluation.metrics:score",
         name=competition.metric,
         positive=find_positive_class(competition, data),
-        higher=metrics.higher_is_better(competition.metric),
+        higher=metrics.find_metric(competition.metric).higher_is_better,
     )
     job = FoldJob(
         folder=run.folder,

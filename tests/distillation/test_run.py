@@ -164,7 +164,7 @@ def test_a_patient_teacher_answers_for_each_view_and_for_the_plain_one_what_its_
     plain, other = lesson.answers["all"]
     assert lesson.views == ("plain", "augment-1") and np.isfinite(other).all()
     np.testing.assert_allclose(
-        plain, teacher_predictions.align_oof_predictions(load.load_run(teacher), data), atol=1e-5
+        plain, load.load_run(teacher).align(data.pictures.train["id"], data.pictures.classes), atol=1e-5
     )
     assert np.abs(plain - other).max() > 1e-3
 
@@ -276,7 +276,7 @@ def test_a_gain_is_told_from_noise_and_the_gap_is_closed_between_0_and_1(metric)
 
 
 def test_an_area_under_the_curve_is_judged_too(monkeypatch):
-    monkeypatch.setattr(evaluation, "AUC_BOOTSTRAP_SAMPLES", 30)
+    monkeypatch.setattr(evaluation, "SLOW_BOOTSTRAP_SAMPLES", 30)
     judged = judged_of(0.7, "auc", classes=2)
     gains = evaluation.compute_gains(judged)
     assert gains.sure and gains.gap is not None and 0.5 < gains.gap.estimate < 1

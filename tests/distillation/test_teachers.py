@@ -68,7 +68,7 @@ def asked_of(*names, **changes) -> DistillationConfig:
 
 def test_a_learnware_tells_of_the_student_s_classes_alone_whatever_their_case_and_order(shelf, mine, data):
     teacher = seer_of(shelf, mine)
-    told = teacher.told(data)
+    told = teacher.predict(data)
     assert list(data.pictures.classes) == ["blue", "red"]
     assert told.dtype == np.float32 and np.allclose(told.sum(axis=1), 1, atol=1e-6)
     assert (told.argmax(axis=1) == data.labels).all(), "it sees the tint"
@@ -190,14 +190,14 @@ def test_a_learnware_that_no_longer_answers_as_it_did_is_not_asked(shelf, mine, 
 class Nested:
     """A teacher that says other things to students of other folds."""
 
-    def again(self, data, views, nested, engine):
+    def recompute(self, data, views, nested, engine):
         return {"0": np.full((1, 2, 2), 0.2, np.float32), "1": np.full((1, 2, 2), 0.4, np.float32)}
 
 
 class Same:
     """A teacher that says the same to all."""
 
-    def again(self, data, views, nested, engine):
+    def recompute(self, data, views, nested, engine):
         return {"all": np.full((1, 2, 2), 0.6, np.float32)}
 
 

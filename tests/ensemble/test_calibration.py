@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from pipeline.ensemble import calibration, log_linear, methods
 from pipeline.ensemble.log_linear import softmax
 from pipeline.evaluation.intervals import estimate_over_folds
+from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.nested_cv import ChainedProcedure, FunctionProcedure, MemberPredictions, OOFPredictions
 from tests.ensemble.test_methods import drawn, held_of, noisy
 
@@ -22,9 +23,9 @@ def gain_of(held: OOFPredictions, step) -> list[float]:
 def test_what_is_calibrated_already_is_not_changed_beyond_noise(step):
     truth, labels = drawn(np.random.default_rng(3), 2000, 8)
     held = held_of([truth], labels, "log_loss")
-    gain = gain_of(held, calibration.STEPS_BY_METRIC["log_loss"][step])
+    gain = gain_of(held, calibration.CORRECTIONS[step])
     assert estimate_over_folds(gain, 0.2).low <= 0 and abs(np.mean(gain)) < 0.005
-    changed = calibration.STEPS_BY_METRIC["log_loss"][step](held).predict(held.part)
+    changed = calibration.CORRECTIONS[step](held).predict(held.part)
     assert np.abs(changed - truth).mean() < 0.01
 
 
@@ -32,7 +33,7 @@ def test_temperature_undoes_what_was_sharpened_and_the_gain_is_beyond_noise():
     truth, labels = drawn(np.random.default_rng(1), 2000, 8)
     held = held_of([softmax(2 * np.log(truth))], labels, "log_loss")
     fitted = calibration.fit_temperature(held)
-    assert fitted.told()["weights"][0] == pytest.approx(0.5, rel=0.07)
+    assert fitted.record()["weights"][0] == pytest.approx(0.5, rel=0.07)
     assert estimate_over_folds(gain_of(held, calibration.fit_temperature), 0.2).low > 0
 
 
@@ -61,7 +62,7 @@ def test_class_priors_are_found_where_shares_have_shifted():
     shifted = truth * np.array([6.0, 1, 1, 0.3])
     held = held_of([shifted / shifted.sum(axis=1, keepdims=True)], labels, "micro_f1")
     assert estimate_over_folds(gain_of(held, calibration.fit_class_priors), 0.2).low > 0
-    told = calibration.fit_class_priors(held).told()
+    told = calibration.fit_class_priors(held).record()
     assert int(np.argmin(told["bias"])) == 0 and int(np.argmax(told["bias"])) == 3
     assert calibration.format_calibration(told, ["a", "b", "c", "d"]).split()[0] in ("a", "d")
 
@@ -82,9 +83,7 @@ def test_newton_s_weights_are_scipy_s():
 
 
 def test_every_metric_has_its_steps():
-    assert calibration.STEPS_BY_METRIC["auc"] == {} and set(calibration.STEPS_BY_METRIC["log_loss"]) >= {
-        "temperature",
-        "clipping",
-    }
+    assert METRICS["auc"].corrections == () and set(METRICS["log_loss"].corrections) >= {"temperature", "clipping"}
+    assert all(set(metric.corrections) <= set(calibration.CORRECTIONS) for metric in METRICS.values())
     part = MemberPredictions(np.array([[[0.2, 0.8], [1.0, 0.0]]]))
     assert calibration.ProbabilityClipping(1e-3).predict(part)[1, 1] > 0

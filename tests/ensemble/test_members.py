@@ -13,7 +13,7 @@ def test_labels_and_ids_that_read_like_missing_values_are_text(tmp_path):
     folder.write_table(tmp_path / "folds.csv", rows)
     for part in ("oof", "test"):
         folder.write_predictions(tmp_path / f"{part}.npz", ids, classes, np.full((3, 2), 0.5, np.float32))
-    write_json(tmp_path / "config.json", {})
-    write_json(tmp_path / "metrics.json", {})
+    write_json(tmp_path / "config.json", {"folds": [0]})
+    write_json(tmp_path / "metrics.json", {"score": 0.5})
     folds = members.load_member(tmp_path).folds
     assert list(folds.index) == list(folds["group"]) == ids and set(folds["label"]) == {"N/A"}

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from pipeline.ensemble import log_linear, methods
 from pipeline.ensemble.log_linear import LogLinear, softmax
 from pipeline.ensemble.methods import WeightedAverage
+from pipeline.evaluation import metrics
 from pipeline.evaluation.nested_cv import FunctionProcedure, MemberPredictions, OOFPredictions
 
 METRICS = ("auc", "accuracy")
@@ -40,7 +41,7 @@ def test_a_random_run_beside_a_good_one_gets_no_weight(name, metric):
     random = np.random.default_rng(2)
     truth, labels = drawn(random, 1500, 6)
     held = held_of([truth, random.dirichlet(np.ones(6), 1500)], labels, metric)
-    weights = methods.METHODS[name](held).told()["weights"]
+    weights = methods.METHODS[name](held).record()["weights"]
     assert weights[1] == 0 and weights[0] == pytest.approx(1, abs=0.1)
 
 
@@ -73,9 +74,9 @@ def test_a_run_that_tells_another_ones_mistake_is_worth_something_with_a_negativ
     mistake = 1.5 * random.normal(size=truth.shape)
     held = held_of([softmax(np.log(truth) + mistake), softmax(mistake)], labels, "log_loss")
     signed = FunctionProcedure(held, "signed", methods.METHODS["signed weights"]).out_of(held.folds)
-    weights = methods.METHODS["signed weights"](held).told()["weights"]
+    weights = methods.METHODS["signed weights"](held).record()["weights"]
     assert weights[0] > 0.8 and weights[1] < -0.8
-    assert methods.METHODS["geometric weights"](held).told()["weights"][1] == 0
+    assert methods.METHODS["geometric weights"](held).record()["weights"][1] == 0
     assert held.score(signed) < held.score(truth) + 0.01 < held.score(held.part.predictions[0]) - 0.3
 
 
@@ -132,14 +133,14 @@ def test_greedy_selection_follows_the_metric():
     truth, labels = drawn(random, 600, 2)
     ordered = np.stack([0.4 - 0.02 * labels, 0.6 + 0.02 * labels], axis=1)
     chosen = [methods.METHODS["greedy selection"](held_of([truth, ordered], labels, metric)) for metric in METRICS]
-    assert chosen[0].told()["weights"] == [0.0, 1.0], "all in the right order, though half of them are beyond a half"
-    assert chosen[1].told()["weights"][0] > 0.2
+    assert chosen[0].record()["weights"] == [0.0, 1.0], "all in the right order, though half of them are beyond a half"
+    assert chosen[1].record()["weights"][0] > 0.2
 
 
 def test_the_area_under_the_curve_is_scikit_learn_s():
     random = np.random.default_rng(3)
     truth, values = random.random(300) < 0.3, random.integers(0, 20, 300) / 20
-    assert methods.compute_auc(truth, values) == pytest.approx(roc_auc_score(truth, values), rel=1e-12)
+    assert metrics.compute_auc(truth, values) == pytest.approx(roc_auc_score(truth, values), rel=1e-12)
 
 
 def test_geometric_weights_are_a_temperature_for_a_single_member():

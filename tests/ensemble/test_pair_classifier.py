@@ -47,7 +47,7 @@ def test_it_helps_beyond_noise_where_features_tell_the_pair_apart():
 def test_it_gains_nothing_where_they_do_not():
     held = confused(told=0.0)
     assert estimate_over_folds(gain_of(held), 0.2).low <= 0
-    assert abs(PairClassifierStep()(held).told()["trust"][2]) < 1, (
+    assert abs(PairClassifierStep()(held).record()["trust"][2]) < 1, (
         "on its own pictures it would seem to be always right"
     )
 
@@ -58,7 +58,7 @@ def test_it_is_asked_only_where_the_pair_leads():
     fitted = PairClassifierStep()(held)
     after = fitted.predict(held.part)
     asked = pair_classifier.is_likeliest_pair(before, (1, 3))
-    assert fitted.told()["pair"] == [1, 3] and 0 < asked.sum() < len(asked)
+    assert fitted.record()["pair"] == [1, 3] and 0 < asked.sum() < len(asked)
     assert np.array_equal(before[~asked], after[~asked])
     assert np.allclose(before[:, [0, 2]], after[:, [0, 2]]) and np.allclose(after.sum(axis=1), before.sum(axis=1))
     assert (before.argmax(axis=1) != after.argmax(axis=1)).any()
@@ -87,7 +87,7 @@ def test_where_nothing_is_confused_nobody_is_trained_and_predictions_stay():
     held = confused()
     right = MemberPredictions(np.eye(4)[held.labels][None].astype(np.float32), held.part.features)
     fitted = PairClassifierStep()(replace(held, part=right))
-    assert fitted.told() == {"not_tried": "nothing is confused"}
+    assert fitted.record() == {"not_tried": "nothing is confused"}
     assert np.array_equal(fitted.predict(right), right.predictions[0])
 
 
@@ -96,4 +96,4 @@ def test_a_class_that_is_never_true_or_that_lies_in_one_fold_has_no_specialist()
     for keep in (held.labels != 3, (held.labels != 3) | (held.fold_of == 0)):
         part = replace(held, part=held.part.take(keep), labels=held.labels[keep], fold_of=held.fold_of[keep])
         assert pair_classifier.find_confused_pair(part.labels, part.part.predictions[0]) == (1, 3)
-        assert "too few folds" in PairClassifierStep()(part).told()["not_tried"]
+        assert "too few folds" in PairClassifierStep()(part).record()["not_tried"]

@@ -347,6 +347,8 @@ def test_a_class_or_a_picture_called_na_is_no_missing_value(tmp_path):
     runs.write_table(tmp_path / "folds.csv", [{"id": "NA", "label": "null", "fold": 0, "group": "nan"}])
     for part in ("oof", "test"):
         runs.write_predictions(tmp_path / f"{part}.npz", ["NA"], ["NA", "null"], np.ones((1, 2), np.float32) / 2)
+    for name in ("config", "metrics"):
+        write_json(tmp_path / f"{name}.json", {"folds": [0]})
     member = members.load_member(tmp_path)
     assert member.folds.loc["NA", ["label", "group"]].tolist() == ["null", "nan"]
 

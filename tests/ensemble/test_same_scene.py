@@ -45,7 +45,7 @@ def test_unknown_pictures_of_one_scene_agree(scenes):
     after = fitted.predict(unknown.part).argmax(axis=1) == unknown.labels
     assert (unknown.part.predictions[0].argmax(axis=1) == unknown.labels).mean() == 0.5
     assert after.mean() >= 0.85
-    assert words_of(fitted.told()).startswith("of one class")
+    assert words_of(fitted.record()).startswith("of one class")
 
 
 def test_labelled_pictures_speak_to_an_unknown_one_of_their_scene(scenes):
@@ -90,7 +90,7 @@ def test_a_fold_s_own_classes_tell_no_props_where_its_links_are_weighed(scenes, 
     monkeypatch.setattr(scenes.sought, "finder", lambda words: found.append(np.flatnonzero(words)) or finder(blank))
     fitted = SceneSteps(scenes.sought).agreeing(held)
     assert [words.tolist() for words in found] == [[2], [0]]  # fold 0 by fold 1's classes, and the other way about
-    assert np.flatnonzero(fitted.seen.props).tolist() == [0, 1, 2]
+    assert np.flatnonzero(fitted.index.props).tolist() == [0, 1, 2]
 
 
 def test_what_is_stuck_on_every_picture_links_none(pictures):

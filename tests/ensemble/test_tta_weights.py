@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.ensemble import tta_weights
+from pipeline.ensemble import methods, tta_weights
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
 from pipeline.experiments.tta import select_weighting
 from pipeline.models.heads import softmax
@@ -38,7 +38,7 @@ def test_the_rest_shares_what_plain_leaves_and_the_worst_is_left_out():
     fitted = tta_weights.fit_first_against_rest(held([2.5, 1, 1]))
     assert fitted.weights[0] > 1 / 3 and fitted.weights[1] == fitted.weights[2] and fitted.weights.sum() == 1
     assert list(tta_weights.fit_without_worst(held([2, 2, -1])).weights) == [0.5, 0.5, 0]
-    assert list(tta_weights.fit_first_view(held([1, 1])).weights) == [1, 0]
+    assert list(methods.build_single(0)(held([1, 1])).weights) == [1, 0]
 
 
 def test_a_view_is_worth_what_the_mean_loses_without_it():

@@ -82,14 +82,14 @@ def test_fits_are_remembered_by_their_folds():
 def test_of_several_that_do_about_as_well_the_first_is_taken():
     held = noise(3, members=1)
     names = ("mean", "geometric mean", "best single")
-    assert everything(held, names).on(held.folds).told()["method"] == "mean"
-    assert everything(held, names[::-1]).on(held.folds).told()["method"] == "best single"
+    assert everything(held, names).on(held.folds).record()["method"] == "mean"
+    assert everything(held, names[::-1]).on(held.folds).record()["method"] == "best single"
     held = next(one for seed in range(20) if (one := noise(seed, members=2)) and second_leads(one))
     two = [
         FunctionProcedure(held, name, methods.build_best_of([number]))
         for number, name in enumerate(("first", "second"))
     ]
-    assert OneStandardErrorRule(held, "chosen", two).on(held.folds).told()["method"] == "first"
+    assert OneStandardErrorRule(held, "chosen", two).on(held.folds).record()["method"] == "first"
 
 
 def second_leads(held: OOFPredictions) -> bool:
@@ -102,7 +102,7 @@ def test_one_that_does_better_is_taken_wherever_it_stands():
     held = noise(3, members=2)
     right = np.eye(2)[held.labels] * 0.6 + 0.2
     held = replace(held, part=MemberPredictions(np.stack([held.part.predictions[0], right])))
-    assert everything(held, ("mean", "best single")).on(held.folds).told()["method"] == "best single"
+    assert everything(held, ("mean", "best single")).on(held.folds).record()["method"] == "best single"
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "micro_f1", "accuracy", "auc"])
@@ -124,4 +124,4 @@ def test_a_method_behind_by_a_picture_on_two_folds_of_five_is_within_an_error_of
     among = [
         FunctionProcedure(held, name, methods.build_single(number)) for number, name in enumerate(("behind", "best"))
     ]
-    assert OneStandardErrorRule(held, "method", among).on(held.folds).told()["method"] == "behind"
+    assert OneStandardErrorRule(held, "method", among).on(held.folds).record()["method"] == "behind"

@@ -4,11 +4,12 @@ import io
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.experiments import block_probe, ladder
-from pipeline.experiments.block_probe import DepthPoint, plot_depth_curve
+from pipeline.experiments.block_probe import BlockResult, plot_depth_curve
 from pipeline.experiments.ladder import LadderStep, format_duration, format_headline, plot_staircase
 
 PARTS = (1000, 1000)
@@ -21,10 +22,17 @@ LADDER = [
         trained=23_842_240, within_noise=True,
     ),
 ]  # fmt: skip
-BLOCKS = [
-    DepthPoint(name=f"block_{n}_project_BN", width=16 * n, score=0.7 + 0.02 * n, spread=0.01) for n in range(1, 14)
-]
-LONG = [DepthPoint(name=f"convnext_base_downsampling_block_{n}", width=128, score=0.9 - 0.2 * n) for n in range(3)]
+
+
+def block(name: str, width: int, score: float, spread: float = 0.0) -> BlockResult:
+    return BlockResult(
+        recipe="", block=name, width=width, score=score, spread=spread, accuracy=0.0, seconds=0.0,
+        pictures_per_second=0.0, folds=(), held=np.empty(0),
+    )  # fmt: skip
+
+
+BLOCKS = [block(f"block_{n}_project_BN", 16 * n, 0.7 + 0.02 * n, 0.01) for n in range(1, 14)]
+LONG = [block(f"convnext_base_downsampling_block_{n}", 128, 0.9 - 0.2 * n) for n in range(3)]
 
 
 @pytest.fixture
@@ -77,7 +85,7 @@ def test_no_word_of_a_depth_curve_leaves_the_page_or_lies_on_another(words, dept
         plot_depth_curve, depths, metric="log_loss", best=len(depths) - 1, enough=1, title="mobilenet " * 9
     )
     check(boxes, page)
-    assert {depth.name for depth in depths} <= {text.get_text() for text, _ in boxes}
+    assert {depth.block for depth in depths} <= {text.get_text() for text, _ in boxes}
 
 
 def test_figures_are_small_png_files():

@@ -91,12 +91,12 @@ def test_the_metric_of_each_picture_has_the_metric_as_its_mean(metric):
     truth = np.arange(300) % 5
     values = probabilities(truth, 5, 1.0)
     values[0] = [0, 1, 0, 0, 0]
-    found = metrics.score_pictures(metric, truth, values)
+    found = metrics.find_metric(metric).score_pictures(truth, values)
     assert found.mean() == pytest.approx(metrics.score(metric, truth, values), abs=1e-6)
 
 
 def test_an_auc_is_compared_for_the_class_that_is_asked_for(monkeypatch):
-    monkeypatch.setattr(gains, "AUC_BOOTSTRAP_SAMPLES", 60)
+    monkeypatch.setattr(gains, "BOOTSTRAP_SAMPLES", 60)
     weak, strong = (written(sure, competition=PAIR, names="ab", seed=int(sure)) for sure in (0.5, 3.0))
     made = against(weak, strong)
     assert made.difference.low > 0 and made.higher
