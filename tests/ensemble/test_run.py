@@ -406,7 +406,7 @@ def three_classes(tmp_path, home, metric: str, folds: int = 3) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("metric", ["micro_f1", "log_loss"])
+@pytest.mark.parametrize("metric", ["micro_f1", pytest.param("log_loss", marks=pytest.mark.slow)])
 def test_two_perfect_runs_on_a_small_set_end_well(tmp_path, home, metric, caplog):
     caplog.set_level("INFO")
     assert (

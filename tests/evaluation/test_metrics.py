@@ -42,7 +42,7 @@ BALANCED = Metric(
 )
 
 
-@pytest.fixture(params=[BRIER, BALANCED], ids=lambda metric: metric.name)
+@pytest.fixture(params=[pytest.param(BRIER, marks=pytest.mark.slow), BALANCED], ids=["brier", "balanced"])
 def toy(request, monkeypatch):
     monkeypatch.setattr(metrics, "METRICS", dict(metrics.METRICS))
     metrics.register_metric(request.param)

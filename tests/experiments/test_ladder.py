@@ -61,6 +61,7 @@ def test_labels_that_are_no_names_of_folders_stay_apart_and_write_nothing_outsid
     assert not outside and len(list(home.rglob("*.jpg"))) == 48
 
 
+@pytest.mark.slow
 def test_a_ladder_whose_pictures_changed_makes_its_split_again(mine, home):
     stale = home / "data" / "competitions" / "mine-ladder-24-12-12-seed0" / "holdout-0.333333-seed0.csv"
     write_text(stale, "id,fold\nred/0.jpg,0\n")

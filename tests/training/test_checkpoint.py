@@ -1,5 +1,8 @@
 """Damaged files of a training: noticed, said, and computed again; never an error that comes back at every try."""
 
+import shutil
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -74,13 +77,18 @@ def test_a_checkpoint_of_another_training_is_left_alone(stored, caplog):
     assert checkpoint.load_checkpoint(stored[0], "another") is None and "damaged" not in caplog.text
 
 
+PRISTINE = {}
+
+
 @pytest.fixture
-def done(job_of):
-    """A job that is done."""
+def done(job_of, tmp_path_factory):
+    """A job that is done: trained once, and copied for each test that spoils it."""
     job = job_of("scratch", epochs=1)
-    keras.utils.set_random_seed(0)
-    fold_worker.run_fold_job(job, "a test")
-    return job
+    if not PRISTINE:
+        keras.utils.set_random_seed(0)
+        fold_worker.run_fold_job(job, "a test")
+        PRISTINE["folder"] = shutil.copytree(job.folder, tmp_path_factory.mktemp("pristine") / "run")
+    return replace(job, folder=shutil.copytree(PRISTINE["folder"], job.folder, dirs_exist_ok=True))
 
 
 def test_a_fold_whose_predictions_have_a_flipped_bit_is_not_done(done, caplog):

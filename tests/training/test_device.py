@@ -34,6 +34,7 @@ def test_a_network_trained_in_half_precision_is_saved_in_float32():
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_recipe_may_ask_for_bfloat16_on_a_processor_and_gets_float32_back(job_of):
     job = job_of("finetune", epochs=1, unfreeze="all", precision="bfloat16")
     fold_job.train_fold(job)

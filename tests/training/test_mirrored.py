@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from pipeline.paths import REPOSITORY
 from pipeline.training.device import choose_dtype_policy
 
@@ -51,6 +53,7 @@ print("the same")
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_one_network_and_the_reloaded_model_predicts_the_same(tmp_path):
     command = [sys.executable, "-c", CODE, str(tmp_path)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
