@@ -159,6 +159,7 @@ def test_comps_and_show_speak_of_every_competition():
     assert lines["training.rate"] == "0.0007" and lines["training.schedule"] == "cosine"
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_explained_in_a_few_words_and_leave_no_run(mine, home, tmp_path):
     (tmp_path / "wrong.h5").write_bytes(b"no weights")
     done = invoke("run", "--comp", mine, "--base", f"mobilenet_025={tmp_path / 'wrong.h5'}")

@@ -152,6 +152,7 @@ def test_a_learnware_that_was_trained_on_the_pictures_or_lacks_a_class_does_not_
     assert not list((home / "data" / "runs").glob("*/*"))
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_a_learnware_and_the_report_says_of_whom(shelf, mine, home, caplog):
     caplog.set_level("INFO")
     address = f"store:{shelf}/seer"

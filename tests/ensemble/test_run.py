@@ -168,6 +168,7 @@ def test_the_same_ensemble_is_one_run_and_its_submission_the_latest(mine, home, 
     assert made(mine, methods=("mean",)) != folder
 
 
+@pytest.mark.slow
 def test_scenes_are_tried_where_they_are_asked_for_and_dropped_where_there_are_none(mine, home):
     for seed in (1, 2):
         write_run(mine, seed, base="mobilenet_025=none")

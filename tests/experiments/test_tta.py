@@ -35,6 +35,7 @@ def folder(tmp_path, home):
     return next((home / "data" / "runs" / "mine").iterdir())
 
 
+@pytest.mark.slow
 def test_views_are_measured_and_the_test_predictions_are_their_mean(folder):
     names, held = tta.load_oof_views(load.load_run(folder))
     assert names[0] == "plain" and held.part.predictions.shape == (3, 40, 2)

@@ -22,7 +22,7 @@ def keeping(digests, lower=LOWER):
     return ActivationCapture(lower, dict.fromkeys(("plain", "flip"), frozenset(digests)))
 
 
-@pytest.mark.parametrize("engine", ["keras", "auto"])
+@pytest.mark.parametrize("engine", ["keras", pytest.param("auto", marks=pytest.mark.slow)])
 def test_one_pass_keeps_what_the_base_and_its_lower_part_give_alone(files, engine, monkeypatch):
     monkeypatch.setattr(
         inference_engines, "has_bfloat16", lambda: False

@@ -152,6 +152,7 @@ def test_only_bases_that_are_looked_through_get_directions_once_and_other_pictur
     assert f"other pictures gave {second}: named so, what is cached of it is used" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_with_second_moments_says_the_name_of_their_directions(mine, home):
     flags = ("--comp", mine, "--engine", "keras", "--base", str(BASE))
     done = invoke("run", *flags)
