@@ -12,10 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from pipeline import logs
+
+logs.import_quietly("tensorflow")  # it prints about oneDNN while it is imported, before it reads TF_CPP_MIN_LOG_LEVEL
+
+import keras
+
 from pipeline.files import write_atomic, write_json
 from pipeline.logs import silence_stderr
 from pipeline.subprocesses import run_main
