@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data import pixel_cache, transforms
+from pipeline.data.row_store import RowStore
 from pipeline.errors import StarshiftError
 from pipeline.features.cache import CacheEntry
 from pipeline.files import read_json
@@ -50,15 +51,14 @@ def recheck_entry(entry: CacheEntry) -> RecheckResult:
     base = find_base(spec)
     if base is None:
         return RecheckResult(skipped="its weights are not here under a name that is known")
-    shards = list(_sample_shards(entry))
+    pictures = pixel_cache.open_pixel_store(base.size)
+    shards = list(_sample_shards(entry, pictures))
     if not shards:
         return RecheckResult(skipped="its decoded pictures are not in the cache")
     tolerance = FEATURE_TOLERANCE[spec.get("rows", spec["precision"]) if spec["precision"] == "float32" else "bfloat16"]
     wrong = []
     for name, ids, rows in shards:
-        live = load_keras_engine(base)(
-            transforms.apply_view(spec["view"], pixel_cache.open_pixel_store(base.size).read(ids), ids)
-        )
+        live = load_keras_engine(base)(transforms.apply_view(spec["view"], pictures.read_few(ids), ids))
         if not all(compute_relative_difference(row, right) <= tolerance for row, right in zip(rows, live, strict=True)):
             wrong.append(name)
     for name in wrong:
@@ -66,9 +66,9 @@ def recheck_entry(entry: CacheEntry) -> RecheckResult:
     return RecheckResult(tuple(wrong))
 
 
-def _sample_shards(entry: CacheEntry) -> Iterator[tuple[str, list[str], np.ndarray]]:
+def _sample_shards(entry: CacheEntry, pictures: RowStore) -> Iterator[tuple[str, list[str], np.ndarray]]:
     """Yields name, ids and rows of a sample of each shard whose pictures are decoded."""
-    store, pictures = entry.store, pixel_cache.open_pixel_store(entry.store.spec["size"])
+    store = entry.store
     for name in store.shards():
         ids = store.ids(name)
         absent = {*pictures.missing(ids), *pictures.unreadable(ids)}
