@@ -71,7 +71,7 @@ def activations(base: Base, network: Any, cut: str, pixels: np.ndarray, place: P
 
 
 def ours(base: Base, network: Any, cut: str | None, batches: TrainSequence) -> Any:
-    """The model that the rung `finetune` trains."""
+    """The model that the strategy `finetune` trains."""
     import keras
 
     head = [keras.layers.Dense(CLASSES, activation="softmax", dtype="float32")]
@@ -80,8 +80,8 @@ def ours(base: Base, network: Any, cut: str | None, batches: TrainSequence) -> A
         if cut
         else networks.build_pixel_model(base, network, head, 0.0)
     )
-    regime = Training(rate=1e-5, schedule="constant").resolved("finetune")
-    model.compile(build_optimizer(regime, len(batches)), "categorical_crossentropy")
+    training = Training(learning_rate=1e-5, schedule="constant").resolved("finetune")
+    model.compile(build_optimizer(training, len(batches)), "categorical_crossentropy")
     return model
 
 
@@ -111,8 +111,8 @@ def compare(base: Base, unfreeze: str, count: int, rounds: int, batch: int, plac
         started = time.perf_counter()
         rows = activations(base, network, cut, pixels, place / "activations.npy")
         spent = time.perf_counter() - started
-    regime = Training(batch=batch).resolved("finetune")
-    batches = TrainSequence(Stored(rows), np.arange(count), labels, CLASSES, regime, seed=0)
+    training = Training(batch_size=batch).resolved("finetune")
+    batches = TrainSequence(Stored(rows), np.arange(count), labels, CLASSES, training, seed=0)
     plain, quick = textbook(base, network), ours(base, network, cut, batches)
     answers = np.eye(CLASSES, dtype=np.float32)[labels]
     sides = {

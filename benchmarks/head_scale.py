@@ -1,10 +1,10 @@
-"""What a linear head's strength is worth with a scale of its logits, and without one.
+"""What a linear head's l2 is worth with a scale of its logits, and without one.
 
     python -m benchmarks.head_scale --comp dog-breed --base mobilenet_v2 --size 224
 
-For every strength of the L2: the mean held-out log loss of heads as they are, and with the scale that the other folds'
+For every l2 of the L2: the mean held-out log loss of heads as they are, and with the scale that the other folds'
 held-out pictures ask for; accuracy is the same for both, in the plain view. Then what a run comes to in all views of
-the recipe: with the strength chosen without a scale, and with the two chosen together. Features come from the cache.
+the recipe: with the l2 chosen without a scale, and with the two chosen together. Features come from the cache.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions
 from pipeline.training.heads import logistic_regression
 from pipeline.training.heads.logistic_regression import cross_entropy
-from pipeline.workflow.prepare import prepare_dataset
+from pipeline.workflow.run import prepare_dataset
 
 
 def main() -> None:
-    """Reads the flags, and prints a line a strength."""
+    """Reads the flags, and prints a line a l2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comp", required=True)
     parser.add_argument("--base", required=True)
@@ -39,10 +39,10 @@ def main() -> None:
             received=competition.recipe.folds)  # fmt: skip
     (base,) = list_networks(competition.recipe)
     data = prepare_dataset(competition, [base], RunOptions(bundle=flags.bundle))
-    extractor, digests = Extractor(base, data.files), list(data.pictures.train["sha256"])
+    extractor, digests = Extractor(base, data.files), data.train_digests
     views = {view: extractor.features(digests, view) for view in {"plain", *competition.recipe.views}}
     seen = views["plain"]
-    fold_of, classes = data.pictures.train["fold"].to_numpy(), len(data.pictures.classes)
+    fold_of, classes = data.fold_of, len(data.pictures.classes)
     folds = [
         logistic_regression.FoldFeatures(
             number=number,
@@ -53,17 +53,17 @@ def main() -> None:
         )
         for number in range(competition.recipe.folds)
     ]
-    print("strength  as it is   scaled   scale  accuracy")
-    for strength in logistic_regression.L2_VALUES:
-        plain = logistic_regression.fit(folds, classes, strength, 1.0)[1]
-        heads, scaled = logistic_regression.fit(folds, classes, strength)
+    print("l2  as it is   scaled   scale  accuracy")
+    for l2 in logistic_regression.L2_VALUES:
+        plain = logistic_regression.fit(folds, classes, l2, 1.0)[1]
+        heads, scaled = logistic_regression.fit(folds, classes, l2)
         right = [
             (head.probabilities(fold.held_features).argmax(axis=1) == fold.held_labels).mean()
             for head, fold in zip(heads, folds, strict=True)
         ]
-        losses = [np.mean([record["held_loss"] for record in each]) for each in (plain, scaled)]
+        losses = [np.mean([record["val_loss"] for record in each]) for each in (plain, scaled)]
         scale = np.mean([record["scale"] for record in scaled])
-        print(f"{strength:8.1e}  {losses[0]:8.4f} {losses[1]:8.4f} {scale:7.2f} {np.mean(right):9.1%}", flush=True)
+        print(f"{l2:8.1e}  {losses[0]:8.4f} {losses[1]:8.4f} {scale:7.2f} {np.mean(right):9.1%}", flush=True)
     for name, scale in (("as it is", 1.0), ("scaled", None)):
         heads = logistic_regression.fit(folds, classes, scale=scale)[0]
         losses = []

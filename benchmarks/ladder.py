@@ -31,6 +31,7 @@ from pipeline.config import Training
 from pipeline.evaluation.intervals import compare_paired, format_difference, wilson_interval
 from pipeline.experiments import ladder
 from pipeline.models.base import parse_base
+from pipeline.run_options import RunOptions
 from pipeline.workflow import run
 
 SIZE, BATCH, PATIENCE = 224, 32, 5
@@ -53,7 +54,7 @@ def pictures(base: str, bundle: Path, seed: int) -> ladder.LadderData:
 def parts(made: ladder.LadderData, place: Path) -> dict[str, Path]:
     """Class folders of links for train and validation, split as ours splits, and the test part in one folder."""
     recipe = made.competition.recipe
-    data = run.prepare_dataset(made.competition, [parse_base(recipe.bases[0], recipe.size)], run.RunOptions())
+    data = run.prepare_dataset(made.competition, [parse_base(recipe.bases[0], recipe.size)], RunOptions())
     for row in data.pictures.train.itertuples():
         folder = place / ("validation" if row.fold == 0 else "train") / row.label
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ def parts(made: ladder.LadderData, place: Path) -> dict[str, Path]:
 
 
 def textbook(made: ladder.LadderData, base: str, place: Path) -> dict[str, Any]:
-    """Trains the three rungs in plain Keras. Returns seconds and test predictions of each."""
+    """Trains the three strategies in plain Keras. Returns seconds and test predictions of each."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -106,8 +107,8 @@ def textbook(made: ladder.LadderData, base: str, place: Path) -> dict[str, Any]:
     )
     values = keras.layers.Rescaling(1 / 127.5, offset=-1)(augment(inputs))
     model = keras.Model(inputs, head(network(values, training=False)))
-    for rung, rate in (("frozen", 1e-3), ("finetune", 1e-5)):
-        if rung == "finetune":
+    for strategy, rate in (("frozen", 1e-3), ("finetune", 1e-5)):
+        if strategy == "finetune":
             started = clocks()
             network.trainable, reached = True, False
             for layer in network.layers:
@@ -115,11 +116,11 @@ def textbook(made: ladder.LadderData, base: str, place: Path) -> dict[str, Any]:
                 layer.trainable = reached
         model.compile(keras.optimizers.RMSprop(rate), "binary_crossentropy", metrics=["accuracy"])
         fitted = model.fit(
-            sets["train"], validation_data=sets["validation"], epochs=EPOCHS[rung], verbose=2,
+            sets["train"], validation_data=sets["validation"], epochs=EPOCHS[strategy], verbose=2,
             callbacks=[keras.callbacks.EarlyStopping(**stop)],
         )  # fmt: skip
-        results[rung] = outcome(started, fitted, model.predict(sets["test"], verbose=0), order)
-        print(rung, {key: value for key, value in results[rung].items() if key != "dogs"}, flush=True)
+        results[strategy] = outcome(started, fitted, model.predict(sets["test"], verbose=0), order)
+        print(strategy, {key: value for key, value in results[strategy].items() if key != "dogs"}, flush=True)
     return results
 
 
@@ -163,25 +164,25 @@ def outcome(started: tuple[float, float], fitted: Any, probabilities: np.ndarray
 
 
 def starshift(made: ladder.LadderData) -> dict[str, Any]:
-    """Our three rungs, in their order, which share what they cache."""
+    """Our three strategies, in their order, which share what they cache."""
     results = {}
-    base, rungs = made.competition.recipe.bases[0], list(EPOCHS)
-    for place, (rung, most) in enumerate(EPOCHS.items()):
+    base, strategies = made.competition.recipe.bases[0], list(EPOCHS)
+    for place, (strategy, most) in enumerate(EPOCHS.items()):
         started = clocks()
-        recipe = ladder.build_recipe(rung, made.competition.recipe, 0)
+        recipe = ladder.build_recipe(strategy, made.competition.recipe, 0)
         training = Training(
             patience=PATIENCE,
-            epochs=ANNEALED if rung == "finetune" else most,
+            epochs=ANNEALED if strategy == "finetune" else most,
             unfreeze=UNFROZEN[base],
             cached_views=VIEWS,
         )
         recipe = replace(recipe, training=training)
-        options = run.RunOptions(keep=ladder.find_finetune_training(rungs[place + 1 :], recipe))
+        options = RunOptions(capture_for=ladder.find_finetune_training(strategies[place + 1 :], recipe))
         folder = run.run(replace(made.competition, recipe=recipe), options)
-        found = ladder.load_result(folder, rung, 0, made.answers)
+        found = ladder.load_result(folder, strategy, 0, made.answers)
         labels = np.array([label == "dog" for label in made.answers.values()])
         dogs = np.where(found.right, labels, ~labels)
-        results[rung] = {
+        results[strategy] = {
             **since(started),
             "validation": found.validation,
             "dogs": {name: bool(dog) for name, dog in zip(made.answers, dogs, strict=True)},
@@ -190,23 +191,23 @@ def starshift(made: ladder.LadderData) -> dict[str, Any]:
 
 
 def compare(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Prints both sides, the ratio of their times, and whether the last rung's test accuracies differ beyond noise."""
+    """Prints both sides, the ratio of their times, and whether the last test accuracies differ beyond noise."""
     truth = np.array([label == "dog" for label in ours["answers"].values()])
-    print(f"{'rung':<10} {'textbook':>34} {'starshift':>34} {'ratio':>7}")
+    print(f"{'strategy':<10} {'textbook':>34} {'starshift':>34} {'ratio':>7}")
     guesses = {}
-    for rung in EPOCHS:
+    for strategy in EPOCHS:
         words = []
         for side, name in ((theirs, "textbook"), (ours, "starshift")):
-            dogs = np.array([side["rungs"][rung]["dogs"][key] for key in ours["answers"]])
+            dogs = np.array([side["strategies"][strategy]["dogs"][key] for key in ours["answers"]])
             guesses[name] = dogs
             share = wilson_interval(int((dogs == truth).sum()), len(truth))
             half = (share.high - share.low) / 2
-            used = side["rungs"][rung]
+            used = side["strategies"][strategy]
             words.append(f"{used['seconds']:.0f} s ({used['worked']:.0f}), test {share.estimate:.1%} ± {half:.1%}")
-        ratio = theirs["rungs"][rung]["seconds"] / ours["rungs"][rung]["seconds"]
-        print(f"{rung:<10} {words[0]:>34} {words[1]:>34} {ratio:>7.1f}")
+        ratio = theirs["strategies"][strategy]["seconds"] / ours["strategies"][strategy]["seconds"]
+        print(f"{strategy:<10} {words[0]:>34} {words[1]:>34} {ratio:>7.1f}")
     for kind, name in (("seconds", "together"), ("worked", "worked")):
-        totals = [sum(side["rungs"][rung][kind] for rung in EPOCHS) for side in (theirs, ours)]
+        totals = [sum(side["strategies"][strategy][kind] for strategy in EPOCHS) for side in (theirs, ours)]
         print(f"{name:<10} {totals[0]:>32.0f} s {totals[1]:>32.0f} s {totals[0] / totals[1]:>7.1f}")
     found = compare_paired(truth.astype(int), guesses["textbook"].astype(int), guesses["starshift"].astype(int))
     print(
@@ -234,9 +235,11 @@ def main() -> None:
         os.environ["STARSHIFT_HOME"] = home
         made = pictures(flags.base, flags.bundle, flags.seed)
         place = Path(home) / "textbook"
-        rungs = textbook(made, flags.base, place) if flags.side == "textbook" else starshift(made)
-    flags.out.write_text(json.dumps({"side": flags.side, "base": flags.base, "answers": made.answers, "rungs": rungs}))
-    print(f"{flags.side}: {sum(rung['seconds'] for rung in rungs.values()):.0f} s in all")
+        strategies = textbook(made, flags.base, place) if flags.side == "textbook" else starshift(made)
+    flags.out.write_text(
+        json.dumps({"side": flags.side, "base": flags.base, "answers": made.answers, "strategies": strategies})
+    )
+    print(f"{flags.side}: {sum(strategy['seconds'] for strategy in strategies.values()):.0f} s in all")
 
 
 if __name__ == "__main__":

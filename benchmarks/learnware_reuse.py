@@ -5,7 +5,7 @@
 
 For each competition the store's learnwares of that competition are left out, and the rest are ranked by the pictures
 drawn. The best-ranked one whose base is no longer ImageNet's gives features at its own size, and so does the base that
-it was made of, as ImageNet left it, at the probe's. A ridge classifier on each (strength by leaving one out) is trained
+it was made of, as ImageNet left it, at the probe's. A ridge classifier on each (l2 by leaving one out) is trained
 on the drawn pictures and judged on all others, the same for both; differences over draws are paired. `--held-out RUN`
 makes a task of somebody else's of the pictures that fold 0 of a run held out: like those that its learnware was trained
 on, and not seen by it.
@@ -31,7 +31,8 @@ from pipeline.learnware.types import Specification
 from pipeline.models import base as bases
 from pipeline.run_options import RunOptions
 from pipeline.runs import load
-from pipeline.workflow.prepare import Dataset, prepare_dataset
+from pipeline.workflow.context import Dataset
+from pipeline.workflow.run import prepare_dataset
 
 SIZES = (10, 50)
 STRENGTHS = np.logspace(0, 6, 13)
@@ -58,7 +59,7 @@ def data_of(found: Competition, base: bases.Base) -> Dataset:
 def seen(base: bases.Base, found: Competition) -> np.ndarray:
     """What a base gives for a competition's training pictures, (pictures, width) float32."""
     data = data_of(found, base)
-    return Extractor(base, data.files).features(list(data.pictures.train["sha256"]), "plain")
+    return Extractor(base, data.files).features(data.train_digests, "plain")
 
 
 def drawn(labels: np.ndarray, each: int, random: np.random.Generator) -> np.ndarray:
@@ -84,7 +85,7 @@ def candidates(store: Store, name: str) -> dict[str, tuple[Specification, bases.
         part = learnware.contract.bases[0]
         if (
             learnware.specification.semantic.competition != name
-            and learnware.contract.rung not in as_base.UNCHANGED_STRATEGIES
+            and learnware.contract.strategy not in as_base.UNCHANGED_STRATEGIES
         ):
             text = f"{part.name}={as_base.load_weights_file(learnware, as_base.find_base_spec(learnware))}"
             found[learnware.name] = learnware.specification, bases.parse_base(text, part.size)

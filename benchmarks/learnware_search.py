@@ -25,7 +25,7 @@ from pipeline.learnware.specification import fit_specification
 from pipeline.learnware.types import ModelMetadata, Probe, Specification
 from pipeline.models.base import parse_base
 from pipeline.run_options import RunOptions
-from pipeline.workflow.prepare import prepare_dataset
+from pipeline.workflow.run import prepare_dataset
 
 TASKS = ("dogs-vs-cats", "dog-breed", "plant-seedlings", "invasive-species")
 SIZES = (5, 20, 100, 500)
@@ -47,8 +47,8 @@ def task_of(name: str, base: str, size: int) -> Task:
     competition = competitions.find(name)
     competition = replace(competition, recipe=replace(competition.recipe, bases=(base,), size=size))
     data = prepare_dataset(competition, [seen], RunOptions())
-    features = probe.extract_features(seen, data.files, list(data.pictures.train["sha256"]))
-    held = data.pictures.train["fold"].to_numpy() == 0
+    features = probe.extract_features(seen, data.files, data.train_digests)
+    held = data.fold_of == 0
     return Task(features=features, labels=data.labels, classes=tuple(data.pictures.classes), held=held)
 
 
@@ -56,7 +56,7 @@ def words(name: str, classes: tuple[str, ...], pictures: int) -> ModelMetadata:
     """What a search shows of a learnware; nobody trained one here."""
     return ModelMetadata(
         **dict.fromkeys(("name", "task", "competition"), name),
-        **{"classes": classes, "metric": "accuracy", "score": None, "spread": None, "base": "", "rung": "features"},
+        **{"classes": classes, "metric": "accuracy", "score": None, "spread": None, "base": "", "strategy": "features"},
         **{"data": "", "pictures": pictures, "licence": "", "size": 224, "megabytes": 0.0},
         **{"pictures_per_second": None, "parameters": 0},
     )

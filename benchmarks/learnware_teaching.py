@@ -24,6 +24,7 @@ from pipeline.learnware import publish, store
 from pipeline.run_options import RunOptions
 from pipeline.training.soft_targets import DistillationConfig
 from pipeline.workflow import run as flow
+from pipeline.workflow.finish import find_finished_run
 
 FOLDS = 5
 
@@ -63,10 +64,10 @@ def main() -> None:
     flags = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     few, others = parts(competitions.find(flags.comp), flags.each, flags.seed, flags.bundle)
-    options = RunOptions(practice=True)
+    options = RunOptions(skip_submission=True)
     recipe = Recipe(bases=(flags.teacher,), size=224, folds=FOLDS)
     known = replace(others, recipe=recipe)
-    run = flow.find_finished_run(known, options) or flow.run(known, options)
+    run = find_finished_run(known, options) or flow.run(known, options)
     shelf = store.open_or_create_store(paths.home_folder() / "data" / "teaching" / "store")
     name = f"{others.name}-{run.name.rpartition('-')[2]}"
     if not shelf.path(name).exists():

@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--base", action="append")
     parser.add_argument("--size", type=int)
     parser.add_argument(
-        "--rung", help="of those that train a network, predictions agree less: other versions, other sums"
+        "--strategy", help="of those that train a network, predictions agree less: other versions, other sums"
     )
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--fold", type=int, action="append")
@@ -144,7 +144,7 @@ def main() -> int:
     parser.add_argument("--environment", type=Path, default=paths.cache_folder("environments") / "kaggle")
     given = parser.parse_args()
     competition = load_competition(
-        given.comp, bases=tuple(given.base or ()), size=given.size, rung=given.rung, epochs=given.epochs
+        given.comp, bases=tuple(given.base or ()), size=given.size, strategy=given.strategy, epochs=given.epochs
     )
     options = RunOptions(debug=given.debug, folds=tuple(given.fold or ()), bundle=given.bundle)
     python = environment(given.python, given.environment)

@@ -46,19 +46,16 @@ def cached(comp: str, bases: list[str]) -> tuple[list[np.ndarray], FoldScorer]:
     from pipeline.features.extractor import Extractor
     from pipeline.models.base import parse_base
     from pipeline.run_options import RunOptions
-    from pipeline.workflow.finish import find_positive_class
-    from pipeline.workflow.prepare import prepare_dataset
+    from pipeline.workflow.run import prepare_dataset
 
     competition = competitions.find(comp)
     competition = replace(competition, recipe=replace(competition.recipe, bases=tuple(bases), size=None))
     parsed = [parse_base(text) for text in bases]
     data = prepare_dataset(competition, parsed, RunOptions())
-    digests = list(data.pictures.train["sha256"])
+    digests = data.train_digests
     values = [Extractor(base, data.files).features(digests, "plain") for base in parsed]
-    fold_of = data.pictures.train["fold"].to_numpy()
-    judge = FoldScorer(
-        metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=find_positive_class(competition, data)
-    )
+    fold_of = data.fold_of
+    judge = FoldScorer(metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=data.positive)
     return values, judge
 
 
@@ -76,7 +73,7 @@ def once(values: list[np.ndarray], judge: FoldScorer, most: int | None) -> tuple
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     kept = ", ".join(f"{one.kept:.0%} of {one.width}" for one in sets)
     print(
-        f"{len(tried)} combinations x {folds} folds x {len(ridge.L2_VALUES)} strengths, "
+        f"{len(tried)} combinations x {folds} folds x {len(ridge.L2_VALUES)} values of l2, "
         f"{len(judge.labels):,} pictures, {judge.labels.max() + 1} classes: {time.perf_counter() - started:.1f} s "
         f"({time.process_time() - worked:.1f} s of processor time), peak {peak:,.0f} MB"
     )

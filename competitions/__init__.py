@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
+from pipeline.old_names import suggest_new_name
 from pipeline.run_options import register_competition_file
 
 FOLDER = Path(__file__).resolve().parent
@@ -32,7 +33,7 @@ def find(name: str | None) -> Competition:
         if found.name in names():
             ours = find(found.name)
             require(
-                (found.slug, found.drawn) == (ours.slug, ours.drawn),
+                (found.slug, found.synthetic) == (ours.slug, ours.synthetic),
                 f"{found.name} is the name of another competition.",
                 expected="a name of its own, not " + " | ".join(names()),
                 received=name,
@@ -63,7 +64,7 @@ def load(path: Path) -> Competition:
         raise StarshiftError(
             f"{path} does not run as Python.",
             received=f"{type(error).__name__}: {error}",
-            remedy="compare it with competitions/dog_breed.py",
+            remedy=suggest_new_name(str(error)) or "compare it with competitions/dog_breed.py",
         ) from error
     competition = getattr(module, "COMPETITION", None)
     if not isinstance(competition, Competition):

@@ -8,7 +8,7 @@ The breeds are part of ImageNet, so ImageNet bases have seen these very pictures
 Measured on 4,800 pictures of Kaggle's 10,222, 180 px wide, on 2 cores without a GPU (more in docs/measured.md):
 
     --base mobilenet_v2 --size 224                            log loss 0.593 ± 0.018, 81.0 %, 32 s
-    and inception_v3@mixed7+second=FILE, --head gaussian      0.545 ± 0.020, 82.5 %
+    and inception_v3@mixed7+second=FILE, --head lda      0.545 ± 0.020, 82.5 %
     invoke ensemble of 43 runs                                0.480 ± 0.028, 84.7 %
 
 The recipe's own pair, of larger networks, is not measured: its weights could not be had there.

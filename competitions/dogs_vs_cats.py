@@ -2,7 +2,7 @@
 
     invoke run --comp dogs-vs-cats
 
-The competition of the ladder: the rungs of transfer learning were first taught on 2,000 of its pictures.
+The competition of the ladder: the strategies of transfer learning were first taught on 2,000 of its pictures.
 
 Measured on 3,000 pictures of Kaggle's 25,000, on 2 cores without a GPU (more in docs/measured.md):
 

@@ -8,7 +8,7 @@ Measured on 1,301 pictures of a stand-in (dandelions among other flowers), on 2 
 docs/measured.md):
 
     --base mobilenet_v2 --size 224                            AUC 0.9886 ± 0.0023, 40 s
-    and inception_v3@mixed7+second=FILE, --head gaussian      0.9934 ± 0.0017
+    and inception_v3@mixed7+second=FILE, --head lda      0.9934 ± 0.0017
 
 The recipe's own pair, of larger networks, is not measured: its weights could not be had there.
 """

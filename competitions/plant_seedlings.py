@@ -1,7 +1,7 @@
 """Plant Seedlings Classification: 12 species; "mean F-score" is micro-averaged F1, which equals accuracy.
 
     invoke run --comp plant-seedlings
-    invoke run --comp plant-seedlings --rung finetune --base mobilenet_v2=imagenet:224 --size 160
+    invoke run --comp plant-seedlings --strategy finetune --base mobilenet_v2=imagenet:224 --size 160
     invoke finish --comp plant-seedlings --scenes
 
 The same plant was photographed at several ages and no plant number is given, so random folds flatter. The original
@@ -15,7 +15,7 @@ Measured on 3,798 pictures of Kaggle's 4,750, on 2 cores without a GPU (more in 
 on folds that keep scenes together:
 
     --base mobilenet_v2 --size 224                                 0.897 ± 0.009, 102 s
-    --rung finetune --base mobilenet_v2=imagenet:224 --size 160    0.9589 ± 0.0014, grouped 0.9523 ± 0.0042
+    --strategy finetune --base mobilenet_v2=imagenet:224 --size 160    0.9589 ± 0.0014, grouped 0.9523 ± 0.0042
     and invoke finish --scenes                                     0.9721 ± 0.0031, grouped 0.9639 ± 0.0012
 
 The recipe's own pair, of larger networks, is not measured: its weights could not be had there.
@@ -37,7 +37,7 @@ COMPETITION = Competition(
         training=Training(
             epochs=12,
             patience=10,
-            rate=7e-4,
+            learning_rate=7e-4,
             label_smoothing=0.1,
             symmetries=True,
             warp=False,

@@ -9,7 +9,7 @@ from pipeline.config import Competition, Labels, Recipe, Submission
 
 COMPETITION = Competition(
     name="sprouts",
-    drawn="sprouts",
+    synthetic="sprouts",
     labels=Labels(csv="labels.csv", image="id", label="species", folder="train", suffix=".jpg"),
     submission=Submission(image="id", layout="class name", label="species"),
     metric="accuracy",

@@ -19,7 +19,7 @@ __all__ = [
 STRATEGIES = ("scratch", "augmented", "features", "frozen", "finetune")
 SCRATCH_STRATEGIES = ("scratch", "augmented")
 """Strategies that train a small network from random weights, without a base."""
-HEADS = ("linear", "gaussian", "dense")
+HEADS = ("linear", "lda", "mlp")
 GROUPINGS = ("duplicates", "estimated")
 SYMMETRY_VIEWS = ("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical")
 VIEW_PATTERN = re.compile(rf"{'|'.join(SYMMETRY_VIEWS)}|augment-[1-9][0-9]*")
@@ -41,12 +41,12 @@ class Training:
     Args:
         epochs: the most that are trained.
         patience: epochs without a better validation metric before training stops.
-        batch: pictures a step.
-        rate: the highest learning rate.
+        batch_size: pictures a step.
+        learning_rate: the highest learning rate.
         warmup: share of the steps in which the learning rate rises to it from 0.
         schedule: `cosine` (down to 0 over the epochs) or `constant`.
-        decay: decoupled weight decay of matrices and kernels (AdamW; Loshchilov and Hutter 2019).
-        depth_decay: factor of the learning rate for each block going down (Howard and Ruder 2018); 1 is none.
+        weight_decay: decoupled weight decay of matrices and kernels (AdamW; Loshchilov and Hutter 2019).
+        layer_decay: factor of the learning rate for each block going down (Howard and Ruder 2018); 1 is none.
         dropout: before the last dense layer.
         label_smoothing: share of a label that is spread over all classes.
         mixup: alpha of MixUp (Zhang 2018); 0 is off.
@@ -69,12 +69,12 @@ class Training:
 
     epochs: int | None = _setting(30, 1, 10_000)
     patience: int | None = _setting(5, 1, 10_000)
-    batch: int | None = _setting(32, 1, 65_536)
-    rate: float | None = _setting(1e-3, 1e-9, 10.0)
+    batch_size: int | None = _setting(32, 1, 65_536)
+    learning_rate: float | None = _setting(1e-3, 1e-9, 10.0)
     warmup: float | None = _setting(0.0, 0.0, 1.0)
     schedule: str | None = _setting("cosine", choices=("cosine", "constant"))
-    decay: float | None = _setting(0.0, 0.0, 10.0)
-    depth_decay: float | None = _setting(1.0, 0.01, 1.0)
+    weight_decay: float | None = _setting(0.0, 0.0, 10.0)
+    layer_decay: float | None = _setting(1.0, 0.01, 1.0)
     dropout: float | None = _setting(0.0, 0.0, 0.95)
     label_smoothing: float | None = _setting(0.0, 0.0, 0.9)
     mixup: float | None = _setting(0.0, 0.0, 10.0)
@@ -106,12 +106,12 @@ class Training:
             received=sizes,
         )
 
-    def resolved(self, rung: str) -> "Training":
+    def resolved(self, strategy: str) -> "Training":
         """Replaces every None by the default of a strategy."""
         values = {setting.name: setting.metadata["default"] for setting in fields(self)}
-        values |= STRATEGY_DEFAULTS.get(rung, {})
+        values |= STRATEGY_DEFAULTS.get(strategy, {})
         values |= {name: value for name in values if (value := getattr(self, name)) is not None}
-        if rung != "finetune":
+        if strategy != "finetune":
             values["sizes"] = ()  # other strategies take pictures of one size
         return Training(**values)
 
@@ -119,17 +119,25 @@ class Training:
 STRATEGY_DEFAULTS: dict[str, dict[str, Any]] = {
     "scratch": {"epochs": 30, "patience": 6},
     "augmented": {"epochs": 60, "patience": 15, "dropout": 0.5, "warmup": 0.05},
-    "frozen": {"epochs": 40, "patience": 8, "dropout": 0.5, "batch": 64},
-    "finetune": {"epochs": 10, "patience": 8, "rate": 3e-4, "warmup": 0.1, "dropout": 0.2, "decay": 0.01, "ema": 0.98},
+    "frozen": {"epochs": 40, "patience": 8, "dropout": 0.5, "batch_size": 64},
+    "finetune": {
+        "epochs": 10,
+        "patience": 8,
+        "learning_rate": 3e-4,
+        "warmup": 0.1,
+        "dropout": 0.2,
+        "weight_decay": 0.01,
+        "ema": 0.98,
+    },
 }
 """Where a strategy's defaults differ from those of the fields."""
 
 
-def select_bases(rung: str, bases: Sequence[str]) -> tuple[str, ...]:
+def select_bases(strategy: str, bases: Sequence[str]) -> tuple[str, ...]:
     """Selects the bases that a strategy uses: all for `features`, the first where one is trained, or none."""
-    if rung in SCRATCH_STRATEGIES:
+    if strategy in SCRATCH_STRATEGIES:
         return ()
-    return tuple(bases if rung == "features" else bases[:1])
+    return tuple(bases if strategy == "features" else bases[:1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +145,12 @@ class Recipe:
     """How to train.
 
     Args:
-        rung: the strategy.
+        strategy: the strategy.
         bases: the pretrained networks, each `name[@cut][+pooling][=weights]` (see pipeline/models/base.py).
         size: side of the square pictures in pixels; None takes each base's own.
-        head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS), `gaussian` (linear discriminant analysis with a
-            shrunk covariance) or `dense` (256, ReLU, dropout 0.5).
-        strength: l2 of the linear head; None chooses it on the folds, together with the scale of its logits.
+        head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS), `lda` (linear discriminant analysis with a
+            shrunk covariance) or `mlp` (256, ReLU, dropout 0.5).
+        l2: factor of the linear head's L2 penalty; None chooses it on the folds, together with the scale of its logits.
         folds: number of stratified folds; 1 is a single hold-out.
         holdout: the validation share where `folds` is 1.
         grouping: what folds keep together: `duplicates` (equal pixels) or `estimated` (one scene, as estimated by
@@ -155,11 +163,11 @@ class Recipe:
         split_seed: of the folds, apart from `seed` so that seeds can be compared on one split.
     """
 
-    rung: str = "features"
+    strategy: str = "features"
     bases: tuple[str, ...] = ("mobilenet_v2",)
     size: int | None = None
     head: str = "linear"
-    strength: float | None = None
+    l2: float | None = None
     folds: int = 5
     holdout: float = 0.2
     grouping: str = "duplicates"
@@ -176,15 +184,15 @@ class Recipe:
             expected = f'{name}=("{value}",), with the comma'
             require(not isinstance(value, str), f"{name} is a tuple.", expected=expected, received=value)
         distinct, seeds = len(set(self.bases)) == len(self.bases), (self.seed, self.split_seed)
-        size, strength = self.size or SIZES[0], 1.0 if self.strength is None else self.strength
+        size, l2 = self.size or SIZES[0], 1.0 if self.l2 is None else self.l2
         for condition, message, expected, received in (
-            (self.rung in STRATEGIES, "Unknown rung.", " | ".join(STRATEGIES), self.rung),
+            (self.strategy in STRATEGIES, "Unknown strategy.", " | ".join(STRATEGIES), self.strategy),
             (self.head in HEADS, "Unknown head.", " | ".join(HEADS), self.head),
             (self.bases, "A recipe needs a base.", "at least one name", self.bases),
             (distinct, "A base is named twice.", "distinct bases", self.bases),
             (self.size != 0 and SIZES[0] <= size <= SIZES[1], "Unusable picture size.", "None or 32 to 2048 pixels",
              self.size),
-            (strength > 0, "Unusable strength.", "None, or a number above 0 such as 3e-5", self.strength),
+            (l2 > 0, "Unusable l2.", "None, or a number above 0 such as 3e-5", self.l2),
             (1 <= self.folds <= 50, "Unusable number of folds.", "1 to 50", self.folds),
             (0 < self.holdout < 1, "Unusable hold-out share.", "between 0 and 1", self.holdout),
             (self.grouping in GROUPINGS, "Unknown grouping.", " | ".join(GROUPINGS), self.grouping),
@@ -204,12 +212,12 @@ class Recipe:
     @property
     def used_bases(self) -> tuple[str, ...]:
         """The bases that the strategy uses, see `select_bases`."""
-        return select_bases(self.rung, self.bases)
+        return select_bases(self.strategy, self.bases)
 
     @property
-    def regime(self) -> Training:
+    def resolved_training(self) -> Training:
         """`training` with every None replaced by the strategy's default."""
-        return self.training.resolved(self.rung)
+        return self.training.resolved(self.strategy)
 
     @property
     def training_views(self) -> tuple[str, ...]:
@@ -306,7 +314,7 @@ class Competition:
         name: as on the command line: small letters, digits, `-` and `_`.
         slug: Kaggle's name for it; None where the pictures are one's own.
         data: one's own pictures: a folder, absolute or relative to the competition file. Instead of `slug`.
-        drawn: the set that the repository draws itself: `sprouts`. Instead of `slug`.
+        synthetic: the set that the repository draws itself: `sprouts`. Instead of `slug`.
         labels: where the labels are.
         submission: Kaggle's CSV format; None writes id, class and one column a class.
         metric: the score that is reported and optimised, a name in evaluation/metrics.py, which checks it.
@@ -316,7 +324,7 @@ class Competition:
     name: str
     slug: str | None = None
     data: str | None = None
-    drawn: str | None = None
+    synthetic: str | None = None
     labels: Labels = field(default_factory=Labels)
     submission: Submission | None = None
     metric: str = "log_loss"
@@ -330,12 +338,14 @@ class Competition:
             received=self.name,
         )
         require(
-            [bool(self.slug), bool(self.data), bool(self.drawn)].count(True) == 1,
+            [bool(self.slug), bool(self.data), bool(self.synthetic)].count(True) == 1,
             f"{self.name}: the pictures come from one place.",
-            expected="slug (Kaggle's name), data (a folder of one's own) or drawn",
-            received={"slug": self.slug, "data": self.data, "drawn": self.drawn},
+            expected="slug (Kaggle's name), data (a folder of one's own) or synthetic",
+            received={"slug": self.slug, "data": self.data, "synthetic": self.synthetic},
         )
-        require(self.drawn in (None, "sprouts"), "No such set is drawn.", expected="sprouts", received=self.drawn)
+        require(
+            self.synthetic in (None, "sprouts"), "No such synthetic set.", expected="sprouts", received=self.synthetic
+        )
         needs_positive = self.submission is not None and self.submission.layout == "probability"
         require(
             self.labels.positive or not needs_positive,

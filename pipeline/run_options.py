@@ -34,10 +34,10 @@ class RunOptions:
         force: fetch and compute again.
         resplit: make new folds.
         engine: `auto` or the name of an engine.
-        board: write TensorBoard's files.
-        practice: write no submission.
+        tensorboard: write TensorBoard's files.
+        skip_submission: write no submission.
         recompute: compute cached features again.
-        keep: of a `finetune` that follows; the activations that it needs are cached in the same pass.
+        capture_for: of a `finetune` that follows; the activations that it needs are cached in the same pass.
     """
 
     bundle: Path | None = None
@@ -46,10 +46,10 @@ class RunOptions:
     force: bool = False
     resplit: bool = False
     engine: str = "auto"
-    board: bool = False
-    practice: bool = False
+    tensorboard: bool = False
+    skip_submission: bool = False
     recompute: bool = False
-    keep: Training | None = None
+    capture_for: Training | None = None
 
 
 def apply_options(competition: Competition, options: RunOptions) -> Competition:

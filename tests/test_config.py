@@ -16,7 +16,7 @@ def test_a_recipe_refuses_an_unknown_view_and_says_which_there_are():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"head": "svm"}, {"bases": ()}, {"folds": 0}, {"size": 8}, {"seed": -1}, {"rung": "magic"}, {"holdout": 1.0}],
+    [{"head": "svm"}, {"bases": ()}, {"folds": 0}, {"size": 8}, {"seed": -1}, {"strategy": "magic"}, {"holdout": 1.0}],
 )
 def test_a_recipe_refuses_what_cannot_be_trained(wrong):
     with pytest.raises(StarshiftError, match="expected"):

@@ -41,7 +41,9 @@ def written(
     """Writes a run as the pipeline would. Labels depend on the picture, folds on `split`."""
     competition = replace(competition, recipe=replace(competition.recipe, **recipe))
     config = {"competition": asdict(competition), "folds": folds, "debug": debug, "engine": "auto"}
-    folder = runs.create_run_folder(competition.name, competition.recipe.rung, config, hash_json([config, sure, seed]))
+    folder = runs.create_run_folder(
+        competition.name, competition.recipe.strategy, config, hash_json([config, sure, seed])
+    )
     truth = np.arange(pictures) % len(names)
     fold = np.random.default_rng(split).permutation(np.arange(pictures) % competition.recipe.folds)
     values = probabilities(truth, len(names), sure, seed) if values is None else values

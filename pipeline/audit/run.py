@@ -30,8 +30,8 @@ from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.base import parse_base
 from pipeline.run_options import RunOptions, find_comp_argument
-from pipeline.workflow.finish import find_positive_class
-from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
+from pipeline.workflow.context import Dataset, log_stage
+from pipeline.workflow.run import prepare_dataset
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -176,7 +176,7 @@ def _cross_validate_both(
     from threadpoolctl import threadpool_limits
 
     recipe, values = replace(competition.recipe, grouping="estimated"), dataset.features[: dataset.training]
-    positive = find_positive_class(competition, data)
+    positive = data.positive
     row_of = {name: row for row, name in reversed(list(enumerate(data.pictures.train["id"])))}
     equal = data.pictures.train["group"].map(row_of).to_numpy()
     random_groups = shuffle_groups(groups, dataset.labels, equal, np.random.default_rng(recipe.seed))

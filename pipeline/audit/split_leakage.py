@@ -100,7 +100,7 @@ def cross_validate_head(
             folds=folds,
             classes=classes,
         )
-        plain = replace(plain, strength=next(one["strength"] for one in trained.history if one["chosen"]))
+        plain = replace(plain, l2=next(one["l2"] for one in trained.history if one["chosen"]))
         each = [metrics.score(metric, labels[fold_of == f], trained.oof[fold_of == f], positive) for f in folds]
         scores.append(float(np.mean(each)))
         correct += (trained.oof.argmax(axis=1) == labels) / CV_REPEATS

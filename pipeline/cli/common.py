@@ -23,11 +23,11 @@ FLAG_HELP = {
     "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
     "epochs": "at most so many",
     "patience": "epochs without a better score before training stops",
-    "rate": "the highest learning rate",
+    "learning_rate": "the highest learning rate",
     "cached_views": "cached augmented views that frozen and finetune draw from",
     "size": "side of the pictures in pixels, or own: each base's own",
-    "rung": "scratch, augmented, features, frozen or finetune",
-    "head": "linear, gaussian or dense",
+    "strategy": "scratch, augmented, features, frozen or finetune",
+    "head": "linear, lda or mlp",
     "seed": "of training and augmentation",
     "engine": "auto, keras, openvino or openvino-bf16",
     "bundle": "an archive that was downloaded by hand",
@@ -143,18 +143,18 @@ def check_flags(recipe: Any, **flags: Any) -> None:
     """
     from pipeline.errors import require
 
-    trained = (recipe.rung != "features", "--rung with one that trains a network")
-    finetuned = (recipe.rung == "finetune", "--rung finetune")
-    headed = (recipe.rung in ("features", "finetune"), "--rung features or finetune")
-    linear = (recipe.rung == "features" and recipe.head == "linear", "--rung features --head linear")
-    uses = {"strength": linear, "unfreeze": finetuned, "sizes": finetuned, "head": headed, "train_view": headed}
+    trained = (recipe.strategy != "features", "--strategy with one that trains a network")
+    finetuned = (recipe.strategy == "finetune", "--strategy finetune")
+    headed = (recipe.strategy in ("features", "finetune"), "--strategy features or finetune")
+    linear = (recipe.strategy == "features" and recipe.head == "linear", "--strategy features --head linear")
+    uses = {"l2": linear, "unfreeze": finetuned, "sizes": finetuned, "head": headed, "train_view": headed}
     for name, value in flags.items():
         is_used, expected = uses.get(name, trained)
         require(
             is_used or not value,
             f"--{name.replace('_', '-')} would do nothing here.",
             expected=expected,
-            received=f"--rung {recipe.rung} --head {recipe.head}",
+            received=f"--strategy {recipe.strategy} --head {recipe.head}",
         )
 
 

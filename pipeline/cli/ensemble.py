@@ -69,7 +69,7 @@ def pseudo(
     engine: str = "auto",
 ) -> None:
     """Learn from confident test predictions, too; a run is written only if it helps on held-out pictures."""
-    competition = load_competition(comp, rung="features", bases=base, size=parse_size(size))
+    competition = load_competition(comp, strategy="features", bases=base, size=parse_size(size))
     from pipeline.experiments import pseudo_labeling
     from pipeline.run_options import RunOptions
     from pipeline.training.pseudo_labels import PseudoLabelRule

@@ -17,8 +17,8 @@ from pipeline.cli.common import (
 @command(
     teacher="a run (its name, or the beginning of it), or store:[FOLDER/]LEARNWARE; repeated, their mean teaches",
     student="a base, name[@cut][+pooling][=weights], or scratch or augmented: the small network from nothing",
-    rung="features, frozen or finetune",
-    head="linear or dense",
+    strategy="features, frozen or finetune",
+    head="linear or mlp",
     temperature="divides the logits of teacher and student; 2",
     weight="of the soft targets against the labels, 0 to 1; 0.9",
     seeds="how many",
@@ -31,7 +31,7 @@ def distill(
     comp: str | None = None,
     teacher: tuple[str, ...] = (),
     student: str = "mobilenet_025",
-    rung: str | None = None,
+    strategy: str | None = None,
     head: str | None = None,
     temperature: str | None = None,
     weight: str | None = None,
@@ -44,7 +44,7 @@ def distill(
     unfreeze: str | None = None,
     augmented_views: str | None = None,
     cached_views: str | None = None,
-    rate: str | None = None,
+    learning_rate: str | None = None,
     patience: str | None = None,
     bundle: str | None = None,
     engine: str = "auto",
@@ -57,13 +57,13 @@ def distill(
     numbers = {"epochs": epochs, "patience": patience, "cached_views": cached_views, "augmented_views": augmented_views}
     competition = load_competition(
         comp,
-        rung=student if is_scratch else rung or "features",
+        strategy=student if is_scratch else strategy or "features",
         bases=() if is_scratch else (student,),
         head=head,
         size=parse_size(size),
         unfreeze=unfreeze,
         **parse_numbers(int, **numbers),
-        **parse_numbers(float, rate=rate),
+        **parse_numbers(float, learning_rate=learning_rate),
     )
     softening = parse_numbers(float, temperature=temperature, weight=weight)
     config = DistillationConfig(teachers=teacher, patient=patient, nested=nested, **softening)
@@ -115,7 +115,7 @@ def blocks(
 
 
 @command(
-    rung="some of scratch, augmented, features, frozen, 'frozen end to end', finetune; may be repeated",
+    strategy="some of scratch, augmented, features, frozen, 'frozen end to end', finetune; may be repeated",
     seeds="how many; the pictures and the split stay the same",
     sizes="training, validation and test pictures",
 )
@@ -123,26 +123,26 @@ def ladder(
     _: Context,
     comp: str | None = None,
     base: tuple[str, ...] = (),
-    rung: tuple[str, ...] = (),
+    strategy: tuple[str, ...] = (),
     seeds: str = "1",
     sizes: str = "2000,1000,1000",
     size: str | None = None,
     epochs: str | None = None,
     patience: str | None = None,
-    rate: str | None = None,
+    learning_rate: str | None = None,
     cached_views: str | None = None,
     unfreeze: str | None = None,
     bundle: str | None = None,
     engine: str = "auto",
 ) -> None:
-    """Climb every rung on one split: what each step gains, and what it costs."""
+    """Climb every strategy on one split: what each step gains, and what it costs."""
     competition = load_competition(
         comp,
         bases=base,
         size=parse_size(size),
         unfreeze=unfreeze,
         **parse_numbers(int, epochs=epochs, patience=patience, cached_views=cached_views),
-        **parse_numbers(float, rate=rate),
+        **parse_numbers(float, learning_rate=learning_rate),
     )
     counts = parse_sizes(sizes, "--sizes")
     from pipeline.experiments import ladder as experiment
@@ -150,7 +150,7 @@ def ladder(
 
     experiment.run_ladder(
         competition,
-        rungs=rung or experiment.DEFAULT_STRATEGIES,
+        strategies=strategy or experiment.DEFAULT_STRATEGIES,
         seeds=parse_number(seeds, "--seeds") or 1,
         sizes=experiment.parse_sizes(list(counts)),
         options=RunOptions(engine=engine, bundle=parse_path(bundle)),

@@ -30,19 +30,19 @@ def show(
     base: tuple[str, ...] = (),
     size: str | None = None,
     head: str | None = None,
-    rung: str | None = None,
+    strategy: str | None = None,
 ) -> None:
     """Print a competition's resolved recipe; how its strategy trains a network, with every default in its place."""
     from dataclasses import asdict
 
     from pipeline.models.base import parse_base
 
-    competition = load_competition(comp, bases=base, size=parse_size(size), head=head, rung=rung)
+    competition = load_competition(comp, bases=base, size=parse_size(size), head=head, strategy=strategy)
     recipe, sections = competition.recipe, asdict(competition)
     del sections["recipe"]["training"]
-    is_trained = recipe.rung != "features"
+    is_trained = recipe.strategy != "features"
     sections["training"] = (
-        asdict(recipe.training.resolved(recipe.rung)) if is_trained else "none, by a head on features"
+        asdict(recipe.training.resolved(recipe.strategy)) if is_trained else "none, by a head on features"
     )
     for section, values in sections.items():
         for key, value in values.items() if isinstance(values, dict) else [("", values)]:

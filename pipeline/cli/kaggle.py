@@ -28,14 +28,14 @@ def weights(
     _: Context,
     comp: str | None = None,
     base: tuple[str, ...] = (),
-    rung: str | None = None,
+    strategy: str | None = None,
     size: str | None = None,
     upload: bool = False,
     dataset: str | None = None,
     dry_run: bool = False,
 ) -> None:
     """Show the weights that a recipe needs, and put them where kernels without internet find them."""
-    competition = load_competition(comp, bases=base, rung=rung, size=parse_size(size))
+    competition = load_competition(comp, bases=base, strategy=strategy, size=parse_size(size))
     from pipeline.kernels.weights import log_weights, upload_weights
 
     needed = log_weights(competition)

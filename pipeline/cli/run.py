@@ -55,7 +55,7 @@ def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
     find_lr="only look for a learning rate, and draw what was found",
     tensorboard="write TensorBoard's files into the run's folder",
     train_view="a view that the head is trained on, such as flip; may be repeated",
-    strength="of the linear head's L2, such as 3e-5; chosen on the folds where not given",
+    l2="factor of the linear head's L2 penalty, such as 3e-5; chosen on the folds where not given",
     debug="64 pictures, the whole way, in seconds",
     force="fetch the data and compute the features again",
     resplit="make new folds",
@@ -71,7 +71,7 @@ def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
 def run(
     _: Context,
     comp: str | None = None,
-    rung: str | None = None,
+    strategy: str | None = None,
     base: tuple[str, ...] = (),
     fold: tuple[str, ...] = (),
     unfreeze: str | None = None,
@@ -81,7 +81,7 @@ def run(
     size: str | None = None,
     head: str | None = None,
     train_view: tuple[str, ...] = (),
-    strength: str | None = None,
+    l2: str | None = None,
     seed: str | None = None,
     engine: str = "auto",
     tensorboard: bool = False,
@@ -100,7 +100,7 @@ def run(
     """Go the whole way: from Kaggle's archive to a submission."""
     competition = load_competition(
         comp,
-        rung=rung,
+        strategy=strategy,
         bases=base,
         size=parse_size(size),
         head=head,
@@ -109,9 +109,9 @@ def run(
         unfreeze=unfreeze,
         sizes=parse_sizes(sizes, "--sizes"),
         **parse_numbers(int, seed=seed, epochs=epochs),
-        **parse_numbers(float, strength=strength),
+        **parse_numbers(float, l2=l2),
     )
-    flags = {"unfreeze": unfreeze, "epochs": epochs, "sizes": sizes, "strength": strength}
+    flags = {"unfreeze": unfreeze, "epochs": epochs, "sizes": sizes, "l2": l2}
     check_flags(competition.recipe, **flags, head=head, train_view=train_view)
     folds = parse_folds(fold)
     from pipeline.run_options import RunOptions
@@ -124,7 +124,7 @@ def run(
         force=force,
         resplit=resplit,
         engine=engine,
-        board=tensorboard,
+        tensorboard=tensorboard,
     )
     if on is not None or dry_run or accelerator or internet or attach or not wait:
         send_to_kaggle(competition, options, on, accelerator, internet, attach, wait, dry_run)
@@ -133,7 +133,7 @@ def run(
         flow.find_learning_rate(competition, options)
         return
     folder = flow.run(competition, options)
-    if competition.drawn and not debug:
+    if competition.synthetic and not debug:
         from pipeline.experiments.sprouts_demo import run_demo
 
         run_demo(competition, folder, options)
@@ -168,13 +168,14 @@ def features(
     from pipeline.features.extractor import Extractor
     from pipeline.models.base import parse_base
     from pipeline.run_options import RunOptions
-    from pipeline.workflow import run as flow
+    from pipeline.workflow.context import log_stage
+    from pipeline.workflow.run import prepare_dataset
 
     bases = [parse_base(text, competition.recipe.size) for text in competition.recipe.bases]
-    data = flow.prepare_dataset(competition, bases, RunOptions(engine=engine))
+    data = prepare_dataset(competition, bases, RunOptions(engine=engine))
     recipe = data.competition.recipe
     for spec, name in itertools.product((parse_base(text, recipe.size) for text in recipe.bases), recipe.views):
-        with flow.log_stage("features") as messages:
+        with log_stage("features") as messages:
             extractor = Extractor(spec, data.files, wanted=engine, force=force)
             rows = extractor.features(sorted(data.files), name)
             used = extractor.choose(sorted(data.files)).engine

@@ -13,6 +13,7 @@ from pipeline.data.tables import read_label_rows, read_sample_submission
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json
 from pipeline.kaggle.download import fetch_data
+from pipeline.old_names import update_names
 
 OWNER_FILE = "owner.json"
 
@@ -24,7 +25,7 @@ def fetch_raw_data(competition: Competition, *, bundle: Path | None = None, forc
         StarshiftError: see `fetch_data`; or other pictures go by this name already.
     """
     path, owner = paths.competition_folder(competition.name) / OWNER_FILE, build_owner(competition)
-    before = read_json(path)
+    before = update_names(stored, "owner") if (stored := read_json(path)) else None
     if before not in (None, owner):
         raise StarshiftError(
             f"Other pictures go by the name {competition.name} already.",
@@ -40,7 +41,7 @@ def fetch_raw_data(competition: Competition, *, bundle: Path | None = None, forc
 
 def build_owner(competition: Competition) -> dict[str, str | None]:
     """Returns the source of a competition's pictures, which owns the folds, runs and submissions under its name."""
-    return {"slug": competition.slug, "data": competition.data, "drawn": competition.drawn}
+    return {"slug": competition.slug, "data": competition.data, "synthetic": competition.synthetic}
 
 
 def _format_owner(owner: dict[str, str | None]) -> str:

@@ -27,7 +27,7 @@ class DistillationEvaluation:
         teacher: mean probabilities of the teachers (pictures, classes).
         before: of the students on labels alone (seeds, pictures, classes).
         after: of the distilled students (seeds, pictures, classes).
-        held: the share of pictures that a fold holds out.
+        validation_share: the share of pictures that a fold holds out.
     """
 
     metric: str
@@ -37,7 +37,7 @@ class DistillationEvaluation:
     teacher: np.ndarray
     before: np.ndarray
     after: np.ndarray
-    held: float
+    validation_share: float
 
     def by_fold(self, probabilities: np.ndarray, metric: str) -> np.ndarray:
         """Returns the metric on each fold, (folds,) float64."""
@@ -102,7 +102,9 @@ def compute_gains(predictions: DistillationEvaluation) -> DistillationGains:
     count = moved.shape[1]
     return DistillationGains(
         seeds=estimate_over_seeds(moved.mean(axis=1).tolist(), step / count) if len(moved) > 1 else None,
-        folds=estimate_over_folds(moved.mean(axis=0).tolist(), predictions.held, step) if count > 1 else None,
+        folds=estimate_over_folds(moved.mean(axis=0).tolist(), predictions.validation_share, step)
+        if count > 1
+        else None,
         pictures=interval(lambda each: sign * (each[1] - each[0])),
         gap=interval(lambda each: (each[1] - each[0]) / (each[2] - each[0])) if wide else None,
     )

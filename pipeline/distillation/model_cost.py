@@ -15,13 +15,13 @@ from pipeline import paths
 from pipeline.config import select_bases
 from pipeline.data import pixel_cache
 from pipeline.features.extractor import Extractor
-from pipeline.files import read_json
 from pipeline.models import inference_engines
 from pipeline.models.base import Base, parse_base
 from pipeline.models.inference_engines import Engine, KerasEngine
 from pipeline.models.small_cnn import build_scratch_base
+from pipeline.runs import folder as runs
 from pipeline.runs import load
-from pipeline.workflow.prepare import Dataset
+from pipeline.workflow.context import Dataset
 
 TIMING_ROUNDS = 3
 
@@ -77,7 +77,7 @@ def add_costs(costs: Sequence[ModelCost]) -> ModelCost:
 
 def list_member_runs(folder: Path) -> list[Path]:
     """Lists the members of a run, down to those that are not derived; a run without members is its own."""
-    below = (read_json(folder / "config.json") or {}).get("made_of") or ()
+    below = runs.read_config(folder).get("made_of") or ()
     return [one for each in below for one in list_member_runs(folder.parent / each["run"])] or [folder]
 
 
@@ -116,7 +116,7 @@ def measure_speed(members: Sequence[Path], data: Dataset, engine: str) -> float 
 
 def list_bases(folder: Path) -> list[Base]:
     """Lists the bases of a run; a fine-tuned base takes as long as before."""
-    config = read_json(folder / "config.json") or {}
+    config = runs.read_config(folder)
     recipe = config["competition"]["recipe"]
     texts = select_bases(load.read_strategy(config), recipe["bases"])
     return [parse_base(text, recipe["size"]) for text in texts] or [build_scratch_base(recipe["size"])]

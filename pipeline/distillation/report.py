@@ -82,7 +82,7 @@ class DistillationSummary:
     Args:
         competition: its name.
         student: its base.
-        rung: how it was trained.
+        strategy: how it was trained.
         asked: teachers, temperature, weight, patient, nested.
         runs: names of the students' runs, one a seed.
         sides: teacher, labels alone, distilled.
@@ -93,7 +93,7 @@ class DistillationSummary:
 
     competition: str
     student: str
-    rung: str
+    strategy: str
     asked: Mapping[str, Any]
     runs: Mapping[str, Sequence[str]]
     sides: Sequence[ModelScores]
@@ -104,7 +104,9 @@ class DistillationSummary:
     @property
     def name(self) -> str:
         """What the report's files are called; they end as the first distilled run's folder does."""
-        return f"distill-{self.student.replace('/', '_')}-{self.rung}-{self.runs['distilled'][0].rpartition('-')[2]}"
+        return (
+            f"distill-{self.student.replace('/', '_')}-{self.strategy}-{self.runs['distilled'][0].rpartition('-')[2]}"
+        )
 
 
 def write_distillation_report(finding: DistillationSummary, folder: Path) -> list[Path]:
@@ -173,7 +175,7 @@ def format_markdown(finding: DistillationSummary) -> str:
     table = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     listed = [f"- {name}: {', '.join(names)}" for name, names in finding.runs.items()]
     return "\n".join([
-        f"# {finding.competition}: {finding.student} ({finding.rung}) taught by {', '.join(asked['teachers'])}",
+        f"# {finding.competition}: {finding.student} ({finding.strategy}) taught by {', '.join(asked['teachers'])}",
         "",
         f"Temperature {asked['temperature']:g}, weight {asked['weight']:g}{', ' + ways if ways else ''}.",
         "",

@@ -1,7 +1,7 @@
 """Trains a student on soft targets of teachers (runs or learnwares), beside the same student on labels alone.
 
 Both are runs like any other, with the same recipe, folds and seed. Their networks are stopped where they do best on the
-pictures that they are judged on, as on every rung; that flatters both alike, and the difference is what counts.
+pictures that they are judged on, as on every strategy; that flatters both alike, and the difference is what counts.
 """
 
 import logging
@@ -27,7 +27,10 @@ from pipeline.training.cross_validation import list_cached_views
 from pipeline.training.soft_targets import TARGETS_FILE, DistillationConfig, SoftTargets
 from pipeline.workflow import finish
 from pipeline.workflow import run as flow
-from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
+from pipeline.workflow.context import Dataset, RunContext, log_stage
+from pipeline.workflow.finish import find_finished_run
+from pipeline.workflow.run import prepare_dataset
+from pipeline.workflow.train import open_exporter, select_networks
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ def run_distillation(
         seeds: how many, from the recipe's on.
     """
     recipe = competition.recipe
-    require(recipe.head != "gaussian", "This head has no use for soft targets.", expected="--head linear or dense",
+    require(recipe.head != "lda", "This head has no use for soft targets.", expected="--head linear or mlp",
             received=recipe.head)  # fmt: skip
     views = list_required_views(recipe, patient=config.patient)
     teacher_list = teachers.find_teachers(competition, config.teachers)
@@ -59,13 +62,13 @@ def run_distillation(
     with log_stage("teachers") as notes:
         targets = teachers.build_soft_targets(config, teacher_list, data, views, options.engine)
         notes.append(f"{', '.join(config.teachers)}: {len(data.labels):,} pictures in {len(targets.views) or 1} views")
-    if recipe.rung == "features" and recipe.head == "linear" and seeds > 1:
+    if recipe.strategy == "features" and recipe.head == "linear" and seeds > 1:
         log.info("seeds     a linear head has nothing random in it: one seed says all")
         seeds = 1
     alone, distilled = [], []
     for seed in range(recipe.seed, recipe.seed + seeds):
         own = replace(competition, recipe=replace(recipe, seed=seed))
-        student = f"student   {list_networks(recipe)[0]}, {recipe.rung}, seed {seed}"
+        student = f"student   {list_networks(recipe)[0]}, {recipe.strategy}, seed {seed}"
         print_lines([f"{student}, labels alone"])
         alone.append(train_on_labels(own, options))
         print_lines([f"{student}, distilled"])
@@ -79,26 +82,26 @@ def list_required_views(recipe: Recipe, *, patient: bool) -> tuple[str, ...]:
     Raises:
         StarshiftError: it would have to, for views that are drawn anew in every epoch.
     """
-    regime = recipe.regime
-    fresh = recipe.rung in SCRATCH_STRATEGIES or (
-        recipe.rung != "features"
-        and (regime.end_to_end or regime.sizes or regime.polish or len(list_cached_views(regime)) < 2)
+    training = recipe.resolved_training
+    fresh = recipe.strategy in SCRATCH_STRATEGIES or (
+        recipe.strategy != "features"
+        and (training.end_to_end or training.sizes or training.polish or len(list_cached_views(training)) < 2)
     )
     if patient and fresh:
         raise StarshiftError(
             "A patient teacher answers for cached views, and this student is shown fresh ones.",
-            expected="--rung features, frozen or finetune with cached views, without end_to_end, sizes and polish",
-            received=f"--rung {recipe.rung}",
+            expected="--strategy features, frozen or finetune with cached views, without end_to_end, sizes and polish",
+            received=f"--strategy {recipe.strategy}",
             remedy="leave --patient away, or train from cached views",
         )
-    own = () if recipe.rung == "features" else list_cached_views(regime)
+    own = () if recipe.strategy == "features" else list_cached_views(training)
     return tuple(dict.fromkeys((*recipe.training_views, *own)))
 
 
 def train_on_labels(competition: Competition, options: RunOptions) -> Path:
     """Trains the student on labels alone, unless that run exists."""
-    plain = replace(options, practice=True, force=False)
-    done = flow.find_finished_run(competition, plain)
+    plain = replace(options, skip_submission=True, force=False)
+    done = find_finished_run(competition, plain)
     if done is not None:
         log.info("          %s is done already", done.name)
     return done or flow.run(competition, plain)
@@ -113,25 +116,23 @@ def train_on_soft_targets(
     options: RunOptions,
 ) -> Path:
     """Trains the student on soft targets; an interrupted run is continued, a finished one returned."""
-    started, rung = time.perf_counter(), competition.recipe.rung
+    started, strategy = time.perf_counter(), competition.recipe.strategy
     folds = select_folds(competition.recipe, options)
     decides = finish.build_run_config(competition, options, folds)
-    decides["competition"]["recipe"]["rung"] = "distill"
+    decides["competition"]["recipe"]["strategy"] = "distill"
     decides["distillation"] = {
-        **asdict(config), "rung": rung, "taught_by": [one.record for one in teacher_list],
-        "targets": targets.taught().digest,
+        **asdict(config), "strategy": strategy, "teacher_records": [one.record for one in teacher_list],
+        "targets": targets.info().digest,
     }  # fmt: skip
     fingerprint = hash_json(decides)
     if (done := runs.find_run(competition.name, fingerprint)) is not None:
         log.info("          %s is done already", done.name)
         return done
     folder = runs.create_run_folder(competition.name, "distill", decides, fingerprint)
-    run = finish.RunContext(
-        competition=competition, options=options, data=data, folder=folder, folds=folds, started=started
-    )
-    with flow.open_exporter(competition.recipe) as exporter:
+    run = RunContext(competition=competition, options=options, data=data, folder=folder, folds=folds, started=started)
+    with open_exporter(competition.recipe) as exporter:
         if exporter is None:  # the student's pictures may have another size than its teachers'
-            run = replace(run, data=prepare_dataset(competition, flow.select_networks(competition.recipe), options))
+            run = replace(run, data=prepare_dataset(competition, select_networks(competition.recipe), options))
         flow.train_and_finish(run, exporter, targets)
     (folder / TARGETS_FILE).unlink(missing_ok=True)  # large, and made again from the teachers
     return folder
@@ -152,13 +153,13 @@ def evaluate_students(
     ids = list(train["id"][rows])
     judged = evaluation.DistillationEvaluation(
         metric=competition.metric,
-        positive=finish.find_positive_class(competition, data),
+        positive=data.positive,
         truth=data.labels[rows],
         fold_of=train["fold"].to_numpy()[rows],
         teacher=np.mean([one.predict(data) for one in teacher_list], axis=0)[rows],
         before=np.stack([one.align(ids, classes) for one in alone]),
         after=np.stack([one.align(ids, classes) for one in distilled]),
-        held=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
+        validation_share=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
     )
     with log_stage("costs"):
         costs = [
@@ -168,7 +169,7 @@ def evaluate_students(
     finding = report.DistillationSummary(
         competition=competition.name,
         student=str(list_networks(competition.recipe)[0]),
-        rung=competition.recipe.rung,
+        strategy=competition.recipe.strategy,
         asked={**asdict(config), "teachers": list(config.teachers)},
         runs={"labels alone": [one.name for one in students[0]], "distilled": [one.name for one in students[1]]},
         sides=[

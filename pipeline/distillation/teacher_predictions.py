@@ -1,6 +1,5 @@
 """Computes a teacher's predictions anew: in other views, or nested, without the labels of the student's fold."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,11 +12,12 @@ from pipeline.features.extractor import Extractor
 from pipeline.models.base import Base
 from pipeline.models.heads import Head
 from pipeline.models.small_cnn import list_networks
+from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training import linear_probe
 from pipeline.training.heads import logistic_regression
-from pipeline.workflow import run
-from pipeline.workflow.prepare import Dataset
+from pipeline.workflow.context import Dataset
+from pipeline.workflow.train import extract_features
 
 MAX_DIFFERENCE = 1e-2
 """Largest difference of a probability between a teacher's predictions computed anew and those that its run stored."""
@@ -30,12 +30,12 @@ def load_teacher_recipe(teacher: load.Run) -> Recipe:
         StarshiftError: it is no linear head on features.
     """
     stored = dict(teacher.config["competition"]["recipe"])
-    rung, head = stored.get("rung"), stored.get("head", "linear")
-    if (rung, head) != ("features", "linear") or teacher.config.get("debug"):
+    strategy, head = stored.get("strategy"), stored.get("head", "linear")
+    if (strategy, head) != ("features", "linear") or teacher.config.get("debug"):
         raise StarshiftError(
             f"The teacher {teacher.folder.name} cannot be asked again.",
-            expected="a run of the rung features with a linear head, which is trained anew without the student's fold",
-            received=f"the rung {rung}" + (f" with a {head} head" if rung == "features" else ""),
+            expected="a features run with a linear head, which is trained anew without the student's fold",
+            received=f"the strategy {strategy}" + (f" with a {head} head" if strategy == "features" else ""),
             remedy="name such runs, several where one was made of them; or --no-nested, whose score is flattered by"
             " teachers that have seen the labels of the pictures that it is judged on",
         )
@@ -57,7 +57,7 @@ class FeatureTeacher:
 
     Args:
         recipe: the teacher's.
-        strength: of its linear heads' L2, as its run chose it on all folds.
+        l2: of its linear heads' L2, as its run chose it on all folds.
         scales: of its logits, by fold: fitted on what the run's other folds said of the pictures that they held out.
             These numbers are all that a nested teacher has from the folds that it does not see.
         seen: features (pictures, width) float32 by view.
@@ -67,7 +67,7 @@ class FeatureTeacher:
     """
 
     recipe: Recipe
-    strength: float
+    l2: float
     scales: Mapping[int, float]
     seen: Mapping[str, np.ndarray]
     labels: np.ndarray
@@ -85,7 +85,7 @@ class FeatureTeacher:
             held_features=self.seen[views[0]][~known],
             held_labels=self.labels[~known],
         )
-        heads, _ = logistic_regression.fit([one], self.classes, self.strength, 1.0)
+        heads, _ = logistic_regression.fit([one], self.classes, self.l2, 1.0)
         return heads[0]
 
     def answer(self, head: Head, rows: np.ndarray, views: Sequence[str]) -> np.ndarray:
@@ -144,14 +144,14 @@ def recompute_predictions(
     recipe = load_teacher_recipe(teacher)
     extractors = [Extractor(base, data.files, wanted=engine) for base in list_teacher_bases(teacher)]
     needed = tuple(dict.fromkeys((*recipe.training_views, *recipe.views, *views)))
-    strength, scales = read_l2_and_scales(teacher)
+    l2, scales = read_l2_and_scales(teacher)
     asked = FeatureTeacher(
         recipe=recipe,
-        strength=strength,
+        l2=l2,
         scales=scales,
-        seen=run.extract_features(extractors, list(data.pictures.train["sha256"]), needed),
+        seen=extract_features(extractors, data.train_digests, needed),
         labels=data.labels,
-        fold_of=data.pictures.train["fold"].to_numpy(),
+        fold_of=data.fold_of,
         classes=len(data.pictures.classes),
     )
     if nested:
@@ -173,6 +173,5 @@ def recompute_predictions(
 
 def read_l2_and_scales(teacher: load.Run) -> tuple[float, dict[int, float]]:
     """Reads a run's L2 on features, and the scales of its heads by fold (1 where none is recorded)."""
-    with (teacher.folder / "history.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["chosen"] == "True"]
-    return float(rows[0]["strength"]), {int(row["fold"]): float(row.get("scale") or 1) for row in rows}
+    rows = [row for row in runs.read_history(teacher.folder) if row["chosen"] == "True"]
+    return float(rows[0]["l2"]), {int(row["fold"]): float(row.get("scale") or 1) for row in rows}

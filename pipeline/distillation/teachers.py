@@ -24,7 +24,7 @@ from pipeline.learnware.cached_predictions import predict_cached, select_classes
 from pipeline.models.base import Base
 from pipeline.runs import load
 from pipeline.training.soft_targets import DistillationConfig, SoftTargets
-from pipeline.workflow.prepare import Dataset
+from pipeline.workflow.context import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class LearnwareTeacher:
 
         Probabilities are of the student's classes alone and sum to 1.
         """
-        every = predict_cached(self.learnware, data.files, list(data.pictures.train["sha256"]), views)
+        every = predict_cached(self.learnware, data.files, data.train_digests, views)
         return {"all": select_classes(every, self._columns(data)).astype(np.float32)}
 
     def cost(self) -> ModelCost:

@@ -50,7 +50,7 @@ def fit_temperature(oof: OOFPredictions) -> Predictor:
 
 def fit_vector_scaling(oof: OOFPredictions) -> Predictor:
     """Fits a slope and a bias for each class (vector scaling, the same section), with L2 towards 1 and 0."""
-    return log_linear.fit_log_linear(oof, np.ones(1), weights=True, slopes=True, strength=VECTOR_L2 / len(oof.part))
+    return log_linear.fit_log_linear(oof, np.ones(1), weights=True, slopes=True, l2=VECTOR_L2 / len(oof.part))
 
 
 def fit_class_priors(oof: OOFPredictions) -> Predictor:
@@ -58,7 +58,7 @@ def fit_class_priors(oof: OOFPredictions) -> Predictor:
 
     It is fitted by log loss, which is smooth, and pulled towards none.
     """
-    return log_linear.fit_log_linear(oof, np.ones(1), strength=PRIORS_L2 / len(oof.part))
+    return log_linear.fit_log_linear(oof, np.ones(1), l2=PRIORS_L2 / len(oof.part))
 
 
 def fit_clipping(oof: OOFPredictions) -> Predictor:

@@ -84,7 +84,7 @@ def fit_weights(
     labels: np.ndarray,
     start: np.ndarray | None = None,
     tolerance: float = EXACT_TOLERANCE,
-    strength: float = 0.0,
+    l2: float = 0.0,
 ) -> WeightFit:
     """Fits the weights a alone by Newton's method: for few numbers a Hessian costs no more than a gradient.
 
@@ -93,7 +93,7 @@ def fit_weights(
         labels: (pictures,) int.
         start: where the weights begin, (members,); None is the geometric mean.
         tolerance: ends when an iteration lowers the loss by less.
-        strength: of an L2 that pulls the weights to 0; half of it times their squares is part of the loss.
+        l2: of an L2 that pulls the weights to 0; half of it times their squares is part of the loss.
     """
     members, pictures, _ = values.shape
     flat = values.reshape(members, -1)
@@ -105,7 +105,7 @@ def fit_weights(
         top = scores.max(axis=1, keepdims=True)
         scores = np.exp(scores - top)
         whole = scores.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(whole) + top) - weights @ chosen + strength / 2 * weights @ weights
+        loss = np.mean(np.log(whole) + top) - weights @ chosen + l2 / 2 * weights @ weights
         return float(loss), scores / whole
 
     weights = np.full(members, 1 / members) if start is None else start
@@ -113,11 +113,11 @@ def fit_weights(
     for _ in range(NEWTON_STEPS):
         weighed = values * probabilities
         means = weighed.sum(axis=2)
-        gradient = means.mean(axis=1) - chosen + strength * weights
+        gradient = means.mean(axis=1) - chosen + l2 * weights
         # E[v v'] - E[v] E[v'], summed over pictures by one matrix product.
         hessian = (weighed.reshape(members, -1) @ flat.T - means @ means.T) / pictures
         # RIDGE keeps the Hessian invertible where two members predict the same.
-        hessian += (HESSIAN_RIDGE + strength) * np.eye(members)
+        hessian += (HESSIAN_RIDGE + l2) * np.eye(members)
         step = np.linalg.solve(hessian, gradient)
         # Far from the minimum a full Newton step may raise the loss.
         for halving in range(MAX_HALVINGS):
@@ -134,16 +134,16 @@ def fit_weights(
 
 
 def fit_log_linear(
-    oof: OOFPredictions, start: np.ndarray, *, weights: bool = False, slopes: bool = False, strength: float
+    oof: OOFPredictions, start: np.ndarray, *, weights: bool = False, slopes: bool = False, l2: float
 ) -> LogLinear:
-    """Minimises mean cross entropy + strength / 2 * (|a - start|^2 + |d|^2 + |b|^2), by L-BFGS-B. b is always fitted.
+    """Minimises mean cross entropy + l2 / 2 * (|a - start|^2 + |d|^2 + |b|^2), by L-BFGS-B. b is always fitted.
 
     Args:
         oof: predictions of one or more members, and the truth.
         start: where a begins, (members,) float64.
         weights: fit a.
         slopes: fit d.
-        strength: of the L2.
+        l2: of the L2.
     """
     from scipy.optimize import minimize
 
@@ -165,8 +165,8 @@ def fit_log_linear(
         by_class = np.stack([np.einsum("nc,nc->c", one, error) for one in values]) if weights or slopes else None
         parts = [by_class.sum(axis=1)] if by_class is not None and weights else []
         parts += [by_class.ravel()] if by_class is not None and slopes else []
-        gradient = np.concatenate([*parts, error.sum(axis=0)]) + strength * parameters
-        return float(value + strength / 2 * parameters @ parameters), gradient
+        gradient = np.concatenate([*parts, error.sum(axis=0)]) + l2 * parameters
+        return float(value + l2 / 2 * parameters @ parameters), gradient
 
     result = minimize(objective, np.zeros(sum(sizes)), jac=True, method="L-BFGS-B", options=LBFGS_OPTIONS)
     return at(np.round(result.x, DIGITS))

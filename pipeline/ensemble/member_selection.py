@@ -20,13 +20,13 @@ class CombinationScores:
 
     Args:
         folds: the metric on each fold, by combination; all of them, or at least all that are asked for.
-        held: the share of pictures that a fold holds out.
+        validation_share: the share of pictures that a fold holds out.
         higher: whether a larger metric is a better one.
         resolution: the least step that the metric of a fold can make, see metrics.compute_resolution.
     """
 
     folds: Mapping[Members, Sequence[float]]
-    held: float
+    validation_share: float
     higher: bool
     resolution: float
 
@@ -50,7 +50,7 @@ class CombinationScores:
     def gain(self, after: Members, before: Members) -> Interval:
         """Estimates the gain of `after` over `before`."""
         difference = np.subtract(self.folds[after], self.folds[before]) * self.sign
-        return estimate_over_folds(list(difference), self.held, self.resolution)
+        return estimate_over_folds(list(difference), self.validation_share, self.resolution)
 
     def with_and_without(self, member: int) -> Interval:
         """Estimates the gain of the best combination with a member over the best one without it.
@@ -63,7 +63,7 @@ class CombinationScores:
         each = range(table.shape[1])
         best = [np.where(side, others.T, -np.inf).argmax(axis=1) for side in (has, ~has)]
         differences = [float(table[best[0][f], f] - table[best[1][f], f]) for f in each]
-        return estimate_over_folds(differences, self.held, self.resolution)
+        return estimate_over_folds(differences, self.validation_share, self.resolution)
 
 
 @dataclass(frozen=True)

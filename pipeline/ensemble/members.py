@@ -19,14 +19,13 @@ from pipeline.data.labels import build_picture_table
 from pipeline.data.tables import read_sample_submission
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
-from pipeline.files import read_json
 from pipeline.kaggle.download import fetch_data
 from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import listing, load
 from pipeline.runs.listing import shorten_base_name
 from pipeline.runs.load import Run
-from pipeline.workflow.prepare import Dataset
+from pipeline.workflow.context import Dataset
 
 MIN_FOLDS = 3
 """A nest needs a fold to judge on, and two to choose with."""
@@ -35,9 +34,9 @@ MIN_FOLDS = 3
 def format_member_name(run: Run) -> str:
     """Formats what tells a run from others in a table: its start, bases, size, strategy, head, and other choices."""
     recipe = run.recipe
-    strategy = recipe.get("rung", "?")
+    strategy = recipe.get("strategy", "?")
     head = [recipe.get("head", "")] if strategy in ("features", "pseudo") else []
-    choices = [f"{key} {recipe[key]:g}" for key in ("strength", "seed") if recipe.get(key)]
+    choices = [f"{key} {recipe[key]:g}" for key in ("l2", "seed") if recipe.get(key)]
     size = [f"{recipe['size']} px"] if recipe.get("size") else []
     bases = "+".join(map(shorten_base_name, recipe.get("bases", ())))
     return " ".join([listing.parse_start_time(run.folder), bases, *size, strategy, *head, *choices])
@@ -57,7 +56,7 @@ def find_exclusion_reason(folder: Path, *, named: bool = False) -> str:
         folder: of the run.
         named: whether the user named it; then it may be made of others itself.
     """
-    config, results = read_json(folder / "config.json") or {}, read_json(folder / "metrics.json")
+    config, results = runs.read_config(folder), runs.read_metrics(folder)
     missing = [name for name in ("folds.csv", "oof.npz", "test.npz") if not (folder / name).is_file()]
     folds = config.get("competition", {}).get("recipe", {}).get("folds") or len(config.get("folds", ()))
     if not results or missing:
@@ -119,14 +118,14 @@ class AlignedMembers:
         members: the oldest first.
         left_out: names of runs, and why.
         data: the pictures, in the order of every array here.
-        held: out-of-fold predictions (members, pictures, classes) and the truth.
+        oof: out-of-fold predictions (members, pictures, classes) and the truth.
         tests: predictions (members, readable test pictures, classes) float32.
     """
 
     members: list[Run]
     left_out: list[tuple[str, str]]
     data: Dataset
-    held: OOFPredictions
+    oof: OOFPredictions
     tests: np.ndarray
 
 
@@ -170,12 +169,12 @@ def _align_members(competition: Competition, members: list[Run], left_out: list[
     oof = OOFPredictions.build(
         [member.align(ids, classes) for member in members],
         data.labels,
-        data.pictures.train["fold"].to_numpy(),
+        data.fold_of,
         competition.metric,
         competition.positive_of(classes),
     )
     tests = np.stack([member.test.loc[readable, classes].to_numpy(np.float32) for member in members])
-    return AlignedMembers(members=members, left_out=left_out, data=data, held=oof, tests=tests)
+    return AlignedMembers(members=members, left_out=left_out, data=data, oof=oof, tests=tests)
 
 
 def load_views_as_members(aligned: AlignedMembers) -> AlignedMembers:
@@ -192,7 +191,7 @@ def load_views_as_members(aligned: AlignedMembers) -> AlignedMembers:
     if len(views) < 2:
         return aligned
     oof, tests = (np.stack([part[name] for name in views]) for part in parts)
-    return replace(aligned, held=replace(aligned.held, part=MemberPredictions(oof)), tests=tests)
+    return replace(aligned, oof=replace(aligned.oof, part=MemberPredictions(oof)), tests=tests)
 
 
 def _load_dataset(competition: Competition, members: list[Run]) -> Dataset:
@@ -222,7 +221,6 @@ def _load_dataset(competition: Competition, members: list[Run]) -> Dataset:
         unreadable |= member.results.get("unreadable", {})
     both = pd.concat([train.assign(part="train"), pictures.test.assign(part="test")])
     keep = ~(both["part"] + "/" + both["id"]).isin(unreadable) & (both["path"] != "")
-    numbers = {name: number for number, name in enumerate(pictures.classes)}
     return Dataset(
         competition=competition,
         raw=raw,
@@ -230,5 +228,4 @@ def _load_dataset(competition: Competition, members: list[Run]) -> Dataset:
         sample=sample,
         files={digest: raw / path for digest, path in zip(both["sha256"][keep], both["path"][keep], strict=True)},
         unreadable=unreadable,
-        labels=train["label"].map(numbers).to_numpy(),
     )

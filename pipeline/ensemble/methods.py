@@ -198,14 +198,14 @@ def fit_signed_weights(oof: OOFPredictions) -> LogLinear:
 
 def _fit_log_weights(oof: OOFPredictions, *, signed: bool) -> LogLinear:
     values = log_linear.compute_logs(oof.part.predictions)
-    kept, weights, strength = np.arange(len(values)), None, SIGNED_L2 / len(oof.labels) if signed else 0.0
+    kept, weights, l2 = np.arange(len(values)), None, SIGNED_L2 / len(oof.labels) if signed else 0.0
     while True:
-        minimum = log_linear.fit_weights(values[kept], oof.labels, weights, ROUGH_TOLERANCE, strength)
+        minimum = log_linear.fit_weights(values[kept], oof.labels, weights, ROUGH_TOLERANCE, l2)
         stay, weights = _prune_weights(minimum, len(oof.labels), signed=signed)
         kept = kept[stay]
         if len(stay) == len(minimum.weights):
             break
-    minimum = log_linear.fit_weights(values[kept], oof.labels, weights, strength=strength)
+    minimum = log_linear.fit_weights(values[kept], oof.labels, weights, l2=l2)
     return LogLinear(_scatter_weights(minimum.weights if signed else np.maximum(minimum.weights, 0), kept, len(values)))
 
 
@@ -246,7 +246,7 @@ def fit_stacked(oof: OOFPredictions) -> LogLinear:
     start = fit_geometric_weights(oof).weights
     kept = np.flatnonzero(start)
     fewer = replace(oof, part=MemberPredictions(oof.part.predictions[kept]))
-    model = log_linear.fit_log_linear(fewer, start[kept], slopes=True, strength=STACKED_L2 / len(oof.labels))
+    model = log_linear.fit_log_linear(fewer, start[kept], slopes=True, l2=STACKED_L2 / len(oof.labels))
     slopes = None if model.slopes is None else _scatter_weights(model.slopes, kept, len(start))
     return LogLinear(start, slopes, model.bias)
 

@@ -82,5 +82,5 @@ def build_extractor(
 def select_recipe(members: Sequence[Run], metric: str) -> dict[str, Any]:
     """Selects the recipe of the best member that is a head on features; of the best one, where there is none."""
     sign = find_metric(metric).sign
-    best = max(members, key=lambda one: (one.recipe.get("rung") == "features", sign * one.results["score"]))
+    best = max(members, key=lambda one: (one.recipe.get("strategy") == "features", sign * one.results["score"]))
     return dict(best.recipe)

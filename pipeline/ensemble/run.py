@@ -40,15 +40,15 @@ from pipeline.evaluation.nested_cv import (
 )
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain, plot_steps
 from pipeline.figures.text_table import print_lines
-from pipeline.files import hash_json, read_json, write_atomic, write_json
+from pipeline.files import hash_json, write_atomic, write_json
 from pipeline.kaggle.leaderboard import format_position
 from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow import finish as results
+from pipeline.workflow.context import log_stage
 from pipeline.workflow.finish import estimate_position
-from pipeline.workflow.prepare import log_stage
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class EnsembleResult:
 
 def fit_ensemble(competition: Competition, aligned: AlignedMembers, request: EnsembleRequest) -> EnsembleResult:
     """Tries everything that was asked for. The same members give the same bits; nothing is written."""
-    if len(aligned.members) == 1 and aligned.held.scorer.score_ranks:
+    if len(aligned.members) == 1 and aligned.oof.scorer.score_ranks:
         aligned = load_views_as_members(aligned)
     oof, tests, scenes = add_picture_features(competition, aligned, request)
     with log_stage("nest") as notes:
@@ -137,7 +137,7 @@ def add_picture_features(
     competition: Competition, aligned: AlignedMembers, request: EnsembleRequest
 ) -> tuple[OOFPredictions, MemberPredictions, SceneSteps | None]:
     """Adds to out-of-fold and test predictions the features and keypoints that the steps need."""
-    oof, tests, scenes = aligned.held, MemberPredictions(aligned.tests), None
+    oof, tests, scenes = aligned.oof, MemberPredictions(aligned.tests), None
     compares = request.finish and finishing.needs_features(oof.metric, len(aligned.data.pictures.classes))
     links = request.finish and request.scenes
     seen = build_extractor(competition, aligned, request.bases, request.engine) if compares or links else None
@@ -223,7 +223,7 @@ def format_weights(told: dict[str, Any], names: Sequence[str]) -> str:
 
 def print_ensemble(aligned: AlignedMembers, made: EnsembleResult) -> None:
     """Prints the runs, the methods and the steps."""
-    oof = aligned.held
+    oof = aligned.oof
     runs = [
         StepResult(kind="run", name=format_member_name(member), folds=oof.by_fold(values))
         for member, values in zip(aligned.members, oof.part.predictions, strict=True)
@@ -292,13 +292,11 @@ def write_run(
     files = results.write_run_files(competition, data, folder, trained, test, submit=True)
     chart = plot_steps(made.steps, competition.metric, made.difference)
     write_atomic(folder / "steps.png", lambda file: file.write(chart))
-    standing = estimate_position(
-        competition, data, trained, result["folds"], results.find_positive_class(competition, data)
-    )
-    result |= {"seconds": round(time.perf_counter() - started, 2), "megabytes": results.measure_peak_memory()}
-    result["standing"] = asdict(standing) if standing else None
+    position = estimate_position(competition, data, trained, result["folds"], data.positive)
+    result |= {"seconds": round(time.perf_counter() - started, 2), "peak_megabytes": results.measure_peak_memory()}
+    result["leaderboard_position"] = asdict(position) if position else None
     write_json(folder / "metrics.json", result)
-    for line in format_position(standing) if standing else ():
+    for line in format_position(position) if position else ():
         log.info("  %s", line)
     for path in (*files, folder):
         log.info("wrote %s", paths.format_path(path))
@@ -307,7 +305,7 @@ def write_run(
 
 def build_cv_result(aligned: AlignedMembers, made: EnsembleResult) -> CVResult:
     """Builds the result that `write_run_files` takes."""
-    folds = tuple(sorted(aligned.held.folds))
+    folds = tuple(sorted(aligned.oof.folds))
     history = [step.record() for step in (*made.methods, *made.steps)]
     return CVResult(folds=folds, history=history, oof=made.oof, oof_views={}, test=made.test, test_views={})
 
@@ -344,13 +342,13 @@ def build_config(competition: Competition, aligned: AlignedMembers, request: Ens
         return result[0] if all(value == result[0] for value in result) else None
 
     recipe = {
-        **asdict(competition.recipe), "rung": request.kind, "folds": len(aligned.held.folds),
+        **asdict(competition.recipe), "strategy": request.kind, "folds": len(aligned.oof.folds),
         "bases": list(dict.fromkeys(base for member in aligned.members for base in member.recipe.get("bases", ()))),
         "size": shared("size"), "head": shared("head"),
     }  # fmt: skip
     return {
         "competition": {**asdict(competition), "recipe": recipe},
-        "folds": sorted(aligned.held.folds),
+        "folds": sorted(aligned.oof.folds),
         "debug": False,
         "asked": asdict(request),
         "made_of": [
@@ -376,7 +374,7 @@ def rebuild_run(competition: Competition, text: str) -> Path:
         StarshiftError: it is not made of others, a member has changed, or the predictions differ.
     """
     folder = load.find_run_folder(text, competition.name)
-    config = read_json(folder / "config.json") or {}
+    config = runs.read_config(folder)
     if not config.get("made_of"):
         raise StarshiftError(
             f"The run {folder.name} is not made of others.", expected="a run of the command ensemble or finish"

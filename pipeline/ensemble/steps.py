@@ -37,7 +37,7 @@ def evaluate_procedure(kind: str, procedure: Procedure, before: Procedure | None
         procedure: what is tried.
         before: what it is compared with; None where it comes first.
     """
-    oof = procedure.held
+    oof = procedure.oof
     after = procedure.out_of(oof.folds)
     step = StepResult(kind=kind, name=procedure.name, folds=oof.by_fold(after))
     if before is None:
@@ -68,7 +68,7 @@ class StepwiseSelection:
         """
         step, either = evaluate_procedure("step", procedure, self.current), BetterOfTwo(self.current, procedure)
         kept = step.helps
-        if not beyond_noise and either.is_later(procedure.held.folds):
+        if not beyond_noise and either.is_later(procedure.oof.folds):
             honest = evaluate_procedure("step", either, self.current)
             if honest.better:
                 step, procedure, kept = honest, either, True
@@ -85,7 +85,7 @@ class StepwiseSelection:
             tell: puts what was fitted on all folds into words.
         """
         procedure = ChainedProcedure(self.current, name, function)
-        told = procedure.on(procedure.held.folds).record()["step"]
+        told = procedure.on(procedure.oof.folds).record()["step"]
         if "not_tried" in told:
             step = evaluate_procedure("step", procedure, self.current)
             self.steps.append(replace(step, gain=None, told=told["not_tried"]))
@@ -104,7 +104,7 @@ def try_steps(
         scenes: fits the steps for pictures of one scene, which are tried last, for they take the longest.
         several: whether there are several members, which ranks can be averaged of.
     """
-    oof = selection.current.held
+    oof = selection.current.oof
     ranked = selection.current.on(oof.folds).record().get("method") == RANK_MEAN
     if oof.scorer.score_ranks and several and not ranked:
         selection.attempt(FunctionProcedure(oof, "rank averaging", methods.METHODS[RANK_MEAN]))

@@ -32,7 +32,7 @@ class FoldScorer:
     positive: int | None = None
 
     @property
-    def held(self) -> list[np.ndarray]:
+    def fold_rows(self) -> list[np.ndarray]:
         """The rows that each fold holds out."""
         return [np.flatnonzero(self.fold_of == fold) for fold in np.unique(self.fold_of)]
 
@@ -45,7 +45,7 @@ class FoldScorer:
         if not record.needs_probabilities:
             values = scores if record.counts_correct else softmax(scores)
             return score_folds(self.metric, self.labels, values, self.fold_of, self.positive, quick=True)
-        factors = zip(fit_temperatures(scores, self.labels, self.held), self.held, strict=True)
+        factors = zip(fit_temperatures(scores, self.labels, self.fold_rows), self.fold_rows, strict=True)
         if record.is_log_loss:
             return [_compute_loss(factor * scores[own], self.labels[own]) for factor, own in factors]
         scaled = scores.copy()
@@ -60,7 +60,7 @@ def _compute_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))
 
 
-def fit_temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarray]) -> np.ndarray:
+def fit_temperatures(scores: np.ndarray, labels: np.ndarray, fold_rows: list[np.ndarray]) -> np.ndarray:
     """Fits for each fold the factor with the least cross entropy on the other folds, (folds,) float64.
 
     Cross entropy is convex in the factor. Newton's steps come near the least of all pictures; a last one from there,
@@ -69,7 +69,7 @@ def fit_temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarr
     Args:
         scores: (pictures, classes) float32.
         labels: (pictures,) int.
-        held: the rows of each fold, two folds or more.
+        fold_rows: the rows of each fold, two folds or more.
     """
     gap = float(np.mean(scores[np.arange(len(labels)), labels] - scores.mean(axis=1)))
     factor = 3.0 / max(gap, 1e-3)
@@ -80,7 +80,7 @@ def fit_temperatures(scores: np.ndarray, labels: np.ndarray, held: list[np.ndarr
             break
         # Where the loss is nearly flat a Newton step leaps; it is limited to a factor of 4 either way.
         factor = min(max(after, factor / 4), factor * 4, MAX_FACTOR)
-    rest = [(slope.sum() - slope[own].sum()) / max(curve.sum() - curve[own].sum(), 1e-30) for own in held]
+    rest = [(slope.sum() - slope[own].sum()) / max(curve.sum() - curve[own].sum(), 1e-30) for own in fold_rows]
     return np.clip(factor - np.array(rest), factor / 4, factor * 4)
 
 

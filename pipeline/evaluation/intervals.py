@@ -131,20 +131,28 @@ def estimate_over_seeds(values: Sequence[float], resolution: float = 0.0) -> Int
     return _compute_t_interval(values, 1 / len(values), resolution)
 
 
-def estimate_over_folds(differences: Sequence[float], held: float, resolution: float = 0.0) -> Interval:
+def estimate_over_folds(differences: Sequence[float], validation_share: float, resolution: float = 0.0) -> Interval:
     """Estimates the mean of one difference a fold, by the corrected resampled t interval.
 
     Folds share most of their training pictures, so that plain t is too sure of itself; the variance is multiplied by
-    1 / n + held / (1 - held) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52, 239-281). Few folds that
-    all move by one picture seem to have no spread at all: it is taken to be at least the metric's resolution.
+    1 / n + validation_share / (1 - validation_share) instead of 1 / n (Nadeau and Bengio 2003, Machine Learning 52,
+    239-281). Few folds that all move by one picture seem to have no spread at all: it is taken to be at least the
+    metric's resolution.
 
     Args:
         differences: after - before on each fold, n >= 1.
-        held: the share of pictures that a fold holds out, between 0 and 1.
+        validation_share: the share of pictures that a fold holds out, between 0 and 1.
         resolution: the least step that the metric of a fold can make, see metrics.compute_resolution.
     """
-    require(0 < held < 1, "Unusable held-out share.", expected="between 0 and 1", received=held)
-    return _compute_t_interval(differences, 1 / len(differences) + held / (1 - held), resolution)
+    require(
+        0 < validation_share < 1,
+        "Unusable validation_share-out share.",
+        expected="between 0 and 1",
+        received=validation_share,
+    )
+    return _compute_t_interval(
+        differences, 1 / len(differences) + validation_share / (1 - validation_share), resolution
+    )
 
 
 def estimate_over_seeds_and_pictures(differences: np.ndarray) -> Interval:

@@ -134,12 +134,12 @@ class Procedure:
     """Something that can be fitted on a set of folds.
 
     Args:
-        held: the predictions of all folds.
+        oof: the predictions of all folds.
         name: as tables show it.
     """
 
     def __init__(self, oof: OOFPredictions, name: str) -> None:
-        self.held, self.name = oof, name
+        self.oof, self.name = oof, name
         self._fitted: dict[Folds, Predictor] = {}
 
     def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
@@ -149,7 +149,7 @@ class Procedure:
     def on(self, folds: Folds) -> Predictor:
         """Returns the predictor fitted on these folds, fitted once."""
         if folds not in self._fitted:
-            self._fitted[folds] = self.fit(self.held.take(folds), folds)
+            self._fitted[folds] = self.fit(self.oof.take(folds), folds)
         return self._fitted[folds]
 
     def out_of(self, folds: Folds) -> np.ndarray:
@@ -158,12 +158,12 @@ class Procedure:
         A single fold has no others; it is predicted by what was fitted on it, which only procedures inside a nest of
         three folds come to.
         """
-        rows = np.flatnonzero(self.held.among(folds))
-        result = np.empty((len(rows), self.held.part.predictions.shape[2]))
+        rows = np.flatnonzero(self.oof.among(folds))
+        result = np.empty((len(rows), self.oof.part.predictions.shape[2]))
         for fold in sorted(folds):
-            own = self.held.fold_of[rows] == fold
+            own = self.oof.fold_of[rows] == fold
             rest = folds - {fold} or folds
-            result[own] = self.on(rest).predict(self.held.parts[fold])
+            result[own] = self.on(rest).predict(self.oof.parts[fold])
         return result
 
 
@@ -221,12 +221,12 @@ class BetterOfTwo(Procedure):
     """
 
     def __init__(self, earlier: Procedure, later: Procedure) -> None:
-        super().__init__(earlier.held, later.name)
+        super().__init__(earlier.oof, later.name)
         self.earlier, self.later = earlier, later
 
     def is_later(self, folds: Folds) -> bool:
         """Returns whether the later one is better on these folds."""
-        oof = self.held.take(folds)
+        oof = self.oof.take(folds)
         return oof.gain(self.later.out_of(folds)) > oof.gain(self.earlier.out_of(folds))
 
     def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
@@ -251,7 +251,7 @@ class ChainedProcedure(Procedure):
     """A step fitted on another procedure's out-of-fold predictions, and applied to its predictions."""
 
     def __init__(self, first: Procedure, name: str, function: Callable[[OOFPredictions], Predictor]) -> None:
-        super().__init__(first.held, name)
+        super().__init__(first.oof, name)
         self.first, self.function = first, function
 
     def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:

@@ -28,9 +28,10 @@ from pipeline.models.base import parse_base
 from pipeline.run_options import RunOptions
 from pipeline.training import linear_probe
 from pipeline.training.heads import ridge
-from pipeline.workflow import run
-from pipeline.workflow.finish import compute_metrics, find_positive_class, format_score_spread
-from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
+from pipeline.workflow.context import Dataset, log_stage
+from pipeline.workflow.finish import compute_metrics, format_score_spread
+from pipeline.workflow.run import prepare_dataset
+from pipeline.workflow.train import extract_features
 
 COMPUTE_BUDGET = 2.5e11
 """Sum of the cubes of all decompositions' sides; what keeps 63 combinations of wide sets under a minute on 2 cores."""
@@ -42,14 +43,14 @@ class CombinationResult:
 
     Args:
         members: numbers of the sets.
-        folds: the metric on each fold, at the strength that is best on the others.
-        strength: the best one over all folds.
-        path: the metric's mean over folds for each of ridge.STRENGTHS.
+        folds: the metric on each fold, at the l2 that is best on the others.
+        l2: the best one over all folds.
+        path: the metric's mean over folds for each of ridge.L2_VALUES.
     """
 
     members: Members
     folds: tuple[float, ...]
-    strength: float
+    l2: float
     path: tuple[float, ...]
 
 
@@ -73,7 +74,7 @@ def evaluate_combinations(
     def evaluate(members: Members) -> CombinationResult:
         columns = np.concatenate([np.arange(edges[m], edges[m + 1]) for m in sorted(members)])
         width = sum(sets[m].width for m in members)
-        scores = products.held_out(columns, [strength * width for strength in ridge.L2_VALUES])
+        scores = products.held_out(columns, [l2 * width for l2 in ridge.L2_VALUES])
         return select_l2(
             members,
             np.array([scorer.folds(one) for one in scores]),
@@ -101,11 +102,11 @@ def compute_principal_directions(values: Sequence[np.ndarray], most: int) -> lis
 
 
 def select_l2(members: Members, table: np.ndarray, higher: bool) -> CombinationResult:
-    """Chooses a strength for each fold by the other folds.
+    """Chooses an l2 for each fold by the other folds.
 
     Args:
         members: numbers of the sets.
-        table: the metric (strengths, folds).
+        table: the metric (values of l2, folds).
         higher: whether a larger one is better.
     """
     worth = table if higher else -table
@@ -143,13 +144,11 @@ def run_base_search(
     competition = data.competition
     recipe = competition.recipe
     sets = extract_feature_sets(recipe, data, options, most)
-    fold_of = data.pictures.train["fold"].to_numpy()
-    scorer = FoldScorer(
-        metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=find_positive_class(competition, data)
-    )
+    fold_of = data.fold_of
+    scorer = FoldScorer(metric=competition.metric, labels=data.labels, fold_of=fold_of, positive=data.positive)
     with log_stage("scout") as notes:
         scored = evaluate_combinations(sets, scorer, len(data.pictures.classes))
-        notes.append(f"{len(scored)} combinations x {recipe.folds} folds x {len(ridge.L2_VALUES)} strengths")
+        notes.append(f"{len(scored)} combinations x {recipe.folds} folds x {len(ridge.L2_VALUES)} values of l2")
     trials = CombinationScores(
         {one.members: one.folds for one in scored},
         1 / recipe.folds,
@@ -161,7 +160,7 @@ def run_base_search(
         names=recipe.bases,
         widths=[one.width for one in sets],
         trials=trials,
-        strengths={one.members: one.strength for one in scored},
+        l2_values={one.members: one.l2 for one in scored},
         paths={one.members: dict(zip(ridge.L2_VALUES, one.path, strict=True)) for one in scored},
         growth=growth,
         metric=competition.metric,
@@ -178,7 +177,7 @@ def extract_feature_sets(
     recipe: Recipe, data: Dataset, options: RunOptions, most: int | None
 ) -> list[ridge.PrincipalComponents]:
     """Extracts each base's features of the training pictures, reduced to their principal directions."""
-    digests = list(data.pictures.train["sha256"])
+    digests = data.train_digests
     extractors = _build_extractors(recipe, data, options)
     with log_stage("features") as notes:
         values = [extractor.features(digests, VIEW) for extractor in extractors]
@@ -232,14 +231,14 @@ def confirm_winner(
 def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) -> dict[str, Any]:
     """Scores the recipe's own head and views out of fold, as `finish.compute_metrics`."""
     recipe = competition.recipe
-    digests = list(data.pictures.train["sha256"])
+    digests = data.train_digests
     extractors = _build_extractors(recipe, data, options)
-    seen = run.extract_features(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
+    seen = extract_features(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
     trained = linear_probe.train_heads(
         recipe,
         train_features=seen,
         labels=data.labels,
-        fold_of=data.pictures.train["fold"].to_numpy(),
+        fold_of=data.fold_of,
         folds=range(recipe.folds),
         classes=len(data.pictures.classes),
     )

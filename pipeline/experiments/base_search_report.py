@@ -32,8 +32,8 @@ class BaseSearchResult:
         names: of the bases, as the recipe has them.
         widths: number of features of each.
         trials: what each combination scored.
-        strengths: the best one of each combination.
-        paths: the metric's mean over folds for every strength, of each combination.
+        l2_values: the best one of each combination.
+        paths: the metric's mean over folds for every l2, of each combination.
         growth: which bases belong together.
         metric: of the competition.
     """
@@ -41,7 +41,7 @@ class BaseSearchResult:
     names: Sequence[str]
     widths: Sequence[int]
     trials: CombinationScores
-    strengths: Mapping[Members, float]
+    l2_values: Mapping[Members, float]
     paths: Mapping[Members, Mapping[float, float]]
     growth: SelectionHistory
     metric: str
@@ -137,11 +137,11 @@ def build_records(result: BaseSearchResult) -> list[dict[str, object]]:
             "bases": result.joined(members),
             "score": result.trials.mean(members),
             "spread": result.spread(members),
-            "strength": result.strengths[members],
+            "l2": result.l2_values[members],
             "width": sum(result.widths[member] for member in members),
             "folds": " ".join(f"{value:.6f}" for value in result.trials.folds[members]),
             "winner": members == result.growth.winner,
-            **{f"at {strength:.0e}": score for strength, score in result.paths[members].items()},
+            **{f"at {l2:.0e}": score for l2, score in result.paths[members].items()},
         }
         for place, members in enumerate(result.trials.ranked(), 1)
     ]
@@ -153,14 +153,14 @@ def format_tables(result: BaseSearchResult) -> list[str]:
     for row, members in zip(build_records(result), result.trials.ranked(), strict=True):
         if len(ranked) < MAX_TABLE_ROWS or len(members) == 1 or row["winner"]:
             mark = "  <- the winner" if row["winner"] else ""
-            numbers = [str(row["rank"]), result.shown(members), f"{row['strength']:.0e}", str(row["width"])]
+            numbers = [str(row["rank"]), result.shown(members), f"{row['l2']:.0e}", str(row["width"])]
             ranked.append([*numbers, f"{row['bases']}{mark}"])
     gains = [result.trials.with_and_without(number) for number in range(len(result.names))]
     worth = [
         [result.shown(frozenset([number])), format_plus_minus(gains[number], 4), result.short[number]]
         for number in sorted(range(len(gains)), key=lambda one: -gains[one].estimate)
     ]
-    first, second = ("rank", result.metric, "strength", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
+    first, second = ("rank", result.metric, "l2", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
     return [*format_text_table(first, ranked, right=first[:4]), "", *format_text_table(second, worth, right=second[:2])]
 
 

@@ -29,8 +29,9 @@ from pipeline.models.base import Base, parse_base
 from pipeline.run_options import RunOptions, select_folds
 from pipeline.runs import folder as runs
 from pipeline.training import linear_probe
-from pipeline.workflow.finish import compute_metrics, find_positive_class
-from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
+from pipeline.workflow.context import Dataset, log_stage
+from pipeline.workflow.finish import compute_metrics
+from pipeline.workflow.run import prepare_dataset
 
 log = logging.getLogger(__name__)
 WHOLE_BASE = "whole base"
@@ -50,7 +51,7 @@ class BlockResult:
         seconds: to train the heads of all folds.
         pictures_per_second: up to this cut, by Keras on this machine.
         folds: the metric on each fold.
-        held: probabilities of all held-out pictures (n, classes) float32, in the order of `find_best_block`'s truth.
+        oof: probabilities of all held-out pictures (n, classes) float32, in the order of `find_best_block`'s truth.
     """
 
     recipe: str
@@ -62,7 +63,7 @@ class BlockResult:
     seconds: float
     pictures_per_second: float
     folds: tuple[float, ...]
-    held: np.ndarray
+    oof: np.ndarray
 
 
 def plot_depth_curve(depths: Sequence[BlockResult], *, metric: str, best: int, enough: int, title: str) -> bytes:
@@ -162,7 +163,7 @@ def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions, share: f
 
     @cache
     def best_over(number: int) -> intervals.Interval:
-        before, after = blocks[number].held, blocks[best].held
+        before, after = blocks[number].oof, blocks[best].oof
         if len(oof.folds) > 1:
             return gains.estimate_fold_difference(oof, before, after, share=share)
         return gains.estimate_picture_difference(oof, before, after)
@@ -252,7 +253,7 @@ def write_block_report(competition: str, base: str, file: str, metric: str, resu
     print_lines(format_table(result, metric), format_conclusions(result, metric))
     words = f"{base} on {competition}: {format_headline(result)}"
     picture = plot_depth_curve(result.blocks, metric=metric, best=result.best, enough=result.enough, title=words)
-    columns = [one.name for one in fields(BlockResult) if one.name != "held"]
+    columns = [one.name for one in fields(BlockResult) if one.name != "oof"]
     rows = [{name: getattr(block, name) for name in columns} for block in result.blocks]
     rows = [{**row, "folds": " ".join(f"{value:.6f}" for value in row["folds"])} for row in rows]
     folder = paths.reports_folder(competition)
@@ -289,14 +290,14 @@ def stack_oof_predictions(
     blocks: Sequence[BlockResult], competition: Competition, data: Dataset, folds: Sequence[int]
 ) -> OOFPredictions:
     """Stacks the out-of-fold predictions of every block."""
-    fold_of = data.pictures.train["fold"].to_numpy()
+    fold_of = data.fold_of
     rows = np.isin(fold_of, folds)
     return OOFPredictions.build(
-        [block.held for block in blocks],
+        [block.oof for block in blocks],
         data.labels[rows],
         fold_of[rows],
         competition.metric,
-        find_positive_class(competition, data),
+        data.positive,
     )
 
 
@@ -304,7 +305,7 @@ def probe_cuts(
     competition: Competition, recipe: Recipe, cuts: list[Base], data: Dataset, folds: Sequence[int], engine: str
 ) -> list[BlockResult]:
     """Runs the stages for one base: features in one pass, speeds, and heads at each cut."""
-    digests = list(data.pictures.train["sha256"])
+    digests = data.train_digests
     with log_stage("features") as notes:
         count = multi_depth.fill_feature_stores(cuts, data.files, digests, engine)
         notes.append(f"{len(digests):,} pictures at {len(cuts)} cuts of {cuts[-1]}, {count:,} computed in one pass")
@@ -316,7 +317,7 @@ def probe_cuts(
             probe_cut(competition, recipe, cut, data, folds, each) for cut, each in zip(cuts, speeds, strict=True)
         ]
         notes.append(f"{len(blocks)} cuts x {len(folds)} folds")
-    if np.array_equal(blocks[-2].held, blocks[-1].held):
+    if np.array_equal(blocks[-2].oof, blocks[-1].oof):
         del blocks[-2]  # the last block of many bases is their end
     return blocks
 
@@ -325,8 +326,8 @@ def probe_cut(
     competition: Competition, recipe: Recipe, cut: Base, data: Dataset, folds: Sequence[int], speed: float
 ) -> BlockResult:
     """Trains heads on the features of one cut, which are in the cache."""
-    values = Extractor(cut, data.files, wanted="keras").features(list(data.pictures.train["sha256"]), multi_depth.VIEW)
-    fold_of = data.pictures.train["fold"].to_numpy()
+    values = Extractor(cut, data.files, wanted="keras").features(data.train_digests, multi_depth.VIEW)
+    fold_of = data.fold_of
     started = time.perf_counter()
     trained = linear_probe.train_heads(
         recipe,
@@ -348,5 +349,5 @@ def probe_cut(
         seconds=round(seconds, 2),
         pictures_per_second=speed,
         folds=tuple(results["folds"]),
-        held=trained.oof[np.isin(fold_of, folds)],
+        oof=trained.oof[np.isin(fold_of, folds)],
     )

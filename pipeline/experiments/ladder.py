@@ -29,9 +29,12 @@ from pipeline.evaluation.intervals import (
 )
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, PALE, build_figure, render_png, style_axes
 from pipeline.figures.text_table import format_text_table, print_lines
-from pipeline.files import read_json, write_atomic, write_text
+from pipeline.files import write_atomic, write_text
+from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
+from pipeline.workflow.finish import find_finished_run
+from pipeline.workflow.train import select_trained_base
 
 PART_STYLES = {"validation": (0.31, ORANGE, "o"), "test": (0.69, BLUE, "D")}
 """Where on its step a part stands, its colour and its mark."""
@@ -39,14 +42,14 @@ PART_STYLES = {"validation": (0.31, ORANGE, "o"), "test": (0.69, BLUE, "D")}
 
 @dataclass(frozen=True, kw_only=True)
 class LadderStep:
-    """One rung of the ladder.
+    """One strategy of the ladder.
 
     Args:
-        name: of the rung.
+        name: of the strategy.
         validation: accuracy, one a seed.
         test: accuracy, one a seed.
         pictures: how many the validation part and the test part have.
-        seconds: that the rung took, caches as they were.
+        seconds: that the strategy took, caches as they were.
         trained: number of trained parameters.
         within_noise: whether it cannot be told from the step before.
     """
@@ -107,7 +110,7 @@ def format_headline(steps: Sequence[LadderStep]) -> str:
     if len(steps) == 1:
         return f"{first.name}: {first.height:.1%} on test"
     if top is first:
-        return f"{first.name} reaches {first.height:.1%} on test, and no later rung more"
+        return f"{first.name} reaches {first.height:.1%} on test, and no later strategy more"
     gains = [after.height - before.height for before, after in itertools.pairwise(steps)]
     largest = int(np.argmax(gains))
     words = f"From {first.height:.1%} to {top.height:.1%}"
@@ -174,10 +177,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyResult:
-    """One rung with one seed.
+    """One strategy with one seed.
 
     Args:
-        rung: its name.
+        strategy: its name.
         seed: of training.
         validation: accuracy on the validation part.
         right: whether each test picture is right, (test,) bool, in the order of the answers.
@@ -185,7 +188,7 @@ class StrategyResult:
         trained: number of trained parameters.
     """
 
-    rung: str
+    strategy: str
     seed: int
     validation: float
     right: np.ndarray
@@ -206,36 +209,37 @@ def write_ladder_report(
     Args:
         name: of the ladder's competition.
         base: the recipe's base, which enters the files' names.
-        climbed: rungs and seeds.
+        climbed: strategies and seeds.
         pictures: number of validation and of test pictures.
         chance: accuracy of naming the commonest class.
     """
-    names = list(dict.fromkeys(one.rung for one in climbed))
-    by_rung = {rung: [one for one in climbed if one.rung == rung] for rung in names}
+    names = list(dict.fromkeys(one.strategy for one in climbed))
+    by_strategy = {strategy: [one for one in climbed if one.strategy == strategy] for strategy in names}
     compared = {
-        after: compare_strategies(by_rung[before], by_rung[after]) for before, after in itertools.pairwise(names)
+        after: compare_strategies(by_strategy[before], by_strategy[after])
+        for before, after in itertools.pairwise(names)
     }
-    rows = [build_table_row(rung, by_rung[rung], pictures[1]) for rung in names]
+    rows = [build_table_row(strategy, by_strategy[strategy], pictures[1]) for strategy in names]
     table = [
-        [row["rung"], f"{row['validation']:.1%}",
+        [row["strategy"], f"{row['validation']:.1%}",
          f"{row['test']:.1%} ({row['test_low']:.1%} to {row['test_high']:.1%})", f"{row['seconds']:.0f}",
          f"{row['trained']:,}"]
         for row in rows
     ]  # fmt: skip
-    header = ["rung", "validation", "test (95 % interval)", "seconds", "trained"]
+    header = ["strategy", "validation", "test (95 % interval)", "seconds", "trained"]
     lines = format_text_table(header, table, right=("validation", "seconds", "trained"))
     print_lines([*lines, *(f"  {line}" for line, _ in compared.values())])
     steps = [
         LadderStep(
-            name=rung,
-            validation=[one.validation for one in by_rung[rung]],
-            test=[one.test for one in by_rung[rung]],
+            name=strategy,
+            validation=[one.validation for one in by_strategy[strategy]],
+            test=[one.test for one in by_strategy[strategy]],
             pictures=pictures,
             seconds=row["seconds"],
             trained=row["trained"],
-            within_noise=rung in compared and compared[rung][1],
+            within_noise=strategy in compared and compared[strategy][1],
         )
-        for rung, row in zip(names, rows, strict=True)
+        for strategy, row in zip(names, rows, strict=True)
     ]
     folder = paths.reports_folder(name)
     picture, records = folder / f"staircase-{base}.png", folder / f"ladder-{base}.csv"
@@ -253,7 +257,7 @@ def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> 
         seeds = estimate_over_seeds([one.test for one in result], 1 / total)
         low, high = min(low, max(0.0, seeds.low)), max(high, min(1.0, seeds.high))
     return {
-        "rung": name,
+        "strategy": name,
         "seeds": len(result),
         "validation": float(np.mean([one.validation for one in result])),
         "test": interval.estimate,
@@ -278,7 +282,7 @@ def compare_strategies(before: Sequence[StrategyResult], after: Sequence[Strateg
         truth = np.ones(len(before[0].right), int)
         result = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
         difference, noise = result.difference, result.within_noise
-    return format_difference(after[0].rung, before[0].rung, difference, within_noise=noise, points=True), noise
+    return format_difference(after[0].strategy, before[0].strategy, difference, within_noise=noise, points=True), noise
 
 
 DEFAULT_SIZES = (2000, 1000, 1000)
@@ -288,7 +292,7 @@ DEFAULT_STRATEGIES = ("scratch", "augmented", "features", "frozen", "finetune")
 
 @dataclass(frozen=True, kw_only=True)
 class LadderData:
-    """The pictures that every rung sees.
+    """The pictures that every strategy sees.
 
     Args:
         competition: the excerpt, with a hold-out for validation.
@@ -347,28 +351,32 @@ def parse_sizes(counts: Sequence[int]) -> tuple[int, int, int]:
     return counts[0], counts[1], counts[2]
 
 
-def build_recipe(rung: str, recipe: Recipe, seed: int) -> Recipe:
+def build_recipe(strategy: str, recipe: Recipe, seed: int) -> Recipe:
     """Builds a strategy's recipe; `frozen end to end` is the strategy `frozen` without cached activations."""
-    require(rung in LADDER_STRATEGIES, "Unknown rung.", expected=" | ".join(LADDER_STRATEGIES), received=rung)
-    training = replace(recipe.training, end_to_end=True) if rung == "frozen end to end" else recipe.training
-    return replace(recipe, rung=rung.removesuffix(" end to end"), training=training, seed=seed)
+    require(
+        strategy in LADDER_STRATEGIES, "Unknown strategy.", expected=" | ".join(LADDER_STRATEGIES), received=strategy
+    )
+    training = replace(recipe.training, end_to_end=True) if strategy == "frozen end to end" else recipe.training
+    return replace(recipe, strategy=strategy.removesuffix(" end to end"), training=training, seed=seed)
 
 
 def run_strategies(
-    ladder: LadderData, rungs: Sequence[str], seeds: Sequence[int], options: run.RunOptions
+    ladder: LadderData, strategies: Sequence[str], seeds: Sequence[int], options: RunOptions
 ) -> list[StrategyResult]:
-    """Runs every rung with every seed, unless that very run is finished already."""
+    """Runs every strategy with every seed, unless that very run is finished already."""
     result = []
     for seed in seeds:
-        for place, rung in enumerate(rungs):
-            competition = replace(ladder.competition, recipe=build_recipe(rung, ladder.competition.recipe, seed))
-            print_lines([f"rung      {rung}, seed {seed}"])
+        for place, strategy in enumerate(strategies):
+            competition = replace(ladder.competition, recipe=build_recipe(strategy, ladder.competition.recipe, seed))
+            print_lines([f"strategy  {strategy}, seed {seed}"])
             # the split depends on the pictures and the seed alone: made again it is the same, unless pictures changed
             ahead = replace(
-                options, keep=find_finetune_training(rungs[place + 1 :], ladder.competition.recipe), resplit=True
+                options,
+                capture_for=find_finetune_training(strategies[place + 1 :], ladder.competition.recipe),
+                resplit=True,
             )
-            folder = run.find_finished_run(competition, options) or run.run(competition, ahead)
-            result.append(load_result(folder, rung, seed, ladder.answers))
+            folder = find_finished_run(competition, options) or run.run(competition, ahead)
+            result.append(load_result(folder, strategy, seed, ladder.answers))
     return result
 
 
@@ -377,14 +385,14 @@ def find_finetune_training(later: Sequence[str], recipe: Recipe) -> Training | N
 
     They look through the whole base anyway, so that its pictures need not pass the lower part again.
     """
-    return build_recipe("finetune", recipe, 0).regime if "finetune" in later else None
+    return build_recipe("finetune", recipe, 0).resolved_training if "finetune" in later else None
 
 
-def load_result(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> StrategyResult:
+def load_result(folder: Path, strategy: str, seed: int, answers: dict[str, str]) -> StrategyResult:
     """Loads the result of a finished run, its test predictions scored by the answers."""
-    results = read_json(folder / "metrics.json")
+    results = runs.read_metrics(folder)
     return StrategyResult(
-        rung=rung, seed=seed, validation=results["accuracy"],
+        strategy=strategy, seed=seed, validation=results["accuracy"],
         right=runs.find_correct(folder / "test.npz", answers), seconds=results["seconds"],
         trained=results["parameters"],
     )  # fmt: skip
@@ -393,26 +401,26 @@ def load_result(folder: Path, rung: str, seed: int, answers: dict[str, str]) -> 
 def run_ladder(
     competition: Competition,
     *,
-    rungs: Sequence[str] = DEFAULT_STRATEGIES,
+    strategies: Sequence[str] = DEFAULT_STRATEGIES,
     seeds: int = 1,
     sizes: tuple[int, int, int] = DEFAULT_SIZES,
-    options: run.RunOptions | None = None,
+    options: RunOptions | None = None,
 ) -> list[StrategyResult]:
     """Runs the whole experiment: prepares the pictures, runs every strategy with every seed, writes the report.
 
     Args:
         competition: whose labelled pictures are climbed on; its recipe names the base.
-        rungs: some of RUNGS, from the bottom upwards.
+        strategies: some of RUNGS, from the bottom upwards.
         seeds: how many; the split stays the same.
         sizes: training, validation and test pictures.
         options: engine and bundle.
     """
-    options = options or run.RunOptions()
-    for recipe in (build_recipe(rung, competition.recipe, seed=0) for rung in rungs):
-        if recipe.rung != "features":
-            run.select_trained_base(recipe)
+    options = options or RunOptions()
+    for recipe in (build_recipe(strategy, competition.recipe, seed=0) for strategy in strategies):
+        if recipe.strategy != "features":
+            select_trained_base(recipe)
     made = prepare_ladder(competition, sizes, competition.recipe.split_seed, options.bundle)
-    climbed = run_strategies(made, rungs, range(seeds), replace(options, bundle=None, practice=True))
+    climbed = run_strategies(made, strategies, range(seeds), replace(options, bundle=None, skip_submission=True))
     shares = np.unique(list(made.answers.values()), return_counts=True)[1] / len(made.answers)
     base = "+".join(competition.recipe.bases).replace("/", "_")
     for path in write_ladder_report(made.competition.name, base, climbed, made.sizes[1:], float(shares.max())):

@@ -21,8 +21,9 @@ from pipeline.runs import folder as runs
 from pipeline.training import export, linear_probe
 from pipeline.training.pseudo_labels import PseudoLabelData, PseudoLabelFold, PseudoLabelRule, PseudoLabelTrainer
 from pipeline.workflow import finish
-from pipeline.workflow import run as flow
-from pipeline.workflow.prepare import Dataset, log_stage, prepare_dataset
+from pipeline.workflow.context import Dataset, RunContext, log_stage
+from pipeline.workflow.run import prepare_dataset
+from pipeline.workflow.train import export_model, extract_features
 
 log = logging.getLogger(__name__)
 
@@ -32,28 +33,28 @@ class PseudoLabelHeads:
     """Heads before and after, and what they say.
 
     Args:
-        taught: one a fold.
+        students: one a fold.
         before: as `linear_probe.train_heads` gives it, of the heads before.
         after: of the heads after.
-        strength: of the L2, the one that the run without pseudo-labels chose.
+        l2: of the L2, the one that the run without pseudo-labels chose.
     """
 
-    taught: list[PseudoLabelFold]
+    students: list[PseudoLabelFold]
     before: linear_probe.CVResult
     after: linear_probe.CVResult
-    strength: float
+    l2: float
 
 
 def run_pseudo_labels(competition: Competition, rule: PseudoLabelRule, options: RunOptions) -> Path | None:
     """Trains with pseudo-labels beside training without. Returns the run's folder; None where it does not help.
 
     Args:
-        competition: its recipe's rung is `features`, its head linear.
+        competition: its recipe's strategy is `features`, its head linear.
         rule: which test pictures are learned from.
         options: from the command line.
     """
     recipe, started = competition.recipe, time.perf_counter()
-    for name, value, wanted in (("rung", recipe.rung, "features"), ("head", recipe.head, "linear")):
+    for name, value, wanted in (("strategy", recipe.strategy, "features"), ("head", recipe.head, "linear")):
         require(value == wanted, f"Pseudo-labels need the {name} {wanted}.", expected=wanted, received=value)
     require(recipe.folds > 2, "Pseudo-labels need three folds.", expected="folds=3 or more", received=recipe.folds)
     assembly = export.ModelExporter()
@@ -67,10 +68,8 @@ def run_pseudo_labels(competition: Competition, rule: PseudoLabelRule, options: 
         extractors = [Extractor(base, data.files, wanted=options.engine) for base in bases]
         with log_stage("features") as notes:
             views = tuple(dict.fromkeys((*recipe.training_views, *recipe.views)))
-            train = flow.extract_features(extractors, list(data.pictures.train["sha256"]), views, notes)
-            test = flow.extract_features(
-                extractors, list(data.pictures.test["sha256"][data.test_readable]), views, notes
-            )
+            train = extract_features(extractors, data.train_digests, views, notes)
+            test = extract_features(extractors, data.test_digests, views, notes)
         trained = train_heads(recipe, rule, data, train, test)
         if not evaluate_gain(competition, data, trained, rule):
             return None
@@ -83,7 +82,7 @@ def train_heads(
     recipe: Recipe, rule: PseudoLabelRule, data: Dataset, train: dict[str, np.ndarray], test: dict[str, np.ndarray]
 ) -> PseudoLabelHeads:
     """Trains the run's own heads, which choose L2 and scales; then every fold's head before and after."""
-    folds, fold_of = tuple(range(recipe.folds)), data.pictures.train["fold"].to_numpy()
+    folds, fold_of = tuple(range(recipe.folds)), data.fold_of
     classes = len(data.pictures.classes)
     with log_stage("heads") as notes:
         first = linear_probe.train_heads(
@@ -91,34 +90,34 @@ def train_heads(
             classes=classes,
         )  # fmt: skip
         chosen = [record for record in first.history if record["chosen"]]
-        strength, scales = float(chosen[0]["strength"]), {record["fold"]: record["scale"] for record in chosen}
-        notes.append(f"strength {strength:.1e}")
+        l2, scales = float(chosen[0]["l2"]), {record["fold"]: record["scale"] for record in chosen}
+        notes.append(f"l2 {l2:.1e}")
     with log_stage("pseudo") as notes:
         material = PseudoLabelData(
-            train=train, test=test, labels=data.labels, fold_of=fold_of, classes=classes, strength=strength,
+            train=train, test=test, labels=data.labels, fold_of=fold_of, classes=classes, l2=l2,
             scales=scales,
         )  # fmt: skip
         teacher = PseudoLabelTrainer(recipe, material, rule)
-        taught = [teacher.teach(fold, folds) for fold in folds]
-        notes.append(f"{np.mean([len(one.rows) for one in taught]):,.0f} test pictures a fold")
+        students = [teacher.teach(fold, folds) for fold in folds]
+        notes.append(f"{np.mean([len(one.rows) for one in students]):,.0f} test pictures a fold")
     before, after = (
         linear_probe.predict_with_heads(
-            recipe, [getattr(one, which) for one in taught], first.history, folds, train, test, fold_of
+            recipe, [getattr(one, which) for one in students], first.history, folds, train, test, fold_of
         )
         for which in ("before", "after")
     )
-    return PseudoLabelHeads(taught=taught, before=before, after=after, strength=strength)
+    return PseudoLabelHeads(students=students, before=before, after=after, l2=l2)
 
 
 def evaluate_gain(competition: Competition, data: Dataset, trained: PseudoLabelHeads, rule: PseudoLabelRule) -> bool:
     """Prints the pseudo-labels of each fold and their gain. Returns whether it helps beyond noise."""
     tests, few = int(data.test_readable.sum()), "no threshold is precise enough"
-    for one in trained.taught:
+    for one in trained.students:
         sure = f"{one.threshold:.3f} and more ({one.precision:.1%} right)" if one.threshold is not None else few
         log.info("  fold %d: %d of %d test pictures, %s", one.fold, len(one.rows), tests, sure)
     oof = OOFPredictions.build(
-        [trained.before.oof, trained.after.oof], data.labels, data.pictures.train["fold"].to_numpy(),
-        competition.metric, finish.find_positive_class(competition, data),
+        [trained.before.oof, trained.after.oof], data.labels, data.fold_of,
+        competition.metric, data.positive,
     )  # fmt: skip
     before, after = (oof.by_fold(values) for values in oof.part.predictions)
     difference = estimate_fold_difference(oof, *oof.part.predictions)
@@ -143,23 +142,23 @@ def write_run(
 ) -> Path:
     """Writes the run with pseudo-labels, its model with it."""
     decides = finish.build_run_config(competition, options, trained.after.folds)
-    decides["competition"]["recipe"]["rung"] = "pseudo"
+    decides["competition"]["recipe"]["strategy"] = "pseudo"
     decides["pseudo"] = asdict(rule)
     folder = runs.create_run_folder(competition.name, "pseudo", decides, hash_json(decides))
     assembly, extractors = live
     result = finish.compute_metrics(competition, data, trained.after)
     with log_stage("model") as notes:
-        result["hand_over"] = flow.export_model(assembly, folder, extractors, data, trained.after)
-        notes.append(f"live and cached predictions differ by at most {result['hand_over']:.1e}")
+        result["parity_difference"] = export_model(assembly, folder, extractors, data, trained.after)
+        notes.append(f"live and cached predictions differ by at most {result['parity_difference']:.1e}")
     result["before"] = finish.compute_metrics(competition, data, trained.before)["score"]
-    result["strength"] = trained.strength
+    result["l2"] = trained.l2
     result["pseudo"] = [
         {"fold": one.fold, "pictures": len(one.rows), "threshold": one.threshold, "precision": one.precision}
-        for one in trained.taught
+        for one in trained.students
     ]
     result["parameters"] = sum(array.size for layer in trained.after.heads[0].layers for array in layer)
     device = ", ".join(one.choose([]).engine for one in extractors)
-    run = finish.RunContext(
+    run = RunContext(
         competition=competition, options=options, data=data, folder=folder, folds=trained.after.folds, started=started
     )
     return finish.finish_run(run, trained.after, result, device)

@@ -14,12 +14,14 @@ from pipeline import paths
 from pipeline.config import Competition, Recipe, Training
 from pipeline.evaluation.intervals import Interval, wilson_interval
 from pipeline.figures.text_table import format_text_table, print_lines
-from pipeline.files import read_json, write_atomic
+from pipeline.files import write_atomic
+from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
+from pipeline.workflow.finish import find_finished_run
 
 log = logging.getLogger(__name__)
-SCRATCH_TRAINING = Training(epochs=40, patience=40, rate=3e-3, dropout=0.2, symmetries=True)
+SCRATCH_TRAINING = Training(epochs=40, patience=40, learning_rate=3e-3, dropout=0.2, symmetries=True)
 SCRATCH_SIZE = 64
 """Pixels: a quarter of the picture, so that the small network has its 40 epochs in about a minute."""
 SHEET_PICTURES, SHEET_COLUMNS = 18, 6
@@ -32,8 +34,8 @@ def list_starting_points(recipe: Recipe) -> dict[str, Recipe]:
     Args:
         recipe: of the competition file, whatever the run had been asked for: the lesson is the same each time.
     """
-    scratch = replace(recipe, rung="augmented", size=SCRATCH_SIZE, training=SCRATCH_TRAINING)
-    features = replace(recipe, rung="features")
+    scratch = replace(recipe, strategy="augmented", size=SCRATCH_SIZE, training=SCRATCH_TRAINING)
+    features = replace(recipe, strategy="features")
     return {
         "augmented pixels, a small network": scratch,
         "petite with random weights, and a head": replace(features, bases=("petite=none",)),
@@ -48,7 +50,7 @@ def read_answers(competition: Competition) -> dict[str, str]:
         return {row["id"]: row["species"] for row in csv.DictReader(file)}
 
 
-def run_demo(competition: Competition, folder: Path, options: run.RunOptions) -> None:
+def run_demo(competition: Competition, folder: Path, options: RunOptions) -> None:
     """Prints the true score of a run beside its cross-validated one, the three starting points, and a picture.
 
     Args:
@@ -58,20 +60,20 @@ def run_demo(competition: Competition, folder: Path, options: run.RunOptions) ->
     """
     truth = read_answers(competition)
     told = wilson_interval(int(runs.find_correct(folder / "test.npz", truth).sum()), len(truth))
-    results = read_json(folder / "metrics.json")
+    results = runs.read_metrics(folder)
     way = "cross-validated" if len(results["folds"]) > 1 else "held out, one fold,"
     print_lines([
         f"{way} {100 * results['accuracy']:.1f} %; on the {len(truth)} test pictures, whose answers were kept apart,"
         f" {format_accuracy(told)}",
         "the same pictures from three starting points, one fold each; the small network takes a minute or two",
     ])  # fmt: skip
-    fold = run.RunOptions(engine=options.engine, folds=(0,), practice=True, recompute=True)
+    fold = RunOptions(engine=options.engine, folds=(0,), skip_submission=True, recompute=True)
     lines = []
     for name, recipe in list_starting_points(competitions.find(competition.name).recipe).items():
         chosen = replace(competition, recipe=recipe)
         with silence_logs():
-            place = run.find_finished_run(chosen, fold) or run.run(chosen, fold)
-        results, hits = read_json(place / "metrics.json"), runs.find_correct(place / "test.npz", truth)
+            place = find_finished_run(chosen, fold) or run.run(chosen, fold)
+        results, hits = runs.read_metrics(place), runs.find_correct(place / "test.npz", truth)
         told = wilson_interval(int(hits.sum()), len(truth))
         lines.append((name, f"{results['accuracy']:.1%}", format_accuracy(told), f"{results['seconds']:.0f}"))
     header = ("starting point", "held out", "test (95 % interval)", "seconds")

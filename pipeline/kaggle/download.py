@@ -98,7 +98,7 @@ def _get_archive(competition: Competition, bundle: Path | None, folder: Path) ->
     """Returns the source and the archive: downloaded by hand, drawn now, or downloaded now."""
     if bundle is not None:
         return "bundle", bundle
-    if competition.drawn:
+    if competition.synthetic:
         archive = folder / "download" / f"{competition.name}.zip"
         write_bundle(archive, folder / "answers.csv")
         return "drawn", archive
@@ -149,6 +149,6 @@ def format_status(competition: Competition) -> str:
     if stored and (folder / "raw").is_dir():
         return f"ready ({stored['members']:,} files, {stored['bytes'] / 1e6:,.0f} MB, {stored['date'][:10]})"
     size = sum(path.stat().st_size for path in (folder / "download").glob("*") if path.is_file())
-    if competition.drawn:
+    if competition.synthetic:
         return "drawn on the first run"
     return f"partly downloaded ({size / 1e6:,.0f} MB)" if size else "not downloaded"

@@ -106,6 +106,6 @@ def _format_heading(order: JobSpec, digest: str) -> str:
     """Formats the comments at the top of the script."""
     recipe, name = order.competition.recipe, order.competition.name
     return (
-        f"# Starshift: {name}, rung {recipe.rung}, {', '.join(recipe.bases)}; commit {order.commit}.\n"
+        f"# Starshift: {name}, strategy {recipe.strategy}, {', '.join(recipe.bases)}; commit {order.commit}.\n"
         f"# Made by `invoke run --on kaggle`. Run {order.fingerprint[:16]}, payload {digest[:16]}."
     )

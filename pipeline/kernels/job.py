@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pipeline.config import Competition
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_json
+from pipeline.old_names import FORMAT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class JobSpec:
         folds: to train; empty trains all.
         debug: a few pictures only.
         engine: `auto` or the name of an engine.
-        board: write TensorBoard's files.
+        tensorboard: write TensorBoard's files.
         fingerprint: of the run on this machine.
         config: the run's config.json on this machine, without the fingerprint.
         split: name and text of the file of folds, where there is one.
@@ -50,7 +51,7 @@ class JobSpec:
     folds: tuple[int, ...] = ()
     debug: bool = False
     engine: str = "auto"
-    board: bool = False
+    tensorboard: bool = False
     fingerprint: str
     config: dict[str, Any]
     split: tuple[str, str] | None = None
@@ -59,7 +60,7 @@ class JobSpec:
 
     def text(self) -> str:
         """Returns the job as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
 
     @property
     def digest(self) -> str:
@@ -76,9 +77,17 @@ def parse_job(text: str) -> JobSpec:
     """Parses a job's text.
 
     Raises:
-        StarshiftError: it does not read back as it was written.
+        StarshiftError: another version wrote it, or it does not read back as it was written.
     """
     values = json.loads(text)
+    written = values.pop("format", 1)
+    require(
+        written == FORMAT,
+        "Another version of Starshift wrote this job.",
+        expected=f"format {FORMAT}; a bundle holds the job and the code that reads it",
+        received=f"format {written}",
+        remedy="push the run again: invoke run --on kaggle",
+    )
     values["competition"] = build_dataclass(Competition, values["competition"])
     values["weights"] = tuple(WeightsSpec(**one) for one in values["weights"])
     values["folds"] = tuple(values["folds"])

@@ -32,7 +32,7 @@ def build_job(competition: Competition, options: RunOptions) -> JobSpec:
         folds=options.folds,
         debug=options.debug,
         engine=options.engine,
-        board=options.board,
+        tensorboard=options.tensorboard,
         fingerprint=hash_json(config),
         config=config,
         split=(split.name, split.read_bytes().decode("utf-8")) if split.exists() else None,

@@ -162,9 +162,9 @@ def _load_epoch_seconds(competition: Competition, accelerator: str) -> dict[str,
     seconds = {}
     for folder, results in runs.list_finished_runs(competition.name):
         used = (read_json(folder / "kernel.json") or {}).get("accelerator", "")
-        recipe = (read_json(folder / "config.json") or {}).get("competition", {}).get("recipe", {})
-        if used == accelerator and results.get("seconds_an_epoch"):
-            seconds[str(recipe.get("rung"))] = float(results["seconds_an_epoch"])
+        recipe = runs.read_config(folder).get("competition", {}).get("recipe", {})
+        if used == accelerator and results.get("seconds_per_epoch"):
+            seconds[str(recipe.get("strategy"))] = float(results["seconds_per_epoch"])
     return seconds
 
 
@@ -173,13 +173,13 @@ class StageEstimate:
     """One strategy in the plan.
 
     Args:
-        rung: its name.
+        strategy: its name.
         before: hours until the first fold.
         fold: hours a fold, at most.
         folds: how many the recipe has.
     """
 
-    rung: str
+    strategy: str
     before: float
     fold: float
     folds: int
@@ -204,21 +204,21 @@ def estimate_stages(competition: Competition, counts: tuple[int, int], speeds: T
     """
     recipe, (train, test) = competition.recipe, counts
     rate, stages = speeds.features(recipe), []
-    for rung in STRATEGIES:
-        regime = recipe.training.resolved(rung)
-        networked = rung in SCRATCH_STRATEGIES
+    for strategy in STRATEGIES:
+        training = recipe.training.resolved(strategy)
+        networked = strategy in SCRATCH_STRATEGIES
         if not networked and rate is None:
             continue
-        cached = len(list_cached_views(regime) if rung in ("frozen", "finetune") else recipe.training_views)
+        cached = len(list_cached_views(training) if strategy in ("frozen", "finetune") else recipe.training_views)
         views = max(cached, len(recipe.views))
         seconds = 0.0 if networked or rate is None else (train * views + test * len(recipe.views)) / rate
-        epoch = speeds.epochs.get(rung)
-        if epoch is None and rung == "finetune" and rate is not None:
+        epoch = speeds.epochs.get(strategy)
+        if epoch is None and strategy == "finetune" and rate is not None:
             epoch = train * FORWARDS_PER_STEP / rate
-        if epoch is None and rung in (*SCRATCH_STRATEGIES, "frozen"):
+        if epoch is None and strategy in (*SCRATCH_STRATEGIES, "frozen"):
             continue
-        fold = 0.0 if rung == "features" else float(epoch or 0) * float(regime.epochs or 0)
-        stages.append(StageEstimate(rung=rung, before=seconds / 3600, fold=fold / 3600, folds=recipe.folds))
+        fold = 0.0 if strategy == "features" else float(epoch or 0) * float(training.epochs or 0)
+        stages.append(StageEstimate(strategy=strategy, before=seconds / 3600, fold=fold / 3600, folds=recipe.folds))
     return stages
 
 
@@ -232,9 +232,9 @@ def format_plan(competition: Competition, accelerator: str, hours: float) -> lis
         return [f"plan      unknown {reason}; one run here or there, --debug too, measures them"]
     rows = [
         [
-            *(stage.rung, f"{stage.before:.2f} h", f"{stage.fold:.2f} h"),
+            *(stage.strategy, f"{stage.before:.2f} h", f"{stage.fold:.2f} h"),
             f"{stage.fitting(hours)} of {stage.folds} folds",
-            f"{stage.sessions(hours)}{' <' if stage.rung == competition.recipe.rung else ''}",
+            f"{stage.sessions(hours)}{' <' if stage.strategy == competition.recipe.strategy else ''}",
         ]
         for stage in stages
     ]

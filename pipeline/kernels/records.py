@@ -4,13 +4,14 @@ A record is written before the push, so that a kernel is found again whatever ha
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.files import read_json, write_json, write_text
+from pipeline.files import write_json, write_text
 from pipeline.kernels.bundle import replace_session
+from pipeline.old_names import FORMAT, read_versioned
 
 ACTIVE_STATES = ("pushing", "pushed")
 KERNEL_STATES = (*ACTIVE_STATES, "refused", "complete", "interrupted", "failed")
@@ -76,14 +77,15 @@ class KernelRecord:
     def save(self, **changes: Any) -> "KernelRecord":
         """Saves the record with changes, and returns it."""
         changed = replace(self, **changes)
-        write_json(changed.path, asdict(changed))
+        write_json(changed.path, {"format": FORMAT, **asdict(changed)})
         return changed
 
 
 def list_records(competition: str) -> list[KernelRecord]:
     """Returns the records of a competition, the oldest first."""
-    stored = [read_json(path) for path in paths.kernels_folder(competition).glob("*.json")]
-    records = [KernelRecord(**fields) for fields in stored if fields]
+    stored = [read_versioned(path, "kernel record") for path in paths.kernels_folder(competition).glob("*.json")]
+    names = {one.name for one in fields(KernelRecord)}
+    records = [KernelRecord(**{key: values[key] for key in values if key in names}) for values in stored if values]
     return sorted(records, key=lambda one: (one.date, len(one.slug), one.slug))
 
 

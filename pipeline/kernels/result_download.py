@@ -18,7 +18,7 @@ import requests
 from pipeline import paths
 from pipeline.data.row_store import RowStore
 from pipeline.errors import StarshiftError
-from pipeline.files import read_json, write_atomic, write_json
+from pipeline.files import write_atomic, write_json
 from pipeline.kaggle import transfer
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels import result_archive
@@ -81,7 +81,7 @@ def merge_run(archive: ResultArchive, record: KernelRecord) -> Path | None:
     folder = _find_run_folder(paths.runs_folder(record.competition), names[-1], record)
     targets = {name: folder / PurePosixPath(name).relative_to(inside) for name in archive.below(inside)}
     last = f"{inside}/metrics.json"
-    write_json(folder / "config.json", {**record.config, "fingerprint": record.fingerprint})
+    runs.write_config(folder, record.config, record.fingerprint)
     first = {name: path for name, path in targets.items() if name != last and path.name != "config.json"}
     log_name = f"{parent}/session.log"
     archive.extract(first | ({log_name: folder / "session.log"} if log_name in archive.files else {}))
@@ -95,12 +95,12 @@ def merge_run(archive: ResultArchive, record: KernelRecord) -> Path | None:
 
 def _find_run_folder(parent: Path, name: str, record: KernelRecord) -> Path:
     """Returns the run's folder; its name has this machine's fingerprint."""
-    rung = record.config["competition"]["recipe"]["rung"]
-    stem, _, ending = name.rpartition(f"-{rung}-")
-    ending = f"{rung}-{record.fingerprint[:8]}{'-debug' if ending.endswith('-debug') else ''}"
+    strategy = record.config["competition"]["recipe"]["strategy"]
+    stem, _, ending = name.rpartition(f"-{strategy}-")
+    ending = f"{strategy}-{record.fingerprint[:8]}{'-debug' if ending.endswith('-debug') else ''}"
     number = 1
     while (folder := parent / (f"{stem}-{ending}" if number == 1 else f"{stem}.{number}-{ending}")).exists():
-        same = (read_json(folder / "config.json") or {}).get("fingerprint") == record.fingerprint
+        same = runs.read_config(folder).get("fingerprint") == record.fingerprint
         if same and not runs.is_finished(folder):
             break
         number += 1

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
-from pipeline.files import format_utc, read_json
+from pipeline.files import format_utc
 from pipeline.kaggle import client, slugs
 from pipeline.kaggle.inputs import find_public_dataset
 from pipeline.kernels import planning, records, result_download, weights
@@ -19,6 +19,7 @@ from pipeline.kernels.follow import END_STATUSES, LogView, follow_kernel
 from pipeline.kernels.job_builder import build_job
 from pipeline.kernels.records import KernelRecord
 from pipeline.run_options import RunOptions, find_comp_argument
+from pipeline.runs import folder as runs
 from pipeline.workflow.finish import format_score_spread
 
 log = logging.getLogger(__name__)
@@ -311,7 +312,7 @@ def resume_run(competition: Competition, *, wait: bool = True) -> Path | None:
 
 def _log_summary(folder: Path, summary: dict[str, Any]) -> Path:
     """Logs the score and the speed of a finished run. Returns its folder."""
-    metrics = read_json(folder / "metrics.json")
+    metrics = runs.read_metrics(folder)
     log.info("\n%s %s (chance %.5f)", metrics["metric"], format_score_spread(metrics), metrics["chance"])
     speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in summary["rates"].items())
     log.info("%.0f s on %s%s", summary["took"], summary["accelerator"], f"; {speeds}" if speeds else "")

@@ -66,7 +66,7 @@ def run_job(order: JobSpec) -> Path:
     if order.split:
         name, text = order.split
         write_text(paths.competition_folder(order.competition.name) / name, text)
-    options = RunOptions(folds=order.folds, debug=order.debug, engine=order.engine, board=order.board)
+    options = RunOptions(folds=order.folds, debug=order.debug, engine=order.engine, tensorboard=order.tensorboard)
     return flow.run(link_weights(order.competition, order.weights), options)
 
 

@@ -109,7 +109,7 @@ def log_weights(competition: Competition) -> dict[WeightsSpec, Path]:
     """Prints which weights a recipe needs, and where they are."""
     specs = list_weights(competition)
     if not specs:
-        log.info("%s needs no weights (strategy %s)", competition.name, competition.recipe.rung)
+        log.info("%s needs no weights (strategy %s)", competition.name, competition.recipe.strategy)
         return specs
     rows = []
     for spec, path in specs.items():
@@ -140,7 +140,9 @@ def upload_weights(competition: Competition, dataset: str | None = None, *, dry:
         bases.compute_weights_digest(base)  # fetches a file that is not here
     files = {path.name: path for path in list_weights(competition).values()}
     if not files:
-        raise StarshiftError(f"{competition.name} needs no weights.", received=f"strategy {competition.recipe.rung}")
+        raise StarshiftError(
+            f"{competition.name} needs no weights.", received=f"strategy {competition.recipe.strategy}"
+        )
     sizes = {name: path.stat().st_size / 1e6 for name, path in files.items()}
     destination = f"{'would go' if dry else 'going'} into the private dataset {slug}"
     log.info("weights  %d files, %.1f MB, %s:", len(files), sum(sizes.values()), destination)

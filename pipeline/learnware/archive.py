@@ -30,9 +30,11 @@ from pipeline.learnware.safe_loading import build_refusal, parse_record, require
 from pipeline.learnware.specification import pack_specification, unpack_specification
 from pipeline.learnware.types import Specification
 from pipeline.models import base
+from pipeline.old_names import update_names
 
 T = TypeVar("T")
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)
 COLOUR, ANSWER = "RGB, 8 bits, 0 to 255; grey repeated, transparency on white, upright by EXIF", "softmax"
 MAX_CLASSES, MAX_VIEWS, MAX_BASES, MAX_NAME = 10_000, 32, 16, 200
 WEIGHTS_PATTERN = re.compile(base.PUBLISHED_WEIGHTS + "|own")
@@ -72,7 +74,7 @@ class ModelSignature:
         sizes: of the model's inputs in order: sides of square pictures in pixels.
         views: that are predicted and averaged.
         classes: in the order of the outputs.
-        rung: the strategy that it was trained by; `frozen` and `features` leave the bases as they were.
+        strategy: the strategy that it was trained by; `frozen` and `features` leave the bases as they were.
         bases: the networks in it.
         resize: how pictures become square.
         colour: of the pixels; the model itself rescales them.
@@ -83,7 +85,7 @@ class ModelSignature:
     sizes: tuple[int, ...]
     views: tuple[str, ...]
     classes: tuple[str, ...]
-    rung: str
+    strategy: str
     bases: tuple[BaseSpec, ...]
     resize: str = images.RESIZE_METHOD
     colour: str = COLOUR
@@ -101,14 +103,15 @@ def parse_signature(record: Any) -> ModelSignature:
         StarshiftError: anything in it that this version cannot keep.
     """
     require_valid(isinstance(record, dict) and "format" in record, "the entries of a contract, format", record)
-    require_valid(record["format"] == FORMAT_VERSION, f"format {FORMAT_VERSION}", record["format"])
+    require_valid(record["format"] in READABLE_FORMATS, f"format {FORMAT_VERSION} or earlier", record["format"])
+    record = update_names(record, "learnware contract")
     signature = parse_record(ModelSignature, {name: value for name, value in record.items() if name != "format"})
     classes, views, sizes, bases = signature.classes, signature.views, signature.sizes, signature.bases
     require_valid(_is_distinct(classes, 2, MAX_CLASSES), "distinct printable classes", classes)
     known_views = _is_distinct(views, 1, MAX_VIEWS) and all(map(VIEW_PATTERN.fullmatch, views))
     require_valid(known_views, "known views", views)
     require_valid(NAME_PATTERN.fullmatch(signature.name), f"a name {NAME_PATTERN.pattern}", signature.name)
-    require_valid(signature.rung.isidentifier(), f"a strategy ({', '.join(STRATEGIES)})", signature.rung)
+    require_valid(signature.strategy.isidentifier(), f"a strategy ({', '.join(STRATEGIES)})", signature.strategy)
     require_valid(0 < len(bases) <= MAX_BASES, "one base or more", len(bases))
     for one in bases:
         texts = (one.name, one.pooling, one.weights, one.cut or "whole")
@@ -319,7 +322,7 @@ def format_card(specification: Specification, contract: ModelSignature, drawn: b
 
 - trained on: {about.data}
 - score: {score}, on folds that were held out
-- network: {about.base}, rung {about.rung}, {about.parameters:,} parameters, {about.megabytes:.1f} MB{speed}
+- network: {about.base}, strategy {about.strategy}, {about.parameters:,} parameters, {about.megabytes:.1f} MB{speed}
 - takes: {sizes} pixels, {contract.colour}; views averaged: {", ".join(contract.views)}
 - answers: {contract.answer} probabilities of {len(contract.classes)} classes
 - licence: {about.licence}

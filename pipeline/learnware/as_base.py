@@ -52,7 +52,7 @@ def _resolve_base(text: str) -> str:
     rest = match["rest"]
     if part.cut and "@" not in rest:
         rest = f"@{part.cut}{rest}"
-    if learnware.contract.rung in UNCHANGED_STRATEGIES and part.weights != "own":
+    if learnware.contract.strategy in UNCHANGED_STRATEGIES and part.weights != "own":
         weights = "" if part.weights == "imagenet" else f"={part.weights}"
         return f"{part.name}{rest}{weights}"
     base = f"{part.name}{rest}={load_weights_file(learnware, part)}"

@@ -19,6 +19,7 @@ from pipeline.learnware.store import Store
 from pipeline.run_options import RunOptions
 from pipeline.synthetic import world
 from pipeline.workflow import run as flow
+from pipeline.workflow.finish import find_finished_run
 
 log = logging.getLogger(__name__)
 LICENCE = "MIT, like the repository that draws the pictures and trains the model"
@@ -39,8 +40,8 @@ def build_builtin_store(folder: Path | None = None, engine: str = "auto") -> Sto
             log.info("%s is there already", name)
             continue
         competition = load_competition()
-        options = RunOptions(engine=engine, practice=True)
-        run = flow.find_finished_run(competition, options) or flow.run(competition, options)
+        options = RunOptions(engine=engine, skip_submission=True)
+        run = find_finished_run(competition, options) or flow.run(competition, options)
         publish.publish_run(run, shelf, publish.PublishRequest(name=name, task=task, licence=LICENCE), options)
         shelf = store.open_store(shelf.folder)
     log.info("next: invoke store.list%s", "" if folder is None else f" --store {paths.format_path(folder)}")

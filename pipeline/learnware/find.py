@@ -30,7 +30,7 @@ from pipeline.learnware.store import Store
 
 log = logging.getLogger(__name__)
 SEARCH_HEADER = ["learnware", "task", "MMD²", "typical", "limit", "of sets of", "at home", "share", "verdict"]
-STORE_HEADER = ["learnware", "classes", "score", "base", "rung", "pictures", "MB", "pictures/s", "digest"]
+STORE_HEADER = ["learnware", "classes", "score", "base", "strategy", "pictures", "MB", "pictures/s", "digest"]
 MIN_LISTED_SHARE = 0.005
 """Shares of a mixture below this are left out of its sentence."""
 
@@ -170,7 +170,7 @@ def format_store_row(learnware: Learnware) -> list[str]:
     score += f" ± {about.spread:.5f}" if about.spread else ""
     speed = "" if about.pictures_per_second is None else f"{about.pictures_per_second:.0f}"
     return [
-        *(learnware.name, str(len(about.classes)), score, about.base, about.rung, f"{about.pictures:,}"),
+        *(learnware.name, str(len(about.classes)), score, about.base, about.strategy, f"{about.pictures:,}"),
         *(f"{about.megabytes:.1f}", speed, learnware.digest[:12]),
     ]
 

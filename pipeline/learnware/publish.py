@@ -24,7 +24,8 @@ from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.synthetic import world
-from pipeline.workflow.prepare import log_stage, prepare_dataset
+from pipeline.workflow.context import log_stage
+from pipeline.workflow.run import prepare_dataset
 
 log = logging.getLogger(__name__)
 PROBE_PICTURES, PROBE_SEED = 16, 2026
@@ -91,13 +92,13 @@ def load_source_run(folder: Path, fold: int | None = None) -> SourceRun:
     require(not run.config.get("debug"), f"{folder.name} is a trial on a few pictures (--debug).",
             expected="a run on all of them", received="--debug")  # fmt: skip
     stored = run.config["competition"]
-    recipe = {**stored["recipe"], "rung": load.read_strategy(run.config)}
+    recipe = {**stored["recipe"], "strategy": load.read_strategy(run.config)}
     competition = build_dataclass(Competition, {**stored, "recipe": recipe})
     model, folds, score = _select_model(run, competition.recipe.folds, fold)
     return SourceRun(
         folder=folder,
         competition=competition,
-        strategy=stored["recipe"]["rung"],
+        strategy=stored["recipe"]["strategy"],
         classes=tuple(runs.read_predictions(folder / "oof.npz")[1]),
         parts=tuple(build_base_spec(base) for base in list_networks(competition.recipe)),
         model=model,
@@ -141,7 +142,7 @@ def build_signature(source: SourceRun, name: str) -> ModelSignature:
         sizes=tuple(sorted({part.size for part in source.parts})),
         views=recipe.views,
         classes=source.classes,
-        rung=recipe.rung,
+        strategy=recipe.strategy,
         bases=source.parts,
     )
 
@@ -265,7 +266,7 @@ def build_metadata(
         score=float(score),
         spread=None if spread is None else float(spread),
         base=" + ".join(map(format_base, competition.recipe.used_bases)) or "a small network",
-        rung=source.strategy,
+        strategy=source.strategy,
         data=f"{pictures:,} labelled pictures of {competition.name}{origin}",
         pictures=pictures,
         licence=request.licence,

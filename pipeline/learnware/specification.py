@@ -25,8 +25,10 @@ from pipeline.learnware.kernel_mean_embedding import (
 )
 from pipeline.learnware.safe_loading import is_plain_value, parse_record, require_valid
 from pipeline.learnware.types import Embedding, InDistributionThreshold, ModelMetadata, Probe, Specification
+from pipeline.old_names import update_names
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)
 MAX_CLASSES, MAX_POINTS, MAX_WIDTH, MAX_DRAWS = 10_000, 100_000, 100_000, 10_000
 SUM_TOLERANCE = 1e-3
 DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}|random:\d{1,10}")
@@ -182,7 +184,8 @@ def unpack_specification(record: Mapping[str, Any], arrays: Mapping[str, np.ndar
     """
     keys = {"format", "semantic", "probe", "gamma", "pictures", "by_class", "sizes"}
     require_valid(isinstance(record, Mapping) and set(record) == keys, f"the entries {', '.join(sorted(keys))}", record)
-    require_valid(record["format"] == FORMAT_VERSION, f"format {FORMAT_VERSION}", record["format"])
+    require_valid(record["format"] in READABLE_FORMATS, f"format {FORMAT_VERSION} or earlier", record["format"])
+    record = update_names(record, "learnware specification")
     require_valid(
         isinstance(arrays, Mapping) and set(arrays) == set(ARRAY_NAMES),
         f"the arrays {', '.join(ARRAY_NAMES)}",

@@ -58,7 +58,7 @@ class ModelMetadata:
         score: on folds that it was not trained on; None where not measured.
         spread: sample standard deviation of the score over folds; None where not measured.
         base: the network below the head, as a recipe names it; several joined by ` + `.
-        rung: the strategy that it was trained by.
+        strategy: the strategy that it was trained by.
         data: a sentence on the training pictures.
         pictures: number of training pictures.
         licence: of the model.
@@ -76,7 +76,7 @@ class ModelMetadata:
     score: float | None
     spread: float | None
     base: str
-    rung: str
+    strategy: str
     data: str
     pictures: int
     licence: str

@@ -1,7 +1,9 @@
 """Run folders: creates, locks, lists and reads them; an interrupted run is resumed in its folder."""
 
 import contextlib
+import csv
 import hashlib
+import logging
 import os
 import platform
 import shutil
@@ -17,42 +19,72 @@ from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import DamagedFileError, format_csv, open_arrays, read_json, write_atomic, write_json, write_text
 from pipeline.models.inference_engines import find_library_versions
+from pipeline.old_names import FORMAT, read_versioned, update_names
 
+log = logging.getLogger(__name__)
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
 
 def create_run_folder(
-    competition: str, rung: str, config: Mapping[str, Any], fingerprint: str, *, suffix: str = ""
+    competition: str, strategy: str, config: Mapping[str, Any], fingerprint: str, *, suffix: str = ""
 ) -> Path:
     """Opens the folder of the interrupted run with this configuration, or a new one.
 
     Args:
         competition: its name.
-        rung: the strategy, part of the folder's name.
+        strategy: the strategy, part of the folder's name.
         config: written as config.json, the fingerprint with it.
         fingerprint: 64 hex digits of everything that decides the result.
         suffix: ends the folder's name, such as `-debug`.
     """
     parent = paths.runs_folder(competition)
-    for folder in sorted(parent.glob(f"*-{rung}-{fingerprint[:8]}{suffix}"), reverse=True):
-        stored = read_json(folder / "config.json")
-        if stored and stored.get("fingerprint") == fingerprint and not is_finished(folder):
+    for folder in sorted(parent.glob(f"*-{strategy}-{fingerprint[:8]}{suffix}"), reverse=True):
+        if read_config(folder).get("fingerprint") == fingerprint and not is_finished(folder):
             return folder
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    folder = parent / f"{stem}-{rung}-{fingerprint[:8]}{suffix}"
+    folder = parent / f"{stem}-{strategy}-{fingerprint[:8]}{suffix}"
     number = 1
     while folder.exists():
         number += 1
-        folder = parent / f"{stem}.{number}-{rung}-{fingerprint[:8]}{suffix}"
-    write_json(folder / "config.json", {**config, "fingerprint": fingerprint})
+        folder = parent / f"{stem}.{number}-{strategy}-{fingerprint[:8]}{suffix}"
+    write_config(folder, config, fingerprint)
     return folder
+
+
+def write_config(folder: Path, config: Mapping[str, Any], fingerprint: str) -> None:
+    """Writes config.json: what decides the run's result, and the fingerprint of it."""
+    write_json(folder / "config.json", {"format": FORMAT, **config, "fingerprint": fingerprint})
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads config.json; {} where there is none.
+
+    Raises:
+        StarshiftError: a later version wrote it.
+    """
+    return read_versioned(folder / "config.json", "config")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Reads metrics.json; {} where the run is not finished."""
+    return read_versioned(folder / "metrics.json", "metrics")
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Reads environment.json, see `describe_environment`; {} where there is none."""
+    return read_json(folder / "environment.json") or {}
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Reads history.csv: one record of texts for each epoch, or for each fit of a head."""
+    with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
+        return [update_names(row, "history") for row in csv.DictReader(file)]
 
 
 def find_run(competition: str, fingerprint: str) -> Path | None:
     """Finds the newest finished run with this fingerprint."""
     for folder, _ in reversed(list_finished_runs(competition)):
-        stored = read_json(folder / "config.json")
-        if stored and stored.get("fingerprint") == fingerprint:
+        if read_config(folder).get("fingerprint") == fingerprint:
             return folder
     return None
 
@@ -98,6 +130,11 @@ def _lock_folder(folder: Path) -> Iterator[None]:
             # While it is locked, since locking a removed file fails. Windows keeps it until the release.
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's: config.json is written first."""
+    return (folder / "config.json").is_file()
 
 
 def is_finished(folder: Path) -> bool:
@@ -203,10 +240,21 @@ def find_correct(path: Path, truth: Mapping[str, str]) -> np.ndarray:
     return np.array([predicted[name] == label for name, label in truth.items()])
 
 
+def list_run_folders(competition: str) -> list[Path]:
+    """Lists the run folders of a competition, oldest first; those of a later version are left out, with a warning."""
+    folders = []
+    for folder in sorted(paths.runs_folder(competition).glob("*/")):
+        try:
+            read_config(folder)
+            folders += [folder] if is_run(folder) else []
+        except StarshiftError as error:
+            log.warning("  warning: the run %s is left out: %s", folder.name, error)
+    return folders
+
+
 def list_finished_runs(competition: str) -> list[tuple[Path, dict[str, Any]]]:
     """Lists the finished runs of a competition with their metrics, oldest first."""
-    folders = sorted(path for path in paths.runs_folder(competition).glob("*") if is_finished(path))
-    return [(folder, read_json(folder / "metrics.json")) for folder in folders]
+    return [(folder, read_metrics(folder)) for folder in list_run_folders(competition) if is_finished(folder)]
 
 
 def flatten_mapping(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

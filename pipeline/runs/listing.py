@@ -20,18 +20,17 @@ from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import estimate_over_seeds, format_interval
 from pipeline.evaluation.metrics import find_metric
 from pipeline.figures.text_table import format_text_table, print_lines
-from pipeline.files import read_json
 from pipeline.kaggle.leaderboard import SubmissionScores, compute_top_percent, find_leaderboard, read_submission_scores
 from pipeline.runs import folder as runs
 
 TABLE_HEADER = (
-    *("", "run", "score", "accuracy", "rung", "bases", "folds", "seconds", "top %", "public", "private", "state"),
+    *("", "run", "score", "accuracy", "strategy", "bases", "folds", "seconds", "top %", "public", "private", "state"),
     "recipe",
 )
 FIXED_COLUMNS = 8
 RIGHT_COLUMNS = ("", "accuracy", "folds", "seconds", "top %", "public", "private")
 DERIVED_STRATEGIES = ("ensemble", "finish")
-"""Rungs of runs that were made of others."""
+"""Strategies of runs that were made of others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class RunSummary:
         score: mean over the folds; None where it is unfinished.
         spread: sample deviation over the folds; None where there is one.
         accuracy: mean over the folds.
-        rung: the way of training.
+        strategy: the way of training.
         bases: as the recipe names them.
         folds: that were trained.
         of_folds: how many there are.
@@ -65,7 +64,7 @@ class RunSummary:
     score: float | None
     spread: float | None
     accuracy: float | None
-    rung: str
+    strategy: str
     bases: tuple[str, ...]
     folds: tuple[int, ...]
     of_folds: int
@@ -106,8 +105,8 @@ def format_run_table(result: Sequence[RunSummary]) -> list[str]:
         answer = one.answer or SubmissionScores()
         done = one.state == "finished"
         rows.append([
-            str(number) if done else "", one.handle, format_score(one), format_number(one.accuracy, ".1%"), one.rung,
-            format_bases(one), format_folds(one), format_number(one.seconds, ",.0f"),
+            str(number) if done else "", one.handle, format_score(one), format_number(one.accuracy, ".1%"),
+            one.strategy, format_bases(one), format_folds(one), format_number(one.seconds, ",.0f"),
             format_number(one.top, ".1f"), format_number(answer.public, ".5f"), format_number(answer.private, ".5f"),
             "" if done else one.state, format_settings(one, most),
         ])  # fmt: skip
@@ -148,9 +147,9 @@ def shorten_base_name(base: str) -> str:
 def find_common_settings(result: Sequence[RunSummary]) -> dict[str, str]:
     """Finds the most common setting of each field of the recipe on which runs differ.
 
-    Of a training field that is the rung's default, which every rung has its own of.
+    Of a training field that is the strategy's default, which every strategy has its own of.
     """
-    names = {name for one in result for name in one.recipe} - {"rung", "bases", "folds"}
+    names = {name for one in result for name in one.recipe} - {"strategy", "bases", "folds"}
     lines = {name: Counter(repr(one.recipe[name]) for one in result if name in one.recipe) for name in sorted(names)}
     return {
         name: repr(None) if name.startswith("training.") else counts.most_common(1)[0][0]
@@ -164,11 +163,11 @@ def format_settings(one: RunSummary, most: Mapping[str, str]) -> str:
 
     Nothing of a run that was made of others: they have their own.
     """
-    if one.rung in DERIVED_STRATEGIES:
+    if one.strategy in DERIVED_STRATEGIES:
         return ""
     lines = []
     for name, common in most.items():
-        idle = name.startswith("training.") and one.rung == "features"  # nothing there is trained in epochs
+        idle = name.startswith("training.") and one.strategy == "features"  # nothing there is trained in epochs
         if idle or name not in one.recipe or repr(one.recipe[name]) == common:
             continue
         setting = one.recipe[name]
@@ -220,7 +219,7 @@ def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> s
 
 def list_competitions() -> list[str]:
     """Lists the competitions that have runs."""
-    return sorted({folder.parent.name for folder in paths.runs_folder("x").parent.glob("*/*/") if is_run(folder)})
+    return sorted({folder.parent.name for folder in paths.runs_folder("x").parent.glob("*/*/") if runs.is_run(folder)})
 
 
 def find_competition_name(comp: str) -> str:
@@ -228,14 +227,9 @@ def find_competition_name(comp: str) -> str:
     return comp if comp in list_competitions() else competitions.find(comp).name
 
 
-def is_run(folder: Path) -> bool:
-    """Returns whether a folder is a run's: config.json is written first."""
-    return (folder / "config.json").is_file()
-
-
 def list_runs(name: str) -> list[RunSummary]:
     """Lists the runs of a competition, the oldest first."""
-    folders = sorted(folder for folder in paths.runs_folder(name).glob("*/") if is_run(folder))
+    folders = runs.list_run_folders(name)
     starts = Counter(parse_start_time(folder) for folder in folders)
     return [
         load_summary(folder, parse_start_time(folder) if starts[parse_start_time(folder)] == 1 else folder.name)
@@ -250,8 +244,7 @@ def parse_start_time(folder: Path) -> str:
 
 def load_summary(folder: Path, handle: str) -> RunSummary:
     """Loads the summary of a run's folder."""
-    config: Mapping[str, Any] = read_json(folder / "config.json") or {}
-    results: Mapping[str, Any] = read_json(folder / "metrics.json") or {}
+    config, results = runs.read_config(folder), runs.read_metrics(folder)
     competition = config.get("competition", {})
     recipe = competition.get("recipe", {})
     debug = bool(config.get("debug"))
@@ -265,8 +258,8 @@ def load_summary(folder: Path, handle: str) -> RunSummary:
         score=results.get("score"),
         spread=results.get("spread") if len(folds) > 1 else None,
         accuracy=results.get("accuracy"),
-        rung=recipe.get("rung", ""),
-        bases=() if recipe.get("rung") in SCRATCH_STRATEGIES else tuple(recipe.get("bases", ())),
+        strategy=recipe.get("strategy", ""),
+        bases=() if recipe.get("strategy") in SCRATCH_STRATEGIES else tuple(recipe.get("bases", ())),
         folds=folds,
         of_folds=recipe.get("folds", len(folds)),
         seconds=results.get("seconds"),

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import hash_file, read_json
+from pipeline.files import hash_file
 from pipeline.runs import folder as runs
 from pipeline.runs import listing
 
@@ -93,8 +92,8 @@ def read_strategy(config: Mapping[str, Any]) -> str:
     Args:
         config: the run's config.json.
     """
-    rung = str(config.get("distillation", config["competition"]["recipe"])["rung"])
-    return "features" if rung == "pseudo" else rung
+    strategy = str(config.get("distillation", config["competition"]["recipe"])["strategy"])
+    return "features" if strategy == "pseudo" else strategy
 
 
 def find_run_folder(text: str, comp: str | None) -> Path:
@@ -103,12 +102,10 @@ def find_run_folder(text: str, comp: str | None) -> Path:
     Raises:
         StarshiftError: none, or several.
     """
-    if listing.is_run(Path(text).expanduser()):
+    if runs.is_run(Path(text).expanduser()):
         return Path(text).expanduser()
     names = [listing.find_competition_name(comp)] if comp else listing.list_competitions()
-    folders = sorted(
-        folder for name in names for folder in paths.runs_folder(name).glob("*/") if listing.is_run(folder)
-    )
+    folders = [folder for name in sorted(names) for folder in runs.list_run_folders(name)]
     whole = [folder for folder in folders if text == folder.name or folder.name.startswith(f"{text}-")]
     matching = whole or [folder for folder in folders if text and folder.name.startswith(text)]
     if len(matching) != 1:
@@ -128,7 +125,7 @@ def load_run(folder: Path) -> Run:
     Raises:
         StarshiftError: it is unfinished, or a file of it is missing.
     """
-    config, results = read_json(folder / "config.json"), read_json(folder / "metrics.json")
+    config, results = runs.read_config(folder), runs.read_metrics(folder)
     needed = [name for name in ("folds.csv", "oof.npz") if not (folder / name).is_file()]
     if not config or not results or needed:
         raise StarshiftError(
@@ -143,7 +140,7 @@ def load_run(folder: Path) -> Run:
     return Run(
         folder=folder,
         config=config,
-        environment=read_json(folder / "environment.json") or {},
+        environment=runs.read_environment(folder),
         results=results,
         folds=table.set_index("id"),
         oof=oof[sorted(oof.columns)],

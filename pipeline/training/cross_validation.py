@@ -38,7 +38,7 @@ class CVJob:
         files: where each picture lies, by digest.
         engine: `auto` or the name of an engine.
         force: compute cached rows again.
-        keep: of a `finetune` that follows; `frozen` caches the activations that it needs in the same pass.
+        capture_for: of a `finetune` that follows; `frozen` caches the activations that it needs in the same pass.
     """
 
     job: FoldJob
@@ -46,7 +46,7 @@ class CVJob:
     files: Mapping[str, Path]
     engine: str = "auto"
     force: bool = False
-    keep: Training | None = None
+    capture_for: Training | None = None
 
     @property
     def train_digests(self) -> list[str]:
@@ -60,40 +60,40 @@ class CVJob:
         pairs = zip(self.job.train, self.job.fold_of, strict=True)
         return [digest for digest, fold in pairs if fold in self.folds] + list(self.job.test)
 
-    def select_activations(self, regime: Training) -> dict[str, list[str]]:
+    def select_activations(self, training: Training) -> dict[str, list[str]]:
         """Selects the pictures whose activations `finetune` needs; returns their digests by view."""
         digests = dict.fromkeys(self.job.views, self.predicted_digests)
-        for view in list_cached_views(regime):
+        for view in list_cached_views(training):
             digests[view] = list(dict.fromkeys([*self.train_digests, *digests.get(view, [])]))
         return digests
 
 
-def list_cached_views(regime: Training) -> tuple[str, ...]:
+def list_cached_views(training: Training) -> tuple[str, ...]:
     """Lists the cached views that training draws from: the plain one, or all symmetries; and augmented ones."""
-    if not regime.warp:
-        return SYMMETRY_VIEWS if regime.symmetries else SYMMETRY_VIEWS[:2]
-    augmented = (f"augment-{number}" for number in range(1, (regime.cached_views or 0) + 1))
-    return (*(SYMMETRY_VIEWS if regime.symmetries else SYMMETRY_VIEWS[:1]), *augmented)
+    if not training.warp:
+        return SYMMETRY_VIEWS if training.symmetries else SYMMETRY_VIEWS[:2]
+    augmented = (f"augment-{number}" for number in range(1, (training.cached_views or 0) + 1))
+    return (*(SYMMETRY_VIEWS if training.symmetries else SYMMETRY_VIEWS[:1]), *augmented)
 
 
-def uses_cached_activations(regime: Training) -> bool:
+def uses_cached_activations(training: Training) -> bool:
     """Whether `finetune` trains from activations that are cached at the cut, where there is one."""
-    return not (regime.sizes or regime.randaugment or (regime.warp and not regime.cached_views))
+    return not (training.sizes or training.randaugment or (training.warp and not training.cached_views))
 
 
 def build_activation_capture(
-    base: Base, regime: Training | None, digests: Mapping[str, Sequence[str]]
+    base: Base, training: Training | None, digests: Mapping[str, Sequence[str]]
 ) -> ActivationCapture | None:
     """Builds what an extraction of the whole base captures for a `finetune` that follows; None where it is nothing.
 
     Args:
         base: the whole one.
-        regime: of the `finetune` that follows; None where none does.
+        training: of the `finetune` that follows; None where none does.
         digests: from `CVJob.select_activations`.
     """
-    if not regime or not uses_cached_activations(regime):
+    if not training or not uses_cached_activations(training):
         return None
-    cut = cuts.find_cut(cuts.load_layers(base), str(regime.unfreeze))
+    cut = cuts.find_cut(cuts.load_layers(base), str(training.unfreeze))
     if cut is None:
         return None
     lower = replace(base, cut=cut.name, pooling="none")
@@ -133,23 +133,23 @@ def fill_caches(cv: CVJob, lines: list[str]) -> CVJob:
         lines: gets what the stage logs.
     """
     job = cv.job
-    if job.rung in SCRATCH_STRATEGIES:
+    if job.strategy in SCRATCH_STRATEGIES:
         return cv
-    if job.rung == "frozen":
-        train_views = () if job.regime.end_to_end else list_cached_views(job.regime)
+    if job.strategy == "frozen":
+        train_views = () if job.training.end_to_end else list_cached_views(job.training)
         capture = None
-        if train_views and cv.keep:
-            capture = build_activation_capture(job.base, cv.keep, cv.select_activations(cv.keep))
+        if train_views and cv.capture_for:
+            capture = build_activation_capture(job.base, cv.capture_for, cv.select_activations(cv.capture_for))
         extractor = _build_extractor(cv, job.base, capture)
         job = replace(job, precision=find_precision(extractor.choose(job.train).engine))
         _fill_features(cv, extractor, train_views, job.views, lines)
-        if train_views and (unused := [name for name in ("cutmix", "randaugment") if getattr(job.regime, name)]):
+        if train_views and (unused := [name for name in ("cutmix", "randaugment") if getattr(job.training, name)]):
             lines.append(f"{' and '.join(unused)} not used: features have no places")
         return replace(cv, job=job)
     extractor = _build_extractor(cv, job.base)
     engine = extractor.choose(job.train).engine
     _fill_features(cv, extractor, job.training_views, job.views[:1], lines)
-    cut = cuts.find_cut(cuts.load_layers(job.base), str(job.regime.unfreeze))
+    cut = cuts.find_cut(cuts.load_layers(job.base), str(job.training.unfreeze))
     lines.append(f"trained above {cut.name}" if cut else "all of it is trained")
     cv = replace(cv, job=replace(job, precision=find_precision(engine), cut=cut.name if cut else None))
     return _cache_activations(cv, cut, engine, lines) if cut else cv
@@ -179,17 +179,17 @@ def _cache_activations(cv: CVJob, cut: cuts.LayerInfo, engine: str, lines: list[
     The engine that runs the whole base in float32 runs its lower part; for bfloat16 the lower part is measured itself.
     """
     job = cv.job
-    if not uses_cached_activations(job.regime):
+    if not uses_cached_activations(job.training):
         lines.append("the part below it is computed anew in every epoch, as the recipe asks")
         return cv
     same = find_precision(engine) == "float32"
     lower = replace(job.base, cut=cut.name, pooling="none")
     extractor = _build_extractor(replace(cv, engine=engine) if same else cv, lower)
     precision = find_precision(extractor.choose(job.train).engine)
-    if not has_disk_room(cut, lower, precision, cv.select_activations(job.regime)):
+    if not has_disk_room(cut, lower, precision, cv.select_activations(job.training)):
         lines.append("the part below it is computed anew in every epoch")
         return cv
-    _fill_features(cv, extractor, list_cached_views(job.regime), job.views, lines)
+    _fill_features(cv, extractor, list_cached_views(job.training), job.views, lines)
     return replace(cv, job=replace(job, cached=True, cut_precision=precision))
 
 
@@ -199,7 +199,7 @@ def cross_validate(cv: CVJob) -> CVResult:
     return CVResult.from_folds(
         cv.job.views,
         np.array(cv.job.fold_of),
-        {fold: (result.held, result.test) for fold, result in results.items()},
+        {fold: (result.validation, result.test) for fold, result in results.items()},
         history=[record for result in results.values() for record in result.history],
         facts=[{"fold": fold, **result.facts} for fold, result in results.items()],
     )

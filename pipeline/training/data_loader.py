@@ -212,7 +212,7 @@ class TrainSequence(keras.utils.PyDataset):
         positions: (n,) int, the pictures that are trained on.
         labels: (n,) int, their classes.
         classes: how many there are.
-        regime: batch, balance, mixup, cutmix, randaugment.
+        training: batch, balance, mixup, cutmix, randaugment.
         seed: of the run.
         soft: a teacher's targets.
     """
@@ -223,21 +223,21 @@ class TrainSequence(keras.utils.PyDataset):
         positions: np.ndarray,
         labels: np.ndarray,
         classes: int,
-        regime: Training,
+        training: Training,
         *,
         seed: int,
         soft: TargetSource | None = None,
     ) -> None:
         super().__init__(workers=1)
-        self.source, self.positions, self.regime, self.seed = source, positions, regime, seed
+        self.source, self.positions, self.training, self.seed = source, positions, training, seed
         self.labels, self.soft = labels, soft
         self.one_hot = np.eye(classes, dtype=np.float32)[labels]
         # Classes without pictures do not count, so the weights average 1 over the pictures.
         counts = np.bincount(labels, minlength=classes)
         self.class_weights = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
-        self.augment = RandAugment(regime.randaugment) if regime.randaugment else None
+        self.augment = RandAugment(training.randaugment) if training.randaugment else None
         # Never larger than the set: an epoch needs at least one full batch.
-        self.batch = min(int(regime.batch or 1), len(positions))
+        self.batch = min(int(training.batch_size or 1), len(positions))
         self.parts = 1
         self.begin(0)
 
@@ -245,7 +245,7 @@ class TrainSequence(keras.utils.PyDataset):
         """Draws the order of an epoch."""
         self.epoch = epoch
         random = np.random.default_rng([self.seed, epoch])
-        if self.regime.balance == "sampling":
+        if self.training.balance == "sampling":
             self.order = sample_positions(np.ones_like(self.class_weights), self.labels, random)
         else:
             self.order = random.permutation(len(self.positions))
@@ -266,11 +266,11 @@ class TrainSequence(keras.utils.PyDataset):
         # RandAugment needs pictures; activations at a cut are float16.
         if self.augment and inputs.dtype == np.uint8:
             inputs = self.augment(inputs, random)
-        regime, labels = self.regime, self.one_hot[places]
+        training, labels = self.training, self.one_hot[places]
         if self.soft is not None:
             # Appended before mixing, so that soft targets are mixed with the same shares.
             labels = np.concatenate([labels, self.soft.take(self.positions[places], self.epoch)], axis=1)
-        inputs, labels = mix_batch(inputs, labels, random, mixup=regime.mixup or 0.0, cutmix=regime.cutmix or 0.0)
-        weighted = regime.balance == "weights"
+        inputs, labels = mix_batch(inputs, labels, random, mixup=training.mixup or 0.0, cutmix=training.cutmix or 0.0)
+        weighted = training.balance == "weights"
         weights = self.class_weights[self.labels[places]] if weighted else np.ones(len(places), np.float32)
         return inputs, labels, weights

@@ -56,7 +56,7 @@ class FoldData:
     @cached_property
     def teacher(self) -> SoftTargets | None:
         """The soft targets of the training pictures."""
-        return read_soft_targets(self.job.folder, self.job.taught) if self.job.taught else None
+        return read_soft_targets(self.job.folder, self.job.soft_targets) if self.job.soft_targets else None
 
     def soft_targets(self, source: Source) -> TargetSource | None:
         """Returns the soft targets that go with the inputs of a source.
@@ -71,11 +71,11 @@ class FoldData:
         if not isinstance(source, CachedViewSource):
             raise StarshiftError(
                 "A patient teacher answers for cached views, and these pictures are augmented anew in every epoch.",
-                expected="--rung features, frozen or finetune with cached_views, without end_to_end, sizes and polish",
-                received=f"--rung {self.job.rung}",
+                expected="features, frozen or finetune with cached_views, without end_to_end, sizes and polish",
+                received=f"--strategy {self.job.strategy}",
                 remedy="leave --patient away, or train from cached views",
             )
-        return TargetSource(self.teacher.of(self.job.fold, list_cached_views(self.job.regime)), source.choice)
+        return TargetSource(self.teacher.of(self.job.fold, list_cached_views(self.job.training)), source.choice)
 
     @cached_property
     def pixels(self) -> MemmapRows:
@@ -97,10 +97,10 @@ class FoldData:
 
         Args:
             epochs: of all the training, each of `sizes` for an equal part of them.
-            sizes: instead of the regime's.
+            sizes: instead of the training's.
         """
-        regime = self.job.regime
-        sizes = (regime.sizes or ()) if sizes is None else sizes
+        training = self.job.training
+        sizes = (training.sizes or ()) if sizes is None else sizes
 
         def side_of(epoch: int) -> int:
             return sizes[min(len(sizes) - 1, epoch * len(sizes) // epochs)]
@@ -109,8 +109,8 @@ class FoldData:
             self.pixels,
             self.digests,
             seed=self.job.seed,
-            symmetries=bool(regime.symmetries),
-            warp=bool(regime.warp),
+            symmetries=bool(training.symmetries),
+            warp=bool(training.warp),
             side_of=side_of if sizes else None,
         )
 
@@ -129,7 +129,7 @@ class FoldData:
         validation: Source,
         *,
         stage: str,
-        regime: Training | None = None,
+        training: Training | None = None,
         factors: dict[str, float] | None = None,
         from_start: bool = False,
     ) -> Trainer:
@@ -140,16 +140,16 @@ class FoldData:
             train: the inputs it is trained on.
             validation: the inputs it is scored on.
             stage: names the checkpoint and the history's records.
-            regime: instead of the job's.
+            training: instead of the job's.
             factors: of the learning rate, by variable path.
             from_start: the weights before the first epoch may turn out the best ones.
         """
-        job, regime = self.job, regime or self.job.regime
+        job, training = self.job, training or self.job.training
         labels, soft = self.labels[self.train], self.soft_targets(train)
         return Trainer(
             name=f"fold {job.fold} {stage}",
             model=model,
-            batches=TrainSequence(train, self.train, labels, job.classes, regime, seed=job.seed, soft=soft),
+            batches=TrainSequence(train, self.train, labels, job.classes, training, seed=job.seed, soft=soft),
             validation=ValidationSet(
                 source=validation,
                 positions=self.validation,
@@ -157,15 +157,15 @@ class FoldData:
                 score=self.score,
                 higher=job.metric.higher,
             ),
-            regime=regime,
+            training=training,
             seed=job.seed,
             file=self.checkpoint(stage),
             fingerprint=f"{job.fingerprint()} {stage}",
             record={"fold": job.fold, "stage": stage},
             factors=factors,
             from_start=from_start,
-            board=job.folder / "board" / f"fold{job.fold}-{stage}" if job.board else None,
-            taught=job.taught,
+            tensorboard=job.folder / "tensorboard" / f"fold{job.fold}-{stage}" if job.tensorboard else None,
+            soft_targets=job.soft_targets,
         )
 
     def run(self, trainer: Trainer) -> TrainingState:
@@ -174,7 +174,7 @@ class FoldData:
         Raises:
             LearningRateFound: the job was to find the learning rate.
         """
-        if self.job.find_rate:
+        if self.job.find_learning_rate:
             raise LearningRateFound(lr_finder.run_range_test(trainer))
         return trainer.run()
 

@@ -48,12 +48,12 @@ class FoldJob:
 
     Args:
         folder: of the run.
-        rung: the strategy.
+        strategy: the strategy.
         fold: its number.
         seed: of the run.
         base: the pretrained network; for `scratch` and `augmented` only its size counts.
-        head: `linear`, `gaussian` or `dense`.
-        regime: how to train, no field None.
+        head: `linear`, `lda` or `mlp`.
+        training: how to train, no field None.
         classes: how many there are.
         labels: of the training pictures.
         fold_of: the fold that validates each training picture.
@@ -66,18 +66,18 @@ class FoldJob:
         cached: whether activations at the cut are cached.
         cut_precision: of their arithmetic.
         metric: the competition's.
-        board: write TensorBoard's files.
-        find_rate: only look for a learning rate.
-        taught: the soft targets; None trains on labels alone.
+        tensorboard: write TensorBoard's files.
+        find_learning_rate: only look for a learning rate.
+        soft_targets: the soft targets; None trains on labels alone.
     """
 
     folder: Path
-    rung: str
+    strategy: str
     fold: int
     seed: int
     base: Base
     head: str
-    regime: Training
+    training: Training
     classes: int
     labels: tuple[int, ...]
     fold_of: tuple[int, ...]
@@ -90,9 +90,9 @@ class FoldJob:
     cached: bool = False
     cut_precision: str = "float32"
     metric: MetricSpec = field(default_factory=lambda: MetricSpec(function="", name="accuracy"))
-    board: bool = False
-    find_rate: bool = False
-    taught: SoftTargetsInfo | None = None
+    tensorboard: bool = False
+    find_learning_rate: bool = False
+    soft_targets: SoftTargetsInfo | None = None
 
     @property
     def stem(self) -> Path:
@@ -112,10 +112,8 @@ class FoldJob:
     def fingerprint(self) -> str:
         """Computes the SHA-256 of everything that decides the result, 64 hex digits."""
         values = json.loads(
-            json.dumps({**asdict(self), "folder": "", "board": False, "version": TRAINING_VERSION}, default=str)
+            json.dumps({**asdict(self), "folder": "", "tensorboard": False, "version": TRAINING_VERSION}, default=str)
         )
-        if self.taught is None:  # as before there were teachers, so that finished folds stay finished
-            del values["taught"]
         digest = "" if self.base.name == "scratch" else bases.compute_weights_digest(self.base)
         return hash_json({**values, "weights": digest})
 
@@ -131,11 +129,13 @@ def read_fold_job(path: Path) -> FoldJob:
     values = json.loads(path.read_text(encoding="utf-8"))
     tuples = ("labels", "fold_of", "train", "test", "views", "training_views")
     values |= {name: tuple(values[name]) for name in tuples}
-    regime = Training(**{**values["regime"], "sizes": tuple(values["regime"]["sizes"])})
+    training = Training(**{**values["training"], "sizes": tuple(values["training"]["sizes"])})
     whole = {"folder": Path(values["folder"]), "base": Base(**values["base"]), "metric": MetricSpec(**values["metric"])}
-    if values.get("taught"):
-        whole["taught"] = SoftTargetsInfo(**{**values["taught"], "views": tuple(values["taught"]["views"])})
-    return FoldJob(**{**values, **whole, "regime": regime})
+    if values.get("soft_targets"):
+        whole["soft_targets"] = SoftTargetsInfo(
+            **{**values["soft_targets"], "views": tuple(values["soft_targets"]["views"])}
+        )
+    return FoldJob(**{**values, **whole, "training": training})
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,13 @@ class FoldResult:
     Args:
         history: one record an epoch.
         facts: device, trained parameters, seconds of each epoch, best epoch, largest hand-over difference.
-        held: probabilities (views, validation pictures, classes) float32.
+        validation: probabilities (views, validation pictures, classes) float32.
         test: probabilities (views, test pictures, classes) float32.
     """
 
     history: list[dict[str, Any]]
     facts: dict[str, Any]
-    held: np.ndarray
+    validation: np.ndarray
     test: np.ndarray
 
 
@@ -179,7 +179,7 @@ def read_result(job: FoldJob) -> FoldResult | None:
                 f"other digests of {', '.join(k for k in received if received[k] != expected.get(k))}"
             )
         with open_arrays(job.stem.with_suffix(".npz")) as arrays:
-            result = FoldResult(stored["history"], stored["facts"], arrays["held"], arrays["test"])
+            result = FoldResult(stored["history"], stored["facts"], arrays["validation"], arrays["test"])
             _check_shapes(job, result)
     except (DamagedFileError, OSError) as error:
         log.warning("  warning: the result of fold %d is damaged (%s): it is trained again", job.fold, error)
@@ -191,8 +191,10 @@ def _check_shapes(job: FoldJob, result: FoldResult) -> None:
     """Raises a ValueError where predictions are not of the job's views, pictures and classes."""
     counts = (job.fold_of.count(job.fold), len(job.test))
     expected = [(len(job.views), count, job.classes) for count in counts]
-    if [result.held.shape, result.test.shape] != expected:
-        raise ValueError(f"predictions of shapes {result.held.shape} and {result.test.shape} instead of {expected}")
+    if [result.validation.shape, result.test.shape] != expected:
+        raise ValueError(
+            f"predictions of shapes {result.validation.shape} and {result.test.shape} instead of {expected}"
+        )
 
 
 def train_fold(job: FoldJob) -> FoldResult:
@@ -211,14 +213,14 @@ def train_fold(job: FoldJob) -> FoldResult:
 
 
 def run_lr_job(job: FoldJob) -> dict[str, Any]:
-    """Runs a range test; returns rates, losses and suggested, and leaves a plot beside FOLD.rate.json.
+    """Runs a range test; returns rates, losses and suggested, and leaves a plot beside FOLD.lr.json.
 
     Raises:
         StarshiftError: it failed.
     """
-    path = job.stem.with_suffix(".rate.json")
+    path = job.stem.with_suffix(".lr.json")
     path.unlink(missing_ok=True)
-    code = _run_process(replace(job, find_rate=True))
+    code = _run_process(replace(job, find_learning_rate=True))
     curve: dict[str, Any] | None = read_json(path)
     if curve is None:
         raise _build_failure(job, code)
@@ -242,5 +244,5 @@ def _build_failure(job: FoldJob, code: int) -> StarshiftError:
         f"Training of fold {job.fold} ended before it was done.",
         received="it was killed, most likely since memory ended" if killed else f"exit code {code}",
         remedy="the same command goes on from the last epoch"
-        + ("; a smaller batch, size or number of cached views needs less memory" if killed else ""),
+        + ("; a smaller batch_size, size or number of cached views needs less memory" if killed else ""),
     )

@@ -49,7 +49,7 @@ def run_fold_job(job: FoldJob, device_name: str) -> None:
     started = time.perf_counter()
     data = FoldData(job)
     try:
-        fitted = STRATEGY_FUNCTIONS[job.rung](data)
+        fitted = STRATEGY_FUNCTIONS[job.strategy](data)
     except LearningRateFound as end:
         write_lr_curve(job, end.curve)
         return
@@ -59,7 +59,7 @@ def run_fold_job(job: FoldJob, device_name: str) -> None:
     fitted.check_parity(data, "after training")
     job.model.parent.mkdir(parents=True, exist_ok=True)
     save_model(fitted.live, job.model)
-    write_atomic(job.stem.with_suffix(".npz"), lambda file: np.savez(file, held=held, test=test))
+    write_atomic(job.stem.with_suffix(".npz"), lambda file: np.savez(file, validation=held, test=test))
     facts = {**fitted.facts, "device": device_name, "seconds": round(time.perf_counter() - started, 2)}
     write_result(job, facts, fitted.history)
     for path in job.stem.parent.glob(f"{job.stem.name}-*.npz"):
@@ -89,8 +89,8 @@ def _convert_layer(layer: Any) -> Any:
 
 def write_lr_curve(job: FoldJob, curve: LearningRateCurve) -> None:
     """Plots the result of a range test, and writes it."""
-    plot_lr_curve(curve, job.stem.with_suffix(".rate.png"), f"{job.rung} on {job.base.name}, fold {job.fold}")
-    write_json(job.stem.with_suffix(".rate.json"), asdict(curve))
+    plot_lr_curve(curve, job.stem.with_suffix(".lr.png"), f"{job.strategy} on {job.base.name}, fold {job.fold}")
+    write_json(job.stem.with_suffix(".lr.json"), asdict(curve))
 
 
 def _log_stages(job: FoldJob, fitted: FittedFold) -> None:
@@ -113,7 +113,7 @@ def main() -> int:
     logs.set_up()
     job = fold_job.read_fold_job(Path(sys.argv[1]))
     with silence_stderr():
-        device_name = device.prepare_device(job.seed + job.fold, job.regime.precision)
+        device_name = device.prepare_device(job.seed + job.fold, job.training.precision)
     return run_main(lambda: run_fold_job(job, device_name), job.error_file)
 
 

@@ -100,7 +100,7 @@ def train_heads(
         return train_features[view][mask]
 
     parts = [build_fold_features(fold, recipe, rows, labels, fold_of, soft_targets) for fold in folds]
-    heads, history = fit_heads(parts, recipe.head, classes, recipe.seed, recipe.strength)
+    heads, history = fit_heads(parts, recipe.head, classes, recipe.seed, recipe.l2)
     return predict_with_heads(recipe, heads, history, folds, train_features, test_features, fold_of)
 
 
@@ -125,20 +125,20 @@ def predict_with_heads(
 
 
 def fit_heads(
-    folds: Sequence[FoldFeatures], head: str, classes: int, seed: int, strength: float | None = None
+    folds: Sequence[FoldFeatures], head: str, classes: int, seed: int, l2: float | None = None
 ) -> tuple[list[Head], list[dict[str, Any]]]:
-    """Fits one head a fold; returns them and one record a fit or an epoch (`held_loss` is in those that are `chosen`).
+    """Fits one head a fold; returns them and one record a fit or an epoch (`val_loss` is in those that are `chosen`).
 
     Args:
         folds: the pictures of each fold.
         head: see Recipe.
         classes: how many there are.
-        seed: of what is random in a dense head.
-        strength: l2 of a linear head; None chooses it.
+        seed: of what is random in an MLP head.
+        l2: of a linear head; None chooses it.
     """
-    if head == "dense":
+    if head == "mlp":
         return mlp.fit(folds, classes, seed)
-    return lda.fit(folds, classes) if head == "gaussian" else logistic_regression.fit(folds, classes, strength)
+    return lda.fit(folds, classes) if head == "lda" else logistic_regression.fit(folds, classes, l2)
 
 
 def build_fold_features(

@@ -73,15 +73,15 @@ def run_range_test(trainer: Trainer, steps: int = STEPS) -> LearningRateCurve:
     """Runs the test with a trainer that has not started; the weights of its model are restored.
 
     Args:
-        trainer: its model, batches, regime and factors are used.
+        trainer: its model, batches, training and factors are used.
         steps: how many rates are tried.
     """
     model, batches = trainer.model, trainer.batches
     before = copy_values(model.variables)
     rates = np.geomspace(MIN_LR, MAX_LR, steps)
     model.compile(
-        LayerwiseAdamW(float(rates[0]), factors=trainer.factors, decay=trainer.regime.decay or 0.0),
-        keras.losses.CategoricalCrossentropy(label_smoothing=trainer.regime.label_smoothing or 0.0),
+        LayerwiseAdamW(float(rates[0]), factors=trainer.factors, weight_decay=trainer.training.weight_decay or 0.0),
+        keras.losses.CategoricalCrossentropy(label_smoothing=trainer.training.label_smoothing or 0.0),
     )
     with tqdm(total=steps, desc=f"{trainer.name}, find the rate", unit="step", disable=None, leave=False) as bar:
         callback = _RangeTestCallback(rates, bar)

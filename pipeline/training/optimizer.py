@@ -15,7 +15,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
     Args:
         learning_rate: a number or a schedule.
         factors: of the learning rate, by the variable's path; 1 where it is not named.
-        decay: of kernels; vectors (biases, gamma, beta) do not decay.
+        weight_decay: of kernels; vectors (biases, gamma, beta) do not decay.
         momentum: of the average of the weights, 0 for none; it begins as (1 + t) / (10 + t).
         parts: batches over which gradients are averaged before a step.
     """
@@ -25,12 +25,12 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         learning_rate: Any,
         *,
         factors: Mapping[str, float] | None = None,
-        decay: float = 0.0,
+        weight_decay: float = 0.0,
         momentum: float = 0.0,
         parts: int = 1,
     ) -> None:
         super().__init__(learning_rate, gradient_accumulation_steps=parts if parts > 1 else None)
-        self.factors, self.decay, self.momentum = dict(factors or {}), decay, momentum
+        self.factors, self.kernel_decay, self.momentum = dict(factors or {}), weight_decay, momentum
         self.averages: list[Any] = []
         self.rates: list[float] = []
 
@@ -49,8 +49,8 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         """Updates one variable."""
         place = keras_private.index_of(self, variable)
         rate = keras.ops.cast(learning_rate, variable.dtype) * self.rates[place]
-        if self.decay and len(variable.shape) > 1:
-            self.assign_sub(variable, variable * rate * self.decay)
+        if self.kernel_decay and len(variable.shape) > 1:
+            self.assign_sub(variable, variable * rate * self.kernel_decay)
         super().update_step(gradient, variable, rate)
         if self.momentum:
             average = self.averages[place]
@@ -59,10 +59,10 @@ class LayerwiseAdamW(keras.optimizers.Adam):
             self.assign(average, average * momentum + variable * (1 - momentum))
 
 
-def build_schedule(regime: Training, steps: int) -> Any:
+def build_schedule(training: Training, steps: int) -> Any:
     """Builds the schedule: up from 0 in the warm-up, then a half cosine down to 0 (SGDR, 2017) or constant."""
-    rate, warmup = float(regime.rate or 0.0), round(float(regime.warmup or 0.0) * steps)
-    end = 1.0 if regime.schedule == "constant" else 0.0
+    rate, warmup = float(training.learning_rate or 0.0), round(float(training.warmup or 0.0) * steps)
+    end = 1.0 if training.schedule == "constant" else 0.0
     if not warmup:
         return keras.optimizers.schedules.CosineDecay(rate, max(1, steps), alpha=end)
     return keras.optimizers.schedules.CosineDecay(
@@ -71,13 +71,13 @@ def build_schedule(regime: Training, steps: int) -> Any:
 
 
 def build_optimizer(
-    regime: Training, steps: int, factors: Mapping[str, float] | None = None, parts: int = 1
+    training: Training, steps: int, factors: Mapping[str, float] | None = None, parts: int = 1
 ) -> LayerwiseAdamW:
     """Builds the optimizer of a training."""
     return LayerwiseAdamW(
-        build_schedule(regime, steps),
+        build_schedule(training, steps),
         factors=factors,
-        decay=regime.decay or 0.0,
-        momentum=regime.ema or 0.0,
+        weight_decay=training.weight_decay or 0.0,
+        momentum=training.ema or 0.0,
         parts=parts,
     )

@@ -31,20 +31,22 @@ log = logging.getLogger(__name__)
 
 
 def build_classifier(
-    *, classes: int, steps: int, rate: float, decay: float, smoothing: float, precision: str
+    *, classes: int, steps: int, learning_rate: float, weight_decay: float, smoothing: float, precision: str
 ) -> tuple[keras.Model, keras.Model]:
     """Builds petite with a linear classifier, compiled, and petite itself, which shares its random weights.
 
     Args:
         classes: to tell apart.
         steps: of the whole training.
-        rate: the highest learning rate, after a warm-up of a twentieth and before a cosine to zero.
-        decay: of the weights (AdamW; Loshchilov and Hutter 2019).
+        learning_rate: the highest learning rate, after a warm-up of a twentieth and before a cosine to zero.
+        weight_decay: of the weights (AdamW; Loshchilov and Hutter 2019).
         smoothing: of the labels.
         precision: Keras's policy while training; the classifier is float32.
     """
-    schedule = keras.optimizers.schedules.CosineDecay(rate / 20, steps, warmup_target=rate, warmup_steps=steps // 20)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 20, steps, warmup_target=learning_rate, warmup_steps=steps // 20
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     previous = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
@@ -66,7 +68,7 @@ def scale_pixels(pixels: np.ndarray) -> np.ndarray:
 
 
 def build_crop_sequence(
-    pixels: np.ndarray, labels: np.ndarray, *, classes: int, crop: int, batch: int, seed: int, epoch: int
+    pixels: np.ndarray, labels: np.ndarray, *, classes: int, crop: int, batch_size: int, seed: int, epoch: int
 ) -> Any:
     """Builds an epoch of random crops in one of the eight symmetries, with random brightness and contrast.
 
@@ -75,12 +77,12 @@ def build_crop_sequence(
         labels: (n,) int.
         classes: how many there are.
         crop: side of the random square.
-        batch: pictures a step.
+        batch_size: pictures a step.
         seed: of order and crops.
         epoch: its order and crops come from the seed and this number.
 
     Returns:
-        A keras.utils.PyDataset of pictures (batch, crop, crop, 3) float32 and one-hot labels (batch, classes).
+        A keras.utils.PyDataset of pictures (batch_size, crop, crop, 3) float32 and one-hot labels.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(labels))
 
@@ -88,11 +90,11 @@ def build_crop_sequence(
         """Batches that one thread makes beside the training."""
 
         def __len__(self) -> int:
-            return math.ceil(len(labels) / batch)
+            return math.ceil(len(labels) / batch_size)
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
             random = np.random.default_rng([seed, epoch, index])
-            rows = order[index * batch : (index + 1) * batch]
+            rows = order[index * batch_size : (index + 1) * batch_size]
             pictures = np.stack([_augment_crop(pixels[row], crop, random) for row in rows])
             return pictures, np.eye(classes, dtype=np.float32)[labels[rows]]
 
@@ -116,9 +118,9 @@ class PretrainConfig:
         held: of each class, to score on.
         epochs: passes over the training pictures.
         crop: side of the random square that is trained on, at most 128; scored on the whole picture.
-        batch: pictures a step.
-        rate: the highest learning rate, after a warm-up of a twentieth and before a cosine to zero.
-        decay: of the weights (AdamW; Loshchilov and Hutter 2019).
+        batch_size: pictures a step.
+        learning_rate: the highest learning rate, after a warm-up of a twentieth and before a cosine to zero.
+        weight_decay: of the weights (AdamW; Loshchilov and Hutter 2019).
         smoothing: of the labels.
         precision: Keras's policy while training.
         seed: of the pictures, the weights and the order.
@@ -128,16 +130,16 @@ class PretrainConfig:
     held: int = 20
     epochs: int = 8
     crop: int = 112
-    batch: int = 64
-    rate: float = 2e-3
-    decay: float = 0.05
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
     smoothing: float = 0.1
     precision: str = "mixed_bfloat16"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(min(self.pictures, self.held, self.epochs, self.batch) > 0, "Nothing to train on.",
-                expected="pictures, held, epochs and batch from 1 on", received=asdict(self))  # fmt: skip
+        require(min(self.pictures, self.held, self.epochs, self.batch_size) > 0, "Nothing to train on.",
+                expected="pictures, held, epochs and batch_size from 1 on", received=asdict(self))  # fmt: skip
         require(
             32 <= self.crop <= PICTURE_SIDE,
             "Unusable crop.",
@@ -186,9 +188,9 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
     keras.utils.set_random_seed(recipe.seed)
     model, base = build_classifier(
         classes=len(world.CLASSES),
-        steps=recipe.epochs * math.ceil(len(labels) / recipe.batch),
-        rate=recipe.rate,
-        decay=recipe.decay,
+        steps=recipe.epochs * math.ceil(len(labels) / recipe.batch_size),
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
         smoothing=recipe.smoothing,
         precision=recipe.precision,
     )
@@ -203,7 +205,7 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
             labels,
             classes=len(world.CLASSES),
             crop=recipe.crop,
-            batch=recipe.batch,
+            batch_size=recipe.batch_size,
             seed=recipe.seed,
             epoch=state.epoch,
         )

@@ -52,7 +52,7 @@ class PseudoLabelData:
         labels: (pictures,) int.
         fold_of: (pictures,) int.
         classes: how many there are.
-        strength: the l2.
+        l2: of the heads.
         scales: of the logits, by fold, see `logistic_regression`; 1 where there is none.
     """
 
@@ -61,7 +61,7 @@ class PseudoLabelData:
     labels: np.ndarray
     fold_of: np.ndarray
     classes: int
-    strength: float
+    l2: float
     scales: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -200,5 +200,5 @@ class PseudoLabelTrainer:
             counts / counts.sum(),
         )  # fmt: skip
         for factor in L2_FACTORS:
-            objective.fit(factor * data.strength)
+            objective.fit(factor * data.l2)
         return self.axes.head(*objective.full()).scaled(data.scales.get(fold, 1.0))

@@ -175,7 +175,7 @@ class SoftTargets:
         targets = np.concatenate([one[rows] for one in self.of(fold, views)])
         return SoftTargetLoss(targets=targets, temperature=self.temperature, weight=self.weight)
 
-    def taught(self) -> SoftTargetsInfo:
+    def info(self) -> SoftTargetsInfo:
         """Builds the record for jobs."""
         digest = hashlib.sha256()
         for name in sorted(self.answers):
@@ -187,10 +187,10 @@ class SoftTargets:
     def write(self, folder: Path) -> SoftTargetsInfo:
         """Writes the targets into a run's folder, atomically."""
         write_atomic(folder / TARGETS_FILE, lambda file: np.savez(file, **self.answers))  # type: ignore[arg-type]
-        return self.taught()
+        return self.info()
 
 
-def read_soft_targets(folder: Path, taught: SoftTargetsInfo) -> SoftTargets:
+def read_soft_targets(folder: Path, info: SoftTargetsInfo) -> SoftTargets:
     """Reads the targets in a run's folder.
 
     Raises:
@@ -206,8 +206,8 @@ def read_soft_targets(folder: Path, taught: SoftTargetsInfo) -> SoftTargets:
             received=str(error),
             remedy="the same command writes it anew and goes on",
         ) from error
-    targets = SoftTargets(answers=answers, views=taught.views, temperature=taught.temperature, weight=taught.weight)
-    if targets.taught() != taught:
+    targets = SoftTargets(answers=answers, views=info.views, temperature=info.temperature, weight=info.weight)
+    if targets.info() != info:
         raise StarshiftError(
             "The soft targets are not the job's.", received=str(folder / TARGETS_FILE), remedy="run it again"
         )

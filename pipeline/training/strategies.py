@@ -81,8 +81,8 @@ class FittedFold:
             "parameters": self.parameters,
             "epochs": sum(stage.epoch for stage in self.stages),
             "best_epoch": self.stages[-1].best_epoch if self.stages else 0,
-            "seconds_an_epoch": [second for stage in self.stages for second in stage.seconds],
-            "hand_over": max(self.differences, default=0.0),
+            "seconds_per_epoch": [second for stage in self.stages for second in stage.seconds],
+            "parity_difference": max(self.differences, default=0.0),
         }
 
 
@@ -104,9 +104,9 @@ def train_augmented(data: FoldData) -> FittedFold:
 def _train_small_cnn(data: FoldData, *, augment: bool) -> FittedFold:
     job = data.job
     with device.open_device_scope():
-        model = build_small_cnn(job.base.size, job.classes, job.regime.dropout or 0.0)
-        source = data.augmented(job.regime.epochs or 1) if augment else data.pictures("plain")
-        state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage=job.rung))
+        model = build_small_cnn(job.base.size, job.classes, job.training.dropout or 0.0)
+        source = data.augmented(job.training.epochs or 1) if augment else data.pictures("plain")
+        state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage=job.strategy))
         live = build_small_cnn(job.base.size, job.classes, 0.0)  # a saved model must not ask for our optimizer
         assign_values(live.variables, copy_values(v for v in model.variables if not is_seed_state(v)))
     return FittedFold(
@@ -115,12 +115,12 @@ def _train_small_cnn(data: FoldData, *, augment: bool) -> FittedFold:
 
 
 def train_frozen(data: FoldData) -> FittedFold:
-    """Trains a dense head on a frozen base with augmentation.
+    """Trains an MLP head on a frozen base with augmentation.
 
     Every epoch draws one of k cached augmented views of each picture; with `end_to_end`, as the talk does, pictures are
     augmented anew and pass through the whole base: the same head and stopping, many times as slow.
     """
-    return _train_end_to_end(data) if data.job.regime.end_to_end else _train_from_views(data)
+    return _train_end_to_end(data) if data.job.training.end_to_end else _train_from_views(data)
 
 
 def _build_head(data: FoldData) -> tuple[list[Any], Standardizer]:
@@ -138,7 +138,7 @@ def _build_live_model(data: FoldData, network: Any, head: list[Any], scale: Stan
 
 def _build_view_source(data: FoldData, base: Any) -> CachedViewSource:
     """Opens the cached augmented views of a base for training."""
-    views = [data.cached(base, view, train_only=True) for view in list_cached_views(data.job.regime)]
+    views = [data.cached(base, view, train_only=True) for view in list_cached_views(data.job.training)]
     return CachedViewSource(views, seed=data.job.seed)
 
 
@@ -147,7 +147,7 @@ def _train_from_views(data: FoldData) -> FittedFold:
     job, source = data.job, _build_view_source(data, data.job.base)
     with device.open_device_scope():
         head, scale = _build_head(data)
-        model = networks.build_feature_model(head, job.regime.dropout or 0.0, scale)
+        model = networks.build_feature_model(head, job.training.dropout or 0.0, scale)
         validation = CachedSource(data.cached(job.base, job.views[0]))
         state = data.run(data.trainer(model, source, validation, stage="frozen"))
         live = _build_live_model(data, build_network(job.base), head, scale)
@@ -170,8 +170,8 @@ def _train_end_to_end(data: FoldData) -> FittedFold:
         head, scale = _build_head(data)
         network = build_network(job.base)
         network.trainable = False
-        model = networks.build_pixel_model(job.base, network, head, job.regime.dropout or 0.0, scale=scale)
-        source = data.augmented(job.regime.epochs or 1)
+        model = networks.build_pixel_model(job.base, network, head, job.training.dropout or 0.0, scale=scale)
+        source = data.augmented(job.training.epochs or 1)
         state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage="frozen"))
         live = _build_live_model(data, network, head, scale)
     return FittedFold(
@@ -185,10 +185,10 @@ def finetune(data: FoldData) -> FittedFold:
     The activations at the cut are cached, and training starts from them. Where nothing is frozen, or the cache has no
     room, pictures pass through the whole base in every epoch. Each step is followed by a parity check.
     """
-    job, regime = data.job, data.job.regime
+    job, training = data.job, data.job.training
     first, records = _fit_first_head(data)
     with device.open_device_scope():
-        network = build_network(job.base, free=bool(regime.sizes))
+        network = build_network(job.base, free=bool(training.sizes))
         head = networks.build_head_layers(first)
         live = networks.build_live_model(job.base, network, head)
         fitted = FittedFold(live=live, model=live, source_of=data.pictures, before=records)
@@ -197,7 +197,7 @@ def finetune(data: FoldData) -> FittedFold:
         if job.cached:
             _use_cached_activations(data, fitted, network, head)
         _train_above_cut(data, fitted, network, head)
-        if regime.polish:
+        if training.polish:
             _polish(data, fitted, network, head)
     return fitted
 
@@ -206,9 +206,9 @@ def _fit_first_head(data: FoldData) -> tuple[Head, list[dict[str, Any]]]:
     """Fits the head on the frozen base from cached features; returns it and its record in the history."""
     job, fold = data.job, data.head_features()
     heads, records = fit_heads([fold], job.head, job.classes, job.seed)
-    loss = next(record["held_loss"] for record in records if record["chosen"])
+    loss = next(record["val_loss"] for record in records if record["chosen"])
     score = data.score(fold.held_labels, heads[0].probabilities(fold.held_features))
-    record = {"fold": job.fold, "stage": "head", "epoch": 0, "loss": "", "held_loss": loss, "score": score}
+    record = {"fold": job.fold, "stage": "head", "epoch": 0, "loss": "", "val_loss": loss, "score": score}
     return heads[0], [{**record, "chosen": True}]
 
 
@@ -227,7 +227,7 @@ def _use_cached_activations(data: FoldData, fitted: FittedFold, network: Any, he
     job = data.job
     lower = replace(job.base, cut=job.cut, pooling="none")
     upper = cuts.build_upper_part(network, str(job.cut))
-    fitted.model = networks.build_cut_model(job.base, upper, head, job.regime.dropout or 0.0)
+    fitted.model = networks.build_cut_model(job.base, upper, head, job.training.dropout or 0.0)
     fitted.source_of = lambda view: CachedSource(data.cached(lower, view))
     fitted.precision = "bfloat16" if job.cut_precision == "bfloat16" else "float16"
     fitted.check_parity(data, "the activations at the cut")
@@ -240,7 +240,7 @@ def _train_above_cut(data: FoldData, fitted: FittedFold, network: Any, head: lis
         model = fitted.model
         source = cast(Source, _build_view_source(data, replace(job.base, cut=job.cut, pooling="none")))
     else:
-        model, source = _build_pixel_model(data, network, head), data.augmented(job.regime.epochs or 1)
+        model, source = _build_pixel_model(data, network, head), data.augmented(job.training.epochs or 1)
     fitted.parameters = count_trainable(model)
     validation = fitted.source_of(job.views[0])
     factors = _compute_lr_factors(data, network)
@@ -251,15 +251,20 @@ def _train_above_cut(data: FoldData, fitted: FittedFold, network: Any, head: lis
 
 def _polish(data: FoldData, fitted: FittedFold, network: Any, head: list[Any]) -> None:
     """Trains a few last epochs with fresh augmentation, from pixels."""
-    job, regime = data.job, data.job.regime
-    epochs = regime.polish or 1
+    job, training = data.job, data.job.training
+    epochs = training.polish or 1
     last = replace(
-        regime, epochs=epochs, patience=epochs, rate=(regime.rate or 0.0) * POLISH_LR_FACTOR, warmup=0.0, sizes=()
+        training,
+        epochs=epochs,
+        patience=epochs,
+        learning_rate=(training.learning_rate or 0.0) * POLISH_LR_FACTOR,
+        warmup=0.0,
+        sizes=(),
     )
     model = _build_pixel_model(data, network, head)
     source, validation = data.augmented(epochs, sizes=()), data.pictures(job.views[0])
     factors = _compute_lr_factors(data, network)
-    trainer = data.trainer(model, source, validation, stage="polish", regime=last, factors=factors, from_start=True)
+    trainer = data.trainer(model, source, validation, stage="polish", training=last, factors=factors, from_start=True)
     fitted.stages.append(data.run(trainer))
     fitted.check_parity(data, "after the last polish")
 
@@ -267,11 +272,11 @@ def _polish(data: FoldData, fitted: FittedFold, network: Any, head: list[Any]) -
 def _build_pixel_model(data: FoldData, network: Any, head: list[Any]) -> Any:
     """Builds the whole network on pixels, as it is trained."""
     job = data.job
-    dropout, free = job.regime.dropout or 0.0, bool(job.regime.sizes)
+    dropout, free = job.training.dropout or 0.0, bool(job.training.sizes)
     return networks.build_pixel_model(job.base, network, head, dropout, free=free)
 
 
 def _compute_lr_factors(data: FoldData, network: Any) -> dict[str, float]:
     """Computes the factors of the learning rate by depth."""
     job = data.job
-    return cuts.compute_lr_factors(network, job.base.entry.blocks, job.regime.depth_decay or 1.0)
+    return cuts.compute_lr_factors(network, job.base.entry.blocks, job.training.layer_decay or 1.0)

@@ -119,30 +119,30 @@ class Trainer:
         model: a keras.Model that gives probabilities.
         batches: what it is trained on.
         validation: what it is scored on.
-        regime: epochs, patience, rates and the rest.
+        training: epochs, patience, rates and the rest.
         seed: of dropout.
         file: of the checkpoint.
         fingerprint: of everything that decides the result.
         record: what every record of the history begins with.
         factors: of the learning rate, by variable path.
         from_start: the weights before the first epoch are scored too, and may turn out the best ones.
-        board: folder of TensorBoard's files; None writes none.
-        taught: temperature and weight of the batches' soft targets; None where they have labels alone.
+        tensorboard: folder of TensorBoard's files; None writes none.
+        soft_targets: temperature and weight of the batches' soft targets; None where they have labels alone.
     """
 
     name: str
     model: Any
     batches: TrainSequence
     validation: ValidationSet
-    regime: Training
+    training: Training
     seed: int
     file: Path
     fingerprint: str
     record: Mapping[str, Any] = field(default_factory=dict)
     factors: Mapping[str, float] | None = None
     from_start: bool = False
-    board: Path | None = None
-    taught: SoftTargetsInfo | None = None
+    tensorboard: Path | None = None
+    soft_targets: SoftTargetsInfo | None = None
 
     def run(self) -> TrainingState:
         """Trains until the epochs or the patience end; the model then has the best weights."""
@@ -155,11 +155,11 @@ class Trainer:
             if self.from_start:
                 self._evaluate(state, -1)
             checkpoint.save_checkpoint(self.file, self.fingerprint, state, self.model)
-        epochs = int(self.regime.epochs or 0)
+        epochs = int(self.training.epochs or 0)
         total = epochs * len(self.batches)
         done = state.epoch * len(self.batches)
         with tqdm(total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False) as self._bar:
-            while state.epoch < epochs and state.waited < int(self.regime.patience or 0):
+            while state.epoch < epochs and state.waited < int(self.training.patience or 0):
                 self._train_epoch(state)
                 checkpoint.save_checkpoint(self.file, self.fingerprint, state, self.model)
         assign_values(self.model.variables, state.best)
@@ -168,29 +168,29 @@ class Trainer:
     def _compile(self, parts: int) -> None:
         """Compiles the model with a fresh optimizer that adds up gradients over `parts` batches."""
         self.batches.split(parts)
-        steps = int(self.regime.epochs or 0) * len(self.batches) // parts
-        smoothing, taught = self.regime.label_smoothing or 0.0, self.taught
+        steps = int(self.training.epochs or 0) * len(self.batches) // parts
+        smoothing, soft_targets = self.training.label_smoothing or 0.0, self.soft_targets
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-        if taught is not None:
-            loss = build_distillation_loss(taught.temperature, taught.weight, smoothing)
-        self.model.compile(build_optimizer(self.regime, steps, self.factors, parts), loss)
+        if soft_targets is not None:
+            loss = build_distillation_loss(soft_targets.temperature, soft_targets.weight, smoothing)
+        self.model.compile(build_optimizer(self.training, steps, self.factors, parts), loss)
         self.model.optimizer.build(self.model.trainable_variables)
 
     def _train_epoch(self, state: TrainingState) -> None:
         """Trains one epoch, scores it, and updates patience and history."""
         started = time.perf_counter()
         loss = self._fit(state)
-        score, held_loss, better = self._evaluate(state, state.epoch)
+        score, val_loss, better = self._evaluate(state, state.epoch)
         state.waited = 0 if better else state.waited + 1
-        if not np.isfinite(held_loss):
+        if not np.isfinite(val_loss):
             self._stop_diverged(state)
-        values = {"epoch": state.epoch, "loss": loss, "held_loss": held_loss, "score": score}
+        values = {"epoch": state.epoch, "loss": loss, "val_loss": val_loss, "score": score}
         state.history.append({**self.record, **values})
         state.seconds.append(round(time.perf_counter() - started, 3))
         state.epoch += 1
-        self._bar.set_postfix(loss=f"{loss:.3f}", held_loss=f"{held_loss:.3f}", score=f"{score:.4f}")
-        if self.board is not None:
-            write_tensorboard(self.board, state.epoch, values)
+        self._bar.set_postfix(loss=f"{loss:.3f}", val_loss=f"{val_loss:.3f}", score=f"{score:.4f}")
+        if self.tensorboard is not None:
+            write_tensorboard(self.tensorboard, state.epoch, values)
 
     def _evaluate(self, state: TrainingState, epoch: int) -> tuple[float, float, bool]:
         """Computes validation metric and log loss of the weights (of their averages); keeps the best weights.
@@ -220,17 +220,17 @@ class Trainer:
         Raises:
             StarshiftError: no earlier epoch predicted.
         """
-        rate = self.regime.rate or 0.0
+        rate = self.training.learning_rate or 0.0
         if not state.best:
             raise StarshiftError(
                 f"{self.name}: training diverged in its first epoch.",
                 expected="predictions that are numbers",
                 received=f"others, at a rate of {rate:.1e}",
-                remedy=f"training=Training(rate={rate / 10:.0e}) in the recipe; invoke run --find-lr looks for one",
+                remedy=f"training=Training(learning_rate={rate / 10:.0e}) in the recipe; or invoke run --find-lr",
             )
         log.warning("  warning: %s: training diverged in epoch %d at a rate of %.1e; the best epoch before is kept",
                     self.name, state.epoch + 1, rate)  # fmt: skip
-        state.waited = max(state.waited, int(self.regime.patience or 0))
+        state.waited = max(state.waited, int(self.training.patience or 0))
 
     def _fit(self, state: TrainingState) -> float:
         """Trains on all batches once, on smaller ones if memory is exhausted. Returns the mean loss."""
@@ -261,7 +261,7 @@ class Trainer:
                 f"{self.name}: memory is at an end, and the checkpoint cannot be read.",
                 expected=f"{self.file.name} as it was written after the last epoch",
                 received="a missing or damaged file",
-                remedy="the same command starts this fold anew; a smaller batch needs less memory",
+                remedy="the same command starts this fold anew; a smaller batch_size needs less memory",
             )
         stored.restore(self.model)
         moments, steps = copy_values(_list_optimizer_state(old)), int(old.iterations)

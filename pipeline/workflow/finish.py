@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe
 from pipeline.data import folds as splits
 from pipeline.evaluation import metrics, submission
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds
-from pipeline.files import hash_json, read_json, write_json
+from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
 from pipeline.models.base import compute_weights_digest, find_missing_weights
 from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions, select_folds
 from pipeline.runs import folder as runs
 from pipeline.training.linear_probe import CVResult
-from pipeline.workflow.prepare import Dataset
+from pipeline.workflow.context import Dataset, RunContext
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def log_summary(
     log.info("%s %s (chance %.5f)", name, format_score_spread(results), results["chance"])
     for line in format_position(position) if position else ():
         log.info("  %s", line)
-    peak = results["megabytes"]
+    peak = results["peak_megabytes"]
     memory = "" if peak is None else f", the largest process took {peak:.0f} MB of memory"
     log.info("%.1f s%s", results["seconds"], memory)
     for path in written:
@@ -69,7 +69,7 @@ def find_better_run(folder: Path, results: dict[str, Any], folds: Sequence[int])
     sign = metrics.find_metric(results["metric"]).sign
     split, best = runs.compute_split_digest(folder), None
     for other, stored in runs.list_finished_runs(folder.parent.name):
-        config = read_json(other / "config.json") or {}
+        config = runs.read_config(other)
         each = dict(zip(config.get("folds", ()), stored["folds"], strict=False))
         if config.get("debug") or stored["metric"] != results["metric"] or not set(folds) <= set(each):
             continue
@@ -81,24 +81,26 @@ def find_better_run(folder: Path, results: dict[str, Any], folds: Sequence[int])
 
 def suggest_next_step(recipe: Recipe) -> str:
     """Suggests what usually helps next, given what this recipe lacks."""
-    if recipe.rung in SCRATCH_STRATEGIES:
-        return "--rung features: what a pretrained base knows already"
-    if recipe.rung == "frozen":
-        return "--rung finetune: the top of the base learns too"
-    if recipe.rung == "finetune":
+    if recipe.strategy in SCRATCH_STRATEGIES:
+        return "--strategy features: what a pretrained base knows already"
+    if recipe.strategy == "frozen":
+        return "--strategy finetune: the top of the base learns too"
+    if recipe.strategy == "finetune":
         return "--unfreeze all, or a lower block; another --seed to see what is noise"
     networks = list_networks(recipe)
     moments = any(base.by_moments for base in networks)  # such a base is not trained
     if networks[0].entry.ours and not moments:
-        return "--rung finetune: the top of the base learns too"
+        return "--strategy finetune: the top of the base learns too"
     if len(recipe.bases) == 1:
         other = next(name for name in ("xception", "inception_v3") if not recipe.bases[0].startswith(name))
-        return f"a second base: --base {recipe.bases[0]} --base {other}" + ("" if moments else "; or --rung finetune")
+        return f"a second base: --base {recipe.bases[0]} --base {other}" + (
+            "" if moments else "; or --strategy finetune"
+        )
     if "flip" not in recipe.views:
         return 'views=("plain", "flip") in the recipe'
     if recipe.augmented_views == 0:
         return "augmented_views=2 in the recipe: the head trains on augmented views too"
-    return "invoke ensemble" if moments else "--rung finetune, and another --seed to see what is noise"
+    return "invoke ensemble" if moments else "--strategy finetune, and another --seed to see what is noise"
 
 
 def estimate_position(
@@ -156,30 +158,9 @@ HEAD_SCALE_VERSION = 1
 """Version of the linear heads of several folds, raised when they give other numbers, so that runs never mix."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunContext:
-    """A run in progress.
-
-    Args:
-        competition: its recipe is the run's.
-        options: from the command line.
-        data: its pictures.
-        folder: of the run.
-        folds: to train.
-        started: `time.perf_counter()` at the start.
-    """
-
-    competition: Competition
-    options: RunOptions
-    data: Dataset
-    folder: Path
-    folds: tuple[int, ...]
-    started: float
-
-
 def compute_metrics(competition: Competition, data: Dataset, trained: CVResult) -> dict[str, Any]:
     """Computes the metric for each fold and view, its mean and spread (sample deviation over folds), and for chance."""
-    fold_of, positive = data.fold_of, find_positive_class(competition, data)
+    fold_of, positive = data.fold_of, data.positive
 
     def by_fold(values: np.ndarray, metric: str) -> list[float]:
         return [metrics.score(metric, data.labels[fold_of == f], values[fold_of == f], positive) for f in trained.folds]
@@ -203,7 +184,7 @@ def compute_metrics(competition: Competition, data: Dataset, trained: CVResult) 
 def build_run_config(competition: Competition, options: RunOptions, folds: tuple[int, ...]) -> dict[str, Any]:
     """Builds config.json: what decides a run's result beside its pictures, folds and weights."""
     recipe = competition.recipe
-    is_scaled = (recipe.rung, recipe.head) == ("features", "linear") and len(folds) > 1
+    is_scaled = (recipe.strategy, recipe.head) == ("features", "linear") and len(folds) > 1
     scaled = {"scaled": HEAD_SCALE_VERSION} if is_scaled else {}
     return {
         "competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine, **scaled,
@@ -214,7 +195,9 @@ def open_run_folder(competition: Competition, options: RunOptions, folds: tuple[
     """Opens the folder of this run: of the interrupted one, or a new one."""
     config = build_run_config(competition, options, folds)
     suffix = "-debug" if options.debug else ""
-    return runs.create_run_folder(competition.name, competition.recipe.rung, config, hash_json(config), suffix=suffix)
+    return runs.create_run_folder(
+        competition.name, competition.recipe.strategy, config, hash_json(config), suffix=suffix
+    )
 
 
 def find_finished_run(competition: Competition, options: RunOptions) -> Path | None:
@@ -232,7 +215,7 @@ def _is_up_to_date(folder: Path, competition: Competition, options: RunOptions) 
     fold_of = splits.read_folds(paths.competition_folder(competition.name) / folds_file)
     if not options.debug and (fold_of is None or fold_of != splits.read_folds(folder / "folds.csv")):
         return False
-    stored = (read_json(folder / "environment.json") or {}).get("weights")
+    stored = runs.read_environment(folder).get("weights")
     return bool(stored == compute_weights_digests(competition))
 
 
@@ -240,11 +223,6 @@ def compute_weights_digests(competition: Competition) -> dict[str, str | None]:
     """Computes the digests of the weights that its networks start from, by base; None where they are missing."""
     networks = list_networks(competition.recipe)
     return {str(base): None if find_missing_weights(base) else compute_weights_digest(base) for base in networks}
-
-
-def find_positive_class(competition: Competition, data: Dataset) -> int | None:
-    """Returns the number of the positive class, or None."""
-    return competition.positive_of(data.pictures.classes)
 
 
 def fill_test_predictions(data: Dataset, predicted: np.ndarray) -> np.ndarray:
@@ -316,16 +294,16 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
     """
     competition, options, data, folder = run.competition, run.options, run.data, run.folder
     test = fill_test_predictions(data, trained.test)
-    results |= {"seconds": round(time.perf_counter() - run.started, 2), "megabytes": measure_peak_memory()}
+    results |= {"seconds": round(time.perf_counter() - run.started, 2), "peak_megabytes": measure_peak_memory()}
     environment = runs.describe_environment(competition.recipe.seed, device)
     write_json(folder / "environment.json", {**environment, "weights": compute_weights_digests(competition)})
-    written = write_run_files(competition, data, folder, trained, test, submit=not (options.debug or options.practice))
+    written = write_run_files(
+        competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
+    )
     position = None
     if not options.debug:
-        position = estimate_position(
-            competition, data, trained, results["folds"], find_positive_class(competition, data)
-        )
-    results["standing"] = asdict(position) if position else None
+        position = estimate_position(competition, data, trained, results["folds"], data.positive)
+    results["leaderboard_position"] = asdict(position) if position else None
     write_json(folder / "metrics.json", results)
     better = None if options.debug else find_better_run(folder, results, trained.folds)
     log_summary(competition, results, [*written, folder], position, better)

@@ -14,7 +14,7 @@ from pipeline.config import Competition
 from pipeline.data.tables import SampleSubmission, read_csv_as_text, read_sample_submission
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.submission import check_submission
-from pipeline.files import format_utc, hash_file, read_json, write_json
+from pipeline.files import format_utc, hash_file, write_json
 from pipeline.kaggle import archives, leaderboard, retry, submissions
 from pipeline.kaggle.client import authenticate
 from pipeline.kaggle.leaderboard import compute_rank, compute_top_percent, find_leaderboard, format_percent
@@ -117,7 +117,7 @@ def load_submission(
     Raises:
         StarshiftError: the run is unfinished, a debug run or without submission, or Kaggle would refuse the file.
     """
-    path, config = folder / "submission.csv", read_json(folder / "config.json") or {}
+    path, config = folder / "submission.csv", runs.read_config(folder)
     lacks = "debug run" if config.get("debug") else "" if path.exists() else "no submission.csv"
     if lacks or not runs.is_finished(folder):
         raise StarshiftError(
@@ -137,7 +137,7 @@ def load_submission(
 
 def format_cv_score(folder: Path) -> str:
     """Formats a run's cross-validated score."""
-    results = read_json(folder / "metrics.json") or {}
+    results = runs.read_metrics(folder)
     spread = f" ± {results['spread']:.5f}" if len(results.get("folds", ())) > 1 else ""
     return f"{results.get('metric')} {results.get('score', float('nan')):.5f}{spread} in cross-validation"
 

@@ -21,6 +21,7 @@ from pipeline.cli.inspect import augmented
 from pipeline.config import Training
 from pipeline.errors import StarshiftError
 from pipeline.paths import REPOSITORY
+from pipeline.run_options import RunOptions
 from pipeline.workflow import run as flow
 from pipeline.workflow.finish import format_score_spread
 from tests.conftest import drawn, encoded
@@ -58,17 +59,17 @@ def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mi
     (run / "metrics.json").write_text(json.dumps({**results, "folds": [2.0, 2.0, 2.0]}))
     second = invoke("run", "--comp", mine, "--engine", "keras", "--fold", "1")
     assert second.returncode == 0 and "0 computed" in second.stdout and "over 1 folds" in second.stdout
-    assert "one fold alone chooses its strength on the pictures that score it" in second.stdout
+    assert "one fold alone chooses its l2 on the pictures that score it" in second.stdout
     assert "one fold alone" not in first.stdout
     assert f"the best on these folds is still {run.name}, with 2.0" in second.stdout
 
 
 def test_fine_tuning_goes_the_whole_way_and_a_wrong_block_is_explained(mine, home):
     asked = competitions.load(Path(mine))
-    wrong = replace(asked.recipe, rung="finetune", training=Training(unfreeze="block5", epochs=1))
+    wrong = replace(asked.recipe, strategy="finetune", training=Training(unfreeze="block5", epochs=1))
     with pytest.raises(StarshiftError, match="conv_pw_2"):
-        flow.run(replace(asked, recipe=wrong), flow.RunOptions(engine="keras", folds=(0,)))
-    flags = ("--comp", mine, "--engine", "keras", "--rung", "finetune", "--fold", "0", "--epochs", "1")
+        flow.run(replace(asked, recipe=wrong), RunOptions(engine="keras", folds=(0,)))
+    flags = ("--comp", mine, "--engine", "keras", "--strategy", "finetune", "--fold", "0", "--epochs", "1")
     done = invoke("run", *flags, "--unfreeze", "conv_pw_2")
     assert done.returncode == 0, done.stderr
     assert "trained above conv_dw_2_relu" in done.stdout and "float16" in done.stdout
@@ -82,7 +83,7 @@ def test_fine_tuning_goes_the_whole_way_and_a_wrong_block_is_explained(mine, hom
 
 @pytest.mark.slow
 def test_the_dense_head_goes_the_whole_way_too(mine, home):
-    done = invoke("run", "--comp", mine, "--engine", "keras", "--head", "dense", "--fold", "0")
+    done = invoke("run", "--comp", mine, "--engine", "keras", "--head", "mlp", "--fold", "0")
     assert done.returncode == 0, done.stderr
     assert json.loads(next((home / "data" / "runs" / "mine").glob("*/metrics.json")).read_text())["score"] > 0.9
 
@@ -100,10 +101,13 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "sprouts", "--dry-run"), "--on kaggle beside it"),
         (("run", "--comp", "dog-breed", "--unfreeze", "block13"), "--unfreeze would do nothing here"),
         (("run", "--comp", "dog-breed", "--epochs", "3"), "--epochs would do nothing here"),
-        (("run", "--comp", "dog-breed", "--head", "dense", "--strength", "1"), "--strength would do nothing here"),
-        (("run", "--comp", "dog-breed", "--rung", "frozen", "--head", "linear"), "--head would do nothing here"),
-        (("run", "--comp", "dog-breed", "--rung", "augmented", "--sizes", "32,64"), "--sizes would do nothing here"),
-        (("run", "--comp", "dog-breed", "--rung", "finetune", "--find-lr", "--fold", "9"), "There is no such fold"),
+        (("run", "--comp", "dog-breed", "--head", "mlp", "--l2", "1"), "--l2 would do nothing here"),
+        (("run", "--comp", "dog-breed", "--strategy", "frozen", "--head", "linear"), "--head would do nothing here"),
+        (
+            ("run", "--comp", "dog-breed", "--strategy", "augmented", "--sizes", "32,64"),
+            "--sizes would do nothing here",
+        ),
+        (("run", "--comp", "dog-breed", "--strategy", "finetune", "--find-lr", "--fold", "9"), "There is no such fold"),
     ],
 )
 def test_a_mistake_is_explained_without_a_traceback(arguments, words):
@@ -154,9 +158,9 @@ def test_comps_and_show_speak_of_every_competition():
     assert "dog-breed" in listed and "not downloaded" in listed and "micro_f1" in listed
     shown = invoke("show", "--comp", "dog-breed", "--base", "mobilenet_v2").stdout
     assert "recipe.bases" in shown and "224 px, cut none, pooling avg, imagenet weights" in shown
-    trained = invoke("show", "--comp", "plant-seedlings", "--size", "own", "--rung", "finetune").stdout
+    trained = invoke("show", "--comp", "plant-seedlings", "--size", "own", "--strategy", "finetune").stdout
     lines = {line.split()[0]: line.split()[-1] for line in trained.splitlines()}
-    assert lines["training.rate"] == "0.0007" and lines["training.schedule"] == "cosine"
+    assert lines["training.learning_rate"] == "0.0007" and lines["training.schedule"] == "cosine"
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pipeline.errors import StarshiftError
 from pipeline.kaggle.download import format_status
 from pipeline.models.base import parse_base
 from pipeline.run_options import RunOptions
-from pipeline.workflow.prepare import prepare_dataset
+from pipeline.workflow.run import prepare_dataset
 from tests.conftest import drawn, encoded
 
 PETS = Competition(

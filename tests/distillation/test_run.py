@@ -22,7 +22,7 @@ from pipeline.training import linear_probe
 from pipeline.training.soft_targets import TARGETS_FILE, DistillationConfig
 from pipeline.workflow import finish
 from pipeline.workflow import run as flow
-from pipeline.workflow.prepare import prepare_dataset
+from pipeline.workflow.run import prepare_dataset
 from tests.conftest import two_classes
 
 TEACHER = "mobilenet_025@conv_pw_3_relu=none"
@@ -46,10 +46,10 @@ def data(mine):
 def teacher(mine, data):
     """The folder of a run on features, but for its model."""
     extractor = Extractor(list_networks(mine.recipe)[0], data.files, wanted="keras")
-    seen = {"plain": extractor.features(list(data.pictures.train["sha256"]), "plain")}
+    seen = {"plain": extractor.features(data.train_digests, "plain")}
     trained = linear_probe.train_heads(
         mine.recipe, train_features=seen, test_features={"plain": seen["plain"][:4]}, labels=data.labels,
-        fold_of=data.pictures.train["fold"].to_numpy(), folds=range(3), classes=2,
+        fold_of=data.fold_of, folds=range(3), classes=2,
     )  # fmt: skip
     folder = finish.open_run_folder(mine, OPTIONS, (0, 1, 2))
     finish.write_run_files(mine, data, folder, trained, trained.test, submit=False)
@@ -67,7 +67,7 @@ def asked_of(folder, **changes) -> DistillationConfig:
 
 def test_a_student_is_a_run_like_any_other_and_what_its_teacher_brought_is_told(mine, home, caplog):
     caplog.set_level("INFO")
-    teacher = flow.run(mine, replace(OPTIONS, practice=True))
+    teacher = flow.run(mine, replace(OPTIONS, skip_submission=True))
     files = distilling.run_distillation(student(mine), asked_of(teacher), OPTIONS, seeds=2)
     found = read_json(files[1])
     (name,) = found["runs"]["distilled"]
@@ -77,8 +77,8 @@ def test_a_student_is_a_run_like_any_other_and_what_its_teacher_brought_is_told(
     assert {"config.json", "oof.npz", "test.npz", "folds.csv", "model.keras", "submission.csv", "metrics.json"} <= there
     assert TARGETS_FILE not in there and len(pd.read_csv(folder / "submission.csv")) == 4
     config = read_json(folder / "config.json")
-    assert config["competition"]["recipe"]["rung"] == "distill" and config["distillation"]["rung"] == "features"
-    assert config["distillation"]["taught_by"][0]["run"] == teacher.name
+    assert config["competition"]["recipe"]["strategy"] == "distill" and config["distillation"]["strategy"] == "features"
+    assert config["distillation"]["teacher_records"][0]["run"] == teacher.name
     told, alone, taught = found["sides"]
     assert told["agreement"] == 1 and 0.5 < taught["agreement"] <= 1 and taught["agreement_top5"] is None
     assert told["scores"][0] == pytest.approx(read_json(teacher / "metrics.json")["score"], abs=1e-6)
@@ -178,22 +178,22 @@ def test_a_teacher_that_no_longer_says_what_it_said_is_refused(teacher, data):
 
 def test_only_linear_heads_on_features_are_asked_again(mine, teacher):
     config = read_json(teacher / "config.json")
-    for changes in ({"rung": "finetune"}, {"head": "dense"}):
+    for changes in ({"strategy": "finetune"}, {"head": "mlp"}):
         recipe = {**config["competition"]["recipe"], **changes}
         other = replace(load.load_run(teacher), config={"competition": {"recipe": recipe}})
         with pytest.raises(StarshiftError, match="cannot be asked again"):
             teacher_predictions.load_teacher_recipe(other)
-    for changes in ({"rung": "augmented"}, {"rung": "frozen", "training": regime(end_to_end=True)}):
+    for changes in ({"strategy": "augmented"}, {"strategy": "frozen", "training": build_training(end_to_end=True)}):
         with pytest.raises(StarshiftError, match="fresh ones"):
             distilling.list_required_views(student(mine, **changes).recipe, patient=True)
 
 
 def test_a_head_that_cannot_take_soft_targets_is_refused(mine, teacher):
     with pytest.raises(StarshiftError, match="no use for soft targets"):
-        distilling.run_distillation(student(mine, head="gaussian"), asked_of(teacher), OPTIONS)
+        distilling.run_distillation(student(mine, head="lda"), asked_of(teacher), OPTIONS)
 
 
-def regime(**changes):
+def build_training(**changes):
     return replace(Recipe().training, **changes)
 
 
@@ -202,10 +202,10 @@ def by_labels_of(fold: int, data, *, nested: bool) -> list[np.ndarray]:
     found = []
     for labels in (data.labels, np.where(data.pictures.train["fold"] == fold, 1 - data.labels, data.labels)):
         asked = teacher_predictions.FeatureTeacher(
-            recipe=replace(Recipe(folds=3, views=("plain",)), strength=1e-4), strength=1e-4,
+            recipe=replace(Recipe(folds=3, views=("plain",)), l2=1e-4), l2=1e-4,
             scales=dict.fromkeys(range(3), 1.0),
             seen={"plain": np.random.default_rng(0).normal(size=(len(labels), 50)).astype(np.float32)},
-            labels=labels, fold_of=data.pictures.train["fold"].to_numpy(), classes=2,
+            labels=labels, fold_of=data.fold_of, classes=2,
         )  # fmt: skip
         answers = asked.nested(())[str(fold)] if nested else asked.out_of_fold(asked.own(), ())
         found.append(answers[:, asked.fold_of != fold])
@@ -222,10 +222,10 @@ def test_nested_teachers_have_not_seen_a_label_of_the_student_s_fold_and_others_
 
 def test_a_nested_teacher_is_as_sure_as_the_heads_of_its_run_are(teacher, data):
     run = load.load_run(teacher)
-    strength, scales = teacher_predictions.read_l2_and_scales(run)
+    l2, scales = teacher_predictions.read_l2_and_scales(run)
     history = pd.read_csv(teacher / "history.csv")
     chosen = history[history["chosen"]]
-    assert strength == chosen["strength"].iloc[0]
+    assert l2 == chosen["l2"].iloc[0]
     assert scales == dict(zip(chosen["fold"], chosen["scale"], strict=True)) and set(scales) == {0, 1, 2}
     sure = teacher_predictions.recompute_predictions(run, data, (), True, "keras")["0"][0]
     history.assign(scale=np.where(history["fold"] == 0, 1e-3, history["scale"])).to_csv(
@@ -233,16 +233,16 @@ def test_a_nested_teacher_is_as_sure_as_the_heads_of_its_run_are(teacher, data):
     )
     again = teacher_predictions.recompute_predictions(load.load_run(teacher), data, (), True, "keras")
     timid, other = again["0"][0], again["1"][0]
-    seen = data.pictures.train["fold"].to_numpy() != 0
+    seen = data.fold_of != 0
     assert np.abs(timid[seen] - 0.5).max() < 0.05 < np.abs(sure[seen] - 0.5).max()
     assert np.nanmax(np.abs(other - 0.5)) > 0.05, "students of other folds have their own scale"
     history.drop(columns="scale").to_csv(teacher / "history.csv", index=False)
-    assert teacher_predictions.read_l2_and_scales(load.load_run(teacher)) == (strength, dict.fromkeys(range(3), 1.0))
+    assert teacher_predictions.read_l2_and_scales(load.load_run(teacher)) == (l2, dict.fromkeys(range(3), 1.0))
 
 
 def test_nested_targets_of_the_student_s_own_fold_are_not_there(teacher, data):
     lesson = teachers.build_soft_targets(asked_of(teacher, nested=True), [known_as(teacher)], data, (), "keras")
-    fold_of = data.pictures.train["fold"].to_numpy()
+    fold_of = data.fold_of
     assert set(lesson.answers) == {"0", "1", "2"}
     for fold in range(3):
         assert np.isnan(lesson.answers[str(fold)][0, fold_of == fold]).all()
@@ -257,7 +257,7 @@ def judged_of(noise: float, metric: str = "log_loss", classes: int = 7) -> evalu
     after = np.stack([softmax(best + random.normal(size=best.shape) * noise) for _ in range(3)])
     return evaluation.DistillationEvaluation(
         metric=metric, positive=None, truth=truth, fold_of=np.arange(350) // 70, teacher=softmax(best), before=before,
-        after=after, held=0.2,
+        after=after, validation_share=0.2,
     )  # fmt: skip
 
 
@@ -297,6 +297,6 @@ def test_one_picture_more_on_every_fold_with_every_seed_is_no_gain_beyond_noise(
     before = np.where((np.arange(100) % 20 == 0)[:, None], 1 - right, right)
     gains = evaluation.compute_gains(evaluation.DistillationEvaluation(
         metric="accuracy", positive=None, truth=truth, fold_of=fold_of, teacher=right, before=np.stack([before] * 2),
-        after=np.stack([right] * 2), held=0.2,
+        after=np.stack([right] * 2), validation_share=0.2,
     ))  # fmt: skip
     assert gains.folds.within_noise and gains.seeds.known and not gains.sure

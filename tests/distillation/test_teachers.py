@@ -17,7 +17,7 @@ from pipeline.learnware import archive, cached_predictions, search, store
 from pipeline.models.small_cnn import list_networks
 from pipeline.run_options import RunOptions
 from pipeline.training.soft_targets import DistillationConfig
-from pipeline.workflow.prepare import prepare_dataset
+from pipeline.workflow.run import prepare_dataset
 from tests.conftest import two_classes
 from tests.learnware import making
 
@@ -72,14 +72,14 @@ def test_a_learnware_tells_of_the_student_s_classes_alone_whatever_their_case_an
     assert list(data.pictures.classes) == ["blue", "red"]
     assert told.dtype == np.float32 and np.allclose(told.sum(axis=1), 1, atol=1e-6)
     assert (told.argmax(axis=1) == data.labels).all(), "it sees the tint"
-    whole = cached_predictions.predict_cached(teacher.learnware, data.files, list(data.pictures.train["sha256"]))[0]
+    whole = cached_predictions.predict_cached(teacher.learnware, data.files, data.train_digests)[0]
     assert np.allclose(told[:, 1] / told[:, 0], whole[:, 0] / whole[:, 2], rtol=1e-4) and whole[:, 1].max() > 0
 
 
 def test_answers_are_those_of_the_model_in_each_view_and_their_mean_in_the_contract_s(shelf, mine, data):
     making.made(shelf, making.saved(making.network()), "conv")
     learnware = store.load_learnware(f"store:{shelf}/conv")
-    digests = list(data.pictures.train["sha256"])[:5]
+    digests = data.train_digests[:5]
     both = cached_predictions.predict_cached(learnware, data.files, digests, ("augment-1", "plain"))
     pixels = np.stack([images.decode(data.files[one].read_bytes(), making.SIDE) for one in digests])
     for view, found in zip(("augment-1", "plain"), both, strict=True):
@@ -107,7 +107,7 @@ def test_a_learnware_is_asked_once_of_each_picture_and_a_damaged_answer_is_asked
     real = cached_predictions.predict_probabilities
     monkeypatch.setattr(cached_predictions, "predict_probabilities", counted)
     monkeypatch.setattr(cached_predictions, "CHUNK_SIZE", 4)
-    digests = list(data.pictures.train["sha256"])
+    digests = data.train_digests
     first = cached_predictions.predict_cached(learnware, data.files, digests[:10], ("plain",))
     assert asked == [4, 4, 2]
     again = cached_predictions.predict_cached(learnware, data.files, digests[::-1], ("plain",))
@@ -121,7 +121,7 @@ def test_a_learnware_is_asked_once_of_each_picture_and_a_damaged_answer_is_asked
 
 
 def test_another_learnware_of_the_same_name_is_asked_anew(shelf, mine, data):
-    digests = list(data.pictures.train["sha256"])[:4]
+    digests = data.train_digests[:4]
     first = cached_predictions.predict_cached(seer_of(shelf, mine).learnware, data.files, digests)
     (shelf / "seer.learnware").unlink()
     making.made(shelf, making.saved(making.network(seed=5)), "seer", CLASSES)
@@ -167,7 +167,7 @@ def test_a_student_learns_from_a_learnware_and_the_report_says_of_whom(shelf, mi
     (name,) = found["runs"]["distilled"]
     config = read_json(home / "data" / "runs" / "mine" / name / "config.json")
     digest = archive.read_archive(shelf / "seer.learnware").digest
-    assert config["distillation"]["taught_by"] == [{"learnware": "seer", "digest": digest}]
+    assert config["distillation"]["teacher_records"] == [{"learnware": "seer", "digest": digest}]
     assert config["distillation"]["teachers"] == [address]
 
 
@@ -182,9 +182,7 @@ def test_learnwares_of_one_name_in_two_stores_both_teach_and_the_same_one_once(s
 def test_a_learnware_that_no_longer_answers_as_it_did_is_not_asked(shelf, mine, data, monkeypatch):
     monkeypatch.setattr(cached_predictions, "PROBE_TOLERANCE", -1.0)
     with pytest.raises(StarshiftError, match="differ by"):
-        cached_predictions.predict_cached(
-            seer_of(shelf, mine).learnware, data.files, list(data.pictures.train["sha256"])
-        )
+        cached_predictions.predict_cached(seer_of(shelf, mine).learnware, data.files, data.train_digests)
     assert not cache.list_entries() or all(one.store.spec["kind"] != "answers" for one in cache.list_entries())
 
 

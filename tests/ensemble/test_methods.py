@@ -80,16 +80,16 @@ def test_a_run_that_tells_another_ones_mistake_is_worth_something_with_a_negativ
     assert held.score(signed) < held.score(truth) + 0.01 < held.score(held.part.predictions[0]) - 0.3
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.05])
-def test_weights_on_logarithms_are_where_no_step_lowers_the_loss(strength):
+@pytest.mark.parametrize("l2", [0.0, 0.05])
+def test_weights_on_logarithms_are_where_no_step_lowers_the_loss(l2):
     random = np.random.default_rng(4)
     truth, labels = drawn(random, 400, 5)
     values = log_linear.compute_logs(np.stack([noisy(random, truth, noise) for noise in (0.5, 1.0, 2.0)]))
-    found = log_linear.fit_weights(values, labels, strength=strength)
+    found = log_linear.fit_weights(values, labels, l2=l2)
 
     def loss(weights: np.ndarray) -> float:
         chosen = softmax(np.tensordot(weights, values, 1))[np.arange(400), labels]
-        return float(-np.log(chosen).mean() + strength / 2 * weights @ weights)
+        return float(-np.log(chosen).mean() + l2 / 2 * weights @ weights)
 
     assert found.loss == pytest.approx(loss(found.weights), abs=1e-6)
     for step in 0.02 * random.normal(size=(20, 3)):

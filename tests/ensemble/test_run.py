@@ -95,7 +95,7 @@ def test_runs_are_joined_by_id_and_the_winner_explains_itself(mine, home, capsys
     assert {name.partition(".")[0] for name in found} == set(wanted.split())
     config, results = read_json(folder / "config.json"), read_json(folder / "metrics.json")
     assert [each["run"] for each in config["made_of"]] == sorted(names) and "ensemble" in config["steps"]
-    assert config["competition"]["recipe"]["rung"] == "ensemble" and len(config["made_of"][0]["oof"]) == 64
+    assert config["competition"]["recipe"]["strategy"] == "ensemble" and len(config["made_of"][0]["oof"]) == 64
     held = [1 / (1 + np.exp(-2 * logits(seed)[0])) for seed in (1, 2)]
     ids, classes, probabilities = runs.read_predictions(folder / "oof.npz")
     place = [ids.index(name) for name in truth()[0]]

@@ -36,10 +36,11 @@ def test_the_log_loss_does_not_depend_on_the_scores_scale_and_is_that_of_the_sha
     judge = FoldScorer(metric="log_loss", labels=labels, fold_of=fold_of)
     found = judge.folds(scores)
     assert found == pytest.approx(judge.folds(scores * np.float32(50)), rel=1e-3)
-    factors = fit_temperatures(scores, labels, judge.held)
-    for own, factor, value in zip(judge.held, factors, found, strict=True):
+    factors = fit_temperatures(scores, labels, judge.fold_rows)
+    for own, factor, value in zip(judge.fold_rows, factors, found, strict=True):
         assert value == pytest.approx(metrics.score("log_loss", labels[own], softmax(factor * scores[own])), rel=1e-5)
-    flattered = min(np.mean([_loss(scores, labels, own, f) for own in judge.held]) for f in np.geomspace(5, 200, 60))
+    candidates = np.geomspace(5, 200, 60)
+    flattered = min(np.mean([_loss(scores, labels, own, f) for own in judge.fold_rows]) for f in candidates)
     assert np.mean(found) >= flattered - 1e-6
 
 

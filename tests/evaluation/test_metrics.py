@@ -18,8 +18,7 @@ from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.runs.compare import compare_runs
 from pipeline.runs.listing import list_runs, print_all_runs, rank_runs
-from pipeline.workflow.prepare import prepare_dataset
-from pipeline.workflow.run import run
+from pipeline.workflow.run import prepare_dataset, run
 from tests.conftest import two_classes
 
 
@@ -88,7 +87,7 @@ def test_a_registered_metric_trains_ensembles_finishes_compares_and_lists(toy, t
     compared = compare_runs(*(folder.name for folder in folders))
     assert compared.metric == toy.name and compared.higher == toy.higher_is_better
     assert compared.by_fold.difference.estimate == pytest.approx(results[1]["score"] - results[0]["score"], abs=1e-6)
-    best = rank_runs([one for one in list_runs("mine") if one.rung == "features"], toy.name)[0]
+    best = rank_runs([one for one in list_runs("mine") if one.strategy == "features"], toy.name)[0]
     assert best.score == (max if toy.higher_is_better else min)(one["score"] for one in results)
     print_all_runs("mine")
     assert f"the {toy.direction.removesuffix('er')}est {toy.name} first" in caplog.text

@@ -54,7 +54,7 @@ def test_every_combination_is_tried_and_the_two_that_belong_together_win():
 def test_a_strength_is_chosen_by_the_other_folds():
     table = np.array([[0.9, 0.1, 0.1], [0.5, 0.6, 0.6], [0.2, 0.7, 0.2]])
     found = base_search.select_l2(frozenset([0]), np.pad(table, ((0, len(ridge.L2_VALUES) - 3), (0, 0))), higher=True)
-    assert found.folds == (0.5, 0.6, 0.6) and found.strength == ridge.L2_VALUES[1]
+    assert found.folds == (0.5, 0.6, 0.6) and found.l2 == ridge.L2_VALUES[1]
     lower = base_search.select_l2(
         frozenset([0]), np.pad(table, ((0, len(ridge.L2_VALUES) - 3), (0, 0)), constant_values=9), higher=False
     )
@@ -78,7 +78,7 @@ def test_the_command_ranks_combinations_refuses_and_writes_the_table_and_the_fig
     bases = ("--base", "mobilenet_025@conv_pw_3_relu=none", "--base", "mobilenet_025@conv_pw_2_relu=none:1")
     done = invoke(*flags, *bases)
     assert done.returncode == 0, done.stderr
-    assert "3 combinations x 4 folds x 9 strengths" in done.stdout and "recipe=Recipe(bases=(" in done.stdout
+    assert "3 combinations x 4 folds x 9 values of l2" in done.stdout and "recipe=Recipe(bases=(" in done.stdout
     assert "refused: within noise" in done.stdout and "the linear head" not in done.stdout
     folder = home / "data" / "reports" / "mine"
     table = pd.read_csv(folder / "scout.csv")

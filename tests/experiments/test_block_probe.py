@@ -34,14 +34,14 @@ def block(name, folds, speed=100.0):
         seconds=1.0,
         pictures_per_second=speed,
         folds=tuple(folds),
-        held=held,
+        oof=held,
     )
 
 
 def tried(blocks, metric="accuracy", fold_of=FOLD):
-    labels, predictions = TRUTH[: len(fold_of)], np.stack([each.held for each in blocks])
+    labels, predictions = TRUTH[: len(fold_of)], np.stack([each.oof for each in blocks])
     held = OOFPredictions(part=MemberPredictions(predictions), labels=labels, fold_of=fold_of, metric=metric)
-    return find_best_block([replace(each, score=held.score(each.held)) for each in blocks], held, 0.2)
+    return find_best_block([replace(each, score=held.score(each.oof)) for each in blocks], held, 0.2)
 
 
 LOW = block("low", [0.60, 0.61, 0.62, 0.60, 0.61], 400)
@@ -84,8 +84,8 @@ def test_with_a_loss_lower_is_better_and_a_tie_goes_to_the_cheaper_cut():
 
 def test_one_fold_is_compared_over_its_pictures():
     blocks = [block(name, [score]) for name, score in (("low", 0.55), ("middle", 0.97), (WHOLE_BASE, 0.98))]
-    blocks = [replace(each, held=each.held[:100]) for each in blocks]
-    blocks[1] = replace(blocks[1], held=np.roll(blocks[1].held, 2, axis=0))
+    blocks = [replace(each, oof=each.oof[:100]) for each in blocks]
+    blocks[1] = replace(blocks[1], oof=np.roll(blocks[1].oof, 2, axis=0))
     found = tried(blocks, fold_of=np.zeros(100, int))
     assert (found.best, found.enough) == (2, 1) and format_headline(found) == "middle is within noise of the whole base"
 

@@ -1,4 +1,4 @@
-"""The ladder: every rung on the same pictures, through the command line, and what is told of it."""
+"""The ladder: every strategy on the same pictures, through the command line, and what is told of it."""
 
 import csv
 from dataclasses import replace
@@ -27,22 +27,22 @@ def mine(tmp_path):
         "from pipeline.config import Competition, Recipe, Training\n"
         'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy", recipe=Recipe(\n'
         '    bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, views=("plain",),\n'
-        "    training=Training(epochs=2, batch=8)))\n"
+        "    training=Training(epochs=2, batch_size=8)))\n"
     )
     return str(file)
 
 
 def test_rungs_climb_on_one_split_and_a_second_time_costs_nothing(mine, home):
     command = ("ladder", "--comp", mine, "--sizes", "24,12,12", "--engine", "keras")
-    rungs = ("--rung", "scratch", "--rung", "features")
-    done = invoke(*command, *rungs)
+    strategies = ("--strategy", "scratch", "--strategy", "features")
+    done = invoke(*command, *strategies)
     assert done.returncode == 0, done.stderr
     folder = next((home / "data" / "reports").iterdir())
     rows = list(csv.DictReader(next(folder.glob("ladder-*.csv")).read_text().splitlines()))
-    assert [row["rung"] for row in rows] == ["scratch", "features"]
+    assert [row["strategy"] for row in rows] == ["scratch", "features"]
     assert float(rows[1]["test"]) > 0.9 and int(rows[0]["trained"]) > int(rows[1]["trained"]) > 0
     assert next(folder.glob("staircase-*.png")).read_bytes()[:4] == b"\x89PNG"
-    again = invoke(*command, *rungs)
+    again = invoke(*command, *strategies)
     assert again.returncode == 0 and "training" not in again.stdout and "features is" in again.stdout
     assert not list((home / "submissions").glob("*/*.csv"))
 
@@ -65,7 +65,7 @@ def test_labels_that_are_no_names_of_folders_stay_apart_and_write_nothing_outsid
 def test_a_ladder_whose_pictures_changed_makes_its_split_again(mine, home):
     stale = home / "data" / "competitions" / "mine-ladder-24-12-12-seed0" / "holdout-0.333333-seed0.csv"
     write_text(stale, "id,fold\nred/0.jpg,0\n")
-    done = invoke("ladder", "--comp", mine, "--sizes", "24,12,12", "--engine", "keras", "--rung", "features")
+    done = invoke("ladder", "--comp", mine, "--sizes", "24,12,12", "--engine", "keras", "--strategy", "features")
     assert done.returncode == 0, done.stderr
     assert len(stale.read_text().splitlines()) == 37
 
@@ -73,19 +73,21 @@ def test_a_ladder_whose_pictures_changed_makes_its_split_again(mine, home):
 def test_the_rungs_before_finetune_keep_its_activations_where_it_starts_from_cached_ones(mine):
     recipe = competitions.load(Path(mine)).recipe
     later = ("frozen", "finetune")
-    regime = ladder.find_finetune_training(later, recipe)
+    training = ladder.find_finetune_training(later, recipe)
     assert (
-        regime.unfreeze == "0.3" and regime.epochs == 2 and ladder.find_finetune_training(("frozen",), recipe) is None
+        training.unfreeze == "0.3"
+        and training.epochs == 2
+        and ladder.find_finetune_training(("frozen",), recipe) is None
     )
     base = parse_base("mobilenet_025=none", 32)
     asked = {"plain": ["a", "b"]}
     assert (
-        cross_validation.build_activation_capture(base, regime, asked).base.cut
+        cross_validation.build_activation_capture(base, training, asked).base.cut
         and cross_validation.build_activation_capture(base, None, asked) is None
     )
-    for training in (Training(sizes=(32, 48)), Training(cached_views=0)):
-        regime = ladder.find_finetune_training(later, replace(recipe, training=training))
-        assert cross_validation.build_activation_capture(base, regime, asked) is None, (
+    for changed in (Training(sizes=(32, 48)), Training(cached_views=0)):
+        training = ladder.find_finetune_training(later, replace(recipe, training=changed))
+        assert cross_validation.build_activation_capture(base, training, asked) is None, (
             "finetune would not find them of use"
         )
 
@@ -93,18 +95,18 @@ def test_the_rungs_before_finetune_keep_its_activations_where_it_starts_from_cac
 def test_a_ladder_without_pictures_enough_says_so(mine):
     done = invoke("ladder", "--comp", mine, "--sizes", "400,100,100")
     assert done.returncode == 1 and "too few labelled pictures" in done.stderr and "Traceback" not in done.stderr
-    wrong = invoke("ladder", "--comp", mine, "--rung", "flying", "--sizes", "24,12,12")
+    wrong = invoke("ladder", "--comp", mine, "--strategy", "flying", "--sizes", "24,12,12")
     assert wrong.returncode == 1 and "scratch | augmented" in wrong.stderr
-    moments = ("--base", "mobilenet_025@conv_pw_3_relu+second=none", "--rung", "features", "--rung", "finetune")
+    moments = ("--base", "mobilenet_025@conv_pw_3_relu+second=none", "--strategy", "features", "--strategy", "finetune")
     refused = invoke("ladder", "--comp", mine, *moments, "--sizes", "24,12,12")
-    assert refused.returncode == 1 and "The rung finetune trains a base whose maps are averaged" in refused.stderr
+    assert refused.returncode == 1 and "The strategy finetune trains a base whose maps are averaged" in refused.stderr
     assert "table" not in refused.stdout, "said before any picture is looked at"
 
 
 def test_a_step_within_noise_is_said_to_be_so():
-    def one(rung, right):
+    def one(strategy, right):
         hits = np.arange(100) < right
-        return StrategyResult(rung=rung, seed=0, validation=right / 100, right=hits, seconds=1.0, trained=10)
+        return StrategyResult(strategy=strategy, seed=0, validation=right / 100, right=hits, seconds=1.0, trained=10)
 
     assert ladder.compare_strategies([one("a", 70)], [one("b", 72)])[1]
     words, noise = ladder.compare_strategies([one("a", 70)], [one("b", 95)])
@@ -112,9 +114,11 @@ def test_a_step_within_noise_is_said_to_be_so():
 
 
 def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_too():
-    def some(rung, *shares):
+    def some(strategy, *shares):
         return [
-            StrategyResult(rung=rung, seed=seed, validation=0.5, right=np.arange(500) < right, seconds=1.0, trained=10)
+            StrategyResult(
+                strategy=strategy, seed=seed, validation=0.5, right=np.arange(500) < right, seconds=1.0, trained=10
+            )
             for seed, right in enumerate(shares)
         ]
 
@@ -127,7 +131,7 @@ def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_to
 def test_a_line_of_several_seeds_has_the_wider_interval():
     def one(seed, right):
         hits = np.arange(100) < right
-        return StrategyResult(rung="a", seed=seed, validation=0.5, right=hits, seconds=2.0 + seed, trained=10)
+        return StrategyResult(strategy="a", seed=seed, validation=0.5, right=hits, seconds=2.0 + seed, trained=10)
 
     alone = ladder.build_table_row("a", [one(0, 80)], 100)
     several = ladder.build_table_row("a", [one(0, 70), one(1, 90)], 100)
@@ -135,8 +139,10 @@ def test_a_line_of_several_seeds_has_the_wider_interval():
     assert several["test_high"] - several["test_low"] > alone["test_high"] - alone["test_low"]
 
 
-def of_seeds(rung, right):
-    return [StrategyResult(rung=rung, seed=n, validation=0.5, right=right, seconds=1.0, trained=1) for n in range(3)]
+def of_seeds(strategy, right):
+    return [
+        StrategyResult(strategy=strategy, seed=n, validation=0.5, right=right, seconds=1.0, trained=1) for n in range(3)
+    ]
 
 
 @pytest.mark.parametrize(("few", "words"), [(5, "is within noise of"), (6, "is better than")])

@@ -27,7 +27,7 @@ LADDER = [
 def block(name: str, width: int, score: float, spread: float = 0.0) -> BlockResult:
     return BlockResult(
         recipe="", block=name, width=width, score=score, spread=spread, accuracy=0.0, seconds=0.0,
-        pictures_per_second=0.0, folds=(), held=np.empty(0),
+        pictures_per_second=0.0, folds=(), oof=np.empty(0),
     )  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_figures_are_small_png_files():
 
 def test_a_finding_names_the_largest_step_and_admits_where_there_is_none():
     assert format_headline(LADDER) == "From 70.5% to 98.6%; the largest step is “features”, +14.4 points"
-    assert format_headline(LADDER[::-1]) == "finetune reaches 98.6% on test, and no later rung more"
+    assert format_headline(LADDER[::-1]) == "finetune reaches 98.6% on test, and no later strategy more"
 
 
 def test_seconds_are_said_in_the_unit_that_a_reader_would_take():

@@ -34,7 +34,7 @@ def test_what_does_not_help_is_not_written_and_what_does_is_a_run_like_any_other
     names = {path.name for path in folder.iterdir()}
     assert {"oof.npz", "test.npz", "folds.csv", "history.csv", "model.keras", "submission.csv", "metrics.json"} <= names
     config, results = read_json(folder / "config.json"), read_json(folder / "metrics.json")
-    assert config["pseudo"]["precision"] == 0.9 and config["competition"]["recipe"]["rung"] == "pseudo"
+    assert config["pseudo"]["precision"] == 0.9 and config["competition"]["recipe"]["strategy"] == "pseudo"
     assert len(results["pseudo"]) == 3 and results["score"] > 0.9 and results["before"] > 0.9
     assert len(pd.read_csv(folder / "submission.csv")) == 8
 
@@ -46,14 +46,14 @@ def test_heads_without_pseudo_labels_are_as_sure_as_those_of_the_plain_run(mine,
         linear_probe, "train_heads", lambda *given, **named: seen.append(train(*given, **named)) or seen[-1]
     )
     monkeypatch.setattr(pseudo_labeling, "train_heads", lambda *given: lessons.append(learned(*given)) or lessons[-1])
-    timid = replace(mine, metric="log_loss", recipe=replace(mine.recipe, strength=3e-2))
+    timid = replace(mine, metric="log_loss", recipe=replace(mine.recipe, l2=3e-2))
     pseudo_labeling.run_pseudo_labels(timid, PseudoLabelRule(), RunOptions(engine="keras"))
     assert min(record["scale"] for record in seen[0].history if record["chosen"]) > 1.2
     assert np.abs(lessons[0].before.oof - seen[0].oof).max() < 0.05
 
 
 def test_what_has_no_linear_head_on_features_or_no_folds_is_refused(mine):
-    for changes in ({"rung": "frozen"}, {"head": "dense"}, {"folds": 2}):
+    for changes in ({"strategy": "frozen"}, {"head": "mlp"}, {"folds": 2}):
         with pytest.raises(StarshiftError, match="need"):
             pseudo_labeling.run_pseudo_labels(
                 replace(mine, recipe=replace(mine.recipe, **changes)), PseudoLabelRule(), RunOptions()

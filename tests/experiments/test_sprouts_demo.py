@@ -11,9 +11,9 @@ import competitions
 from pipeline import paths
 from pipeline.experiments import sprouts_demo
 from pipeline.files import write_json
+from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.synthetic import sprouts
-from pipeline.workflow import run
 from tests.conftest import drawn, encoded
 
 SPROUTS = competitions.find("sprouts")
@@ -51,12 +51,12 @@ def test_the_true_score_is_counted_by_id_and_stands_beside_the_three_starting_po
     asked = []
 
     def finished(competition, options):
-        asked.append((competition.recipe.rung, competition.recipe.bases, options.folds, options.practice))
+        asked.append((competition.recipe.strategy, competition.recipe.bases, options.folds, options.skip_submission))
         return run_with(truth, tmp_path / str(len(asked)), 6 * len(asked))
 
-    monkeypatch.setattr(run, "find_finished_run", finished)
+    monkeypatch.setattr(sprouts_demo, "find_finished_run", finished)
     with caplog.at_level(logging.INFO, logger="pipeline"):
-        sprouts_demo.run_demo(SPROUTS, run_with(truth, tmp_path / "run", 21), run.RunOptions())
+        sprouts_demo.run_demo(SPROUTS, run_with(truth, tmp_path / "run", 21), RunOptions())
     assert "cross-validated 50.0 %" in caplog.text and "87.5%" in caplog.text
     for share in ("25.0%", "50.0%", "75.0%"):
         assert share in caplog.text

@@ -62,6 +62,7 @@ def test_the_best_run_of_most_folds_is_looked_at():
 def test_a_run_on_other_labels_is_not_called_better_than_the_newest():
     views = {"plain": 0.5, "flip": 0.5}
     old, new = written(3.0), written(2.0, seed=1)
+    old = old.rename(old.with_name("20260101-000000-features-00000000"))
     for folder in (old, new):
         write_json(folder / "metrics.json", {**read_json(folder / "metrics.json"), "views": views})
     text = (old / "folds.csv").read_text()

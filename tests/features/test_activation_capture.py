@@ -11,7 +11,7 @@ from pipeline.features.cache import open_feature_store
 from pipeline.features.extractor import ActivationCapture, Extractor
 from pipeline.models import inference_engines
 from pipeline.models.base import parse_base
-from pipeline.workflow import run
+from pipeline.workflow.train import extract_validation_features
 
 BASE = parse_base("mobilenet_025=none", 32)
 LOWER = replace(BASE, cut="conv_pw_6_relu", pooling="none")
@@ -81,7 +81,7 @@ def test_views_that_are_only_predicted_are_computed_of_held_out_pictures_alone(f
     extractor = Extractor(BASE, files, wanted="keras")
     data = SimpleNamespace(pictures=SimpleNamespace(train=pd.DataFrame({"sha256": digests})))
     held = np.array([False, True, True, False, True])
-    found = run.extract_validation_features([extractor], data, ("flip",), held)["flip"]
+    found = extract_validation_features([extractor], data, ("flip",), held)["flip"]
     assert extractor.computed == 3 and np.isnan(found[~held]).all()
     np.testing.assert_array_equal(found[held], extractor.features([digests[place] for place in (1, 2, 4)], "flip"))
-    assert run.extract_validation_features([extractor], data, (), held) == {}
+    assert extract_validation_features([extractor], data, (), held) == {}

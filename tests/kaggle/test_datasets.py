@@ -225,8 +225,8 @@ def test_which_weights_a_recipe_needs_depends_on_its_rung(world):
         return [weights.name for weights in weighing.list_weights(one)]
 
     both = ("mobilenet_v2", "mobilenet_025")
-    assert names(competition(*both)) == [WIDE, SMALL] and names(competition(*both, rung="finetune")) == [WIDE]
-    assert names(competition(*both, rung="scratch")) == [] and names(competition("mobilenet_025=none")) == []
+    assert names(competition(*both)) == [WIDE, SMALL] and names(competition(*both, strategy="finetune")) == [WIDE]
+    assert names(competition(*both, strategy="scratch")) == [] and names(competition("mobilenet_025=none")) == []
     assert names(competition("petite")) == ["petite_float16.weights.h5"]
 
 

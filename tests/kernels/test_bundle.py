@@ -76,7 +76,7 @@ def test_a_script_that_is_too_large_is_refused(packed, monkeypatch):
 def test_every_competition_reads_back_as_it_was(name):
     found = competitions.find(name)
     training = Training(sizes=(64, 128), epochs=3)
-    found = replace(found, recipe=replace(found.recipe, rung="finetune", training=training))
+    found = replace(found, recipe=replace(found.recipe, strategy="finetune", training=training))
     order = job_builder.build_job(found, RunOptions(folds=(1,), debug=True))
     again = job.parse_job(order.text())
     assert again == order and again.competition.fingerprint() == found.fingerprint()

@@ -11,7 +11,7 @@ from pipeline.kernels import records
 pytestmark = pytest.mark.filterwarnings("ignore")
 MINE = """
 from pipeline.config import Competition, Recipe
-COMPETITION = Competition(name="pets", slug="pets-slug", recipe=Recipe(rung="scratch"))
+COMPETITION = Competition(name="pets", slug="pets-slug", recipe=Recipe(strategy="scratch"))
 """
 
 

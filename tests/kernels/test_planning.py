@@ -13,7 +13,7 @@ from pipeline.kernels import planning, session
 from pipeline.kernels.records import KernelRecord
 from tests.kernels.conftest import PETS
 
-RECIPE = Recipe(bases=("mobilenet_v2",), size=224, folds=5, rung="finetune", training=Training(epochs=20))
+RECIPE = Recipe(bases=("mobilenet_v2",), size=224, folds=5, strategy="finetune", training=Training(epochs=20))
 COMPETITION = replace(PETS, recipe=RECIPE)
 
 

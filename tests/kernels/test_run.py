@@ -52,7 +52,7 @@ def test_a_run_on_kaggle_is_the_run_made_here(kernels, bundle_by_hand, home, tmp
 @pytest.mark.slow
 def test_training_that_takes_two_sessions_ends_as_one_that_does_not(kernels, bundle_by_hand, tmp_path, monkeypatch):
     training = Training(unfreeze="conv_pw_2", epochs=6, patience=6)
-    tuned = replace(PETS, recipe=replace(PETS.recipe, rung="finetune", folds=2, training=training))
+    tuned = replace(PETS, recipe=replace(PETS.recipe, strategy="finetune", folds=2, training=training))
     started = time.monotonic()
     here = run.run(tuned, RunOptions(engine="keras", bundle=bundle_by_hand))
     half = (time.monotonic() - started) / 2

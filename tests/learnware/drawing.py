@@ -21,8 +21,8 @@ def words(name: str, classes: tuple[str, ...] = ("left", "right")) -> ModelMetad
     """What a learnware is for, in made-up values."""
     return ModelMetadata(
         name=name, task=f"sides of {name}", competition=name, classes=classes, metric="accuracy", score=0.9,
-        spread=None, base="petite", rung="features", data="drawn", pictures=400, licence="MIT", size=64, megabytes=1.5,
-        pictures_per_second=None, parameters=1000,
+        spread=None, base="petite", strategy="features", data="drawn", pictures=400, licence="MIT", size=64,
+        megabytes=1.5, pictures_per_second=None, parameters=1000,
     )  # fmt: skip
 
 

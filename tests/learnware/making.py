@@ -49,7 +49,7 @@ def specification(
     semantic = ModelMetadata(
         **{
             "name": name, "task": "telling letters apart", "competition": "letters", "classes": classes,
-            "metric": "accuracy", "score": 0.9, "spread": 0.01, "base": "petite", "rung": "features",
+            "metric": "accuracy", "score": 0.9, "spread": 0.01, "base": "petite", "strategy": "features",
             "data": "60 drawn letters", "pictures": 60, "licence": "MIT", "size": SIDE, "megabytes": 0.1,
             "pictures_per_second": 100.0, "parameters": 123, **words,
         }
@@ -59,7 +59,7 @@ def specification(
 
 def contract(name: str = "tiny", classes: tuple[str, ...] = ("a", "b", "c"), **other) -> ModelSignature:
     part = BaseSpec(name="petite", cut=None, pooling="avg", weights="imagenet", size=SIDE)
-    given = {"sizes": (SIDE,), "views": ("plain", "flip"), "rung": "features", "bases": (part,), **other}
+    given = {"sizes": (SIDE,), "views": ("plain", "flip"), "strategy": "features", "bases": (part,), **other}
     return ModelSignature(name=name, classes=classes, **given)
 
 

@@ -308,7 +308,7 @@ def changed(shelf: Path, member: str, **values) -> None:
         ({"sizes": [31]}, "sizes of 32"),
         ({"resize": "crop"}, "resize: stretch"),
         ({"more": 1}, "the entries"),
-        ({"format": 2}, "format 1"),
+        ({"format": 3}, "format 2 or earlier"),
     ],
 )
 def test_a_contract_that_cannot_be_kept_is_refused(shelf, values, words):

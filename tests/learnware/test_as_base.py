@@ -54,7 +54,7 @@ def shelf(home):
 def test_a_learnware_that_left_its_base_alone_stands_for_the_base(shelf, model):
     kept(shelf, "plain", model)
     kept(shelf, "low", model, bases=(part(cut="stage2_block1_out"),))
-    kept(shelf, "random", model, rung="frozen", bases=(part(weights="none:3"),))
+    kept(shelf, "random", model, strategy="frozen", bases=(part(weights="none:3"),))
     assert as_base.resolve_bases(["store:plain", "vgg16"]) == ("petite", "vgg16")
     assert as_base.resolve_bases(["store:plain@stage3_block2_out+max"]) == ("petite@stage3_block2_out+max",)
     assert as_base.resolve_bases(["store:low", "store:random"]) == ("petite@stage2_block1_out", "petite=none:3")
@@ -75,7 +75,7 @@ def taken_out(shelf, name: str) -> None:
 
 def test_a_fine_tuned_learnwares_base_has_its_weights_whole_or_up_to_a_cut(shelf):
     live, network = tuned(bases.Base(name="petite", weights="none", size=SIDE))
-    kept(shelf, "tuned", making.saved(live), rung="finetune")
+    kept(shelf, "tuned", making.saved(live), strategy="finetune")
     taken_out(shelf, "tuned")
     whole, cut = as_base.resolve_bases(["store:tuned", "store:tuned@stage2_block2_out"])
     pixels = making.pictures()
@@ -105,8 +105,8 @@ def test_a_base_with_weights_of_a_file_is_taken_out_of_the_extractor_around_it(s
 @pytest.mark.slow
 def test_the_weights_are_taken_out_in_a_process_of_their_own_and_once(shelf, monkeypatch):
     live, _ = tuned(bases.Base(name="petite", weights="none", size=SIDE))
-    kept(shelf, "tuned", making.saved(live), rung="finetune")
-    kept(shelf, "foreign", making.saved(making.network()), rung="finetune")
+    kept(shelf, "tuned", making.saved(live), strategy="finetune")
+    kept(shelf, "foreign", making.saved(making.network()), strategy="finetune")
     (found,) = as_base.resolve_bases(["store:tuned"])
     assert bases.parse_base(found).name == "petite"
     with pytest.raises(StarshiftError, match="the network in its model is no petite"):
@@ -122,7 +122,7 @@ def test_a_recipe_that_names_a_learnware_is_resolved_on_the_command_line(shelf, 
 
 def test_what_cannot_be_a_base_is_explained(shelf, model):
     kept(shelf, "two", model, bases=(part(), part(name="vgg16")))
-    kept(shelf, "scratch", model, rung="scratch", bases=(part(name="scratch", weights="none"),))
+    kept(shelf, "scratch", model, strategy="scratch", bases=(part(name="scratch", weights="none"),))
     for text, words in (
         ("store:two", "made of several bases"),
         ("store:scratch", "not made of a base"),
@@ -143,7 +143,7 @@ def test_a_network_of_the_same_shapes_that_does_something_else_is_refused(shelf)
         shelf,
         "other",
         making.saved(networks.build_live_model(base, shifted, networks.build_head_layers(head))),
-        rung="finetune",
+        strategy="finetune",
     )
     with pytest.raises(StarshiftError, match=r"outputs .* apart"):
         taken_out(shelf, "other")
@@ -152,6 +152,6 @@ def test_a_network_of_the_same_shapes_that_does_something_else_is_refused(shelf)
 def test_a_contract_is_not_believed_about_its_cut(shelf):
     base = bases.Base(name="petite", weights="none", size=SIDE)
     live, _ = tuned(base)
-    kept(shelf, "tuned", making.saved(live), rung="finetune", bases=(replace(part(), cut="stage2_block2_out"),))
+    kept(shelf, "tuned", making.saved(live), strategy="finetune", bases=(replace(part(), cut="stage2_block2_out"),))
     with pytest.raises(StarshiftError, match="no petite"):
         taken_out(shelf, "tuned")

@@ -72,7 +72,7 @@ def test_a_run_enters_the_store_predicts_and_is_a_base(mine, home, tmp_path):
 
 @pytest.mark.slow
 def test_a_fine_tuned_run_is_a_base_with_its_own_weights_for_a_new_competition(mine, home, tmp_path):
-    flags = ("--comp", mine, "--engine", "keras", "--rung", "finetune", "--fold", "1", "--epochs", "1")
+    flags = ("--comp", mine, "--engine", "keras", "--strategy", "finetune", "--fold", "1", "--epochs", "1")
     done = invoke("run", *flags, "--unfreeze", "end_conv")
     assert done.returncode == 0, done.stderr
     run = next((home / "data" / "runs" / "mine").iterdir())

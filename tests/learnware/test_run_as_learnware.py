@@ -25,7 +25,7 @@ def test_a_run_on_features_has_one_model_that_every_picture_was_seen_by():
 
 
 def test_of_several_networks_one_is_taken_and_its_fold_was_not_seen_by_it():
-    folder = with_models(written(rung="finetune"), *(f"models/fold{fold}.keras" for fold in range(5)))
+    folder = with_models(written(strategy="finetune"), *(f"models/fold{fold}.keras" for fold in range(5)))
     results = json.loads((folder / "metrics.json").read_text())
     assert load_source_run(folder).folds == (0,)
     source = load_source_run(folder, fold=3)
@@ -37,16 +37,16 @@ def test_of_several_networks_one_is_taken_and_its_fold_was_not_seen_by_it():
 def test_a_distilled_student_is_a_run_like_any_other():
     folder = with_models(written(bases=("petite", "mobilenet_025")), "model.keras")
     config = json.loads((folder / "config.json").read_text())
-    config["competition"]["recipe"]["rung"] = "distill"
-    for rung, many in (("features", 2), ("finetune", 1)):
-        (folder / "config.json").write_text(json.dumps({**config, "distillation": {"rung": rung}}))
+    config["competition"]["recipe"]["strategy"] = "distill"
+    for strategy, many in (("features", 2), ("finetune", 1)):
+        (folder / "config.json").write_text(json.dumps({**config, "distillation": {"strategy": strategy}}))
         source = load_source_run(folder)
-        assert source.strategy == "distill" and source.competition.recipe.rung == rung
-        assert build_signature(source, "it").rung == rung and len(build_signature(source, "it").bases) == many
+        assert source.strategy == "distill" and source.competition.recipe.strategy == strategy
+        assert build_signature(source, "it").strategy == strategy and len(build_signature(source, "it").bases) == many
 
 
 def test_one_trained_fold_has_its_own_score():
-    folder = with_models(written(rung="finetune", folds=(2,)), "models/fold2.keras", "model.keras")
+    folder = with_models(written(strategy="finetune", folds=(2,)), "models/fold2.keras", "model.keras")
     assert load_source_run(folder).folds == (2,)
     alone = with_models(written(sure=3.0, folds=(2,)), "model.keras")
     assert load_source_run(alone).folds == (2,) and load_source_run(alone).score[1] is None
@@ -80,9 +80,11 @@ def test_the_contract_says_which_bases_and_sizes_and_never_a_path(tmp_path):
         ("mobilenet_025", None, "avg", "none:3"),
         ("xception", None, "avg", "own"),
     ]
-    first = build_signature(load_source_run(with_models(written(bases=bases, rung="finetune"), "model.keras")), "it")
+    first = build_signature(
+        load_source_run(with_models(written(bases=bases, strategy="finetune"), "model.keras")), "it"
+    )
     assert [one.name for one in first.bases] == ["petite"]
-    scratch = build_signature(load_source_run(with_models(written(rung="scratch", size=64), "model.keras")), "it")
+    scratch = build_signature(load_source_run(with_models(written(strategy="scratch", size=64), "model.keras")), "it")
     assert scratch.sizes == (64,) and scratch.bases[0].name == "scratch"
 
 

@@ -42,7 +42,7 @@ def changed(record, path, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("format",), 2),
+        (("format",), 3),
         (("gamma",), float("nan")),
         (("gamma",), "1.0"),
         (("gamma",), True),

@@ -15,6 +15,7 @@ from pipeline.models.build import build_network
 from pipeline.models.registry import BASES
 from pipeline.run_options import RunOptions
 from pipeline.workflow import prepare
+from pipeline.workflow.run import prepare_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 MODULES = {"tf": "mobilenet_v2", "torch": "densenet", "caffe": "resnet50", "none": "efficientnet_v2"}
@@ -109,7 +110,7 @@ def test_weights_that_cannot_be_had_are_said_before_any_picture_is_looked_at(mon
         asked.append(place.name)
         raise StarshiftError("They do not come.")
 
-    monkeypatch.setattr(prepare, "fetch_weights", away)
+    monkeypatch.setattr(prepare, "fetch_base_weights", away)
     monkeypatch.setattr(prepare, "fetch_raw_data", lambda *_, **__: Path("raw"))
     monkeypatch.setattr(prepare, "read_sample_submission", lambda *_: pytest.fail("the pictures were looked at first"))
     here = bases.find_weights_path(parse_base("vgg16"))
@@ -117,7 +118,7 @@ def test_weights_that_cannot_be_had_are_said_before_any_picture_is_looked_at(mon
     here.write_bytes(b"weights")
     wanted = [parse_base("resnet50=none"), parse_base("vgg16"), parse_base("xception")]
     with pytest.raises(StarshiftError, match="do not come"):
-        prepare.prepare_dataset(Competition(name="pets", slug="pets"), wanted, RunOptions())
+        prepare_dataset(Competition(name="pets", slug="pets"), wanted, RunOptions())
     assert asked == ["xception_weights_tf_dim_ordering_tf_kernels_notop.h5"]
 
 

@@ -14,7 +14,7 @@ from pipeline.errors import StarshiftError
 from pipeline.models import inference_engines, pooling
 from pipeline.models.base import parse_base
 from pipeline.run_options import RunOptions
-from pipeline.workflow.prepare import prepare_dataset
+from pipeline.workflow.run import prepare_dataset
 from tests.cli.test_tasks import invoke
 from tests.conftest import drawn, encoded
 from tests.features.conftest import pictures

@@ -126,7 +126,7 @@ def test_a_run_is_found_by_name_beginning_or_path_and_otherwise_the_mistake_is_t
     )
     with pytest.raises(StarshiftError, match="No run is called 'x'"):
         find_run_folder("x", None)
-    written(2.0, rung="frozen")
+    written(2.0, strategy="frozen")
     with pytest.raises(StarshiftError, match="More than one run"):
         find_run_folder(folder.name[:4], None)
     with pytest.raises(StarshiftError, match="not finished"):

@@ -43,12 +43,12 @@ def test_debug_and_unfinished_runs_come_last_and_are_marked():
 def test_only_what_sets_a_run_apart_is_shown():
     for sure in (1.0, 2.0):
         written(sure)
-    written(3.0, size=96, head="dense", rung="finetune", training=Training(epochs=7))
+    written(3.0, size=96, head="mlp", strategy="finetune", training=Training(epochs=7))
     found = rank_runs(listing.list_runs("mine"), "log_loss")
     most = find_common_settings(found)
-    assert format_settings(found[0], most) == "head=dense size=96 epochs=7" and format_settings(found[1], most) == ""
-    assert format_settings(replace(found[0], rung="features"), most) == "head=dense size=96", "it has no epochs"
-    assert format_settings(replace(found[0], rung="ensemble"), most) == "", "its members have their own"
+    assert format_settings(found[0], most) == "head=mlp size=96 epochs=7" and format_settings(found[1], most) == ""
+    assert format_settings(replace(found[0], strategy="features"), most) == "head=mlp size=96", "it has no epochs"
+    assert format_settings(replace(found[0], strategy="ensemble"), most) == "", "its members have their own"
 
 
 def test_columns_are_aligned_and_kaggles_scores_are_there_only_when_there_are_any():
@@ -114,7 +114,7 @@ def test_without_runs_the_command_to_make_one_is_named():
 
 
 def test_the_command_line_lists_and_compares(home):
-    first, second = written(1.0), written(3.0, rung="frozen")
+    first, second = written(1.0), written(3.0, strategy="frozen")
     listed = invoke("runs", "--comp", "mine")
     assert listed.returncode == 0, listed.stderr
     assert listed.stdout.index("frozen") < listed.stdout.index("features")
@@ -122,7 +122,7 @@ def test_the_command_line_lists_and_compares(home):
     assert [one["run"] for one in found["mine"]] == [second.name, first.name]
     assert found["mine"][0]["folder"] == str(second)
     done = invoke("compare", first.name, second.name)
-    assert done.returncode == 0 and "recipe.rung" in done.stdout and "beyond noise" in done.stdout, done.stderr
+    assert done.returncode == 0 and "recipe.strategy" in done.stdout and "beyond noise" in done.stdout, done.stderr
     wrong = invoke("compare", "x", "y")
     assert wrong.returncode == 1 and "No run is called 'x'" in wrong.stderr and "Traceback" not in wrong.stderr
 

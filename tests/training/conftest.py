@@ -1,4 +1,4 @@
-"""A small run of a rung on pictures that the tests draw: red ones and blue ones, and a base with random weights."""
+"""A small run of a strategy on pictures that the tests draw: red ones and blue ones, and a base with random weights."""
 
 import functools
 from dataclasses import replace
@@ -44,22 +44,22 @@ def files(tmp_path):
 
 @pytest.fixture
 def cv_of(files, tmp_path):
-    """Makes the folds of a run: `cv_of(rung, training...)`, with four fifths to train on and a fifth held out."""
+    """Makes the folds of a run: `cv_of(strategy, training...)`, with four fifths to train on and a fifth held out."""
 
-    def make(rung: str, base: str = BASE, **training) -> cross_validation.CVJob:
-        recipe = Recipe(rung=rung, bases=(base,), size=32, folds=5, views=("plain", "flip"))
-        recipe = replace(recipe, training=Training(**{"batch": 8, "epochs": 4, **training}))
-        network = build_scratch_base(32) if rung in ("scratch", "augmented") else parse_base(base, 32)
+    def make(strategy: str, base: str = BASE, **training) -> cross_validation.CVJob:
+        recipe = Recipe(strategy=strategy, bases=(base,), size=32, folds=5, views=("plain", "flip"))
+        recipe = replace(recipe, training=Training(**{"batch_size": 8, "epochs": 4, **training}))
+        network = build_scratch_base(32) if strategy in ("scratch", "augmented") else parse_base(base, 32)
         pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)
         digests = list(files)
         job = FoldJob(
             folder=tmp_path / "run",
-            rung=rung,
+            strategy=strategy,
             fold=0,
             seed=recipe.seed,
             base=network,
             head=recipe.head,
-            regime=recipe.regime,
+            training=recipe.resolved_training,
             classes=2,
             labels=tuple(number % 2 for number in range(30)),
             fold_of=tuple(number // 2 % 5 for number in range(30)),
@@ -76,9 +76,9 @@ def cv_of(files, tmp_path):
 
 @pytest.fixture
 def job_of(cv_of):
-    """Makes a job whose caches are filled: `job_of(rung, training...)`."""
+    """Makes a job whose caches are filled: `job_of(strategy, training...)`."""
 
-    def make(rung: str, **training) -> FoldJob:
-        return cross_validation.fill_caches(cv_of(rung, **training), []).job
+    def make(strategy: str, **training) -> FoldJob:
+        return cross_validation.fill_caches(cv_of(strategy, **training), []).job
 
     return make

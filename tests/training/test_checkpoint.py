@@ -131,8 +131,8 @@ def test_predictions_for_other_pictures_are_not_the_folds(done):
     path = done.stem.with_suffix(".json")
     write_json(path, {name: value for name, value in read_json(path).items() if name != "sha256"})
     with np.load(done.stem.with_suffix(".npz")) as arrays:
-        held, test = arrays["held"], arrays["test"]
-    np.savez(done.stem.with_suffix(".npz"), held=held[:, 1:], test=test)
+        held, test = arrays["validation"], arrays["test"]
+    np.savez(done.stem.with_suffix(".npz"), validation=held[:, 1:], test=test)
     assert fold_job.read_result(done) is None
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_fold_comes_to_the_same_again(done):
     keras.utils.set_random_seed(0)
     fold_worker.run_fold_job(done, "a test")
     after = fold_job.read_result(done)
-    assert np.array_equal(before.held, after.held) and before.history == after.history
+    assert np.array_equal(before.validation, after.validation) and before.history == after.history
 
 
 def test_damaged_soft_targets_are_named(tmp_path):

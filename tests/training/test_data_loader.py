@@ -17,7 +17,7 @@ def test_an_epoch_is_the_same_for_whoever_asks_and_in_whatever_order(job_of):
 
     def epoch(number, order):
         source = data.augmented(4)
-        batches = TrainSequence(source, data.train, data.labels[data.train], 2, data.job.regime, seed=0)
+        batches = TrainSequence(source, data.train, data.labels[data.train], 2, data.job.training, seed=0)
         batches.begin(number)
         return {index: batches[index] for index in order}
 
@@ -96,7 +96,8 @@ def test_randaugment_repeats_itself_and_changes_pictures():
 
 def test_a_regime_takes_the_rungs_defaults_where_it_is_silent_and_refuses_nonsense():
     assert Training().resolved("augmented").dropout == 0.5 and Training(dropout=0.0).resolved("augmented").dropout == 0
-    for wrong in ({"rate": -1.0}, {"schedule": "linear"}, {"sizes": (64, 32)}, {"ema": 1.0}, {"balance": "some"}):
+    unusable = {"learning_rate": -1.0, "schedule": "linear", "sizes": (64, 32), "ema": 1.0, "balance": "some"}
+    for wrong in ({name: value} for name, value in unusable.items()):
         with pytest.raises(StarshiftError, match="expected"):
             Training(**wrong)
 

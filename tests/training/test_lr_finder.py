@@ -23,11 +23,11 @@ def test_it_leaves_the_weights_as_they_were(job_of):
 
 
 def test_a_job_that_looks_for_the_rate_writes_and_draws_it_and_trains_nothing(job_of):
-    job = replace(job_of("finetune", unfreeze="conv_pw_2", cached_views=1), find_rate=True)
+    job = replace(job_of("finetune", unfreeze="conv_pw_2", cached_views=1), find_learning_rate=True)
     fold_worker.run_fold_job(job, "a test")
-    found = json.loads(job.stem.with_suffix(".rate.json").read_text())
+    found = json.loads(job.stem.with_suffix(".lr.json").read_text())
     assert found["suggested"] > 0
-    assert job.stem.with_suffix(".rate.png").read_bytes().startswith(b"\x89PNG") and not job.model.exists()
+    assert job.stem.with_suffix(".lr.png").read_bytes().startswith(b"\x89PNG") and not job.model.exists()
 
 
 def test_the_suggestion_lies_below_the_lowest_loss_and_where_it_falls():

@@ -32,11 +32,11 @@ labels = np.arange(40) % 2
 with device.open_device_scope(["CPU:0", "CPU:1"]):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.1),
                               keras.layers.Dense(2, activation="softmax")])
-    regime = Training(batch=8, epochs=8, patience=8, rate=1e-1, ema=0.5).resolved("scratch")
-    batches = TrainSequence(Source(), np.arange(30), labels[:30], 2, regime, seed=0)
+    training = Training(batch_size=8, epochs=8, patience=8, learning_rate=1e-1, ema=0.5).resolved("scratch")
+    batches = TrainSequence(Source(), np.arange(30), labels[:30], 2, training, seed=0)
     validation = ValidationSet(source=Source(), positions=np.arange(30, 40), labels=labels[30:], higher=True,
                 score=lambda labels, probabilities: float((probabilities.argmax(axis=1) == labels).mean()))
-    trainer = Trainer(name="mirrored", model=model, batches=batches, validation=validation, regime=regime, seed=0,
+    trainer = Trainer(name="mirrored", model=model, batches=batches, validation=validation, training=training, seed=0,
                     file=Path(sys.argv[1]) / "mirrored.npz", fingerprint="mirrored")
     progress = trainer.run()
     assert model.distribute_strategy.num_replicas_in_sync == 2

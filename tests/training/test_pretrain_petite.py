@@ -28,7 +28,7 @@ def test_the_order_and_the_crops_of_an_epoch_depend_on_its_number_alone():
     pixels = np.random.default_rng(0).integers(0, 256, (70, 128, 128, 3), dtype=np.uint8)
     labels = np.arange(70, dtype=np.int32)
     first, again, other = (
-        pretrain_petite.build_crop_sequence(pixels, labels, classes=97, crop=32, batch=64, seed=0, epoch=epoch)
+        pretrain_petite.build_crop_sequence(pixels, labels, classes=97, crop=32, batch_size=64, seed=0, epoch=epoch)
         for epoch in (3, 3, 4)
     )
     assert len(first) == 2 and (first[1][0] == again[1][0]).all() and (first[0][0] != other[0][0]).any()

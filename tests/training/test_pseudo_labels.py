@@ -22,7 +22,7 @@ def copies(seed: int = 0) -> PseudoLabelData:
         labels=random.integers(0, 2, 200),
         fold_of=np.arange(200) % 5,
         classes=2,
-        strength=1e-5,
+        l2=1e-5,
     )
 
 
@@ -71,7 +71,7 @@ def test_clusters_with_few_labels_gain_from_the_many_without():
         labels=labels,
         fold_of=np.arange(30) // 6,
         classes=3,
-        strength=1e-2,
+        l2=1e-2,
     )
     rule = PseudoLabelRule(precision=0.6, least=0.4, cap=1.0, weight=1.0)
     one = PseudoLabelTrainer(RECIPE, material, rule).teach(0, FOLDS)

@@ -134,7 +134,7 @@ def test_a_dense_head_learns_from_a_teacher_what_wrong_labels_hide(monkeypatch):
         (head,), history = mlp.fit([one], 5, 0)
         right.append((head.probabilities(features[200:]).argmax(axis=1) == best[200:]).mean())
     assert right[1] > right[0] + 0.1
-    assert history[0]["aside_loss"] < 2.5, "of the labels, log 5 at first, and not the whole loss"
+    assert history[0]["inner_val_loss"] < 2.5, "of the labels, log 5 at first, and not the whole loss"
 
 
 def test_a_linear_student_with_weight_0_is_the_one_on_labels_to_the_bit():
@@ -148,7 +148,7 @@ def taught(cv, weight: float, views=()):
     wrong = np.where(np.array(cv.job.labels)[:, None] == np.arange(cv.job.classes), 0.02, 0.98)
     answers = np.tile(wrong.astype(np.float32), (len(views) or 1, 1, 1))
     targets = SoftTargets(answers={"all": answers}, views=tuple(views), temperature=2.0, weight=weight)
-    return replace(cv, job=replace(cv.job, taught=targets.write(cv.job.folder)))
+    return replace(cv, job=replace(cv.job, soft_targets=targets.write(cv.job.folder)))
 
 
 def trained(cv):
@@ -158,22 +158,22 @@ def trained(cv):
 
 
 @pytest.mark.parametrize(
-    ("rung", "training"),
+    ("strategy", "training"),
     [
         ("frozen", {"cached_views": 1}),
         ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 1, "label_smoothing": 0.1}),
     ],
 )
-def test_a_network_with_weight_0_is_the_one_on_labels_and_with_more_it_believes_its_teacher(cv_of, rung, training):
+def test_a_network_with_weight_0_is_the_one_on_labels_and_with_more_it_believes_its_teacher(cv_of, strategy, training):
     found = {}
     for name, weight in (("alone", None), ("nothing", 0.0), ("all", 1.0)):
         keras.utils.set_random_seed(0)
-        cv = cv_of(rung, epochs=3, patience=3, rate=3e-3, **training)
+        cv = cv_of(strategy, epochs=3, patience=3, learning_rate=3e-3, **training)
         cv = replace(cv, job=replace(cv.job, folder=cv.job.folder / name))
         if weight is not None:
             cv = taught(cv, weight)
         found[name] = trained(cv)
-    np.testing.assert_array_equal(found["alone"].held, found["nothing"].held)
+    np.testing.assert_array_equal(found["alone"].validation, found["nothing"].validation)
     first = [next(r for r in found[name].history if r["epoch"] == 0) for name in ("alone", "all")]
     assert first[0] != first[1]
 
@@ -192,8 +192,8 @@ def test_a_patient_teacher_s_targets_are_of_the_view_that_is_seen():
     values = np.zeros((3, 30, 2), np.float32)
     values += np.arange(3)[:, None, None] * [1, 0] + np.arange(30)[:, None] * [0, 1]
     source = CachedViewSource([Rows(number) for number in range(3)], seed=4)
-    regime, soft = Training(batch=8).resolved("frozen"), TargetSource(values, source.choice)
-    batches = TrainSequence(source, np.arange(5, 30), np.arange(25) % 2, 2, regime, seed=4, soft=soft)
+    training, soft = Training(batch_size=8).resolved("frozen"), TargetSource(values, source.choice)
+    batches = TrainSequence(source, np.arange(5, 30), np.arange(25) % 2, 2, training, seed=4, soft=soft)
     seen = set()
     for epoch in range(3):
         batches.begin(epoch)
@@ -211,17 +211,17 @@ def test_fresh_pictures_have_no_patient_teacher(cv_of):
         data.soft_targets(data.augmented(1))
 
 
-def test_a_job_without_teachers_has_the_fingerprint_that_it_had_before_there_were_any(cv_of):
+def test_the_fingerprint_of_a_job_is_that_of_its_fields_and_weights_and_teachers_change_it(cv_of):
     cv = cv_of("scratch")
     job = cross_validation.fill_caches(cv, []).job
     before = {
         **json.loads(job.write().read_text()),
         "folder": "",
-        "board": False,
+        "tensorboard": False,
         "version": fold_job.TRAINING_VERSION,
         "weights": "",
     }
-    assert before.pop("taught") is None and job.fingerprint() == hash_json(before)
+    assert before["soft_targets"] is None and job.fingerprint() == hash_json(before)
     student = taught(cv, 0.5, views=("plain", "flip")).job
     assert fold_job.read_fold_job(student.write()) == student and student.fingerprint() != job.fingerprint()
     assert taught(cv, 0.6, views=("plain", "flip")).job.fingerprint() != student.fingerprint()
@@ -230,7 +230,7 @@ def test_a_job_without_teachers_has_the_fingerprint_that_it_had_before_there_wer
 def test_targets_that_are_not_the_job_s_are_refused(tmp_path: Path):
     lesson = SoftTargets(answers={"all": np.full((1, 4, 2), 0.5, np.float32)}, temperature=2.0, weight=0.5)
     taught = lesson.write(tmp_path)
-    assert soft_targets.read_soft_targets(tmp_path, taught).taught() == taught
+    assert soft_targets.read_soft_targets(tmp_path, taught).info() == taught
     replace(lesson, answers={"all": np.full((1, 4, 2), 0.4, np.float32)}).write(tmp_path)
     with pytest.raises(StarshiftError, match="not the job's"):
         soft_targets.read_soft_targets(tmp_path, taught)

@@ -1,4 +1,4 @@
-"""Each rung learns what it could not know by chance, keeps BatchNorm's statistics, and is handed over whole."""
+"""Each strategy learns what it could not know by chance, keeps BatchNorm's statistics, and is handed over whole."""
 
 from dataclasses import replace
 
@@ -22,36 +22,36 @@ def trained(job):
 
 
 @pytest.mark.parametrize(
-    ("rung", "training"),
+    ("strategy", "training"),
     [
         ("scratch", {"epochs": 8}),
         ("augmented", {"epochs": 12, "patience": 12, "symmetries": True}),
         ("frozen", {"epochs": 12, "cached_views": 2}),
         ("frozen", {"epochs": 12, "end_to_end": True}),
-        ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 2, "rate": 1e-3}),
-        ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 1, "rate": 1e-3, "symmetries": True}),
-        ("finetune", {"unfreeze": "all", "depth_decay": 0.7, "ema": 0.9, "decay": 0.01}),
+        ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 2, "learning_rate": 1e-3}),
+        ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 1, "learning_rate": 1e-3, "symmetries": True}),
+        ("finetune", {"unfreeze": "all", "layer_decay": 0.7, "ema": 0.9, "weight_decay": 0.01}),
         ("finetune", {"unfreeze": "all", "sizes": (32, 48), "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1}),
     ],
 )
-def test_a_rung_learns_red_from_blue_and_its_saved_model_predicts_what_was_stored(job_of, rung, training):
-    job = job_of(rung, **training)
+def test_a_rung_learns_red_from_blue_and_its_saved_model_predicts_what_was_stored(job_of, strategy, training):
+    job = job_of(strategy, **training)
     result = trained(job)
     truth = np.array(job.labels)[np.array(job.fold_of) == 0]
-    assert result.held.shape == (2, 6, 2) and result.test.shape == (2, 10, 2)
-    assert (result.held.mean(axis=0).argmax(axis=1) == truth).mean() >= 5 / 6
+    assert result.validation.shape == (2, 6, 2) and result.test.shape == (2, 10, 2)
+    assert (result.validation.mean(axis=0).argmax(axis=1) == truth).mean() >= 5 / 6
     live = keras.models.load_model(job.model)
     shown = FoldData(job).pixels.take(FoldData(job).test)
     assert shown.dtype == np.uint8
     np.testing.assert_allclose(live.predict(shown, verbose=0), result.test[0], atol=0.02)
-    assert {"epoch", "loss", "held_loss", "score", "chosen"} <= set(result.history[0])
+    assert {"epoch", "loss", "val_loss", "score", "chosen"} <= set(result.history[0])
 
 
 @pytest.mark.parametrize("unfreeze", ["conv_pw_2", "all"])
 def test_fine_tuning_moves_gamma_but_not_the_statistics_of_batchnorm(job_of, unfreeze, monkeypatch):
     better = iter(range(100))
     monkeypatch.setattr(FoldData, "score", lambda *_: next(better))
-    job = job_of("finetune", unfreeze=unfreeze, cached_views=1, rate=1e-3)
+    job = job_of("finetune", unfreeze=unfreeze, cached_views=1, learning_rate=1e-3)
     before = {v.path: v.numpy() for v in build_network(job.base).variables}
     fitted = finetune(FoldData(job))
     network = next(layer for layer in fitted.live.layers if isinstance(layer, keras.Model))
@@ -67,7 +67,7 @@ def test_cached_and_plain_fine_tuning_are_one_network(job_of):
     job = job_of("finetune", unfreeze="conv_pw_2", cached_views=1)
     assert job.cached and job.cut == "conv_dw_2_relu"
     fitted = finetune(FoldData(job))
-    assert fitted.model is not fitted.live and 0 < fitted.facts["hand_over"] < 2e-2
+    assert fitted.model is not fitted.live and 0 < fitted.facts["parity_difference"] < 2e-2
     plain = job_of("finetune", unfreeze="conv_pw_2", cached_views=0, epochs=1)
     assert plain.cut == "conv_dw_2_relu" and not plain.cached
     assert finetune(FoldData(plain)).parameters == fitted.parameters
@@ -103,7 +103,7 @@ def test_views_to_train_on_are_computed_only_of_pictures_that_a_fold_is_trained_
 def test_frozen_keeps_what_a_later_finetune_needs_and_that_computes_nothing_again(cv_of):
     frozen = cv_of("frozen", cached_views=1)
     cross_validation.fill_caches(
-        replace(frozen, keep=Training(unfreeze="conv_pw_2", cached_views=1).resolved("finetune")), []
+        replace(frozen, capture_for=Training(unfreeze="conv_pw_2", cached_views=1).resolved("finetune")), []
     )
     said = []
     job = cross_validation.fill_caches(cv_of("finetune", unfreeze="conv_pw_2", cached_views=1), said).job
@@ -126,13 +126,13 @@ def test_a_wrong_name_to_unfreeze_from_lists_the_right_ones(cv_of):
 
 def test_with_symmetries_all_eight_are_cached_and_drawn_from():
     assert cross_validation.list_cached_views(Training(cached_views=1).resolved("finetune")) == ("plain", "augment-1")
-    regime = Training(cached_views=1, symmetries=True).resolved("finetune")
-    assert cross_validation.list_cached_views(regime) == (*SYMMETRY_VIEWS, "augment-1")
+    training = Training(cached_views=1, symmetries=True).resolved("finetune")
+    assert cross_validation.list_cached_views(training) == (*SYMMETRY_VIEWS, "augment-1")
 
 
 def test_without_warps_the_cached_views_are_all_that_fresh_pictures_could_show(job_of):
-    regime = Training(symmetries=True, warp=False).resolved("finetune")
-    assert cross_validation.list_cached_views(regime) == SYMMETRY_VIEWS
+    training = Training(symmetries=True, warp=False).resolved("finetune")
+    assert cross_validation.list_cached_views(training) == SYMMETRY_VIEWS
     assert cross_validation.list_cached_views(Training(warp=False).resolved("frozen")) == ("plain", "flip")
     data = FoldData(job_of("augmented", symmetries=True, warp=False))
     seen = [data.augmented(40).take(np.array([0]), epoch)[0].tobytes() for epoch in range(40)]

@@ -27,9 +27,9 @@ def killed_after(job, epochs):
     """Starts the job's process and kills it inside the epoch after so many."""
     command = [sys.executable, "-m", "pipeline.training.fold_worker", str(job.write())]
     process = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
-    file = FoldData(job).checkpoint(job.rung)
+    file = FoldData(job).checkpoint(job.strategy)
     while process.poll() is None:
-        stored = load_checkpoint(file, f"{job.fingerprint()} {job.rung}")
+        stored = load_checkpoint(file, f"{job.fingerprint()} {job.strategy}")
         if stored and stored.state.epoch >= epochs:
             os.kill(process.pid, signal.SIGKILL)
             break
@@ -45,7 +45,7 @@ def test_killed_inside_an_epoch_it_ends_as_if_nothing_had_happened(job_of):
     assert fold_job.read_result(other) is None
     resumed = fold_job.train_fold(other)
     assert resumed.history == undisturbed.history and len(resumed.history) == 6
-    np.testing.assert_array_equal(resumed.held, undisturbed.held)
+    np.testing.assert_array_equal(resumed.validation, undisturbed.validation)
     np.testing.assert_array_equal(resumed.test, undisturbed.test)
     for one, two in zip(*(keras.models.load_model(j.model).get_weights() for j in (job, other)), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -130,7 +130,7 @@ def test_a_factor_of_zero_holds_a_layer_and_decay_spares_vectors():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="low"), keras.layers.Dense(2, name="top")])
     before = {v.path: v.numpy() for v in model.variables}
     paths = {variable.path: 0.0 for variable in model.layers[0].variables}
-    model.compile(LayerwiseAdamW(1e-1, factors=paths, decay=0.5), "mse")
+    model.compile(LayerwiseAdamW(1e-1, factors=paths, weight_decay=0.5), "mse")
     model.fit(np.zeros((4, 3)), np.zeros((4, 2)), verbose=0)
     after = {v.path: v.numpy() for v in model.variables}
     for path, value in before.items():
@@ -141,10 +141,10 @@ def test_a_factor_of_zero_holds_a_layer_and_decay_spares_vectors():
 
 
 def test_the_rate_warms_up_and_comes_down():
-    rates = build_schedule(Training(rate=1.0, warmup=0.1, schedule="cosine"), 100)
+    rates = build_schedule(Training(learning_rate=1.0, warmup=0.1, schedule="cosine"), 100)
     values = [float(rates(step)) for step in (0, 5, 10, 55, 100)]
     np.testing.assert_allclose(values, [0, 0.5, 1, 0.5, 0], atol=1e-6)
-    flat = build_schedule(Training(rate=1.0, warmup=0.0, schedule="constant"), 100)
+    flat = build_schedule(Training(learning_rate=1.0, warmup=0.0, schedule="constant"), 100)
     assert float(flat(0)) == float(flat(70)) == 1.0
 
 
@@ -155,8 +155,8 @@ def test_rare_classes_count_as_much_as_common_ones(balance):
             return positions[:, None].astype(np.float32)
 
     labels = np.array([0] * 90 + [1] * 10)
-    regime = Training(balance=balance, batch=10).resolved("scratch")
-    batches = TrainSequence(Source(), np.arange(100), labels, 2, regime, seed=0)
+    training = Training(balance=balance, batch_size=10).resolved("scratch")
+    batches = TrainSequence(Source(), np.arange(100), labels, 2, training, seed=0)
     share = np.zeros(2)
     for epoch in range(40):
         batches.begin(epoch)
@@ -177,5 +177,5 @@ def test_a_better_loss_breaks_a_tie_of_the_metric(job_of):
     )  # fmt: skip
     trainer: Trainer = data.trainer(model, source, source, stage="tie")
     progress = trainer.run()
-    losses = [record["held_loss"] for record in progress.history]
+    losses = [record["val_loss"] for record in progress.history]
     assert progress.best_epoch == int(np.argmin(losses))

@@ -28,8 +28,8 @@ def test_what_is_advised_is_no_mistake(base):
 
 
 def test_our_own_base_is_followed_by_what_needs_no_download():
-    assert finish.suggest_next_step(Recipe(bases=("petite",))).startswith("--rung finetune")
-    assert "--rung" not in finish.suggest_next_step(Recipe(bases=("petite+second",))), "that base cannot be trained"
+    assert finish.suggest_next_step(Recipe(bases=("petite",))).startswith("--strategy finetune")
+    assert "--strategy" not in finish.suggest_next_step(Recipe(bases=("petite+second",))), "that base cannot be trained"
 
 
 def test_the_best_run_ahead_is_named():

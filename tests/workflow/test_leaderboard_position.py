@@ -50,7 +50,7 @@ def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
     caplog.set_level("INFO")
     competition: Competition = PETS
     data, trained, each = a_run((0, 1))
-    results = {"score": 0.0421, "spread": 0.007, "folds": each, "chance": 0.69, "seconds": 1.0, "megabytes": 1.0}
+    results = {"score": 0.0421, "spread": 0.007, "folds": each, "chance": 0.69, "seconds": 1.0, "peak_megabytes": 1.0}
     finish.log_summary(competition, results, [], estimate_position(competition, data, trained, each, 1))
     assert "of 1,314 on the final leaderboard" in caplog.text and "Kaggle gives 25,000" in caplog.text
     caplog.clear()
@@ -71,5 +71,5 @@ def test_folds_that_all_score_the_same_do_not_make_a_place_certain():
 def test_the_last_words_name_no_memory_where_none_was_measured(caplog):
     caplog.set_level("INFO")
     results = {"score": 0.9, "spread": None, "folds": [0.9], "chance": 0.5, "seconds": 1.0}
-    finish.log_summary(MINE, {**results, "megabytes": None}, [])
+    finish.log_summary(MINE, {**results, "peak_megabytes": None}, [])
     assert "1.0 s\n" in caplog.text and "memory" not in caplog.text

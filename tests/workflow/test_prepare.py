@@ -11,7 +11,7 @@ from pipeline.data import pixel_cache
 from pipeline.errors import StarshiftError
 from pipeline.models.base import parse_base
 from pipeline.run_options import RunOptions, apply_options, select_folds
-from pipeline.workflow.prepare import prepare_dataset
+from pipeline.workflow.run import prepare_dataset
 from tests.conftest import drawn, encoded
 
 pytestmark = pytest.mark.filterwarnings("ignore")

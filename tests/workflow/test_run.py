@@ -10,6 +10,7 @@ import competitions
 from pipeline.files import read_json
 from pipeline.models import inference_engines
 from pipeline.paths import REPOSITORY
+from pipeline.run_options import RunOptions
 from pipeline.training import export
 from pipeline.training.export import PrecisionError
 from pipeline.workflow import run
@@ -50,14 +51,14 @@ def wanted(monkeypatch):
 
 
 def test_heads_that_bfloat16_is_too_coarse_for_get_float32(mine, wanted, caplog):
-    folder = run.run(competitions.load(Path(mine)), run.RunOptions())
+    folder = run.run(competitions.load(Path(mine)), RunOptions())
     assert wanted[0] == "auto" and wanted[-1] == "openvino" and "too coarse for these heads (0.2)" in caplog.text
-    assert read_json(folder / "metrics.json")["hand_over"] == 0.0
+    assert read_json(folder / "metrics.json")["parity_difference"] == 0.0
 
 
 def test_an_engine_that_was_asked_for_is_kept_to(mine, wanted):
     with pytest.raises(PrecisionError):
-        run.run(competitions.load(Path(mine)), run.RunOptions(engine="openvino-bf16"))
+        run.run(competitions.load(Path(mine)), RunOptions(engine="openvino-bf16"))
     assert set(wanted) == {"openvino-bf16"}
 
 

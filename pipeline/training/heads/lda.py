@@ -112,17 +112,17 @@ class RegularizationPath:
 
     def __init__(self, folds: Sequence[FoldFeatures], classes: int) -> None:
         self.folds = folds
-        self.gaussians, evidence = [], []
-        for fold in tqdm(folds, desc="gaussian head", unit="fold", disable=None, leave=False):
-            gaussian = LDA(fold.features, fold.labels, classes)
-            rows = gaussian.project(fold.held_features)
-            evidence.append([rows @ weights + bias for weights, bias in map(gaussian.evidence, SHRINKAGES)])
-            self.gaussians.append(gaussian)
+        self.models, evidence = [], []
+        for fold in tqdm(folds, desc="lda head", unit="fold", disable=None, leave=False):
+            lda = LDA(fold.features, fold.labels, classes)
+            rows = lda.project(fold.held_features)
+            evidence.append([rows @ weights + bias for weights, bias in map(lda.evidence, SHRINKAGES)])
+            self.models.append(lda)
         self.evidence = dict(zip(SHRINKAGES, zip(*evidence, strict=True), strict=True))
 
     def loss(self, shrinkage: float, scale: float, places: Sequence[int]) -> float:
         """Computes the mean validation cross entropy of the folds at some places."""
-        logits = [np.float32(scale) * self.evidence[shrinkage][n] + self.gaussians[n].shares for n in places]
+        logits = [np.float32(scale) * self.evidence[shrinkage][n] + self.models[n].shares for n in places]
         return float(
             np.mean(
                 [cross_entropy(softmax(one), self.folds[n].held_labels) for n, one in zip(places, logits, strict=True)]
@@ -147,23 +147,23 @@ def fit(folds: Sequence[FoldFeatures], classes: int) -> tuple[list[Head], list[d
         classes: how many there are.
 
     Returns:
-        The heads, and one record a fold and shrinkage: fold, shrinkage, scale, held_loss, chosen.
+        The heads, and one record a fold and shrinkage: fold, shrinkage, scale, val_loss, chosen.
 
     Raises:
         StarshiftError: there are soft targets; Gaussians are estimated without a loss that could take them.
     """
     if any(fold.soft is not None for fold in folds):
         raise StarshiftError(
-            "The head gaussian cannot learn from a teacher.", expected="--head linear or dense", received="gaussian"
+            "The head lda cannot learn from a teacher.", expected="--head linear or mlp", received="lda"
         )
     path = RegularizationPath(folds, classes)
     heads, history = list[Head](), list[dict[str, Any]]()
-    for place, (fold, gaussian) in enumerate(zip(folds, path.gaussians, strict=True)):
+    for place, (fold, lda) in enumerate(zip(folds, path.models, strict=True)):
         best, scales = path.choose([other for other in range(len(folds)) if other != place] or [place])
-        heads.append(gaussian.head(best, scales[best]))
+        heads.append(lda.head(best, scales[best]))
         history += [
             {
-                "fold": fold.number, "shrinkage": one, "scale": scale, "held_loss": path.loss(one, scale, [place]),
+                "fold": fold.number, "shrinkage": one, "scale": scale, "val_loss": path.loss(one, scale, [place]),
                 "chosen": one == best,
             }
             for one, scale in scales.items()

@@ -188,9 +188,9 @@ class SoftmaxRegression:
         """Returns weights (axes, classes) and bias (classes,); with two classes the first one's are 0."""
         return np.pad(self.weights, ((0, 0), (self.fixed, 0))), np.pad(self.bias, (self.fixed, 0))
 
-    def fit(self, strength: float) -> int:
+    def fit(self, l2: float) -> int:
         """Moves the weights to the minimum for an l2. Returns the iterations that it took."""
-        unit = 1 / np.sqrt(self.variance * (CURVATURE / self.classes) + np.float32(strength))[:, None]
+        unit = 1 / np.sqrt(self.variance * (CURVATURE / self.classes) + np.float32(l2))[:, None]
         scaled = self.rows * unit[:, 0]
         every = np.arange(len(self.labels))
 
@@ -204,11 +204,11 @@ class SoftmaxRegression:
             error[every, self.labels] -= 1
             if self.soft is not None:
                 value, error = self.soft.added(logits, value, error, self.shares)
-            value += strength / 2 * float(np.vdot(weights, weights))
+            value += l2 / 2 * float(np.vdot(weights, weights))
             error = error[:, self.fixed :]
             error = error / np.float32(len(self.labels)) if self.shares is None else error * self.shares[:, None]
             gradient = np.empty_like(parameters)
-            gradient[:-1] = scaled.T @ error + np.float32(strength) * (weights * unit)
+            gradient[:-1] = scaled.T @ error + np.float32(l2) * (weights * unit)
             gradient[-1] = error.sum(axis=0)
             return value, gradient
 
@@ -298,13 +298,13 @@ def find_minimum(loss: Callable[[float], float], bounds: tuple[float, float]) ->
 
 
 def fit_l2_path(
-    fold: FoldFeatures, strengths: Sequence[float], classes: int, axes: PCAWhitening, scale: float | None = 1.0
+    fold: FoldFeatures, values: Sequence[float], classes: int, axes: PCAWhitening, scale: float | None = 1.0
 ) -> tuple[dict[float, FittedHead], float]:
     """Fits one fold's heads along the l2 values until the validation loss rises; returns them by l2, and the best l2.
 
     Args:
         fold: its pictures.
-        strengths: l2 values, strong ones first; the way down to them is made in larger steps.
+        values: l2 values, strong ones first; the way down to them is made in larger steps.
         classes: how many there are.
         axes: shared by all folds.
         scale: of the loss; None takes the best one of each head.
@@ -312,10 +312,10 @@ def fit_l2_path(
     objective = SoftmaxRegression(axes.rows(fold.features), fold.labels, classes, axes.variance, soft=fold.soft)
     validation_rows = axes.rows(fold.held_features)
     fits, losses, last = dict[float, FittedHead](), dict[float, float](), math.inf
-    for stronger in [one for one in list_l2_values(scale) if one > strengths[0]][::-2][:2][::-1]:
+    for stronger in [one for one in list_l2_values(scale) if one > values[0]][::-2][:2][::-1]:
         objective.fit(stronger)
-    for strength in strengths:
-        iterations = objective.fit(strength)
+    for l2 in values:
+        iterations = objective.fit(l2)
         weights, bias = objective.full()
         one = FittedHead(
             head=axes.head(weights, bias),
@@ -323,10 +323,10 @@ def fit_l2_path(
             labels=fold.held_labels,
             iterations=iterations,
         )
-        fits[strength], losses[strength] = one, one.loss(fit_scale([one]) if scale is None else scale)
-        if losses[strength] > last:
+        fits[l2], losses[l2] = one, one.loss(fit_scale([one]) if scale is None else scale)
+        if losses[l2] > last:
             break
-        last = losses[strength]
+        last = losses[l2]
     return fits, min(losses, key=lambda one: losses[one])
 
 
@@ -336,33 +336,33 @@ def list_l2_values(scale: float | None) -> tuple[float, ...]:
 
 
 def fit(
-    folds: Sequence[FoldFeatures], classes: int, strength: float | None = None, scale: float | None = None
+    folds: Sequence[FoldFeatures], classes: int, l2: float | None = None, scale: float | None = None
 ) -> tuple[list[Head], list[dict[str, Any]]]:
     """Fits one head a fold, all of one l2.
 
     Args:
         folds: the pictures of each fold.
         classes: how many there are.
-        strength: the l2; None chooses it.
+        l2: the l2; None chooses it.
         scale: of the logits; None fits each fold's on the others, or is 1 for a single fold.
 
     Returns:
-        The heads, and one record a fit: fold, strength, iterations, scale, held_loss (at that scale), chosen. Values
+        The heads, and one record a fit: fold, l2, iterations, scale, val_loss (at that scale), chosen. Values
         that not all folds have tried are recorded at scale 1.
     """
     scale = 1.0 if scale is None and len(folds) == 1 else scale
     every = list_l2_values(scale)
-    strengths = every if strength is None else (strength,)
+    values = every if l2 is None else (l2,)
     axes, paths = PCAWhitening(folds[0].features), list[dict[float, FittedHead]]()
     for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
-        fits, best = fit_l2_path(fold, strengths, classes, axes, scale)
-        if strength is None and not paths:
+        fits, best = fit_l2_path(fold, values, classes, axes, scale)
+        if l2 is None and not paths:
             place = every.index(best)
-            strengths = every[max(0, place - 1) : place + 2]
+            values = every[max(0, place - 1) : place + 2]
         paths.append(fits)
     scales = {
         one: fit_scales([fits[one] for fits in paths], scale)
-        for one in strengths
+        for one in values
         # Only values that every fold reached can be compared.
         if all(one in fits for fits in paths)
     }
@@ -376,8 +376,8 @@ def fit(
             own = scales[one][place] if one in scales else 1.0
             history.append(
                 {
-                    "fold": fold.number, "strength": one, "iterations": fitted.iterations, "scale": own,
-                    "held_loss": fitted.loss(own), "chosen": one == chosen,
+                    "fold": fold.number, "l2": one, "iterations": fitted.iterations, "scale": own,
+                    "val_loss": fitted.loss(own), "chosen": one == chosen,
                 }
             )  # fmt: skip
     return [fits[chosen].head.scaled(own) for fits, own in zip(paths, scales[chosen], strict=True)], history

@@ -35,8 +35,8 @@ def fit(folds: Sequence[FoldFeatures], classes: int, seed: int) -> tuple[list[He
         seed: of the pictures set aside, the weights, the order and the dropout.
 
     Returns:
-        The heads, and one record an epoch of the search: fold, epoch, loss, aside_loss (of the pictures set aside, by
-        their labels), held_loss (only where chosen: of the head trained on all pictures), chosen.
+        The heads, and one record an epoch of the search: fold, epoch, loss, inner_val_loss (of the pictures set
+        aside, by their labels), val_loss (only where chosen: of the head trained on all pictures), chosen.
     """
     heads, history = [], []
     for fold in folds:
@@ -56,9 +56,7 @@ def split_validation(fold: FoldFeatures, seed: int) -> FoldFeatures:
         seed: of the order.
     """
     pictures = len(fold.labels) // fold.views
-    require(
-        pictures > 1, "A dense head sets pictures aside.", expected="2 training pictures or more", received=pictures
-    )
+    require(pictures > 1, "An MLP head sets pictures aside.", expected="2 training pictures or more", received=pictures)
     random = np.random.default_rng(seed)
     order = random.permutation(pictures)
     # A stable sort keeps the random order within each class.
@@ -76,16 +74,16 @@ def split_validation(fold: FoldFeatures, seed: int) -> FoldFeatures:
 def _fit_fold(fold: FoldFeatures, classes: int, seed: int) -> tuple[Head, list[dict[str, Any]]]:
     """Fits one fold's head."""
     seed += fold.number
-    _, losses, aside_losses = _train_head(split_validation(fold, seed), classes, seed)
-    best = int(np.argmin(aside_losses))
+    _, losses, inner_val_losses = _train_head(split_validation(fold, seed), classes, seed)
+    best = int(np.argmin(inner_val_losses))
     # `best` counts from 0.
     head, _, _ = _train_head(fold, classes, seed, best + 1)
     held = cross_entropy(head.probabilities(fold.held_features), fold.held_labels)
     records = [
-        {"fold": fold.number, "epoch": epoch, "loss": loss, "aside_loss": aside, "held_loss": "", "chosen": False}
-        for epoch, (loss, aside) in enumerate(zip(losses, aside_losses, strict=True))
+        {"fold": fold.number, "epoch": epoch, "loss": loss, "inner_val_loss": aside, "val_loss": "", "chosen": False}
+        for epoch, (loss, aside) in enumerate(zip(losses, inner_val_losses, strict=True))
     ]
-    records[best] |= {"held_loss": held, "chosen": True}
+    records[best] |= {"val_loss": held, "chosen": True}
     return head, records
 
 

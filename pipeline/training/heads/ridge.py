@@ -61,9 +61,9 @@ class GramMatrices:
 
     def __init__(self, rows: np.ndarray, labels: np.ndarray, fold_of: np.ndarray, classes: int) -> None:
         self.rows, self.classes = rows, classes
-        self.held = [np.flatnonzero(fold_of == fold) for fold in np.unique(fold_of)]
+        self.validation_rows = [np.flatnonzero(fold_of == fold) for fold in np.unique(fold_of)]
         targets = np.eye(classes, dtype=np.float32)[labels]
-        parts = [(rows[own], targets[own]) for own in self.held]
+        parts = [(rows[own], targets[own]) for own in self.validation_rows]
         self.squares = [x.T @ x for x, _ in parts]
         self.crosses = [x.T @ y for x, y in parts]
         self.sums = [(x.sum(axis=0), y.sum(axis=0)) for x, y in parts]
@@ -77,7 +77,7 @@ class GramMatrices:
             columns: (r,) int.
         """
         # PCAWhitening centred the rows, so these differences of sums cancel few digits in float32.
-        count = len(self.rows) - len(self.held[fold])
+        count = len(self.rows) - len(self.validation_rows[fold])
         block = np.ix_(columns, columns)
         square = (self.every[0][block] - self.squares[fold][block]) / np.float32(count)
         cross = (self.every[1][columns] - self.crosses[fold][columns]) / np.float32(count)
@@ -93,7 +93,7 @@ class GramMatrices:
             strengths: in units of the rows' squares.
         """
         scores = np.empty((len(strengths), len(self.rows), self.classes), np.float32)
-        for fold, own in enumerate(self.held):
+        for fold, own in enumerate(self.validation_rows):
             scores[:, own] = self.path(fold, columns).scores(self.rows[np.ix_(own, columns)], strengths)
         return scores
 
@@ -112,15 +112,15 @@ class RidgePath:
         from scipy.linalg import eigh
 
         variance, self.axes = eigh(square, driver="evd", check_finite=False, overwrite_a=True)
-        # Rounding makes eigenvalues of 0 slightly negative; plus a small strength they would be near 0.
+        # Rounding makes eigenvalues of 0 slightly negative; plus a small l2 they would be near 0.
         self.variance = np.maximum(variance, 0)
         self.turned = self.axes.T @ cross
         self.mean, self.share = mean, share
 
-    def weights(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self, l2: float) -> tuple[np.ndarray, np.ndarray]:
         """Returns W (r, classes) and b (classes,)."""
-        # Cast to the dtype of the rows: a float64 strength would widen every product.
-        weights = self.axes @ (self.turned / (self.variance + self.variance.dtype.type(strength))[:, None])
+        # Cast to the dtype of the rows: a float64 l2 would widen every product.
+        weights = self.axes @ (self.turned / (self.variance + self.variance.dtype.type(l2))[:, None])
         return weights, self.share - self.mean @ weights
 
     def scores(self, rows: np.ndarray, strengths: Sequence[float]) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_each_fold_s_shrinkage_and_scale_have_the_lowest_loss_of_the_other_folds
     heads, history = lda.fit(folds, 5)
     chosen = [record for record in history if record["chosen"]]
     assert len(chosen) == 3 and lda.SHRINKAGES[0] < min(record["shrinkage"] for record in chosen)
-    assert losses(heads, folds) == pytest.approx([record["held_loss"] for record in chosen], abs=1e-4)
+    assert losses(heads, folds) == pytest.approx([record["val_loss"] for record in chosen], abs=1e-4)
     found = [lda.LDA(fold.features, fold.labels, 5) for fold in folds]
 
     def others(place, shrinkage, scale):

@@ -90,9 +90,9 @@ def test_the_strength_is_one_for_all_folds_and_the_heads_beat_chance():
     folds = folds_of(*problem(4, pictures=240))
     heads, history = logistic_regression.fit(folds, 4)
     chosen = [record for record in history if record["chosen"]]
-    assert len({record["strength"] for record in chosen}) == 1 and len(heads) == len(chosen) == 3
+    assert len({record["l2"] for record in chosen}) == 1 and len(heads) == len(chosen) == 3
     assert np.mean(held_losses(heads, folds)) < 0.8 * np.log(4)
-    assert held_losses(heads, folds) == pytest.approx([record["held_loss"] for record in chosen], abs=1e-4)
+    assert held_losses(heads, folds) == pytest.approx([record["val_loss"] for record in chosen], abs=1e-4)
 
 
 def noisy(seed: int, classes: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +108,8 @@ def test_a_scale_makes_a_strong_l2_s_timid_probabilities_right_and_lets_it_win()
     folds = folds_of(features, labels)
     heads, history = logistic_regression.fit(folds, 12)
     plain, plain_history = logistic_regression.fit(folds, 12, scale=1.0)
-    (strength,) = {record["strength"] for record in history if record["chosen"]}
-    (other,) = {record["strength"] for record in plain_history if record["chosen"]}
+    (strength,) = {record["l2"] for record in history if record["chosen"]}
+    (other,) = {record["l2"] for record in plain_history if record["chosen"]}
     assert strength > other, "timid, and a better classifier"
     assert all(record["scale"] > 1.2 for record in history if record["chosen"])
     assert np.mean(held_losses(heads, folds)) < np.mean(held_losses(plain, folds)) - 0.015

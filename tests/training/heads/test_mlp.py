@@ -34,10 +34,10 @@ def test_what_the_judged_fold_holds_changes_nothing_in_the_head_that_is_judged_o
     assert all(
         np.array_equal(a, b) for x, y in zip(one.layers, two.layers, strict=True) for a, b in zip(x, y, strict=True)
     )
-    assert [record["aside_loss"] for record in history] == [record["aside_loss"] for record in again]
+    assert [record["inner_val_loss"] for record in history] == [record["inner_val_loss"] for record in again]
     (chosen,) = (record for record in history if record["chosen"])
-    assert chosen["aside_loss"] == min(record["aside_loss"] for record in history)
-    assert chosen["held_loss"] == logistic_regression.cross_entropy(
+    assert chosen["inner_val_loss"] == min(record["inner_val_loss"] for record in history)
+    assert chosen["val_loss"] == logistic_regression.cross_entropy(
         one.probabilities(fold.held_features), fold.held_labels
     )
 
