@@ -23,7 +23,7 @@ from pipeline.audit.groups import Groups, build_groups
 from pipeline.audit.keypoints import Keypoints, concatenate_keypoints, detect_keypoints
 from pipeline.audit.label_errors import detect_label_issues
 from pipeline.audit.split_leakage import RepeatedCVResult, cross_validate_head, shuffle_groups
-from pipeline.config import Competition
+from pipeline.config import Competition, Recipe
 from pipeline.data import folds, pixel_cache
 from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
@@ -89,38 +89,30 @@ def build_audit_dataset(data: Dataset, extractor: Extractor) -> AuditDataset:
     )
 
 
+class CheckLog:
+    """Times checks, prints the finding of each, and collects the findings."""
+
+    def __init__(self) -> None:
+        self.findings: list[report.Finding] = []
+
+    def check(self, name: str, compute: Callable[[], T], assess: Callable[[T], report.Finding]) -> T:
+        """Runs a check, prints its finding and returns its result."""
+        with log_stage(name) as messages:
+            result = compute()
+            self.findings.append(assess(result))
+            messages.append(self.findings[-1].line)
+        return result
+
+
 def run_checks(
     competition: Competition, data: Dataset, extractor: Extractor, dataset: AuditDataset
 ) -> tuple[AuditReport, list[report.Finding]]:
     """Runs every check. Returns the results and the findings, which are printed as they come."""
-    recipe, metric, labels = competition.recipe, competition.metric, dataset.labels
-    findings: list[report.Finding] = []
-
-    def check(name: str, compute: Callable[[], T], assess: Callable[[T], report.Finding]) -> T:
-        """Times a check, prints its finding and returns its result."""
-        with log_stage(name) as messages:
-            result = compute()
-            findings.append(assess(result))
-            messages.append(findings[-1].line)
-        return result
-
-    check("readable", lambda: data.unreadable, lambda reasons: report.assess_unreadable(reasons, len(dataset)))
-    random = np.random.default_rng(recipe.seed)
-    hashes, keypoints = scan_pictures(extractor, dataset)
-    pairs = check(
-        "copies",
-        lambda: duplicates.confirm_duplicates(duplicates.find_hash_candidates(hashes), dataset),
-        lambda pairs: report.assess_duplicates(pairs, dataset),
-    )
-    equal = [(pair.first, pair.second) for pair in pairs]
-
-    def link_scenes() -> tuple[scene_links.SceneLinks, Groups]:
-        links = scene_links.find_scene_links(keypoints, dataset.directions(), labels, equal, random)
-        own = [pair for pair in equal if max(pair) < dataset.training]
-        return links, build_groups(labels, own, links.pairs, recipe.folds)
-
-    links, groups = check("scenes", link_scenes, lambda result: report.assess_scenes(pairs, *result, dataset))
-    random_folds, grouped_folds = check(
+    checks = CheckLog()
+    checks.check("readable", lambda: data.unreadable, lambda reasons: report.assess_unreadable(reasons, len(dataset)))
+    pairs, links, groups = check_copies_and_scenes(checks, competition.recipe, extractor, dataset)
+    metric, labels, seed = competition.metric, dataset.labels, competition.recipe.seed
+    random_folds, grouped_folds = checks.check(
         "folds",
         lambda: _cross_validate_both(competition, data, dataset, groups.first),
         lambda results: report.assess_folds(*results, metric, find_metric(metric).higher_is_better, groups),
@@ -128,19 +120,17 @@ def run_checks(
 
     def cross_validate_files() -> tuple[pd.DataFrame, leakage.SeparabilityResult]:
         table = leakage.read_metadata_table([data.files[digest] for digest in dataset.digests])
-        return table, leakage.cross_validate_metadata(table[: dataset.training], labels, groups.first, recipe.seed)
+        return table, leakage.cross_validate_metadata(table[: dataset.training], labels, groups.first, seed)
 
-    table, metadata = check("files", cross_validate_files, lambda result: report.assess_metadata(result[1]))
-    label_issues = check(
+    table, metadata = checks.check("files", cross_validate_files, lambda result: report.assess_metadata(result[1]))
+    label_issues = checks.check(
         "labels",
         lambda: detect_label_issues(labels, grouped_folds.oof),
         lambda issues: report.assess_labels(issues, dataset.training),
     )
     all_groups = np.concatenate([groups.first, np.arange(dataset.training, len(dataset))])
-    drift = check(
-        "drift",
-        lambda: detect_drift(dataset.features, table, dataset.part, all_groups, recipe.seed),
-        report.assess_drift,
+    drift = checks.check(
+        "drift", lambda: detect_drift(dataset.features, table, dataset.part, all_groups, seed), report.assess_drift
     )
     result = AuditReport(
         dataset=dataset,
@@ -154,7 +144,28 @@ def run_checks(
         label_issues=label_issues,
         drift=drift,
     )
-    return result, findings
+    return result, checks.findings
+
+
+def check_copies_and_scenes(
+    checks: CheckLog, recipe: Recipe, extractor: Extractor, dataset: AuditDataset
+) -> tuple[list[duplicates.DuplicatePair], scene_links.SceneLinks, Groups]:
+    """Runs the checks for copies and for scenes. Returns the pairs of copies, the links and the groups."""
+    random = np.random.default_rng(recipe.seed)
+    hashes, keypoints = scan_pictures(extractor, dataset)
+    pairs = checks.check(
+        "copies",
+        lambda: duplicates.confirm_duplicates(duplicates.find_hash_candidates(hashes), dataset),
+        lambda pairs: report.assess_duplicates(pairs, dataset),
+    )
+    equal = [(pair.first, pair.second) for pair in pairs]
+
+    def link_scenes() -> tuple[scene_links.SceneLinks, Groups]:
+        links = scene_links.find_scene_links(keypoints, dataset.directions(), dataset.labels, equal, random)
+        own = [pair for pair in equal if max(pair) < dataset.training]
+        return links, build_groups(dataset.labels, own, links.pairs, recipe.folds)
+
+    return pairs, *checks.check("scenes", link_scenes, lambda result: report.assess_scenes(pairs, *result, dataset))
 
 
 def scan_pictures(extractor: Extractor, dataset: AuditDataset) -> tuple[np.ndarray, Keypoints]:

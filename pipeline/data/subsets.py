@@ -22,6 +22,11 @@ DEBUG_CLASSES = 16
 DEBUG_PICTURES = 64
 
 
+def select_evenly(count: int, most: int) -> np.ndarray:
+    """Selects at most `most` of `count` positions, spread evenly; returns them in order, each once."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
+
+
 def select_debug_subset(pictures: PictureTable, seed: int) -> PictureTable:
     """Selects 64 training pictures, evenly of 16 classes drawn by the seed, and 64 test pictures, at most."""
     random = np.random.default_rng(seed)

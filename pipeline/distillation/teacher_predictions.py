@@ -60,7 +60,7 @@ class FeatureTeacher:
         l2: of its linear heads' L2, as its run chose it on all folds.
         scales: of its logits, by fold: fitted on what the run's other folds said of the pictures that they held out.
             These numbers are all that a nested teacher has from the folds that it does not see.
-        seen: features (pictures, width) float32 by view.
+        features: (pictures, width) float32 by view.
         labels: (pictures,) int.
         fold_of: (pictures,) int.
         classes: how many there are.
@@ -69,7 +69,7 @@ class FeatureTeacher:
     recipe: Recipe
     l2: float
     scales: Mapping[int, float]
-    seen: Mapping[str, np.ndarray]
+    features: Mapping[str, np.ndarray]
     labels: np.ndarray
     fold_of: np.ndarray
     classes: int
@@ -80,9 +80,9 @@ class FeatureTeacher:
         views = self.recipe.training_views
         one = logistic_regression.FoldFeatures(
             number=folds[0],
-            features=np.concatenate([self.seen[view][known] for view in views]),
+            features=np.concatenate([self.features[view][known] for view in views]),
             labels=np.tile(self.labels[known], len(views)),
-            held_features=self.seen[views[0]][~known],
+            held_features=self.features[views[0]][~known],
             held_labels=self.labels[~known],
         )
         heads, _ = logistic_regression.fit([one], self.classes, self.l2, 1.0)
@@ -90,14 +90,14 @@ class FeatureTeacher:
 
     def answer(self, head: Head, rows: np.ndarray, views: Sequence[str]) -> np.ndarray:
         """Probabilities (views, rows, classes) in these views; without any, the mean over the teacher's own."""
-        values = np.stack([head.probabilities(self.seen[view][rows]) for view in views or self.recipe.views])
+        values = np.stack([head.probabilities(self.features[view][rows]) for view in views or self.recipe.views])
         return values if views else values.mean(axis=0, keepdims=True)
 
     def own(self) -> list[Head]:
         """Trains the run's own heads again, one a fold."""
         trained = linear_probe.train_heads(
             self.recipe,
-            train_features=self.seen,
+            train_features=self.features,
             labels=self.labels,
             fold_of=self.fold_of,
             folds=tuple(range(self.recipe.folds)),
@@ -149,7 +149,7 @@ def recompute_predictions(
         recipe=recipe,
         l2=l2,
         scales=scales,
-        seen=extract_features(extractors, data.train_digests, needed),
+        features=extract_features(extractors, data.train_digests, needed),
         labels=data.labels,
         fold_of=data.fold_of,
         classes=len(data.pictures.classes),

@@ -79,6 +79,16 @@ class WeightFit:
     hessian: np.ndarray
 
 
+def _mix(values: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mixes logarithms (members, pictures, classes); returns the mean log of the sums, and the probabilities."""
+    scores = np.tensordot(weights, values, 1)
+    # Subtracting the maximum keeps exp from overflowing (above 709 in float64).
+    top = scores.max(axis=1, keepdims=True)
+    scores = np.exp(scores - top)
+    whole = scores.sum(axis=1, keepdims=True)
+    return np.mean(np.log(whole) + top), scores / whole
+
+
 def fit_weights(
     values: np.ndarray,
     labels: np.ndarray,
@@ -99,17 +109,12 @@ def fit_weights(
     flat = values.reshape(members, -1)
     chosen = values[:, np.arange(pictures), labels].mean(axis=1)
 
-    def at(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        scores = np.tensordot(weights, values, 1)
-        # Subtracting the maximum keeps exp from overflowing (above 709 in float64).
-        top = scores.max(axis=1, keepdims=True)
-        scores = np.exp(scores - top)
-        whole = scores.sum(axis=1, keepdims=True)
-        loss = np.mean(np.log(whole) + top) - weights @ chosen + l2 / 2 * weights @ weights
-        return float(loss), scores / whole
+    def evaluate(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, probabilities = _mix(values, weights)
+        return float(loss - weights @ chosen + l2 / 2 * weights @ weights), probabilities
 
     weights = np.full(members, 1 / members) if start is None else start
-    loss, probabilities = at(weights)
+    loss, probabilities = evaluate(weights)
     for _ in range(NEWTON_STEPS):
         weighed = values * probabilities
         means = weighed.sum(axis=2)
@@ -121,7 +126,7 @@ def fit_weights(
         step = np.linalg.solve(hessian, gradient)
         # Far from the minimum a full Newton step may raise the loss.
         for halving in range(MAX_HALVINGS):
-            following, predicted = at(weights - step / 2**halving)
+            following, predicted = evaluate(weights - step / 2**halving)
             if following <= loss:
                 break
         else:

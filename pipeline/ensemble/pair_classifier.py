@@ -126,8 +126,8 @@ class PairClassifierStep:
             machine = self._machine(oof, pair, others[fold])
             if own.any():
                 decision[own] = machine.decision_function(select_features(oof.part, own))
-        seen = np.stack([compute_log_odds(oof.part.predictions[0], pair), decision], axis=1)[of_pair]
-        model = LogisticRegression(C=CORRECTION_C).fit(seen, oof.labels[of_pair] == pair[1])
+        logits = np.stack([compute_log_odds(oof.part.predictions[0], pair), decision], axis=1)[of_pair]
+        model = LogisticRegression(C=CORRECTION_C).fit(logits, oof.labels[of_pair] == pair[1])
         base, own, other = np.round([model.intercept_[0], *model.coef_[0]], DIGITS).tolist()
         return PairClassifier(pair, self._machine(oof, pair, oof.folds), (base, own, other))
 

@@ -36,21 +36,21 @@ class PictureFeatureExtractor:
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """Computes features of training and test pictures, (pictures, width) float32: bases joined, views averaged."""
-        result = self._seen(self.train)
-        return result, self._seen(self.test) if self.test else result[:0]
+        result = self._compute_mean_features(self.train)
+        return result, self._compute_mean_features(self.test) if self.test else result[:0]
 
-    def sought(self) -> KeypointIndex:
+    def build_keypoint_index(self) -> KeypointIndex:
         """Indexes training and, after them, test pictures by keypoints and by features of the first base."""
         extractor, digests = self.extractors[0], self.train + self.test
         values = extractor.features(digests, "plain")
         extractor.store.refresh()
         chunks = pixel_cache.iterate_chunks(extractor.store, digests, extractor.files, "plain")
         return KeypointIndex(
-            concatenate_keypoints([detect_keypoints(seen) for _, seen in chunks]),
+            concatenate_keypoints([detect_keypoints(pixels) for _, pixels in chunks]),
             center_and_normalize(values, values.mean(axis=0)),
         )
 
-    def _seen(self, digests: list[str]) -> np.ndarray:
+    def _compute_mean_features(self, digests: list[str]) -> np.ndarray:
         columns = [np.mean([one.features(digests, view) for view in self.views], axis=0) for one in self.extractors]
         return np.concatenate(columns, axis=1)
 

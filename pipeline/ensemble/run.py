@@ -140,18 +140,18 @@ def add_picture_features(
     oof, tests, scenes = aligned.oof, MemberPredictions(aligned.tests), None
     compares = request.finish and finishing.needs_features(oof.metric, len(aligned.data.pictures.classes))
     links = request.finish and request.scenes
-    seen = build_extractor(competition, aligned, request.bases, request.engine) if compares or links else None
-    if seen and compares:
+    extractor = build_extractor(competition, aligned, request.bases, request.engine) if compares or links else None
+    if extractor and compares:
         with log_stage("features") as notes:
-            features, test_features = seen.features()
+            features, test_features = extractor.features()
             notes.append(f"{len(features):,} x {features.shape[1]} for the pair's specialist")
         oof = replace(oof, part=replace(oof.part, features=features))
         tests = replace(tests, features=test_features)
-    if seen and links:
+    if extractor and links:
         with log_stage("scenes") as notes:
-            scenes = SceneSteps(seen.sought())
+            scenes = SceneSteps(extractor.build_keypoint_index())
             notes.append(
-                f"{scenes.sought.keypoints.counts.sum():,} keypoints in {len(oof.part) + len(tests):,} pictures"
+                f"{scenes.index.keypoints.counts.sum():,} keypoints in {len(oof.part) + len(tests):,} pictures"
             )
         rows = np.arange(len(oof.part) + len(tests))
         oof = replace(oof, part=replace(oof.part, rows=rows[: len(oof.part)]))

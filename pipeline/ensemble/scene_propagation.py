@@ -42,11 +42,11 @@ class SceneLinkIndex:
     """All pictures, without the props that some classes tell.
 
     Args:
-        sought: all pictures.
+        index: all pictures.
         props: their words, (words,) bool.
     """
 
-    sought: KeypointIndex
+    index: KeypointIndex
     props: np.ndarray
 
     def links(self, rows: np.ndarray, pool: np.ndarray) -> SceneLinks:
@@ -55,7 +55,7 @@ class SceneLinkIndex:
 
     def finder(self) -> LinkFinder:
         """Builds the finder; it is large, and not kept."""
-        return self.sought.finder(self.props)
+        return self.index.finder(self.props)
 
 
 class FoldwiseLinkIndex:
@@ -64,26 +64,26 @@ class FoldwiseLinkIndex:
     Props are remembered by the two folds whose classes tell them apart.
 
     Args:
-        sought: all pictures.
+        index: all pictures.
     """
 
-    def __init__(self, sought: KeypointIndex) -> None:
-        self.sought = sought
+    def __init__(self, index: KeypointIndex) -> None:
+        self.index = index
         self._props: dict[Folds, np.ndarray] = {}
 
-    def seen(self, oof: OOFPredictions, folds: Folds) -> SceneLinkIndex:
+    def build_index(self, oof: OOFPredictions, folds: Folds) -> SceneLinkIndex:
         """Indexes all pictures without the props that the classes of these folds reveal."""
         both = [frozenset({one, other}) for one in folds for other in folds if one <= other]
-        return SceneLinkIndex(self.sought, np.logical_or.reduce([self._between(oof, pair) for pair in both]))
+        return SceneLinkIndex(self.index, np.logical_or.reduce([self._between(oof, pair) for pair in both]))
 
     def _between(self, oof: OOFPredictions, pair: Folds) -> np.ndarray:
         """Finds the words of props that recur between the pictures of two folds, or of one."""
         if pair not in self._props:
             owned = [oof.fold_of == fold for fold in (min(pair), max(pair))]
             first, second = ((require_rows(oof.part)[own], oof.labels[own]) for own in owned)
-            self._props[pair] = self.sought.props(*first, *second)
+            self._props[pair] = self.index.props(*first, *second)
             if len(pair) > 1:
-                self._props[pair] |= self.sought.props(*second, *first)
+                self._props[pair] |= self.index.props(*second, *first)
         return self._props[pair]
 
 
@@ -250,12 +250,12 @@ class SceneSteps:
     """Fits both steps.
 
     Args:
-        sought: all pictures.
+        index: all pictures.
     """
 
-    def __init__(self, sought: KeypointIndex) -> None:
-        self.sought = sought
-        self._known = FoldwiseLinkIndex(sought)
+    def __init__(self, index: KeypointIndex) -> None:
+        self.index = index
+        self._indexes = FoldwiseLinkIndex(index)
 
     def labelled(self, oof: OOFPredictions) -> Predictor:
         """Learns what links across folds are worth."""
@@ -274,7 +274,9 @@ class SceneSteps:
         pool: np.ndarray | None,
     ) -> LinkPropagation:
         worth = self._worth(oof, pool_of, propagate)
-        return LinkPropagation(index=self._known.seen(oof, oof.folds), worth=worth, propagate=propagate, pool=pool)
+        return LinkPropagation(
+            index=self._indexes.build_index(oof, oof.folds), worth=worth, propagate=propagate, pool=pool
+        )
 
     def _worth(
         self, oof: OOFPredictions, pool_of: Callable[[np.ndarray], np.ndarray], after: Propagation
@@ -289,7 +291,7 @@ class SceneSteps:
         rows, result = require_rows(oof.part), list[tuple[np.ndarray, SceneLinks]]()
         for fold in sorted(oof.folds):
             own = oof.fold_of == fold
-            finder = self._known.seen(oof, oof.folds - {fold} or oof.folds).finder()
+            finder = self._indexes.build_index(oof, oof.folds - {fold} or oof.folds).finder()
             result.append((own, SceneLinks(*finder.links(rows[own], rows[pool_of(own)]))))
         strength = np.concatenate([links.strength for _, links in result])
         first, second = oof.labels[find_positions(np.concatenate([links.pairs for _, links in result]), rows)].T

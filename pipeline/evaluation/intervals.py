@@ -45,8 +45,8 @@ class Interval:
         return cls(estimate, low, high) if wide else cls(estimate, -np.inf, np.inf)
 
     @property
-    def known(self) -> bool:
-        """Whether anything is known of the spread."""
+    def is_bounded(self) -> bool:
+        """Whether both ends are finite: something is known of the spread."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
     @property
@@ -81,7 +81,7 @@ class Interval:
 
     def record(self) -> dict[str, float | None]:
         """Returns the numbers as plain JSON values."""
-        low, high = (self.low, self.high) if self.known else (None, None)
+        low, high = (self.low, self.high) if self.is_bounded else (None, None)
         return {"estimate": self.estimate, "low": low, "high": high, "p_value": self.p_value}
 
 
@@ -237,7 +237,7 @@ def format_interval(result: Interval, form: str, scale: float = 1) -> str:
         form: of the numbers.
         scale: what they are multiplied by.
     """
-    if not result.known:
+    if not result.is_bounded:
         return "unknown: all that was measured is alike"
     ends = f"{format(scale * result.low, form)} to {format(scale * result.high, form)}"
     return ends + _format_overruling(result)
@@ -245,7 +245,7 @@ def format_interval(result: Interval, form: str, scale: float = 1) -> str:
 
 def format_plus_minus(result: Interval, digits: int) -> str:
     """Formats an estimate ± half its interval, and the second test's p-value where that overrules it."""
-    half = f"{(result.high - result.low) / 2:.{digits}f}" if result.known else "unknown"
+    half = f"{(result.high - result.low) / 2:.{digits}f}" if result.is_bounded else "unknown"
     return f"{result.estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
 
 

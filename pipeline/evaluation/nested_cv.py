@@ -255,5 +255,5 @@ class ChainedProcedure(Procedure):
         self.first, self.function = first, function
 
     def fit(self, oof: OOFPredictions, folds: Folds) -> Predictor:
-        seen = replace(oof.part, predictions=self.first.out_of(folds)[None])
-        return EstimatorChain(self.first.on(folds), self.function(replace(oof, part=seen)))
+        corrected = replace(oof.part, predictions=self.first.out_of(folds)[None])
+        return EstimatorChain(self.first.on(folds), self.function(replace(oof, part=corrected)))

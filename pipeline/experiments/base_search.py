@@ -222,7 +222,7 @@ def confirm_winner(
             results = evaluate_head(replace(competition, recipe=recipe), data, options)
             folds[members] = results["folds"]
             score = f"{competition.metric} {format_score_spread(results)}"
-            notes.append(f"{search.joined(members)}: {score}, accuracy {results['accuracy']:.1%}")
+            notes.append(f"{search.format_members(members)}: {score}, accuracy {results['accuracy']:.1%}")
     gain = replace(trials, folds=folds).gain(winner, best)
     log.info("%s", base_search_report.format_verdict(gain, competition.recipe.head, refused=refused))
     return winner if gain.is_positive else best
@@ -233,10 +233,10 @@ def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) 
     recipe = competition.recipe
     digests = data.train_digests
     extractors = _build_extractors(recipe, data, options)
-    seen = extract_features(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
+    features = extract_features(extractors, digests, tuple(dict.fromkeys((*recipe.training_views, *recipe.views))))
     trained = linear_probe.train_heads(
         recipe,
-        train_features=seen,
+        train_features=features,
         labels=data.labels,
         fold_of=data.fold_of,
         folds=range(recipe.folds),

@@ -52,7 +52,7 @@ class BaseSearchResult:
         cut = [name.partition("=")[0] for name in self.names]
         return cut if len(set(cut)) == len(cut) else list(self.names)
 
-    def joined(self, members: Members) -> str:
+    def format_members(self, members: Members) -> str:
         """Returns the names of a combination."""
         return " + ".join(self.short[member] for member in sorted(members))
 
@@ -60,7 +60,7 @@ class BaseSearchResult:
         """Returns the sample deviation over folds."""
         return float(pd.Series(self.trials.folds[members]).std())
 
-    def shown(self, members: Members) -> str:
+    def format_score(self, members: Members) -> str:
         """Returns a combination's metric with its spread."""
         return format_mean(self.trials.mean(members), self.spread(members))
 
@@ -134,7 +134,7 @@ def build_records(result: BaseSearchResult) -> list[dict[str, object]]:
     return [
         {
             "rank": place,
-            "bases": result.joined(members),
+            "bases": result.format_members(members),
             "score": result.trials.mean(members),
             "spread": result.spread(members),
             "l2": result.l2_values[members],
@@ -153,11 +153,11 @@ def format_tables(result: BaseSearchResult) -> list[str]:
     for row, members in zip(build_records(result), result.trials.ranked(), strict=True):
         if len(ranked) < MAX_TABLE_ROWS or len(members) == 1 or row["winner"]:
             mark = "  <- the winner" if row["winner"] else ""
-            numbers = [str(row["rank"]), result.shown(members), f"{row['l2']:.0e}", str(row["width"])]
+            numbers = [str(row["rank"]), result.format_score(members), f"{row['l2']:.0e}", str(row["width"])]
             ranked.append([*numbers, f"{row['bases']}{mark}"])
     gains = [result.trials.with_and_without(number) for number in range(len(result.names))]
     worth = [
-        [result.shown(frozenset([number])), format_plus_minus(gains[number], 4), result.short[number]]
+        [result.format_score(frozenset([number])), format_plus_minus(gains[number], 4), result.short[number]]
         for number in sorted(range(len(gains)), key=lambda one: -gains[one].estimate)
     ]
     first, second = ("rank", result.metric, "l2", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
@@ -168,13 +168,14 @@ def format_conclusions(result: BaseSearchResult) -> list[str]:
     """Formats the steps of the selection, and the winner."""
     lines = []
     for step in result.growth.steps:
-        onto, name = result.joined(step.onto), result.short[step.member]
+        onto, name = result.format_members(step.onto), result.short[step.member]
         lines.append(f"{step.verdict}: {name} onto {onto}: {format_plus_minus(step.gain, 4)}")
     over = result.growth.over_best
     if over is not None:
-        best, tried = result.joined(result.trials.ranked()[0]), len(result.trials.folds)
+        best, tried = result.format_members(result.trials.ranked()[0]), len(result.trials.folds)
         lines.append(f"the best of {tried}, {best}, is within noise of the winner: {format_plus_minus(over, 4)}")
-    lines.append(f"winner: {result.joined(result.growth.winner)}, {result.metric} {result.shown(result.growth.winner)}")
+    winner = result.growth.winner
+    lines.append(f"winner: {result.format_members(winner)}, {result.metric} {result.format_score(winner)}")
     return lines
 
 
@@ -214,9 +215,8 @@ def write_search_report(competition: Competition, result: BaseSearchResult) -> l
     """
     print_lines([RANKING_NOTE, *format_tables(result)], format_conclusions(result))
     folder = paths.reports_folder(competition.name)
-    title = (
-        f"{competition.name}: take {result.joined(result.growth.winner)}, of {len(result.trials.folds)} combinations"
-    )
+    winner, count = result.format_members(result.growth.winner), len(result.trials.folds)
+    title = f"{competition.name}: take {winner}, of {count} combinations"
     picture = plot_combinations(result, title)
     runs.write_table(folder / "scout.csv", build_records(result))
     write_atomic(folder / "scout.png", lambda file: file.write(picture))

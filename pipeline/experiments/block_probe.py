@@ -190,7 +190,7 @@ def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
     from scipy.stats import norm, t
 
     errors = float(t.ppf(0.975, folds - 1) if folds > 1 else norm.ppf(0.975))
-    return difference.known and abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
+    return difference.is_bounded and abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
 
 
 def format_conclusions(result: BlockComparison, metric: str) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.data import pixel_cache, transforms
 from pipeline.data.row_store import RowStore
+from pipeline.data.subsets import select_evenly
 from pipeline.errors import StarshiftError
 from pipeline.features.cache import CacheEntry
 from pipeline.files import read_json
@@ -74,8 +75,7 @@ def _sample_shards(entry: CacheEntry, pictures: RowStore) -> Iterator[tuple[str,
         absent = {*pictures.missing(ids), *pictures.unreadable(ids)}
         decoded = [place for place, identity in enumerate(ids) if identity not in absent]
         if decoded:
-            steps = np.unique(np.linspace(0, len(decoded) - 1, ROWS_PER_SHARD).astype(int))
-            sample = [decoded[step] for step in steps]
+            sample = [decoded[step] for step in select_evenly(len(decoded), ROWS_PER_SHARD)]
             rows = np.load(store.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             yield name, [ids[place] for place in sample], rows[sample]
 

@@ -6,7 +6,6 @@ archive once, into a file that Keras reads, named by the model's digest.
 python -m pipeline.learnware.as_base ARCHIVE FILE     in a process of its own, because Keras names layers by counting
 """
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from pipeline.learnware.archive import BaseSpec, Learnware
 from pipeline.learnware.safe_loading import build_refusal
 from pipeline.models import base as bases
 from pipeline.models.registry import BASES
-from pipeline.subprocesses import run_command
+from pipeline.subprocesses import run_main, run_module
 
 ADDRESS_PATTERN = re.compile(r"(?P<address>store:(.*/)?[a-z0-9][a-z0-9_-]*)(?P<rest>(@[^@+=/]+)?(\+[^@+=/]+)?)")
 UNCHANGED_STRATEGIES = ("features", "frozen")
@@ -84,12 +83,10 @@ def load_weights_file(learnware: Learnware, part: BaseSpec) -> Path:
     path = build_weights_path(learnware, part)
     if path.exists():
         return path
-    command = [sys.executable, "-m", "pipeline.learnware.as_base", str(learnware.path.resolve()), str(path)]
-    process = run_command(command, paths.build_child_environment())
-    lines = process.stdout.splitlines()
-    error: Any = json.loads(lines[-1]) if lines else [process.stderr.strip()[-1000:], "", "", ""]
-    if error:
-        raise StarshiftError.from_json(error)
+    run_module(
+        "pipeline.learnware.as_base", str(learnware.path.resolve()), str(path),
+        failed=f"The weights of {learnware.name} could not be extracted.",
+    )  # fmt: skip
     return path
 
 
@@ -147,15 +144,5 @@ def _has_same_shapes(one: Any, other: Any) -> bool:
     return [weight.shape for weight in one.weights] == [weight.shape for weight in other.weights]
 
 
-def main() -> None:
-    """Extracts the weights of an archive; prints the error, or null, as JSON."""
-    words: list[str] | None = None
-    try:
-        extract_weights(archive.read_archive(Path(sys.argv[1])), Path(sys.argv[2]))
-    except StarshiftError as error:
-        words = error.to_json()
-    print(json.dumps(words))
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(lambda: extract_weights(archive.read_archive(Path(sys.argv[1])), Path(sys.argv[2]))))

@@ -170,6 +170,16 @@ def format_base(text: str) -> str:
     return str(base if base.published else replace(base, weights="own"))
 
 
+def _check_name(shelf: Store, name: str) -> None:
+    """Raises a StarshiftError where a store has a learnware of this name."""
+    if shelf.path(name).exists():
+        raise StarshiftError(
+            f"There is a learnware {name!r} already.",
+            received=paths.format_path(shelf.path(name)),
+            remedy=f"--name with another name, or invoke store.remove --learnware {name}",
+        )
+
+
 def publish_run(folder: Path, shelf: Store, request: PublishRequest, options: RunOptions | None = None) -> Learnware:
     """Puts a run's model into a store.
 
@@ -184,12 +194,7 @@ def publish_run(folder: Path, shelf: Store, request: PublishRequest, options: Ru
     """
     source = load_source_run(folder, request.fold)
     name = request.name or f"{source.competition.name}-{source.strategy}"
-    if shelf.path(name).exists():
-        raise StarshiftError(
-            f"There is a learnware {name!r} already.",
-            received=paths.format_path(shelf.path(name)),
-            remedy=f"--name with another name, or invoke store.remove --learnware {name}",
-        )
+    _check_name(shelf, name)
     base = probe.load_probe_base(shelf.probe)
     data = prepare_dataset(source.competition, [base], options or RunOptions())
     trained = ~data.pictures.train["fold"].isin(source.folds).to_numpy()

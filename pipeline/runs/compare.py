@@ -75,7 +75,7 @@ class FoldComparison:
     pictures: int
 
     @property
-    def words(self) -> str:
+    def note(self) -> str:
         """On what it rests, where that is not everything."""
         if self.folds == self.of_folds:
             return ""
@@ -84,7 +84,7 @@ class FoldComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """Everything that is told.
+    """Two runs compared.
 
     Args:
         before: A.
@@ -188,7 +188,7 @@ def format_test_results(result: RunComparison) -> list[str]:
         lines.append(f"{_format_difference(result.difference, result)}, over these pictures{alone}")
     if fold:
         words = "fold by fold, which counts the chance in training too"
-        lines.append(f"{_format_difference(fold.difference, result)}, {words}{fold.words}")
+        lines.append(f"{_format_difference(fold.difference, result)}, {words}{fold.note}")
     line = format_difference("B", "A", right.difference, within_noise=right.within_noise, points=True)
     alone = ", these pictures alone, without the chance in training" if fold else ""
     alone += format_fold_note(right.difference, right.within_noise, fold) if counted else ""

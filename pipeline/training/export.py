@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import subprocesses
+from pipeline.data.subsets import select_evenly
 from pipeline.errors import StarshiftError
 from pipeline.files import replace_atomic
 from pipeline.models.base import Base
@@ -33,7 +34,7 @@ class PrecisionError(StarshiftError):
 
 def select_positions(count: int) -> np.ndarray:
     """Selects at most PARITY_SAMPLE_SIZE of `count` pictures, spread evenly, so that many shards are checked."""
-    return np.unique(np.linspace(0, count - 1, min(PARITY_SAMPLE_SIZE, count)).astype(int))
+    return select_evenly(count, PARITY_SAMPLE_SIZE)
 
 
 def check_features(live: np.ndarray, cached: np.ndarray, precision: str, step: str) -> None:

@@ -167,6 +167,34 @@ def run_pretraining(recipe: PretrainConfig, *, install: bool = False) -> dict[st
     return result
 
 
+def _train_epochs(
+    recipe: PretrainConfig, model: keras.Model, pixels: np.ndarray, labels: np.ndarray, path: Path
+) -> checkpoint.TrainingState:
+    """Trains the epochs that the checkpoint at this path lacks, and saves it after each."""
+    from pipeline.training.trainer import EpochLogger
+
+    fingerprint = hash_json(asdict(recipe))
+    stored = checkpoint.load_checkpoint(path, fingerprint)
+    state = stored.restore(model) if stored else checkpoint.TrainingState()
+    while state.epoch < recipe.epochs:
+        started = time.perf_counter()
+        data = build_crop_sequence(
+            pixels,
+            labels,
+            classes=len(world.CLASSES),
+            crop=recipe.crop,
+            batch_size=recipe.batch_size,
+            seed=recipe.seed,
+            epoch=state.epoch,
+        )
+        callbacks = [EpochLogger(state.epoch + 1, recipe.epochs)]
+        model.fit(build_keras_input(data), epochs=1, shuffle=False, verbose=0, callbacks=callbacks)
+        state.epoch += 1
+        state.seconds.append(time.perf_counter() - started)
+        checkpoint.save_checkpoint(path, fingerprint, state, model)
+    return state
+
+
 def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
     """Draws the world, trains petite on it, and writes petite_float16.weights.h5 and petite.json.
 
@@ -177,8 +205,6 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
     Returns:
         What petite.json holds: recipe, digest of the weights, seconds, accuracy on held-out pictures of the world.
     """
-    from pipeline.training.trainer import EpochLogger
-
     cache = paths.cache_folder("drawn")
     started = time.perf_counter()
     pixels, labels = load_world(range(recipe.pictures), recipe.seed, cache)
@@ -195,30 +221,7 @@ def pretrain(recipe: PretrainConfig, folder: Path) -> dict[str, Any]:
         precision=recipe.precision,
     )
     model.optimizer.build(model.trainable_variables)
-    fingerprint, path = hash_json(asdict(recipe)), folder / "checkpoint.npz"
-    stored = checkpoint.load_checkpoint(path, fingerprint)
-    state = stored.restore(model) if stored else checkpoint.TrainingState()
-    while state.epoch < recipe.epochs:
-        epoch_started = time.perf_counter()
-        data = build_crop_sequence(
-            pixels,
-            labels,
-            classes=len(world.CLASSES),
-            crop=recipe.crop,
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
-            epoch=state.epoch,
-        )
-        model.fit(
-            build_keras_input(data),
-            epochs=1,
-            shuffle=False,
-            verbose=0,
-            callbacks=[EpochLogger(state.epoch + 1, recipe.epochs)],
-        )
-        state.epoch += 1
-        state.seconds.append(time.perf_counter() - epoch_started)
-        checkpoint.save_checkpoint(path, fingerprint, state, model)
+    state = _train_epochs(recipe, model, pixels, labels, folder / "checkpoint.npz")
     right = model.predict(scale_pixels(held), batch_size=64, verbose=0).argmax(axis=1) == held_labels
     weights = folder / "petite_float16.weights.h5"
     save_float16_weights(base, weights)

@@ -122,7 +122,7 @@ def estimate_position(
     truth = data.labels[mask], data.fold_of[mask]
     interval = estimate_interval(competition, each, truth, trained.oof[mask], positive)
     low, high = interval.low, interval.high
-    if interval.known:
+    if interval.is_bounded:
         low, high = max(low, 0.0), min(high, 1.0) if board.higher else high
     return compute_position(board, float(np.mean(each)), low, high, len(data.labels))
 

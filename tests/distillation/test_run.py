@@ -204,7 +204,7 @@ def by_labels_of(fold: int, data, *, nested: bool) -> list[np.ndarray]:
         asked = teacher_predictions.FeatureTeacher(
             recipe=replace(Recipe(folds=3, views=("plain",)), l2=1e-4), l2=1e-4,
             scales=dict.fromkeys(range(3), 1.0),
-            seen={"plain": np.random.default_rng(0).normal(size=(len(labels), 50)).astype(np.float32)},
+            features={"plain": np.random.default_rng(0).normal(size=(len(labels), 50)).astype(np.float32)},
             labels=labels, fold_of=data.fold_of, classes=2,
         )  # fmt: skip
         answers = asked.nested(())[str(fold)] if nested else asked.out_of_fold(asked.own(), ())
@@ -299,4 +299,4 @@ def test_one_picture_more_on_every_fold_with_every_seed_is_no_gain_beyond_noise(
         metric="accuracy", positive=None, truth=truth, fold_of=fold_of, teacher=right, before=np.stack([before] * 2),
         after=np.stack([right] * 2), validation_share=0.2,
     ))  # fmt: skip
-    assert gains.folds.within_noise and gains.seeds.known and not gains.sure
+    assert gains.folds.within_noise and gains.seeds.is_bounded and not gains.sure

@@ -78,7 +78,7 @@ def test_classes_of_pictures_that_are_predicted_change_nothing(pictures):
 
 def test_a_fold_s_own_classes_tell_no_props_where_its_links_are_weighed(scenes, monkeypatch):
     held, blank = held_of(together=True).take(frozenset({0, 1})), np.zeros(WORD_TABLES << WORD_BITS, bool)
-    fold_of, found, finder = dict(zip(held.part.rows, held.fold_of, strict=True)), [], scenes.sought.finder
+    fold_of, found, finder = dict(zip(held.part.rows, held.fold_of, strict=True)), [], scenes.index.finder
 
     def props(rows, labels, pool, pool_labels):
         """One word that says which folds were looked at."""
@@ -86,9 +86,9 @@ def test_a_fold_s_own_classes_tell_no_props_where_its_links_are_weighed(scenes, 
         words[fold_of[rows[0]] + fold_of[pool[0]]] = True
         return words
 
-    monkeypatch.setattr(scenes.sought, "props", props)
-    monkeypatch.setattr(scenes.sought, "finder", lambda words: found.append(np.flatnonzero(words)) or finder(blank))
-    fitted = SceneSteps(scenes.sought).agreeing(held)
+    monkeypatch.setattr(scenes.index, "props", props)
+    monkeypatch.setattr(scenes.index, "finder", lambda words: found.append(np.flatnonzero(words)) or finder(blank))
+    fitted = SceneSteps(scenes.index).agreeing(held)
     assert [words.tolist() for words in found] == [[2], [0]]  # fold 0 by fold 1's classes, and the other way about
     assert np.flatnonzero(fitted.index.props).tolist() == [0, 1, 2]
 

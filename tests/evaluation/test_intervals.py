@@ -124,14 +124,16 @@ def test_a_sentence_says_which_is_better_by_the_metrics_own_direction():
 def test_folds_that_all_move_alike_have_at_least_the_spread_of_the_metric_s_resolution():
     one = intervals.estimate_over_folds([0.01] * 5, 0.2, resolution=0.01)
     assert (
-        one.within_noise and one.known and intervals.estimate_over_folds([0.02] * 5, 0.2, resolution=0.01).is_positive
+        one.within_noise
+        and one.is_bounded
+        and intervals.estimate_over_folds([0.02] * 5, 0.2, resolution=0.01).is_positive
     )
 
 
 @pytest.mark.parametrize("values", [[0.3 - 0.1] * 5, [0.82 - 0.81, 0.72 - 0.71, 0.92 - 0.91], [-0.5, -0.5]])
 def test_without_a_resolution_values_that_are_all_alike_say_nothing_of_the_spread(values):
     for found in (intervals.estimate_over_folds(values, 0.2), intervals.estimate_over_seeds(values)):
-        assert found.within_noise and not found.known
+        assert found.within_noise and not found.is_bounded
 
 
 def test_where_nothing_differs_at_all_the_interval_is_zero():

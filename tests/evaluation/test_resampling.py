@@ -58,7 +58,7 @@ def test_a_bootstrap_finds_a_real_difference_flips_with_the_sides_and_calls_none
 
 def test_draws_that_are_all_alike_say_nothing_of_the_spread():
     truth, right = np.arange(20) % 2, np.eye(2)[np.arange(20) % 2]
-    assert not bootstrap_score(accuracy, truth, right, np.random.default_rng(0)).known
+    assert not bootstrap_score(accuracy, truth, right, np.random.default_rng(0)).is_bounded
     assert bootstrap_difference(accuracy, truth, 1 - right, right, np.random.default_rng(0)).within_noise
 
 
@@ -69,4 +69,4 @@ def test_draws_without_a_value_are_left_out():
     def sometimes(classes, probabilities):
         return accuracy(classes, probabilities) if random.random() < 0.9 else np.nan
 
-    assert bootstrap_score(sometimes, truth, values, np.random.default_rng(1)).known
+    assert bootstrap_score(sometimes, truth, values, np.random.default_rng(1)).is_bounded

@@ -108,10 +108,10 @@ def _train_head(
     truth, held_truth = _build_targets(fold, classes)
     watched = _compile_model(model, fold.soft)
     stop = keras.callbacks.EarlyStopping(watched, mode="min", patience=PATIENCE)
-    seen, held = (fold.features - mean) / spread, (fold.held_features - mean) / spread
+    train_rows, validation_rows = (fold.features - mean) / spread, (fold.held_features - mean) / spread
     fitted = model.fit(
-        build_keras_input(ArraySequence([seen], BATCH_SIZE, truth, seed)),
-        validation_data=build_keras_input(ArraySequence([held], VALIDATION_BATCH_SIZE, held_truth))
+        build_keras_input(ArraySequence([train_rows], BATCH_SIZE, truth, seed)),
+        validation_data=build_keras_input(ArraySequence([validation_rows], VALIDATION_BATCH_SIZE, held_truth))
         if epochs is None
         else None,
         shuffle=False,
