@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 import competitions
+from pipeline.config import RunOptions
 from pipeline.errors import require
 from pipeline.features.extractor import Extractor
-from pipeline.models.small_cnn import list_networks
-from pipeline.run_options import RunOptions
+from pipeline.models.base import list_networks
 from pipeline.training.heads import logistic_regression
 from pipeline.training.heads.logistic_regression import cross_entropy
 from pipeline.workflow.run import prepare_dataset

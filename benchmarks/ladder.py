@@ -27,11 +27,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import competitions
-from pipeline.config import Training
+from pipeline.config import RunOptions, Training
 from pipeline.evaluation.intervals import compare_paired, format_difference, wilson_interval
 from pipeline.experiments import ladder
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions
 from pipeline.workflow import run
 
 SIZE, BATCH, PATIENCE = 224, 32, 5

@@ -20,7 +20,7 @@ import numpy as np
 
 import competitions
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.data import subsets
 from pipeline.data.labels import load_labeled_pictures
 from pipeline.features.extractor import Extractor
@@ -29,7 +29,6 @@ from pipeline.learnware.search import search_specifications
 from pipeline.learnware.store import Store, open_store
 from pipeline.learnware.types import Specification
 from pipeline.models import base as bases
-from pipeline.run_options import RunOptions
 from pipeline.runs import load
 from pipeline.workflow.context import Dataset
 from pipeline.workflow.run import prepare_dataset

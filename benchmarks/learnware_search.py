@@ -19,12 +19,12 @@ import numpy as np
 
 import competitions
 from benchmarks.textures import textures
+from pipeline.config import RunOptions
 from pipeline.learnware import kernel_mean_embedding, probe
 from pipeline.learnware.search import DOES_NOT_FIT, FITS, SearchResult, search_specifications
 from pipeline.learnware.specification import fit_specification
 from pipeline.learnware.types import ModelMetadata, Probe, Specification
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions
 from pipeline.workflow.run import prepare_dataset
 
 TASKS = ("dogs-vs-cats", "dog-breed", "plant-seedlings", "invasive-species")

@@ -16,12 +16,11 @@ import numpy as np
 
 import competitions
 from pipeline import paths
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.data import subsets
 from pipeline.data.labels import load_labeled_pictures
 from pipeline.distillation import run as distilling
 from pipeline.learnware import publish, store
-from pipeline.run_options import RunOptions
 from pipeline.training.soft_targets import DistillationConfig
 from pipeline.workflow import run as flow
 from pipeline.workflow.finish import find_finished_run

@@ -21,14 +21,13 @@ import numpy as np
 import competitions
 from pipeline import paths
 from pipeline.cli.common import load_competition
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.download import fetch_data
 from pipeline.kernels import job_builder, result_archive
 from pipeline.kernels.bundle import build_bundle
 from pipeline.kernels.result_archive import ResultArchive
 from pipeline.models import base
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
 

@@ -43,9 +43,9 @@ def drawn(pictures: int, classes: int, seed: int) -> tuple[list[np.ndarray], np.
 def cached(comp: str, bases: list[str]) -> tuple[list[np.ndarray], FoldScorer]:
     """A competition's features from the cache, each base at its own size, and its metric on its folds."""
     import competitions
+    from pipeline.config import RunOptions
     from pipeline.features.extractor import Extractor
     from pipeline.models.base import parse_base
-    from pipeline.run_options import RunOptions
     from pipeline.workflow.run import prepare_dataset
 
     competition = competitions.find(comp)

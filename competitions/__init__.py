@@ -4,10 +4,9 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.config import Competition
+from pipeline.config import Competition, register_competition_file
 from pipeline.errors import StarshiftError, require
 from pipeline.old_names import suggest_new_name
-from pipeline.run_options import register_competition_file
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -1,12 +1,13 @@
-"""Configuration of a competition: frozen dataclasses, validated on construction, changed by `replace`.
+"""Configuration of a competition and of a run: frozen dataclasses, validated on construction, changed by `replace`.
 
 Competition files import from here. Standard library only, so that the command line reads every competition at once.
 """
 
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import PurePosixPath
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.errors import StarshiftError, require
@@ -362,3 +363,66 @@ class Competition:
     def fingerprint(self) -> str:
         """Computes the SHA-256 of every field that decides a run's result, 64 hex digits."""
         return hash_json(asdict(self))
+
+
+_COMPETITION_FILES: dict[str, str] = {}
+
+
+def register_competition_file(name: str, file: str) -> None:
+    """Registers the file of a competition outside the repository."""
+    _COMPETITION_FILES[name] = shlex.quote(file)
+
+
+def find_comp_argument(name: str) -> str:
+    """Returns what --comp takes for a competition, so that a command in a message works as it stands."""
+    return _COMPETITION_FILES.get(name, name)
+
+
+DEBUG_FOLDS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a run beside the recipe.
+
+    Args:
+        bundle: an archive downloaded by hand.
+        debug: use a few pictures only.
+        folds: train these only; empty trains all.
+        force: fetch and compute again.
+        resplit: make new folds.
+        engine: `auto` or the name of an engine.
+        tensorboard: write TensorBoard's files.
+        skip_submission: write no submission.
+        recompute: compute cached features again.
+        capture_for: of a `finetune` that follows; the activations that it needs are cached in the same pass.
+    """
+
+    bundle: Path | None = None
+    debug: bool = False
+    folds: tuple[int, ...] = ()
+    force: bool = False
+    resplit: bool = False
+    engine: str = "auto"
+    tensorboard: bool = False
+    skip_submission: bool = False
+    recompute: bool = False
+    capture_for: Training | None = None
+
+
+def apply_options(competition: Competition, options: RunOptions) -> Competition:
+    """Applies the options that change the recipe: --debug uses few folds."""
+    recipe = competition.recipe
+    return replace(competition, recipe=replace(recipe, folds=DEBUG_FOLDS)) if options.debug else competition
+
+
+def select_folds(recipe: Recipe, options: RunOptions) -> tuple[int, ...]:
+    """Selects the folds to train: all, unless some are named.
+
+    Raises:
+        StarshiftError: there is no such fold.
+    """
+    folds = options.folds or tuple(range(recipe.folds))
+    unknown = sorted(set(folds) - set(range(recipe.folds)))
+    require(not unknown, "There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=unknown)
+    return folds

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from pipeline import run_options
+from pipeline import config
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 settings.register_profile("repeatable", derandomize=True)
@@ -21,7 +21,7 @@ def home(tmp_path, monkeypatch) -> Path:
     """data/ and submissions/ in a folder of the test."""
     monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(run_options, "_COMPETITION_FILES", {})
+    monkeypatch.setattr(config, "_COMPETITION_FILES", {})
     return tmp_path / "home"
 
 

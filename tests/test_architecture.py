@@ -12,7 +12,7 @@ from pipeline.paths import REPOSITORY
 
 PIPELINE = REPOSITORY / "pipeline"
 ORDER = [
-    *("errors", "files", "old_names", "paths", "logs", "subprocesses", "config", "run_options"),
+    *("errors", "files", "old_names", "paths", "logs", "subprocesses", "config"),
     *("synthetic", "kaggle", "data", "models", "features", "evaluation", "training", "figures", "runs", "workflow"),
     *("kernels", "learnware", "audit", "ensemble", "distillation", "experiments", "cli"),
 ]

@@ -23,13 +23,12 @@ from pipeline.audit.groups import Groups, build_groups
 from pipeline.audit.keypoints import Keypoints, concatenate_keypoints, detect_keypoints
 from pipeline.audit.label_errors import detect_label_issues
 from pipeline.audit.split_leakage import RepeatedCVResult, cross_validate_head, shuffle_groups
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions, find_comp_argument
 from pipeline.data import folds, pixel_cache
 from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions, find_comp_argument
 from pipeline.workflow.context import Dataset, log_stage
 from pipeline.workflow.run import prepare_dataset
 

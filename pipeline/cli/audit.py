@@ -21,6 +21,6 @@ def audit(
     """Look for duplicates, scenes, leaks, wrong labels and drift, and write a page with the pictures."""
     competition = load_competition(comp, bases=base, size=parse_size(size), **parse_numbers(int, seed=seed))
     from pipeline.audit.run import run_audit
-    from pipeline.run_options import RunOptions
+    from pipeline.config import RunOptions
 
     run_audit(competition, RunOptions(engine=engine, bundle=parse_path(bundle)))

@@ -70,8 +70,8 @@ def pseudo(
 ) -> None:
     """Learn from confident test predictions, too; a run is written only if it helps on held-out pictures."""
     competition = load_competition(comp, strategy="features", bases=base, size=parse_size(size))
+    from pipeline.config import RunOptions
     from pipeline.experiments import pseudo_labeling
-    from pipeline.run_options import RunOptions
     from pipeline.training.pseudo_labels import PseudoLabelRule
 
     rule = PseudoLabelRule(**parse_numbers(float, precision=precision, cap=cap, weight=weight))

@@ -67,8 +67,8 @@ def distill(
     )
     softening = parse_numbers(float, temperature=temperature, weight=weight)
     config = DistillationConfig(teachers=teacher, patient=patient, nested=nested, **softening)
+    from pipeline.config import RunOptions
     from pipeline.distillation.run import run_distillation
-    from pipeline.run_options import RunOptions
 
     options = RunOptions(folds=parse_folds(fold), engine=engine, bundle=parse_path(bundle))
     run_distillation(competition, config, options, parse_number(seeds, "--seeds") or 1)
@@ -108,8 +108,8 @@ def blocks(
     """Show how good a base's features are at each of its blocks."""
     competition = load_competition(comp, bases=base, size=parse_size(size))
     folds = parse_folds(fold)
+    from pipeline.config import RunOptions
     from pipeline.experiments.block_probe import run_block_probe
-    from pipeline.run_options import RunOptions
 
     run_block_probe(competition, RunOptions(folds=folds, engine=engine))
 
@@ -145,8 +145,8 @@ def ladder(
         **parse_numbers(float, learning_rate=learning_rate),
     )
     counts = parse_sizes(sizes, "--sizes")
+    from pipeline.config import RunOptions
     from pipeline.experiments import ladder as experiment
-    from pipeline.run_options import RunOptions
 
     experiment.run_ladder(
         competition,
@@ -172,8 +172,8 @@ def scout(
 ) -> None:
     """Try every combination of bases in seconds, and say which to use together."""
     competition = load_competition(comp, bases=base, size=parse_size(size))
+    from pipeline.config import RunOptions
     from pipeline.experiments.base_search import run_base_search
-    from pipeline.run_options import RunOptions
 
     most = parse_number(directions, "--directions")
     run_base_search(competition, RunOptions(engine=engine), verify=verify, most=most)

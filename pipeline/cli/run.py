@@ -114,7 +114,7 @@ def run(
     flags = {"unfreeze": unfreeze, "epochs": epochs, "sizes": sizes, "l2": l2}
     check_flags(competition.recipe, **flags, head=head, train_view=train_view)
     folds = parse_folds(fold)
-    from pipeline.run_options import RunOptions
+    from pipeline.config import RunOptions
     from pipeline.workflow import run as flow
 
     options = RunOptions(
@@ -165,9 +165,9 @@ def features(
 ) -> None:
     """Compute what bases see of every picture, and keep it in the cache."""
     competition = load_competition(comp, bases=base, views=view, size=parse_size(size))
+    from pipeline.config import RunOptions
     from pipeline.features.extractor import Extractor
     from pipeline.models.base import parse_base
-    from pipeline.run_options import RunOptions
     from pipeline.workflow.context import log_stage
     from pipeline.workflow.run import prepare_dataset
 

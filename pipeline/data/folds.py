@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from pipeline.config import Recipe
+from pipeline.config import Recipe, find_comp_argument
 from pipeline.data import images
 from pipeline.data.row_store import RowStore
 from pipeline.errors import StarshiftError
 from pipeline.files import format_csv, read_json, write_json, write_text
-from pipeline.run_options import find_comp_argument
 
 log = logging.getLogger(__name__)
 GROUPS_FILE = "groups.json"

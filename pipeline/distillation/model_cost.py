@@ -16,9 +16,8 @@ from pipeline.config import select_bases
 from pipeline.data import pixel_cache
 from pipeline.features.extractor import Extractor
 from pipeline.models import inference_engines
-from pipeline.models.base import Base, parse_base
+from pipeline.models.base import Base, build_scratch_base, parse_base
 from pipeline.models.inference_engines import Engine, KerasEngine
-from pipeline.models.small_cnn import build_scratch_base
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.workflow.context import Dataset

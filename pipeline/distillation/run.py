@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe
+from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe, RunOptions, select_folds
 from pipeline.distillation import evaluation, model_cost, report, teachers
 from pipeline.distillation.teachers import Teacher
 from pipeline.errors import StarshiftError, require
 from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
-from pipeline.models.small_cnn import list_networks
-from pipeline.run_options import RunOptions, select_folds
+from pipeline.models.base import list_networks
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training.cross_validation import list_cached_views

@@ -9,9 +9,8 @@ import numpy as np
 from pipeline.config import Recipe, Training
 from pipeline.errors import StarshiftError, require
 from pipeline.features.extractor import Extractor
-from pipeline.models.base import Base
+from pipeline.models.base import Base, list_networks
 from pipeline.models.heads import Head
-from pipeline.models.small_cnn import list_networks
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training import linear_probe

@@ -14,13 +14,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, find_comp_argument
 from pipeline.data.labels import build_picture_table
 from pipeline.data.tables import read_sample_submission
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
 from pipeline.kaggle.download import fetch_data
-from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import listing, load
 from pipeline.runs.listing import shorten_base_name

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, find_comp_argument
 from pipeline.ensemble import methods as ensemble
 from pipeline.ensemble import steps as finishing
 from pipeline.ensemble.members import (
@@ -42,7 +42,6 @@ from pipeline.figures.step_table import StepResult, format_step_table, format_to
 from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json, write_atomic, write_json
 from pipeline.kaggle.leaderboard import format_position
-from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training.linear_probe import CVResult

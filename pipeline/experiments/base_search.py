@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import paths
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.ensemble.member_selection import CombinationScores, Members, select_members
 from pipeline.ensemble.temperature import FoldScorer
 from pipeline.errors import require
@@ -25,7 +25,6 @@ from pipeline.evaluation import metrics
 from pipeline.experiments import base_search_report
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions
 from pipeline.training import linear_probe
 from pipeline.training.heads import ridge
 from pipeline.workflow.context import Dataset, log_stage

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline import paths
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions, select_folds
 from pipeline.evaluation import gains, intervals
 from pipeline.evaluation.intervals import format_mean
 from pipeline.evaluation.metrics import find_metric
@@ -26,7 +26,6 @@ from pipeline.figures.style import BLUE, INK, ORANGE, PALE, build_figure, render
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_atomic
 from pipeline.models.base import Base, parse_base
-from pipeline.run_options import RunOptions, select_folds
 from pipeline.runs import folder as runs
 from pipeline.training import linear_probe
 from pipeline.workflow.context import Dataset, log_stage

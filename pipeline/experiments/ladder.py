@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from pipeline import paths
-from pipeline.config import Competition, Recipe, Training
+from pipeline.config import Competition, Recipe, RunOptions, Training
 from pipeline.data import subsets
 from pipeline.data.labels import load_labeled_pictures
 from pipeline.errors import require
@@ -30,7 +30,6 @@ from pipeline.evaluation.intervals import (
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, PALE, build_figure, render_png, style_axes
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_atomic, write_text
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
 from pipeline.workflow.finish import find_finished_run

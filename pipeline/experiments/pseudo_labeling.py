@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.errors import require
 from pipeline.evaluation.gains import estimate_fold_difference
 from pipeline.evaluation.nested_cv import OOFPredictions
@@ -15,8 +15,7 @@ from pipeline.features.extractor import Extractor
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain
 from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
-from pipeline.models.small_cnn import list_networks
-from pipeline.run_options import RunOptions
+from pipeline.models.base import list_networks
 from pipeline.runs import folder as runs
 from pipeline.training import export, linear_probe
 from pipeline.training.pseudo_labels import PseudoLabelData, PseudoLabelFold, PseudoLabelRule, PseudoLabelTrainer

@@ -11,11 +11,10 @@ import numpy as np
 
 import competitions
 from pipeline import paths
-from pipeline.config import Competition, Recipe, Training
+from pipeline.config import Competition, Recipe, RunOptions, Training
 from pipeline.evaluation.intervals import Interval, wilson_interval
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_atomic
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
 from pipeline.workflow.finish import find_finished_run

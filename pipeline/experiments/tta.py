@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import paths
+from pipeline.config import find_comp_argument
 from pipeline.ensemble import tta_weights
 from pipeline.ensemble.methods import WeightedAverage
 from pipeline.ensemble.steps import evaluate_procedure
@@ -17,7 +18,6 @@ from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import FunctionProcedure, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
 from pipeline.figures.text_table import format_text_table, print_lines
-from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 

@@ -10,7 +10,6 @@ from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import format_utc, hash_file, hash_json, read_json, write_json
-from pipeline.synthetic.sprouts_bundle import write_bundle
 
 if TYPE_CHECKING:
     from pipeline.kaggle.archives import UnpackSummary
@@ -100,6 +99,8 @@ def _get_archive(competition: Competition, bundle: Path | None, folder: Path) ->
         return "bundle", bundle
     if competition.synthetic:
         archive = folder / "download" / f"{competition.name}.zip"
+        from pipeline.synthetic.sprouts_bundle import write_bundle  # it imports all shapes, for sprouts alone
+
         write_bundle(archive, folder / "answers.csv")
         return "drawn", archive
     from pipeline.kaggle import client

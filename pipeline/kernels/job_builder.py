@@ -3,13 +3,12 @@
 import json
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions, apply_options, select_folds
 from pipeline.data import folds as splits
 from pipeline.errors import require
 from pipeline.files import hash_json
 from pipeline.kernels import weights
 from pipeline.kernels.job import JobSpec
-from pipeline.run_options import RunOptions, apply_options, select_folds
 from pipeline.runs import folder
 from pipeline.workflow import finish
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions, find_comp_argument
 from pipeline.errors import StarshiftError, require
 from pipeline.files import format_utc
 from pipeline.kaggle import client, slugs
@@ -18,7 +18,6 @@ from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle
 from pipeline.kernels.follow import END_STATUSES, LogView, follow_kernel
 from pipeline.kernels.job_builder import build_job
 from pipeline.kernels.records import KernelRecord
-from pipeline.run_options import RunOptions, find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.workflow.finish import format_score_spread
 

@@ -10,14 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import logs, paths
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_file, write_text
 from pipeline.kaggle import inputs
 from pipeline.kernels import job
 from pipeline.kernels.job import JobSpec, WeightsSpec
 from pipeline.models import base as bases
-from pipeline.run_options import RunOptions
 from pipeline.workflow import run as flow
 
 log = logging.getLogger(__name__)

@@ -12,11 +12,10 @@ import numpy as np
 
 import competitions
 from pipeline import paths
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.files import hash_json, read_json, write_atomic, write_json
 from pipeline.learnware import publish, store
 from pipeline.learnware.store import Store
-from pipeline.run_options import RunOptions
 from pipeline.synthetic import world
 from pipeline.workflow import run as flow
 from pipeline.workflow.finish import find_finished_run

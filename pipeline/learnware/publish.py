@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.data import images
 from pipeline.data.tables import list_pictures
 from pipeline.errors import StarshiftError, require
@@ -19,8 +19,7 @@ from pipeline.learnware.specification import fit_specification
 from pipeline.learnware.store import Store
 from pipeline.learnware.types import ModelMetadata
 from pipeline.models import base as bases
-from pipeline.models.small_cnn import list_networks
-from pipeline.run_options import RunOptions
+from pipeline.models.base import list_networks
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.synthetic import world

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from pipeline import paths
+from pipeline.config import Recipe
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_file
 from pipeline.kaggle import inputs
@@ -29,6 +30,10 @@ LEARNED_POOLING = re.compile(rf"{SECOND_MOMENTS}:[0-9a-f]{{16}}")
 """Second moments in named directions, see models/pooling.py."""
 PUBLISHED_WEIGHTS = r"imagenet(:\d+)?|none(:\d+)?"
 BASE_SYNTAX = re.compile(r"(?P<name>[^@+=]+)(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?")
+
+
+SCRATCH_SIZE = 128
+"""Side of the pictures in pixels of the small network, where the recipe names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,3 +201,13 @@ def fetch_weights(base: Base, path: Path) -> None:
             + (f"or use those of {here} px, which are here: {base.name}=imagenet:{here}, " if here else "")
             + f"or use random weights: {base.name}=none",
         )
+
+
+def build_scratch_base(size: int | None) -> Base:
+    """Returns a Base that stands for the network where code needs a base's size."""
+    return Base(name="scratch", weights="none", size=size or SCRATCH_SIZE)
+
+
+def list_networks(recipe: Recipe) -> list[Base]:
+    """Lists the networks of a recipe's strategy: its bases, or the small network."""
+    return [parse_base(text, recipe.size) for text in recipe.used_bases] or [build_scratch_base(recipe.size)]

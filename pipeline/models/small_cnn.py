@@ -6,23 +6,9 @@ learn in a tenth of the epochs, and the mean over the last map, which is invaria
 
 from typing import Any
 
-from pipeline.config import Recipe
-from pipeline.models.base import Base, parse_base
-
-DEFAULT_SIZE = 128
 LARGE_SIZE = 96
 FILTERS = {True: (32, 64, 128, 192, 256), False: (16, 32, 64, 96)}
 """Filters for pictures of LARGE_SIZE pixels or more, whose first layer has stride 2, and for smaller ones."""
-
-
-def build_scratch_base(size: int | None) -> Base:
-    """Returns a Base that stands for the network where code needs a base's size."""
-    return Base(name="scratch", weights="none", size=size or DEFAULT_SIZE)
-
-
-def list_networks(recipe: Recipe) -> list[Base]:
-    """Lists the networks of a recipe's strategy: its bases, or the small network."""
-    return [parse_base(text, recipe.size) for text in recipe.used_bases] or [build_scratch_base(recipe.size)]
 
 
 def build_small_cnn(size: int, classes: int, dropout: float) -> Any:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.data.labels import PictureTable
 from pipeline.data.tables import SampleSubmission
-from pipeline.run_options import RunOptions
 
 log = logging.getLogger(__name__)
 

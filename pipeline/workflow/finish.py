@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe
+from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe, RunOptions, select_folds
 from pipeline.data import folds as splits
 from pipeline.evaluation import metrics, submission
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds
 from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
-from pipeline.models.base import compute_weights_digest, find_missing_weights
-from pipeline.models.small_cnn import list_networks
-from pipeline.run_options import RunOptions, select_folds
+from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks
 from pipeline.runs import folder as runs
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow.context import Dataset, RunContext

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.data import folds, pixel_cache, subsets
 from pipeline.data.labels import PictureTable, build_picture_table
 from pipeline.data.tables import SampleSubmission, format_names, read_sample_submission
@@ -16,7 +16,6 @@ from pipeline.files import write_json
 from pipeline.models import pooling
 from pipeline.models.base import SECOND_MOMENTS, Base, find_missing_weights, parse_base
 from pipeline.models.base import fetch_weights as fetch_base_weights
-from pipeline.run_options import RunOptions
 from pipeline.workflow.context import log_stage
 
 log = logging.getLogger(__name__)

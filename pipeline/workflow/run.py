@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions, apply_options, select_folds
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.metrics import find_metric
 from pipeline.models import inference_engines
 from pipeline.models.base import Base
-from pipeline.run_options import RunOptions, apply_options, select_folds
 from pipeline.runs.folder import lock_run
 from pipeline.training.export import ModelExporter, PrecisionError
 from pipeline.training.fold_job import run_lr_job

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline import paths
-from pipeline.config import Competition
+from pipeline.config import Competition, find_comp_argument
 from pipeline.data.tables import SampleSubmission, read_csv_as_text, read_sample_submission
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.submission import check_submission
@@ -19,7 +19,6 @@ from pipeline.kaggle import archives, leaderboard, retry, submissions
 from pipeline.kaggle.client import authenticate
 from pipeline.kaggle.leaderboard import compute_rank, compute_top_percent, find_leaderboard, format_percent
 from pipeline.kaggle.submissions import KaggleSubmission, SubmissionQuota
-from pipeline.run_options import find_comp_argument
 from pipeline.runs import folder as runs
 from pipeline.runs import listing, load
 from pipeline.runs.listing import rank_runs

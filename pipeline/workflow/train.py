@@ -17,9 +17,8 @@ from pipeline.data import pixel_cache
 from pipeline.errors import require
 from pipeline.evaluation import metrics
 from pipeline.features.extractor import Extractor
-from pipeline.models.base import Base
+from pipeline.models.base import Base, list_networks
 from pipeline.models.inference_engines import find_precision
-from pipeline.models.small_cnn import list_networks
 from pipeline.training import cross_validation, export, linear_probe
 from pipeline.training.cross_validation import CVJob
 from pipeline.training.fold_job import FoldJob, MetricSpec

@@ -18,10 +18,9 @@ from pipeline.cli.audit import audit
 from pipeline.cli.common import load_competition, parse_folds
 from pipeline.cli.experiments import blocks, distill, ladder, scout
 from pipeline.cli.inspect import augmented
-from pipeline.config import Training
+from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.paths import REPOSITORY
-from pipeline.run_options import RunOptions
 from pipeline.workflow import run as flow
 from pipeline.workflow.finish import format_score_spread
 from tests.conftest import drawn, encoded

@@ -6,9 +6,8 @@ import subprocess
 import pytest
 
 from pipeline.config import Competition, Labels, Recipe
-from pipeline.data.junk import find_junk_kind
 from pipeline.data.labels import build_picture_table
-from pipeline.data.tables import format_names, list_pictures, natural_sort_key, scan_folder
+from pipeline.data.tables import find_junk_kind, format_names, list_pictures, natural_sort_key, scan_folder
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded
 

@@ -6,12 +6,11 @@ import cv2
 import pytest
 
 from pipeline import paths
-from pipeline.config import Competition, Labels, Recipe, Submission
+from pipeline.config import Competition, Labels, Recipe, RunOptions, Submission
 from pipeline.data.validation import fetch_raw_data
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.download import format_status
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions
 from pipeline.workflow.run import prepare_dataset
 from tests.conftest import drawn, encoded
 

@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.distillation import evaluation, model_cost, report, teacher_predictions, teachers
 from pipeline.distillation import run as distilling
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import intervals
 from pipeline.features.extractor import Extractor
 from pipeline.files import read_json, write_json
+from pipeline.models.base import list_networks
 from pipeline.models.heads import softmax
-from pipeline.models.small_cnn import list_networks
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training import linear_probe

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.data import images, transforms
 from pipeline.distillation import model_cost, run, teachers
 from pipeline.distillation import teachers as learned
@@ -14,8 +14,7 @@ from pipeline.errors import StarshiftError
 from pipeline.features import cache
 from pipeline.files import read_json
 from pipeline.learnware import archive, cached_predictions, search, store
-from pipeline.models.small_cnn import list_networks
-from pipeline.run_options import RunOptions
+from pipeline.models.base import list_networks
 from pipeline.training.soft_targets import DistillationConfig
 from pipeline.workflow.run import prepare_dataset
 from tests.conftest import two_classes

@@ -8,13 +8,12 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 import competitions
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.ensemble.run import EnsembleRequest, finish_run, run_ensemble
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.metrics import Metric
 from pipeline.files import read_json, write_json
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.runs.compare import compare_runs
 from pipeline.runs.listing import list_runs, print_all_runs, rank_runs

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.experiments import pseudo_labeling
 from pipeline.files import read_json
-from pipeline.run_options import RunOptions
 from pipeline.training import linear_probe
 from pipeline.training.pseudo_labels import PseudoLabelRule
 from tests.conftest import two_classes

@@ -9,9 +9,9 @@ import pytest
 
 import competitions
 from pipeline import paths
+from pipeline.config import RunOptions
 from pipeline.experiments import sprouts_demo
 from pipeline.files import write_json
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.synthetic import sprouts
 from tests.conftest import drawn, encoded

@@ -9,12 +9,11 @@ from dataclasses import replace
 import pytest
 
 import competitions
-from pipeline.config import Training
+from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.kernels import bundle as bundling
 from pipeline.kernels import job, job_builder
 from pipeline.kernels.bundle import build_bundle
-from pipeline.run_options import RunOptions
 from tests.kernels.conftest import PETS
 
 SESSION = {"number": 1, "seconds": 60, "kernel": 'me/it\'s a "name"', "accelerator": "cpu"}

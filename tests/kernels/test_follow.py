@@ -5,13 +5,13 @@ import time
 
 import pytest
 
+from pipeline.config import RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import client
 from pipeline.kernels import follow as following
 from pipeline.kernels import records, run
 from pipeline.kernels.follow import LogView, follow_kernel
 from pipeline.kernels.run import KernelOptions
-from pipeline.run_options import RunOptions
 from tests.kernels.conftest import PETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")

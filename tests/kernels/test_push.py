@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config import Recipe
+from pipeline.config import Recipe, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_file
 from pipeline.kaggle import client, retry
@@ -12,7 +12,6 @@ from pipeline.kaggle.api_errors import KaggleError
 from pipeline.kernels import push, records, run
 from pipeline.kernels import weights as weighing
 from pipeline.kernels.run import KernelOptions
-from pipeline.run_options import RunOptions
 from tests.kaggle.server import USER
 from tests.kaggle.test_datasets import SMALL, put_here
 from tests.kernels.conftest import PETS, SLUG

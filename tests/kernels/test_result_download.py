@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from pipeline import paths
-from pipeline.config import Recipe
+from pipeline.config import Recipe, RunOptions
 from pipeline.data.row_store import RowStore, compute_row_digest
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.api_errors import KaggleError
 from pipeline.kernels import bundle, job_builder, records, result_archive, result_download, run
 from pipeline.kernels.run import KernelOptions
-from pipeline.run_options import RunOptions
 from tests.kaggle.server import Kaggle
 from tests.kernels.conftest import PETS
 

@@ -12,13 +12,12 @@ import pandas as pd
 import pytest
 
 from pipeline import paths
-from pipeline.config import Training
+from pipeline.config import RunOptions, Training
 from pipeline.features.extractor import Extractor
 from pipeline.kernels import planning, records
 from pipeline.kernels import run as attending
 from pipeline.kernels.run import KernelOptions
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
 from tests.kaggle.serving_kernels import lacking, without_network
@@ -72,7 +71,7 @@ def test_training_that_takes_two_sessions_ends_as_one_that_does_not(kernels, bun
 
 NOTEBOOK = """
 import competitions
-from pipeline.run_options import RunOptions
+from pipeline.config import RunOptions
 from pipeline.workflow.run import run
 run(competitions.find("{file}"), RunOptions())
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import paths
+from pipeline.config import RunOptions
 from pipeline.kernels import job_builder, result_archive, session
-from pipeline.run_options import RunOptions
 from tests.kernels.conftest import PETS
 
 RUN = """

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
+from pipeline.config import RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.kernels import bundle, planning, records, run
 from pipeline.kernels.run import KernelOptions
-from pipeline.run_options import RunOptions
 from tests.kernels.conftest import PETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline import paths
+from pipeline.config import RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.kernels import job_builder, session_run
 from pipeline.kernels.job import WeightsSpec
 from pipeline.models import base
-from pipeline.run_options import RunOptions
 from tests.kernels.conftest import PETS
 
 

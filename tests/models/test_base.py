@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import Competition
+from pipeline.config import Competition, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.models import base as bases
 from pipeline.models.base import Base, parse_base
 from pipeline.models.build import build_network
 from pipeline.models.registry import BASES
-from pipeline.run_options import RunOptions
 from pipeline.workflow import prepare
 from pipeline.workflow.run import prepare_dataset
 

@@ -9,11 +9,11 @@ import pytest
 from scipy.linalg import sqrtm
 
 import competitions
+from pipeline.config import RunOptions
 from pipeline.data import pixel_cache
 from pipeline.errors import StarshiftError
 from pipeline.models import inference_engines, pooling
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions
 from pipeline.workflow.run import prepare_dataset
 from tests.cli.test_tasks import invoke
 from tests.conftest import drawn, encoded

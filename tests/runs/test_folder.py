@@ -8,12 +8,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline import paths
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.data import folds as splits
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json, write_text
 from pipeline.kernels import result_archive
-from pipeline.run_options import RunOptions
 from pipeline.runs import folder as runs
 from pipeline.workflow.finish import (
     compute_weights_digests,

@@ -8,9 +8,8 @@ import pytest
 from pipeline.config import Recipe, Training
 from pipeline.data import pixel_cache
 from pipeline.models import cuts
-from pipeline.models.base import parse_base
+from pipeline.models.base import build_scratch_base, parse_base
 from pipeline.models.build import build_network
-from pipeline.models.small_cnn import build_scratch_base
 from pipeline.training import cross_validation
 from pipeline.training.fold_job import FoldJob, MetricSpec
 from tests.conftest import drawn, encoded

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 import competitions
-from pipeline.config import Competition, Recipe
+from pipeline.config import Competition, Recipe, RunOptions, apply_options, select_folds
 from pipeline.data import pixel_cache
 from pipeline.errors import StarshiftError
 from pipeline.models.base import parse_base
-from pipeline.run_options import RunOptions, apply_options, select_folds
 from pipeline.workflow.run import prepare_dataset
 from tests.conftest import drawn, encoded
 

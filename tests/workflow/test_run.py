@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import competitions
+from pipeline.config import RunOptions
 from pipeline.files import read_json
 from pipeline.models import inference_engines
 from pipeline.paths import REPOSITORY
-from pipeline.run_options import RunOptions
 from pipeline.training import export
 from pipeline.training.export import PrecisionError
 from pipeline.workflow import run
