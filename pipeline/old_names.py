@@ -34,6 +34,7 @@ RENAMED: dict[str, dict[str, str]] = {
         "megabytes": "peak_megabytes",
         "seconds_an_epoch": "seconds_per_epoch",
         "standing": "leaderboard_position",
+        "steps.told": "note",
         "strength": "l2",
         "training.hand_over": "parity_difference",
         "training.seconds_an_epoch": "seconds_per_epoch",

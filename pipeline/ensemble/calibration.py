@@ -74,14 +74,14 @@ def fit_clipping(oof: OOFPredictions) -> Predictor:
     return ProbabilityClipping(round(float(CLIP_LEVELS[int(np.argmin(losses))]), DIGITS + 2))
 
 
-def format_calibration(told: Mapping[str, Any], classes: Sequence[str]) -> str:
+def format_calibration(record: Mapping[str, Any], classes: Sequence[str]) -> str:
     """Formats the fitted numbers of a correction."""
-    if "least" in told:
-        return f"no class under {told['least']:.2g}"
-    if "bias" not in told:
-        return f"temperature {1 / max(told['weights'][0], PROBABILITY_FLOOR):.3f}"
-    furthest = int(np.argmax(np.abs(told["bias"])))
-    return f"{classes[furthest]} times {np.exp(told['bias'][furthest]):.2f} is the largest change"
+    if "least" in record:
+        return f"no class under {record['least']:.2g}"
+    if "bias" not in record:
+        return f"temperature {1 / max(record['weights'][0], PROBABILITY_FLOOR):.3f}"
+    furthest = int(np.argmax(np.abs(record["bias"])))
+    return f"{classes[furthest]} times {np.exp(record['bias'][furthest]):.2f} is the largest change"
 
 
 CORRECTIONS: dict[str, Callable[[OOFPredictions], Predictor]] = {

@@ -189,8 +189,8 @@ def fit_methods(
     methods = [evaluate_procedure("method", procedure, selection.current) for procedure in tried]
     among = [procedure for procedure in tried if procedure.name not in ensemble.REFERENCE_METHODS] or tried
     chosen = OneStandardErrorRule(oof, "ensemble", among)
-    told = chosen.on(oof.folds).record()
-    selection.attempt(chosen, told["method"] + format_weights(told, names), beyond_noise=False)
+    record = chosen.on(oof.folds).record()
+    selection.attempt(chosen, record["method"] + format_weights(record, names), beyond_noise=False)
     return selection, methods
 
 
@@ -211,9 +211,9 @@ def select_methods(oof: OOFPredictions, request: Sequence[str]) -> list[str]:
     return [name for name in order if (name in request if request else name not in without)]
 
 
-def format_weights(told: dict[str, Any], names: Sequence[str]) -> str:
+def format_weights(record: dict[str, Any], names: Sequence[str]) -> str:
     """Formats whom an ensemble is made of, the heaviest first."""
-    weights = told.get("weights", [])
+    weights = record.get("weights", [])
     order = [number for number in np.argsort(np.abs(weights))[::-1] if weights[number]]
     lines = ", ".join(f"{weights[number]:.2f} {names[number].partition(' ')[2]}" for number in order[:4])
     more = f" and {len(order) - 4} more" if len(order) > 4 else ""

@@ -308,9 +308,9 @@ class SceneSteps:
         return max((replace(worth, trust=trust) for trust in TRUST_GRID), key=gain)
 
 
-def format_link_shares(told: dict[str, Any]) -> str:
+def format_link_shares(record: dict[str, Any]) -> str:
     """Formats the fitted shares."""
     result = [
-        f"{share:.0%} from {least:g} on" for least, share in zip(told["least"], told["share"], strict=True) if least
+        f"{share:.0%} from {least:g} on" for least, share in zip(record["least"], record["share"], strict=True) if least
     ]
     return f"of one class by agreeing keypoints: {', '.join(result[:1] + result[-1:])}" if result else "no links"

@@ -50,19 +50,19 @@ class StepwiseSelection:
 
     Args:
         first: where it starts.
-        told: what there is to say of it.
+        note: what the table says of it.
     """
 
-    def __init__(self, first: Procedure, told: str = "") -> None:
+    def __init__(self, first: Procedure, note: str = "") -> None:
         self.first = self.current = first
-        self.steps = [evaluate_procedure("step", first, None).taken(True, told)]
+        self.steps = [evaluate_procedure("step", first, None).taken(True, note)]
 
-    def attempt(self, procedure: Procedure, told: str = "", *, beyond_noise: bool = True) -> bool:
+    def attempt(self, procedure: Procedure, note: str = "", *, beyond_noise: bool = True) -> bool:
         """Tries a step against the current procedure. Returns whether it was kept.
 
         Args:
             procedure: the step, with all that comes before it.
-            told: what there is to say of it.
+            note: what the table says of it.
             beyond_noise: keep it only if it is better beyond noise; else if it is better at all, and then each fold is
                 judged by what the other folds would have kept.
         """
@@ -72,25 +72,25 @@ class StepwiseSelection:
             honest = evaluate_procedure("step", either, self.current)
             if honest.better:
                 step, procedure, kept = honest, either, True
-        self.steps.append(step.taken(kept, told))
+        self.steps.append(step.taken(kept, note))
         self.current = procedure if kept else self.current
         return kept
 
-    def then(self, name: str, function: StepFunction, tell: Callable[[dict[str, Any]], str]) -> bool:
+    def then(self, name: str, function: StepFunction, format_record: Callable[[dict[str, Any]], str]) -> bool:
         """Tries a step on what the current procedure predicts.
 
         Args:
             name: of the step.
             function: fits it.
-            tell: puts what was fitted on all folds into words.
+            format_record: puts what was fitted on all folds into words.
         """
         procedure = ChainedProcedure(self.current, name, function)
-        told = procedure.on(procedure.oof.folds).record()["step"]
-        if "not_tried" in told:
+        record = procedure.on(procedure.oof.folds).record()["step"]
+        if "not_tried" in record:
             step = evaluate_procedure("step", procedure, self.current)
-            self.steps.append(replace(step, gain=None, told=told["not_tried"]))
+            self.steps.append(replace(step, gain=None, note=record["not_tried"]))
             return False
-        return self.attempt(procedure, tell(told))
+        return self.attempt(procedure, format_record(record))
 
 
 def try_steps(
@@ -109,10 +109,12 @@ def try_steps(
     if oof.scorer.score_ranks and several and not ranked:
         selection.attempt(FunctionProcedure(oof, "rank averaging", methods.METHODS[RANK_MEAN]))
     for name in oof.scorer.corrections:
-        selection.then(name, calibration.CORRECTIONS[name], lambda told: calibration.format_calibration(told, classes))
+        selection.then(
+            name, calibration.CORRECTIONS[name], lambda record: calibration.format_calibration(record, classes)
+        )
     if oof.part.features is not None:
         selection.then(
-            "pair specialist", PairClassifierStep(), lambda told: " and ".join(classes[n] for n in told["pair"])
+            "pair specialist", PairClassifierStep(), lambda record: " and ".join(classes[n] for n in record["pair"])
         )
     if scenes is not None:
         selection.then("labels of the scene", scenes.labelled, scene_propagation.format_link_shares)

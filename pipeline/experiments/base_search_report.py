@@ -182,8 +182,8 @@ def format_conclusions(result: BaseSearchResult) -> list[str]:
 def format_recipe(recipe: Recipe) -> str:
     """Formats a recipe as a competition's file has it: the fields that differ from the defaults."""
     plain = Recipe()
-    told = {one.name: getattr(recipe, one.name) for one in fields(Recipe)}
-    words = [f"{name}={value!r}" for name, value in told.items() if value != getattr(plain, name) or name == "bases"]
+    values = {one.name: getattr(recipe, one.name) for one in fields(Recipe)}
+    words = [f"{name}={value!r}" for name, value in values.items() if value != getattr(plain, name) or name == "bases"]
     return f"Recipe({', '.join(words)})"
 
 

@@ -58,12 +58,12 @@ def run_demo(competition: Competition, folder: Path, options: RunOptions) -> Non
         options: of that run.
     """
     truth = read_answers(competition)
-    told = wilson_interval(int(runs.find_correct(folder / "test.npz", truth).sum()), len(truth))
+    interval = wilson_interval(int(runs.find_correct(folder / "test.npz", truth).sum()), len(truth))
     results = runs.read_metrics(folder)
     way = "cross-validated" if len(results["folds"]) > 1 else "held out, one fold,"
     print_lines([
         f"{way} {100 * results['accuracy']:.1f} %; on the {len(truth)} test pictures, whose answers were kept apart,"
-        f" {format_accuracy(told)}",
+        f" {format_accuracy(interval)}",
         "the same pictures from three starting points, one fold each; the small network takes a minute or two",
     ])  # fmt: skip
     fold = RunOptions(engine=options.engine, folds=(0,), skip_submission=True, recompute=True)
@@ -73,8 +73,8 @@ def run_demo(competition: Competition, folder: Path, options: RunOptions) -> Non
         with silence_logs():
             place = find_finished_run(chosen, fold) or run.run(chosen, fold)
         results, hits = runs.read_metrics(place), runs.find_correct(place / "test.npz", truth)
-        told = wilson_interval(int(hits.sum()), len(truth))
-        lines.append((name, f"{results['accuracy']:.1%}", format_accuracy(told), f"{results['seconds']:.0f}"))
+        interval = wilson_interval(int(hits.sum()), len(truth))
+        lines.append((name, f"{results['accuracy']:.1%}", format_accuracy(interval), f"{results['seconds']:.0f}"))
     header = ("starting point", "held out", "test (95 % interval)", "seconds")
     print_lines(format_text_table(header, lines, right=("held out", "seconds")))
     picture = paths.reports_folder(competition.name) / "predictions.png"

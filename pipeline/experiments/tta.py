@@ -117,7 +117,7 @@ def select_weighting(oof: OOFPredictions, names: list[str]) -> tuple[list[StepRe
         fitted = procedure.on(oof.folds)
         assert isinstance(fitted, WeightedAverage)
         every.append(dict(zip(names, map(float, fitted.weights), strict=True)))
-        steps[place] = replace(step, kept=place == best, told=format_weights(every[-1]))
+        steps[place] = replace(step, kept=place == best, note=format_weights(every[-1]))
     return steps, every[best]
 
 

@@ -27,7 +27,7 @@ class StepResult:
         against: what it is compared with; empty for what comes first.
         gain: the difference to that, positive where it is better, the mean over folds.
         kept: whether what follows builds on it.
-        told: what there is to say of it.
+        note: what the table says of it.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class StepResult:
     against: str = ""
     gain: Interval | None = None
     kept: bool = False
-    told: str = ""
+    note: str = ""
 
     @property
     def score(self) -> float:
@@ -58,9 +58,9 @@ class StepResult:
         """Whether it is better than what it is compared with, beyond noise."""
         return self.gain is not None and self.gain.is_positive and self.gain.estimate >= MIN_VISIBLE_GAIN
 
-    def taken(self, kept: bool, told: str = "") -> "StepResult":
+    def taken(self, kept: bool, note: str = "") -> "StepResult":
         """Returns the same step with the decision on it."""
-        return replace(self, kept=kept, told=told)
+        return replace(self, kept=kept, note=note)
 
     @property
     def verdict(self) -> str:
@@ -76,7 +76,7 @@ class StepResult:
         return {
             "kind": self.kind, "name": self.name, "score": self.score, "spread": self.spread, "against": self.against,
             "gain": gain["estimate"], "gain_low": gain["low"], "gain_high": gain["high"], "p_value": gain["p_value"],
-            "verdict": self.verdict, "kept": self.kept, "told": self.told,
+            "verdict": self.verdict, "kept": self.kept, "note": self.note,
         }  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
     rows = []
     for step in steps:
         gain = "" if step.gain is None else format_plus_minus(step.gain, 5)
-        rows.append([step.name, find_metric(metric).format(step.score, step.spread), gain, step.verdict, step.told])
+        rows.append([step.name, find_metric(metric).format(step.score, step.spread), gain, step.verdict, step.note])
     shown = [row if any(each[4] for each in rows) else row[:4] for row in rows]
     header = ["", metric, "gain ± noise (95 %)", "", ""][: len(shown[0])]
     return format_text_table(header, shown, right=(metric, "gain ± noise (95 %)"))

@@ -258,7 +258,7 @@ def test_a_correction_is_kept_beyond_noise_only_and_a_choice_where_it_is_better_
         climb = StepwiseSelection(FunctionProcedure(held, "run as it is", methods.fit_best_single))
         finishing.try_steps(climb, list("abcdef"), several=False)
         assert [step.name for step in climb.steps] == ["run as it is", "temperature", "vector scaling", "clipping"]
-        assert climb.steps[1].kept == kept and climb.steps[1].told.startswith("temperature ")
+        assert climb.steps[1].kept == kept and climb.steps[1].note.startswith("temperature ")
         assert climb.current.name == ("temperature" if kept else "run as it is")
     slightly = softmax(np.log(truth) + 0.2 * np.random.default_rng(2).normal(size=truth.shape))
     held = held_of([slightly, truth], labels, "log_loss")

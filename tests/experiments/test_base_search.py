@@ -106,7 +106,7 @@ def test_the_head_that_counts_has_a_say_on_a_combination_that_the_ranking_has_ah
 ):
     one, two, both = (frozenset(members) for members in ({0}, {1}, {0, 1}))
     trials = CombinationScores({one: alone, two: [0.5] * 4, both: together}, 0.25, True, 0.001)
-    told = SimpleNamespace(trials=trials, growth=SimpleNamespace(winner=one), joined=lambda members: "joined")
+    told = SimpleNamespace(trials=trials, growth=SimpleNamespace(winner=one), format_members=lambda members: "joined")
     asked = []
 
     def head(competition, data, options):
