@@ -338,3 +338,14 @@ def test_what_keras_itself_cannot_load_is_refused(model):
 
     with pytest.raises(StarshiftError, match="Keras cannot load its model"):
         safe_loading.load_model(with_config(model, other_shape), "x")
+
+
+def test_an_archive_of_version_0_1_is_read_with_today_s_names(shelf):
+    for name, inside in (("contract.json", None), ("specification.json", "semantic")):
+        with zipfile.ZipFile(shelf / "tiny.learnware") as stored:
+            record = json.loads(stored.read(name))
+        place = record[inside] if inside else record
+        place["rung"] = place.pop("strategy")
+        rewritten(shelf / "tiny.learnware", {name: json.dumps({**record, "format": 1}).encode()})
+    read = archive.read_archive(shelf / "tiny.learnware")
+    assert read.contract.strategy == read.specification.semantic.strategy == "features"
