@@ -204,21 +204,17 @@ def estimate_stages(competition: Competition, counts: tuple[int, int], speeds: T
     """
     recipe, (train, test) = competition.recipe, counts
     rate, stages = speeds.features(recipe), []
-    for strategy in STRATEGIES:
-        training = recipe.training.resolved(strategy)
-        networked = strategy in SCRATCH_STRATEGIES
-        if not networked and rate is None:
-            continue
-        cached = len(list_cached_views(training) if strategy in ("frozen", "finetune") else recipe.training_views)
-        views = max(cached, len(recipe.views))
-        seconds = 0.0 if networked or rate is None else (train * views + test * len(recipe.views)) / rate
-        epoch = speeds.epochs.get(strategy)
-        if epoch is None and strategy == "finetune" and rate is not None:
-            epoch = train * FORWARDS_PER_STEP / rate
-        if epoch is None and strategy in (*SCRATCH_STRATEGIES, "frozen"):
-            continue
-        fold = 0.0 if strategy == "features" else float(epoch or 0) * float(training.epochs or 0)
-        stages.append(StageEstimate(strategy=strategy, before=seconds / 3600, fold=fold / 3600, folds=recipe.folds))
+    epochs = ({"finetune": train * FORWARDS_PER_STEP / rate} if rate else {}) | {**speeds.epochs, "features": 0.0}
+    for strategy in (name for name in STRATEGIES if name in epochs):
+        training, extraction = recipe.training.resolved(strategy), 0.0
+        if strategy not in SCRATCH_STRATEGIES:
+            if rate is None:
+                continue
+            cached = list_cached_views(training) if strategy in ("frozen", "finetune") else recipe.training_views
+            views = max(len(cached), len(recipe.views))
+            extraction = (train * views + test * len(recipe.views)) / rate
+        fold = epochs[strategy] * float(training.epochs or 0)
+        stages.append(StageEstimate(strategy=strategy, before=extraction / 3600, fold=fold / 3600, folds=recipe.folds))
     return stages
 
 

@@ -2,14 +2,12 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import StarshiftError, require
-from pipeline.kaggle import slugs
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.client import query
 from pipeline.kaggle.retry import call_with_retries
@@ -27,32 +25,6 @@ REMEDIES = {
     "quota": "wait for the week's new quota (invoke kernel --comp COMP shows it), or --accelerator cpu",
     "not found": "run again: it takes a fresh name",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelSources:
-    """What is attached to a kernel, each thing once.
-
-    Args:
-        competitions: slugs.
-        datasets: `owner/slug`; Kaggle documents no version here. Files are chosen by SHA-256 inside the kernel
-            (kernels/session_run.py).
-        models: `owner/model/framework/variation/version`.
-        kernels: `owner/slug`, whose output is attached.
-
-    Raises:
-        StarshiftError: Kaggle knows no such names.
-    """
-
-    competitions: Sequence[str] = ()
-    datasets: Sequence[str] = ()
-    models: Sequence[str] = ()
-    kernels: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            names = slugs.check_names(field.name.removesuffix("s"), getattr(self, field.name))
-            object.__setattr__(self, field.name, names)
 
 
 def check_accelerator(name: str) -> str:
@@ -76,23 +48,18 @@ def check_accelerator(name: str) -> str:
     return name
 
 
-def build_metadata(
-    owner: str, title: str, slug: str, *, accelerator: str, internet: bool, sources: KernelSources
-) -> dict[str, Any]:
-    """Builds kernel-metadata.json. Nothing is left to a default: the client's would turn the internet on.
+def build_metadata(accelerator: str, *, internet: bool, sources: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Builds kernel-metadata.json without `id` and `title`, which each session has of its own.
+
+    Nothing is left to a default: the client's would turn the internet on.
 
     Args:
-        owner: of the kernel.
-        title: from which Kaggle makes the slug.
-        slug: the same.
         accelerator: see `check_accelerator`.
         internet: whether the session reaches it.
-        sources: what is attached.
+        sources: what is attached, by the keys of kernel-metadata.json.
     """
     gpu = accelerator != CPU
     return {
-        "id": f"{owner}/{slug}",
-        "title": title,
         "code_file": SCRIPT_FILE,
         "language": "python",
         "kernel_type": "script",
@@ -100,10 +67,8 @@ def build_metadata(
         "enable_gpu": gpu,
         "enable_tpu": False,
         "enable_internet": internet,
-        "competition_sources": list(sources.competitions),
-        "dataset_sources": list(sources.datasets),
-        "model_sources": list(sources.models),
-        "kernel_sources": list(sources.kernels),
+        "kernel_sources": [],
+        **sources,
         "keywords": [],
         "docker_image_pinning_type": "original",
         **({"machine_shape": accelerator} if gpu else {}),

@@ -70,6 +70,11 @@ class KernelRecord:
         return self.url or self.ref
 
     @property
+    def run_folder(self) -> Path:
+        """The run's folder, once its results are here."""
+        return paths.runs_folder(self.competition) / self.run
+
+    @property
     def path(self) -> Path:
         """The record's file."""
         return paths.kernels_folder(self.competition) / f"{self.slug}.json"
