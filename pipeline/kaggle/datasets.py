@@ -34,12 +34,10 @@ class KaggleDataset:
     """A dataset as Kaggle has it.
 
     Args:
-        ref: `owner/slug`.
         version: the current one, from 1 on.
         status: `ready`, `failed`, or what Kaggle is doing with it.
     """
 
-    ref: str
     version: int
     status: str
 
@@ -55,11 +53,9 @@ def check_dataset_name(dataset: str) -> str:
     Raises:
         StarshiftError: it is too short or too long, or no name.
     """
-    valid = re.fullmatch(f"({slugs.PART_PATTERN}/)?{slugs.PART_PATTERN}", dataset)
-    form = f"{slugs.DATASET_FORM} or a slug, without a version; {slugs.ALLOWED_CHARACTERS}"
+    valid = re.fullmatch(f"({slugs.PART_PATTERN}/)?[A-Za-z0-9_-]{{6,50}}", dataset)
+    form = f"{slugs.DATASET_FORM} or a slug, of 6 to 50 characters, without a version; {slugs.ALLOWED_CHARACTERS}"
     require(valid, "Unusable name.", expected=form, received=dataset)
-    fits = 6 <= len(dataset.rsplit("/", maxsplit=1)[-1]) <= 50
-    require(fits, "Unusable name.", expected="6 to 50 characters", received=dataset)
     return dataset
 
 
@@ -129,7 +125,7 @@ def find_dataset(api: Any, ref: str) -> KaggleDataset | None:
         if error.status in (403, 404):
             return None
         raise
-    return KaggleDataset(ref=ref, version=int(dataset.current_version_number), status=status.status.name.lower())
+    return KaggleDataset(version=int(dataset.current_version_number), status=status.status.name.lower())
 
 
 def list_files(api: Any, ref: str) -> dict[str, int]:
@@ -260,7 +256,9 @@ def upload_file(api: Any, path: Path) -> str:
                 raise
     fields = {"type": "DATASET", "name": path.name, **transfer.describe_file(path)}
     upload = query(api, "blobs.blob_api_client.start_blob_upload", fields, purpose)
-    write_record(record, upload.token, upload.create_url)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    os.chmod(record.parent, 0o700)
+    write_json(record, {"token": upload.token, "url": upload.create_url, "started": int(time.time())})
     transfer.upload_resumable(path, upload.create_url, purpose)
     return str(upload.token)
 
@@ -268,10 +266,3 @@ def upload_file(api: Any, path: Path) -> str:
 def find_record_path(path: Path) -> Path:
     """Returns where a file's unfinished upload is recorded."""
     return paths.cache_folder("uploads") / f"{hash_json([path.name, hash_file(path)])[:16]}.json"
-
-
-def write_record(record: Path, token: str, url: str) -> None:
-    """Records an upload's address, for this user only."""
-    record.parent.mkdir(parents=True, exist_ok=True)
-    os.chmod(record.parent, 0o700)
-    write_json(record, {"token": token, "url": url, "started": int(time.time())})

@@ -53,7 +53,8 @@ def fetch_data(
         if not packed:
             return mount
         digest = hash_json([[path.name, path.stat().st_size] for path in packed])
-        return _unpack_atomically(folder, "mounted", digest, lambda place: inputs.unpack_mount(mount, place))
+        mounted = {"source": "mounted", "sha256": digest}
+        return _unpack_atomically(folder, mounted, lambda place: inputs.unpack_mount(mount, place))
     source, archive = _get_archive(competition, bundle, folder)
     if source != "kaggle":  # client.download_bundle has checked it
         archives.check_archive(archive)
@@ -64,7 +65,9 @@ def fetch_data(
             _check_bundle_fits(competition, bundle, place, fits)
         return summary
 
-    _unpack_atomically(folder, source, hash_file(archive), unpack, seen=_read_bundle_stat(bundle) if bundle else None)
+    record: dict[str, Any] = {"source": source, "sha256": hash_file(archive)}
+    record |= {"seen": _read_bundle_stat(bundle)} if bundle else {}
+    _unpack_atomically(folder, record, unpack)
     if bundle is None:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return raw
@@ -107,10 +110,8 @@ def _get_archive(competition: Competition, bundle: Path | None, folder: Path) ->
     return "kaggle", client.download_bundle(str(competition.slug), folder / "download")
 
 
-def _unpack_atomically(
-    folder: Path, source: str, digest: str, unpack: Callable[[Path], "UnpackSummary"], seen: list[int] | None = None
-) -> Path:
-    """Unpacks into a partial folder, renames it to `raw` once it is whole, and writes complete.json."""
+def _unpack_atomically(folder: Path, record: dict[str, Any], unpack: Callable[[Path], "UnpackSummary"]) -> Path:
+    """Unpacks into a partial folder, renames it to `raw` once it is whole, and writes `record` to complete.json."""
     raw, partial, marker = folder / "raw", folder / "raw.partial", folder / "complete.json"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -120,8 +121,7 @@ def _unpack_atomically(
         partial.rename(raw)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes}
-    write_json(marker, content | {"date": format_utc()} | ({"seen": seen} if seen else {}))
+    write_json(marker, record | {"members": summary.members, "bytes": summary.bytes, "date": format_utc()})
     return raw
 
 

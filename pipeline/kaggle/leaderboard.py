@@ -25,8 +25,6 @@ class SubmissionScores:
 
     public: float | None = None
     private: float | None = None
-    ref: str | None = None
-    when: str | None = None
 
     @property
     def final(self) -> float | None:
@@ -51,10 +49,7 @@ def read_submission_scores(folder: Path) -> SubmissionScores | None:
             received=repr(stored),
             remedy="put it right, or delete it",
         )
-    kinds: dict[str, Any] = {"public": float, "private": float, "ref": str, "when": str}
-    return SubmissionScores(
-        **{name: kind(stored[name]) for name, kind in kinds.items() if stored.get(name) is not None}
-    )
+    return SubmissionScores(public=stored.get("public"), private=stored.get("private"))
 
 
 def is_score(value: Any) -> bool:

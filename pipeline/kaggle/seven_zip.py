@@ -1,5 +1,6 @@
 """Reads 7z archives with py7zr, or the program 7z without it (Kaggle's image has the program only)."""
 
+import importlib.util
 import os
 import shutil
 import stat
@@ -94,11 +95,7 @@ def _check_extracted(archive: Path, folder: Path, targets: Mapping[str, ArchiveM
 
 def _import_py7zr() -> Any:
     """Returns the module py7zr, or None where it is not installed."""
-    try:
-        import py7zr
-    except ImportError:
-        return None
-    return py7zr
+    return importlib.import_module("py7zr") if importlib.util.find_spec("py7zr") else None
 
 
 def _run_program(command: str, archive: Path, *flags: str) -> subprocess.CompletedProcess[str]:

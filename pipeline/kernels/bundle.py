@@ -62,7 +62,12 @@ class CodeBundle:
         beginning = Path(__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
         lines = "\n".join(textwrap.wrap(base64.b64encode(self.payload).decode(), LINE_WIDTH))
         constants = f'DIGEST = "{self.digest}"\n{_format_session(session)}'
-        heading = _format_heading(self.job, self.digest)
+        competition = self.job.competition
+        method = f"strategy {competition.recipe.strategy}, {', '.join(competition.recipe.bases)}"
+        heading = (
+            f"# Starshift: {competition.name}, {method}; commit {self.job.commit}.\n"
+            f"# Made by `invoke run --on kaggle`. Run {self.job.fingerprint[:16]}, payload {self.digest[:16]}."
+        )
         text = f'{heading}\n\n{beginning}\n\n{constants}\nPAYLOAD = """\n{lines}\n"""\n{SCRIPT_END}'
         size = len(text.encode())
         require(
@@ -100,12 +105,3 @@ def read_sources() -> dict[str, bytes]:
     files = [path for package in PACKAGES for path in (paths.REPOSITORY / package).rglob("*") if path.is_file()]
     sources = [path for path in files if path.suffix not in EXCLUDED_SUFFIXES and not path.name.startswith(".")]
     return {path.relative_to(paths.REPOSITORY).as_posix(): path.read_bytes() for path in sources}
-
-
-def _format_heading(job: JobSpec, digest: str) -> str:
-    """Formats the comments at the top of the script."""
-    recipe, name = job.competition.recipe, job.competition.name
-    return (
-        f"# Starshift: {name}, strategy {recipe.strategy}, {', '.join(recipe.bases)}; commit {job.commit}.\n"
-        f"# Made by `invoke run --on kaggle`. Run {job.fingerprint[:16]}, payload {digest[:16]}."
-    )

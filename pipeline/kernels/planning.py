@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import SCRATCH_STRATEGIES, STRATEGIES, Competition, Recipe
+from pipeline.config import SCRATCH_STRATEGIES, STRATEGIES, Competition
 from pipeline.errors import StarshiftError
 from pipeline.figures.text_table import format_text_table
 from pipeline.files import read_json
@@ -117,44 +117,42 @@ FORWARDS_PER_STEP = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Pictures a second, and where they were measured.
+    """Measured speeds.
 
     Args:
-        rates: by session.format_store_name.
+        features: pictures a second through all of a recipe's bases in turn; None where one is unknown.
         epochs: seconds an epoch, by strategy.
-        source: of the rates.
+        source: of the pictures a second.
     """
 
-    rates: Mapping[str, float]
+    features: float | None
     epochs: Mapping[str, float]
     source: str
-
-    def features(self, recipe: Recipe) -> float | None:
-        """Returns pictures a second through all of a recipe's bases in turn; None where one is unknown."""
-        rates = [self.rates.get(_format_base_name(bases.parse_base(text, recipe.size))) for text in recipe.bases]
-        return 1 / sum(1 / rate for rate in rates if rate) if all(rates) else None
-
-
-def _format_base_name(base: bases.Base) -> str:
-    return format_store_name({"base": base.name, "cut": base.cut, "size": base.size})
 
 
 def load_throughput(competition: Competition, accelerator: str) -> Throughput:
     """Returns the speeds measured on this accelerator, or else here."""
+    used = [bases.parse_base(text, competition.recipe.size) for text in competition.recipe.bases]
     sessions = [one for one in records.list_records(competition.name) if one.accelerator == accelerator]
-    rates = {name: rate for one in sessions for name, rate in one.words.get("rates", {}).items()}
-    if rates:
-        epochs = _load_epoch_seconds(competition, accelerator)
-        return Throughput(rates=rates, epochs=epochs, source=f"measured on {accelerator} ({sessions[-1].date[:10]})")
-    for base in (bases.parse_base(text, competition.recipe.size) for text in competition.recipe.bases):
-        path = bases.find_weights_path(base)
-        if path is None or path.exists():
-            choice = read_json(inference_engines.find_engine_folder(base) / "engine.json") or {}
-            rate = choice.get("pictures_per_second", {}).get("keras")
-            rates |= {_format_base_name(base): rate} if rate is not None else {}
-    cores = inference_engines.describe_machine()["cores"]
-    source = f"by Keras here, {cores} cores; {accelerator} unmeasured"
-    return Throughput(rates=rates, epochs=_load_epoch_seconds(competition, ""), source=source)
+    if measured := {name: rate for one in sessions for name, rate in one.words.get("rates", {}).items()}:
+        names = [format_store_name({"base": base.name, "cut": base.cut, "size": base.size}) for base in used]
+        rates, place = [measured.get(name) for name in names], accelerator
+        source = f"measured on {accelerator} ({sessions[-1].date[:10]})"
+    else:
+        rates, place = [_load_local_rate(base) for base in used], ""
+        source = f"by Keras here, {inference_engines.describe_machine()['cores']} cores; {accelerator} unmeasured"
+    features = 1 / sum(1 / rate for rate in rates if rate) if all(rates) else None
+    return Throughput(features=features, epochs=_load_epoch_seconds(competition, place), source=source)
+
+
+def _load_local_rate(base: bases.Base) -> float | None:
+    """Returns the pictures a second of a base by Keras on this machine, where they were measured."""
+    path = bases.find_weights_path(base)
+    if path is not None and not path.exists():
+        return None
+    choice = read_json(inference_engines.find_engine_folder(base) / "engine.json") or {}
+    rate: float | None = choice.get("pictures_per_second", {}).get("keras")
+    return rate
 
 
 def _load_epoch_seconds(competition: Competition, accelerator: str) -> dict[str, float]:
@@ -203,7 +201,7 @@ def estimate_stages(competition: Competition, counts: tuple[int, int], speeds: T
         speeds: measured ones.
     """
     recipe, (train, test) = competition.recipe, counts
-    rate, stages = speeds.features(recipe), []
+    rate, stages = speeds.features, []
     epochs = ({"finetune": train * FORWARDS_PER_STEP / rate} if rate else {}) | {**speeds.epochs, "features": 0.0}
     for strategy in (name for name in STRATEGIES if name in epochs):
         training, extraction = recipe.training.resolved(strategy), 0.0

@@ -15,8 +15,8 @@ from pipeline.kernels.records import KernelRecord
 
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 CPU = "cpu"
-RETIRED_ACCELERATORS = ("NvidiaTeslaP100", "Tpu1VmV38", "TpuV38")
-"""Kaggle puts another machine in their place and does not say so."""
+RETIRED_ACCELERATOR = "NvidiaTeslaP100"
+"""Kaggle puts another machine in its place and does not say so."""
 SCRIPT_FILE = "kernel.py"
 SOURCE_KINDS = ("tags", "dataset_sources", "competition_sources", "kernel_sources", "model_sources")
 REMEDIES = {
@@ -27,25 +27,19 @@ REMEDIES = {
 }
 
 
-def check_accelerator(name: str) -> str:
-    """Returns the name of an accelerator that the pipeline can use.
+def check_accelerator(name: str) -> None:
+    """Checks the name of an accelerator.
 
     Raises:
-        StarshiftError: retired, or a TPU.
+        StarshiftError: the pipeline cannot use it: it is retired, or a TPU.
     """
     require(
-        name not in RETIRED_ACCELERATORS,
-        "Kaggle has retired this accelerator, and would put another one in its place without a word.",
-        expected=f"{DEFAULT_ACCELERATOR} or {CPU}",
+        name == CPU or (name.startswith("Nvidia") and name != RETIRED_ACCELERATOR),
+        "The pipeline has not been made for this accelerator, or Kaggle has retired it.",
+        expected=f"{DEFAULT_ACCELERATOR} (two of them in a session), {CPU}, or another Nvidia machine of Kaggle's, not "
+        f"{RETIRED_ACCELERATOR}: Kaggle replaces it without a word",
         received=name,
     )
-    require(
-        name == CPU or name.startswith("Nvidia"),
-        "The pipeline has not been made for this accelerator.",
-        expected=f"{DEFAULT_ACCELERATOR} (two of them in a session), {CPU}, or another of Kaggle's Nvidia machines",
-        received=name,
-    )
-    return name
 
 
 def build_metadata(accelerator: str, *, internet: bool, sources: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 A record is written before the push, so that a kernel is found again whatever happens to the answer or this machine.
 """
 
-from collections.abc import Mapping
+import itertools
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.files import write_json, write_text
-from pipeline.kernels.bundle import replace_session
+from pipeline.files import write_json
 from pipeline.old_names import FORMAT, read_versioned
 
 ACTIVE_STATES = ("pushing", "pushed")
@@ -75,6 +74,11 @@ class KernelRecord:
         return paths.runs_folder(self.competition) / self.run
 
     @property
+    def script_path(self) -> Path:
+        """The run's script: all its sessions have one payload, even if the repository changes meanwhile."""
+        return self.path.with_name(f"{self.digest[:16]}.py")
+
+    @property
     def path(self) -> Path:
         """The record's file."""
         return paths.kernels_folder(self.competition) / f"{self.slug}.json"
@@ -107,28 +111,11 @@ def find_unused_title(competition: str, fingerprint: str) -> tuple[str, str]:
     A slug is used once: so no status is an older run's, and a refused one, which Kaggle may not find again, is skipped.
     """
     used = {one.slug for one in list_records(competition)}
-    for number in range(1, len(used) + 2):
-        title = f"Starshift {competition[:24].strip('-_')} {fingerprint[:8]} {number}"
-        slug = slugify(title)
-        if slug not in used:
-            break
-    return title, slug
+    beginning = f"Starshift {competition[:24].strip('-_')} {fingerprint[:8]}"
+    titles = (f"{beginning} {number}" for number in itertools.count(1))
+    return next((title, slugify(title)) for title in titles if slugify(title) not in used)
 
 
 def slugify(title: str) -> str:
     """Returns the slug that Kaggle makes of a title: small letters, digits, hyphens for all between them."""
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
-
-
-def write_script(record: KernelRecord, script: str) -> None:
-    """Stores the script of a run: all its sessions have one payload, even if the repository changes meanwhile."""
-    write_text(_find_script_path(record), script)
-
-
-def read_script(record: KernelRecord, session: Mapping[str, Any]) -> str:
-    """Returns the stored script for one session."""
-    return replace_session(_find_script_path(record).read_text(encoding="utf-8"), session)
-
-
-def _find_script_path(record: KernelRecord) -> Path:
-    return paths.kernels_folder(record.competition) / f"{record.digest[:16]}.py"

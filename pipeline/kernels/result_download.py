@@ -16,8 +16,8 @@ import requests
 
 from pipeline import paths
 from pipeline.data.row_store import RowStore
-from pipeline.errors import StarshiftError
-from pipeline.files import write_atomic, write_json
+from pipeline.errors import StarshiftError, require
+from pipeline.files import write_json
 from pipeline.kaggle import transfer
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels import result_archive
@@ -88,7 +88,10 @@ def merge_run(archive: ResultArchive, record: KernelRecord) -> Path | None:
     write_json(folder / "kernel.json", {**archive.summary, **kernel})
     if last in archive.files:
         archive.extract({last: folder / "metrics.json"})
-        _copy_submission(folder, record.competition)
+        if f"{inside}/submission.csv" in archive.files:  # where a local run copies it to
+            place = paths.submissions_folder(record.competition)
+            archive.extract({f"{inside}/submission.csv": place / f"{folder.name}.csv"})
+            archive.extract({f"{inside}/submission.csv": place / "latest.csv"})
     return folder
 
 
@@ -104,14 +107,6 @@ def _find_run_folder(parent: Path, name: str, record: KernelRecord) -> Path:
             break
         number += 1
     return folder
-
-
-def _copy_submission(folder: Path, competition: str) -> None:
-    """Copies a finished run's submission into the submissions folder, as a local run does."""
-    source = folder / "submission.csv"
-    if source.exists():
-        for name in (f"{folder.name}.csv", "latest.csv"):
-            write_atomic(paths.submissions_folder(competition) / name, lambda file: file.write(source.read_bytes()))
 
 
 PAGE_SIZE = 200
@@ -181,13 +176,13 @@ def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord | None:
         archive = fetch_archive(api, record, Path(folder))
         if archive is None:
             return None
-        if archive.summary["order"] != record.order:
-            raise StarshiftError(
-                f"The results of {record.ref} answer another order.",
-                expected=record.order,
-                received=str(archive.summary["order"]),
-                remedy="invoke run --on kaggle pushes it again",
-            )
+        require(
+            archive.summary["order"] == record.order,
+            f"The results of {record.ref} answer another order.",
+            expected=record.order,
+            received=archive.summary["order"],
+            remedy="invoke run --on kaggle pushes it again",
+        )
         rows = merge_features(archive)
         merge_folds(archive, record.competition)
         run = merge_run(archive, record)

@@ -10,12 +10,12 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
-from pipeline.files import format_utc
+from pipeline.files import format_utc, write_text
 from pipeline.kaggle import client, slugs
 from pipeline.kaggle.inputs import find_public_dataset
 from pipeline.kernels import planning, records, weights
 from pipeline.kernels import push as kernel
-from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle
+from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle, replace_session
 from pipeline.kernels.follow import END_STATUSES, follow_kernel
 from pipeline.kernels.job_builder import build_job
 from pipeline.kernels.records import KernelRecord
@@ -142,7 +142,7 @@ def push_session(api: Any, record: KernelRecord) -> KernelRecord:
     record.save()
     seconds = planning.compute_run_seconds(record.seconds)
     session = {"number": record.session, "seconds": seconds, "kernel": record.ref, "accelerator": record.accelerator}
-    script = records.read_script(record, session)
+    script = replace_session(record.script_path.read_text(encoding="utf-8"), session)
     record = kernel.push_kernel(api, record, script)
     log.info("pushed    %s, %.0f kB, payload %s", record.page, len(script) / 1e3, record.digest[:16])
     return record
@@ -182,7 +182,7 @@ def run_on_kaggle(competition: Competition, options: RunOptions, request: Kernel
         plan = planning.format_plan(competition, request.accelerator, hours - planning.MARGIN_HOURS)
         log.info("%s", "\n".join([planning.format_quota(quota), *plan]))
         first = create_record(client.find_username(api), packed, request, sources)
-        records.write_script(first, packed.script({}))
+        write_text(first.script_path, packed.script({}))
         record = push_session(api, prepare_session(first, hours))
     return follow_run(api, record) if request.wait else None
 
