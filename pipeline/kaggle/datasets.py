@@ -103,8 +103,7 @@ def sync_files(
 
 def write_manifest(prefix: str, files: Iterable[Path]) -> Path:
     """Writes a file that lists a set of files; its name is `prefix` and a digest of the set."""
-    order = sorted(files, key=lambda path: path.name)
-    content = {path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size} for path in order}
+    content = {path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size} for path in files}
     path = paths.cache_folder("uploads") / f"{prefix}{hash_json(content)[:12]}.json"
     write_json(path, content)
     return path
@@ -161,13 +160,12 @@ def publish_version(
     tokens = [{"token": upload_file(api, path)} for path in files]
     owner, slug = ref.split("/")
     version = current.version + 1 if current else 1
-    if current is None:
-        fields = {"ownerSlug": owner, "slug": slug, "title": title, "licenseName": "other", "isPrivate": True}
-        _create_version(api, "create_dataset", fields | {"files": tokens}, ref, version)
-    else:
+    fields: dict[str, Any] = {"slug": slug, "title": title, "licenseName": "other", "isPrivate": True, "files": tokens}
+    if current is not None:
         body = {"versionNotes": notes, "deleteOldVersions": False, "files": tokens}
-        fields = {"ownerSlug": owner, "datasetSlug": slug, "body": body}
-        _create_version(api, "create_dataset_version", fields, ref, version)
+        fields = {"datasetSlug": slug, "body": body}
+    request = "create_dataset_version" if current else "create_dataset"
+    _create_version(api, request, fields | {"ownerSlug": owner}, ref, version)
     dataset = wait_until_ready(api, ref, version)
     for path in files:
         find_record_path(path).unlink(missing_ok=True)
@@ -249,7 +247,7 @@ def upload_file(api: Any, path: Path) -> str:
     stored = read_json(record)
     if stored and stored["started"] + URL_LIFETIME > time.time():
         try:
-            transfer.upload_resumable(path, stored["url"], purpose, begun=True)
+            transfer.upload_resumable(path, stored["url"], purpose, resume=True)
             return str(stored["token"])
         except KaggleError as error:
             if error.status not in EXPIRED_STATUSES:

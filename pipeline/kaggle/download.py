@@ -4,16 +4,15 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import paths
 from pipeline.config import Competition
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.files import format_utc, hash_file, hash_json, read_json, write_json
+from pipeline.kaggle import archives, inputs
+from pipeline.kaggle.archives import UnpackSummary
 from pipeline.synthetic.sprouts_bundle import write_bundle
-
-if TYPE_CHECKING:
-    from pipeline.kaggle.archives import UnpackSummary
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +44,6 @@ def fetch_data(
     is_whole = stored is not None and raw.is_dir() and not force
     if is_whole and (bundle is None or _is_same_bundle(bundle, stored)):
         return raw
-    from pipeline.kaggle import archives, inputs
-
     mount = inputs.find_competition_folder(competition.slug) if bundle is None and competition.slug else None
     if mount is not None:
         packed = inputs.list_archives(mount)
@@ -59,7 +56,7 @@ def fetch_data(
     if source != "kaggle":  # client.download_bundle has checked it
         archives.check_archive(archive)
 
-    def unpack(place: Path) -> "UnpackSummary":
+    def unpack(place: Path) -> UnpackSummary:
         summary = archives.unpack_archive(archive, place)
         if bundle is not None:
             _check_bundle_fits(competition, bundle, place, fits)
@@ -110,7 +107,7 @@ def _get_archive(competition: Competition, bundle: Path | None, folder: Path) ->
     return "kaggle", client.download_bundle(str(competition.slug), folder / "download")
 
 
-def _unpack_atomically(folder: Path, record: dict[str, Any], unpack: Callable[[Path], "UnpackSummary"]) -> Path:
+def _unpack_atomically(folder: Path, record: dict[str, Any], unpack: Callable[[Path], UnpackSummary]) -> Path:
     """Unpacks into a partial folder, renames it to `raw` once it is whole, and writes `record` to complete.json."""
     raw, partial, marker = folder / "raw", folder / "raw.partial", folder / "complete.json"
     shutil.rmtree(partial, ignore_errors=True)
@@ -128,12 +125,9 @@ def _unpack_atomically(folder: Path, record: dict[str, Any], unpack: Callable[[P
 def _find_own_folder(competition: Competition, bundle: Path | None) -> Path:
     """Returns the folder of one's own pictures."""
     folder = Path(str(competition.data))
-    if bundle is not None:
-        message = f"{competition.name} is a folder, not an archive."
-        raise StarshiftError(message, expected="no --bundle", received=str(bundle))
+    message = f"{competition.name} is a folder, not an archive."
+    require(bundle is None, message, expected="no --bundle", received=bundle)
     if not folder.is_dir():
-        from pipeline.kaggle import inputs
-
         folder = next(inputs.find_folders(folder.name), folder)  # inside a Kaggle kernel it is a dataset's
     if not folder.is_dir():
         raise StarshiftError(f"The pictures of {competition.name} are not there.", expected=f"the folder {folder}")

@@ -49,7 +49,6 @@ def start(digest: str, session: dict[str, Any], payload: str) -> int:
         "KERAS_HOME": str(place / "keras"),
         "KERAS_BACKEND": "tensorflow",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # several processes of a run share the GPU
-        "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "1",  # the default; said aloud, TensorFlow does not print about it
     }
     command = [sys.executable, "-m", "pipeline.kernels.session", str(code / "order.json"), json.dumps(session)]

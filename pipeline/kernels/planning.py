@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.config import SCRATCH_STRATEGIES, STRATEGIES, Competition
-from pipeline.errors import StarshiftError
+from pipeline.errors import require
 from pipeline.figures.text_table import format_text_table
 from pipeline.files import read_json
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
@@ -89,13 +89,13 @@ def compute_session_hours(accelerator: str, quota: GPUQuota) -> float:
     if accelerator == CPU:
         return SESSION_HOURS[CPU]
     hours = min(SESSION_HOURS["gpu"], quota.left)
-    if hours < MARGIN_HOURS + MIN_HOURS:
-        raise StarshiftError(
-            "The week's GPU quota is used up.",
-            expected=f"more than {MARGIN_HOURS + MIN_HOURS:.2f} of {quota.total:.1f} hours left",
-            received=f"{quota.left:.2f} hours that are neither used nor reserved by a session",
-            remedy=f"wait until {quota.refresh or 'the week is over'}, or --accelerator {CPU}",
-        )
+    require(
+        hours >= MARGIN_HOURS + MIN_HOURS,
+        "The week's GPU quota is used up.",
+        expected=f"more than {MARGIN_HOURS + MIN_HOURS:.2f} of {quota.total:.1f} hours left",
+        received=f"{quota.left:.2f} hours that are neither used nor reserved by a session",
+        remedy=f"wait until {quota.refresh or 'the week is over'}, or --accelerator {CPU}",
+    )
     return hours
 
 
@@ -134,7 +134,7 @@ def load_throughput(competition: Competition, accelerator: str) -> Throughput:
     """Returns the speeds measured on this accelerator, or else here."""
     used = [bases.parse_base(text, competition.recipe.size) for text in competition.recipe.bases]
     sessions = [one for one in records.list_records(competition.name) if one.accelerator == accelerator]
-    if measured := {name: rate for one in sessions for name, rate in one.words.get("rates", {}).items()}:
+    if measured := {name: rate for one in sessions for name, rate in one.summary.get("rates", {}).items()}:
         names = [format_store_name({"base": base.name, "cut": base.cut, "size": base.size}) for base in used]
         rates, place = [measured.get(name) for name in names], accelerator
         source = f"measured on {accelerator} ({sessions[-1].date[:10]})"

@@ -13,7 +13,8 @@ from pipeline.files import write_json
 from pipeline.old_names import FORMAT, read_versioned
 
 ACTIVE_STATES = ("pushing", "pushed")
-KERNEL_STATES = (*ACTIVE_STATES, "refused", "complete", "interrupted", "failed")
+STORED_NAMES = {"job_digest": "order", "summary": "words"}
+"""Names in the file of fields that have another name there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +25,11 @@ class KernelRecord:
         competition: its name here.
         owner: of the kernel, a Kaggle account.
         slug: of the kernel; used for one push only.
-        state: one of KERNEL_STATES. `pushing`: without an answer yet. The last three: its results are here.
+        state: `pushing` (without an answer yet), `pushed` or `refused`; once its results are here, one of
+            result_archive.SESSION_STATES.
         fingerprint: of the run.
         config: the run's config.json on this machine, without the fingerprint.
-        order: digest of the job.
+        job_digest: of the job.
         digest: of the payload.
         session: the number of this session of the run, from 1.
         accelerator: such as `NvidiaTeslaT4`, or `cpu`.
@@ -37,7 +39,7 @@ class KernelRecord:
         url: of its page.
         date: of the push, UTC.
         run: name of the run's folder, once its results are here.
-        words: the session's summary, once its results are here: `took`, `rates`, ...
+        summary: of the session, once its results are here: `took`, `rates`, ...
     """
 
     competition: str
@@ -46,7 +48,7 @@ class KernelRecord:
     state: str = "pushing"
     fingerprint: str
     config: dict[str, Any]
-    order: str
+    job_digest: str
     digest: str
     session: int = 0
     accelerator: str
@@ -56,7 +58,7 @@ class KernelRecord:
     url: str = ""
     date: str = ""
     run: str = ""
-    words: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -86,15 +88,18 @@ class KernelRecord:
     def save(self, **changes: Any) -> "KernelRecord":
         """Saves the record with changes, and returns it."""
         changed = replace(self, **changes)
-        write_json(changed.path, {"format": FORMAT, **asdict(changed)})
+        stored = {STORED_NAMES.get(name, name): value for name, value in asdict(changed).items()}
+        write_json(changed.path, {"format": FORMAT, **stored})
         return changed
 
 
 def list_records(competition: str) -> list[KernelRecord]:
     """Returns the records of a competition, the oldest first."""
     stored = [read_versioned(path, "kernel record") for path in paths.kernels_folder(competition).glob("*.json")]
-    names = {one.name for one in fields(KernelRecord)}
-    records = [KernelRecord(**{key: values[key] for key in values if key in names}) for values in stored if values]
+    names = {STORED_NAMES.get(one.name, one.name): one.name for one in fields(KernelRecord)}
+    records = [
+        KernelRecord(**{names[key]: values[key] for key in values if key in names}) for values in stored if values
+    ]
     return sorted(records, key=lambda one: (one.date, len(one.slug), one.slug))
 
 

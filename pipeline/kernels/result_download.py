@@ -20,10 +20,9 @@ from pipeline.errors import StarshiftError, require
 from pipeline.files import write_json
 from pipeline.kaggle import transfer
 from pipeline.kaggle.retry import call_with_retries
-from pipeline.kernels import result_archive
 from pipeline.kernels.push import build_purpose
 from pipeline.kernels.records import KernelRecord
-from pipeline.kernels.result_archive import ResultArchive
+from pipeline.kernels.result_archive import ARCHIVE_NAME, ResultArchive, load_archive
 from pipeline.runs import folder as runs
 
 log = logging.getLogger(__name__)
@@ -128,11 +127,11 @@ def fetch_archive(api: Any, record: KernelRecord, folder: Path, tries: int = FET
     Raises:
         StarshiftError: it cannot be downloaded whole.
     """
-    path = folder / result_archive.ARCHIVE_NAME
+    path = folder / ARCHIVE_NAME
     purpose = build_purpose(record, f"fetching the results of {record.ref}", folder)
     try:
         call_with_retries(_download, api, record, folder, purpose=purpose, safe_to_repeat=True)
-        return result_archive.load_archive(path) if path.is_file() else None
+        return load_archive(path) if path.is_file() else None
     except StarshiftError as error:
         if tries <= 1 or getattr(error, "status", None) not in RETRY_STATUSES:
             raise
@@ -147,7 +146,7 @@ def _download(api: Any, record: KernelRecord, folder: Path) -> None:
     Raises:
         KaggleError: the storage refuses its address.
     """
-    pattern = rf"\A{re.escape(result_archive.ARCHIVE_NAME)}\Z"
+    pattern = rf"\A{re.escape(ARCHIVE_NAME)}\Z"
     try:
         kernel = f"{record.ref}/{record.version}"
         api.kernels_output(kernel, str(folder), file_pattern=pattern, page_size=PAGE_SIZE)
@@ -177,9 +176,9 @@ def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord | None:
         if archive is None:
             return None
         require(
-            archive.summary["order"] == record.order,
+            archive.summary["order"] == record.job_digest,
             f"The results of {record.ref} answer another order.",
-            expected=record.order,
+            expected=record.job_digest,
             received=archive.summary["order"],
             remedy="invoke run --on kaggle pushes it again",
         )
@@ -189,4 +188,4 @@ def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord | None:
     summary, name = archive.summary, run.name if run else ""
     line = "home      %s after %.0f s: run %s, %d rows of features that were not here"
     log.info(line, summary["state"], summary["took"], name or "none", rows)
-    return record.save(state=summary["state"], run=name, words=summary)
+    return record.save(state=summary["state"], run=name, summary=summary)

@@ -13,8 +13,7 @@ from pipeline.errors import StarshiftError, require
 from pipeline.files import format_utc, write_text
 from pipeline.kaggle import client, slugs
 from pipeline.kaggle.inputs import find_public_dataset
-from pipeline.kernels import planning, records, weights
-from pipeline.kernels import push as kernel
+from pipeline.kernels import planning, push, records, weights
 from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle, replace_session
 from pipeline.kernels.follow import END_STATUSES, follow_kernel
 from pipeline.kernels.job_builder import build_job
@@ -40,7 +39,7 @@ class KernelOptions:
         dry: only show what would be sent.
     """
 
-    accelerator: str = kernel.DEFAULT_ACCELERATOR
+    accelerator: str = push.DEFAULT_ACCELERATOR
     internet: bool = False
     attach: tuple[str, ...] = ()
     wait: bool = True
@@ -103,10 +102,10 @@ def create_record(
         owner=owner,
         fingerprint=job.fingerprint,
         config=job.config,
-        order=job.digest,
+        job_digest=job.digest,
         digest=packed.digest,
         accelerator=request.accelerator,
-        metadata=kernel.build_metadata(request.accelerator, internet=request.internet, sources=sources),
+        metadata=push.build_metadata(request.accelerator, internet=request.internet, sources=sources),
     )
 
 
@@ -129,7 +128,7 @@ def prepare_session(previous: KernelRecord, hours: float) -> KernelRecord:
         url="",
         date=format_utc(),
         run="",
-        words={},
+        summary={},
     )
 
 
@@ -143,7 +142,7 @@ def push_session(api: Any, record: KernelRecord) -> KernelRecord:
     seconds = planning.compute_run_seconds(record.seconds)
     session = {"number": record.session, "seconds": seconds, "kernel": record.ref, "accelerator": record.accelerator}
     script = replace_session(record.script_path.read_text(encoding="utf-8"), session)
-    record = kernel.push_kernel(api, record, script)
+    record = push.push_kernel(api, record, script)
     log.info("pushed    %s, %.0f kB, payload %s", record.page, len(script) / 1e3, record.digest[:16])
     return record
 
@@ -165,7 +164,7 @@ def run_on_kaggle(competition: Competition, options: RunOptions, request: Kernel
     Raises:
         StarshiftError: each thing that can go wrong, with what to do.
     """
-    kernel.check_accelerator(request.accelerator)
+    push.check_accelerator(request.accelerator)
     sources = build_sources(competition, request)
     packed = build_bundle(build_job(competition, options))
     if request.dry:
@@ -193,7 +192,7 @@ def resume_session(api: Any, record: KernelRecord | None) -> KernelRecord | None
         return None
     if record.state == "interrupted":
         return push_next_session(api, record)
-    if record.state == "pushing" and not kernel.has_arrived(api, record):
+    if record.state == "pushing" and not push.has_arrived(api, record):
         record.save(state="refused")
         log.info("kernel    %s never came to Kaggle", record.ref)
         return None
@@ -254,8 +253,8 @@ def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
         StarshiftError: it made no progress, or the quota is used up.
     """
     for other in records.list_records(record.competition):
-        is_earlier = other.digest == record.digest and other.ref != record.ref and other.words
-        if is_earlier and other.words["progress"] == record.words["progress"]:
+        is_earlier = other.digest == record.digest and other.ref != record.ref and other.summary
+        if is_earlier and other.summary["progress"] == record.summary["progress"]:
             raise StarshiftError(
                 "A whole session came no further, so another one would not either.",
                 received=f"{record.ref} ended where {other.ref} did",
@@ -294,7 +293,7 @@ def resume_run(competition: Competition, *, wait: bool = True) -> Path | None:
         raise StarshiftError(f"{last.ref} never came to Kaggle.", remedy="invoke run --on kaggle pushes it again")
     if wait:
         return follow_run(api, record)
-    status, _ = kernel.fetch_status(api, record)
+    status, _ = push.fetch_status(api, record)
     hint = "; without --no-wait it is brought home" if status in END_STATUSES else ""
     log.info("status    %s%s", status.lower(), hint)
     return None
@@ -302,7 +301,7 @@ def resume_run(competition: Competition, *, wait: bool = True) -> Path | None:
 
 def _log_summary(record: KernelRecord) -> Path:
     """Logs the score and the speed of a finished run. Returns its folder."""
-    folder, summary = record.run_folder, record.words
+    folder, summary = record.run_folder, record.summary
     metrics = runs.read_metrics(folder)
     log.info("\n%s %s (chance %.5f)", metrics["metric"], format_score_spread(metrics), metrics["chance"])
     speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in summary["rates"].items())

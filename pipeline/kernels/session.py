@@ -106,20 +106,22 @@ class RunProcess:
     process: "subprocess.Popen[str] | None" = None
 
     def wait(self, competition: str) -> int:
-        """Runs to the end. Returns the exit code."""
+        """Runs to the end, or until the time is up, and prints progress. Returns the exit code."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         self.process = start_process(
             self.command, self.environment, **streams, encoding="utf-8", start_new_session=True
         )
         reader = threading.Thread(target=self._print_output, args=(self.process,), daemon=True)
-        ended = threading.Event()
         reader.start()
-        threading.Thread(target=self._watch, args=(competition, ended), daemon=True).start()
-        code = self.process.wait()
-        ended.set()
+        while self.process.poll() is None:
+            self._print_progress(competition)
+            if self.left <= 0:
+                self.stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(None if self.late else min(PROGRESS_SECONDS, self.left))
         reader.join(OUTPUT_GRACE)
-        return code
+        return self.process.returncode
 
     def stop(self) -> None:
         """Ends the process and its children now; where it has not begun, as soon as it does."""
@@ -147,15 +149,6 @@ class RunProcess:
                 with contextlib.suppress(OSError):  # on a full disk the log is lost, and the run is packed
                     file.write(line)
                     file.flush()
-
-    def _watch(self, competition: str, ended: threading.Event) -> None:
-        """Prints progress, and ends the run when its time is up."""
-        while not ended.is_set():
-            self._print_progress(competition)
-            if self.left <= 0:
-                self.stop()
-                return
-            ended.wait(min(PROGRESS_SECONDS, self.left))
 
     def _print_progress(self, competition: str) -> None:
         """Prints progress, and estimates how long packing would take now: results grow."""

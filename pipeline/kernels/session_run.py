@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline import logs, paths
 from pipeline.config import Competition
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_file, write_text
 from pipeline.kaggle import inputs
 from pipeline.kernels.job import JobSpec, WeightsSpec, read_job
@@ -30,13 +30,13 @@ def find_attached_weights(weights: WeightsSpec) -> Path | None:
     """
     digests = {path: hash_file(path) if weights.sha256 else "" for path in inputs.find_files(weights.name)}
     matches = [path for path, digest in digests.items() if digest == weights.sha256]
-    if digests and not matches:
-        raise StarshiftError(
-            f"The attached {weights.name} is another file than the one that was ordered.",
-            expected=f"SHA-256 {weights.sha256}",
-            received=", ".join(f"{path}: {digest}" for path, digest in digests.items()),
-            remedy="invoke weights --comp COMP puts the right one into the dataset",
-        )
+    require(
+        matches or not digests,
+        f"The attached {weights.name} is another file than the one that was ordered.",
+        expected=f"SHA-256 {weights.sha256}",
+        received=", ".join(f"{path}: {digest}" for path, digest in digests.items()),
+        remedy="invoke weights --comp COMP puts the right one into the dataset",
+    )
     return matches[0] if matches else None
 
 
