@@ -1,8 +1,8 @@
 """Plans a session: its hours within the week's GPU quota, and the strategies and folds that fit in them.
 
 Kaggle ends a session after its hours and keeps nothing of it. So the run inside ends earlier: by `MARGIN_HOURS`, and by
-the time that packing its results would take (session.py). Speeds are measured ones: those of earlier sessions on the
-accelerator, or else this machine's, and the plan names the source.
+the time that packing its results would take (session.py). Speeds are those that earlier sessions on the accelerator
+measured; this machine's would tell nothing about a GPU.
 """
 
 import logging
@@ -21,7 +21,6 @@ from pipeline.kernels import records
 from pipeline.kernels.push import CPU
 from pipeline.kernels.session import format_store_name
 from pipeline.models import base as bases
-from pipeline.models import inference_engines
 from pipeline.runs import folder as runs
 from pipeline.training.cross_validation import list_cached_views
 
@@ -117,46 +116,35 @@ FORWARDS_PER_STEP = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Measured speeds.
+    """Speeds that earlier sessions on an accelerator measured.
 
     Args:
         features: pictures a second through all of a recipe's bases in turn; None where one is unknown.
         epochs: seconds an epoch, by strategy.
-        source: of the pictures a second.
+        date: of the last session; empty where there was none.
     """
 
     features: float | None
     epochs: Mapping[str, float]
-    source: str
+    date: str
 
 
 def load_throughput(competition: Competition, accelerator: str) -> Throughput:
-    """Returns the speeds measured on this accelerator, or else here."""
+    """Returns the speeds of a competition's earlier sessions on an accelerator."""
     used = [bases.parse_base(text, competition.recipe.size) for text in competition.recipe.bases]
+    names = [format_store_name({"base": base.name, "cut": base.cut, "size": base.size}) for base in used]
     sessions = [one for one in records.list_records(competition.name) if one.accelerator == accelerator]
-    if measured := {name: rate for one in sessions for name, rate in one.summary.get("rates", {}).items()}:
-        names = [format_store_name({"base": base.name, "cut": base.cut, "size": base.size}) for base in used]
-        rates, place = [measured.get(name) for name in names], accelerator
-        source = f"measured on {accelerator} ({sessions[-1].date[:10]})"
-    else:
-        rates, place = [_load_local_rate(base) for base in used], ""
-        source = f"by Keras here, {inference_engines.describe_machine()['cores']} cores; {accelerator} unmeasured"
-    features = 1 / sum(1 / rate for rate in rates if rate) if all(rates) else None
-    return Throughput(features=features, epochs=_load_epoch_seconds(competition, place), source=source)
-
-
-def _load_local_rate(base: bases.Base) -> float | None:
-    """Returns the pictures a second of a base by Keras on this machine, where they were measured."""
-    path = bases.find_weights_path(base)
-    if path is not None and not path.exists():
-        return None
-    choice = read_json(inference_engines.find_engine_folder(base) / "engine.json") or {}
-    rate: float | None = choice.get("pictures_per_second", {}).get("keras")
-    return rate
+    measured = {name: rate for one in sessions for name, rate in one.summary.get("rates", {}).items()}
+    is_known = all(measured.get(name) for name in names)
+    return Throughput(
+        features=1 / sum(1 / measured[name] for name in names) if is_known else None,
+        epochs=_load_epoch_seconds(competition, accelerator),
+        date=sessions[-1].date[:10] if sessions else "",
+    )
 
 
 def _load_epoch_seconds(competition: Competition, accelerator: str) -> dict[str, float]:
-    """Returns seconds an epoch by strategy, from the runs on an accelerator (here, where it is empty)."""
+    """Returns seconds an epoch by strategy, from the runs on an accelerator."""
     seconds = {}
     for folder, results in runs.list_finished_runs(competition.name):
         used = (read_json(folder / "kernel.json") or {}).get("accelerator", "")
@@ -222,8 +210,8 @@ def format_plan(competition: Competition, accelerator: str, hours: float) -> lis
     speeds = load_throughput(competition, accelerator)
     stages = estimate_stages(competition, (summary["train"], summary["test"]), speeds) if summary else []
     if not stages:
-        reason = "speeds" if summary else "numbers of pictures"
-        return [f"plan      unknown {reason}; one run here or there, --debug too, measures them"]
+        reason = "speeds; one run there" if summary else "numbers of pictures; one run here"
+        return [f"plan      unknown {reason}, --debug too, measures them"]
     rows = [
         [
             *(stage.strategy, f"{stage.before:.2f} h", f"{stage.fold:.2f} h"),
@@ -233,4 +221,4 @@ def format_plan(competition: Competition, accelerator: str, hours: float) -> lis
         for stage in stages
     ]
     table = format_text_table(["strategy", "before", "a fold", f"in {hours:.1f} h", "sessions"], rows)
-    return [f"plan      {speeds.source}; at most:", *(f"          {line}" for line in table)]
+    return [f"plan      measured on {accelerator} ({speeds.date}); at most:", *(f"          {line}" for line in table)]
