@@ -4,8 +4,6 @@ import errno
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import requests
@@ -17,18 +15,12 @@ from pipeline.kaggle.redact import redact_text
 
 CONNECTION_ERRORS = (
     requests.ConnectionError,
-    requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
     urllib3.exceptions.HTTPError,
     ConnectionError,
-    TimeoutError,
 )
-UNPROCESSED_ERRORS = (
-    requests.ConnectTimeout,
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.NameResolutionError,
-)
+UNPROCESSED_ERRORS = (requests.ConnectTimeout, urllib3.exceptions.NewConnectionError)
 """Only these are raised before a request is sent. A reset or a read timeout may come after Kaggle acted on it."""
 UNREADABLE_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError)
 TRUNCATED_MESSAGE = "does not match expected size"
@@ -102,38 +94,29 @@ def iter_error_chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__ or (inner if isinstance(inner, BaseException) else None)
 
 
+def _find_response(error: BaseException | None) -> requests.Response | None:
+    responses = (getattr(one, "response", None) for one in iter_error_chain(error))
+    return next((one for one in responses if isinstance(one, requests.Response)), None)
+
+
 def find_http_status(error: BaseException) -> int | None:
     """Returns the answer's status, or the code in the body of a 200; None without an answer."""
-    for one in iter_error_chain(error):
-        response = getattr(one, "response", None)
-        if isinstance(response, requests.Response):
-            return response.status_code if response.status_code >= 400 else _read_body_code(response)
-    return None
-
-
-def _read_body_code(response: requests.Response) -> int | None:
+    response = _find_response(error)
+    if response is None or response.status_code >= 400:
+        return None if response is None else response.status_code
     try:
         return int(response.json()["code"])
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def find_retry_after(error: BaseException) -> float | None:
+def find_retry_after(error: BaseException | None) -> float | None:
     """Returns the seconds of Retry-After (seconds or a date, RFC 9110, 10.2.3), or None."""
-    for one in iter_error_chain(error):
-        response = getattr(one, "response", None)
-        header = response.headers.get("Retry-After") if isinstance(response, requests.Response) else None
-        if header is None:
-            continue
-        try:
-            return max(0.0, float(header))
-        except ValueError:
-            pass
-        try:
-            return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-        except (ValueError, TypeError):
-            return None
-    return None
+    response = _find_response(error)
+    try:
+        return None if response is None else urllib3.Retry().parse_retry_after(response.headers["Retry-After"])
+    except (KeyError, urllib3.exceptions.InvalidHeader):
+        return None
 
 
 def classify_fault(error: BaseException) -> str | None:

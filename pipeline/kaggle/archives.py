@@ -6,9 +6,9 @@ All files are written inside one folder, the outermost archive's, and within one
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from pipeline.files import build_disk_full_error, count_free_bytes, translate_disk_errors
@@ -34,32 +34,26 @@ class UnpackSummary:
     bytes: int
 
 
-@dataclass
 class UnpackBudget:
     """A limit of files and bytes for the outermost archives and all those in them.
 
     Args:
-        packed: bytes of the outermost archives.
-        bytes: used so far.
-        files: used so far, with the folders.
+        outermost: the archives.
     """
 
-    packed: int
-    bytes: int = 0
-    files: int = 0
+    def __init__(self, outermost: Iterable[Path]) -> None:
+        self.packed = sum(path.stat().st_size for path in outermost)
+        self.members = self.files = self.bytes = 0
 
-    @classmethod
-    def of(cls, outermost: Iterable[Path]) -> "UnpackBudget":
-        """Returns the budget of these archives."""
-        return cls(sum(path.stat().st_size for path in outermost))
-
-    def take(self, archive: Path, files: int, size: int) -> None:
+    def take(self, archive: Path, members: Collection[ArchiveMember], folders: int = 0) -> None:
         """Takes the sizes that an archive lists; no member is written beyond its listed size.
 
         Raises:
             StarshiftError: the total is too large.
         """
-        self.files, self.bytes = self.files + files, self.bytes + size
+        self.members += len(members)
+        self.files += len(members) + folders
+        self.bytes += sum(member.bytes for member in members)
         growth = f"{self.files:,} files and folders; {MAX_FILES:,} are the most" if self.files > MAX_FILES else ""
         if not growth and self.bytes > max(MIN_BYTE_LIMIT, MAX_RATIO * self.packed):
             growth = f"{self.bytes / 1e9:.1f} GB, {self.bytes // max(1, self.packed):,} times its size"
@@ -91,8 +85,7 @@ def check_archive(archive: Path) -> None:
         raise build_damaged_error(archive, "no such file")
     if detect_format(archive) is None:
         raise build_damaged_error(archive, f"no archive but {archive.stat().st_size} bytes of something else")
-    members = _list_members(archive)
-    UnpackBudget.of([archive]).take(archive, len(members), sum(member.bytes for member in members))
+    UnpackBudget([archive]).take(archive, _list_members(archive))
     if damage := _select_reader(archive).damage(archive):
         raise build_damaged_error(archive, damage)
 
@@ -103,11 +96,10 @@ def unpack_archive(archive: Path, folder: Path) -> UnpackSummary:
     Raises:
         StarshiftError: unsafe members, an absurd expansion, a full disk, files that would overwrite each other.
     """
-    budget = UnpackBudget.of([archive])
+    budget = UnpackBudget([archive])
     with translate_disk_errors(folder):
-        outer, nested = _unpack_one(archive, find_target_paths(archive), folder, folder, budget)
-        inner = _unpack_levels(nested, folder, budget)
-    return UnpackSummary(outer.members + inner.members, outer.bytes + inner.bytes)
+        nested = _unpack_one(archive, find_target_paths(archive), folder, folder, budget)
+        return _unpack_levels(nested, folder, budget)
 
 
 def unpack_nested(folder: Path) -> UnpackSummary:
@@ -119,22 +111,19 @@ def unpack_nested(folder: Path) -> UnpackSummary:
     with translate_disk_errors(folder):
         files = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
         nested = [path for path in files if is_nested_archive(path)]
-        return _unpack_levels(nested, folder, UnpackBudget.of(nested))
+        return _unpack_levels(nested, folder, UnpackBudget(nested))
 
 
 def _unpack_levels(nested: list[Path], root: Path, budget: UnpackBudget) -> UnpackSummary:
-    """Unpacks archives, those in them, and those in these. See `unpack_nested`."""
-    members = size = 0
+    """Unpacks archives, those in them, and those in these. Returns the files and bytes of the budget's archives."""
+    unpacked = 0
     for _ in range(MAX_NESTING):
-        level, nested = sorted(nested), []
-        for path in level:
-            done, more = _unpack_in_place(path, root, budget)
-            members, size = members + done.members - 1, size + done.bytes
-            nested += more
+        unpacked += len(nested)
+        nested = [inner for path in sorted(nested) for inner in _unpack_in_place(path, root, budget)]
     if nested:
         message = "  warning: archives that lie more than %d archives deep stay packed: %d, such as %s"
         log.warning(message, MAX_NESTING, len(nested), nested[0].name)
-    return UnpackSummary(members, size)
+    return UnpackSummary(budget.members - unpacked, budget.bytes)
 
 
 def is_nested_archive(path: Path) -> bool:
@@ -142,18 +131,22 @@ def is_nested_archive(path: Path) -> bool:
     return path.suffix.lower() in ARCHIVE_SUFFIXES and path.is_file() and detect_format(path) is not None
 
 
-def _unpack_in_place(path: Path, root: Path, budget: UnpackBudget) -> tuple[UnpackSummary, list[Path]]:
-    """Unpacks an archive in the data beside it, or into a folder of its name if it has several top-level entries."""
+def _unpack_in_place(path: Path, root: Path, budget: UnpackBudget) -> list[Path]:
+    """Unpacks an archive in the data beside it, or into a folder of its name if it has several top-level entries.
+
+    Returns:
+        The archives in it.
+    """
     try:
         normalize_name(path.stem)
     except ValueError as error:
         raise build_unsafe_error(path, f"without its ending its name {error}") from error
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as aside:  # a member may have the archive's own name
         archive = path.rename(Path(aside, path.name))
-        places = find_target_paths(archive)
-        tops = {place.partition("/")[0] for place in places}
+        targets = find_target_paths(archive)
+        tops = {target.partition("/")[0] for target in targets}
         folder = path.parent if len(tops) == 1 else path.parent / path.stem
-        return _unpack_one(archive, places, folder, root, budget)
+        return _unpack_one(archive, targets, folder, root, budget)
 
 
 def _list_members(archive: Path) -> list[ArchiveMember]:
@@ -170,78 +163,74 @@ def find_target_paths(archive: Path) -> dict[str, ArchiveMember]:
     Raises:
         StarshiftError: the archive is damaged, encrypted or unsafe.
     """
-    places: dict[str, ArchiveMember] = {}
+    targets: dict[str, ArchiveMember] = {}
     for member in _list_members(archive):
         if member.name.removeprefix("./").startswith(JUNK[0]) or member.name.endswith(JUNK[1]):
             continue
         try:
-            place = normalize_name(member.name)
+            target = normalize_name(member.name)
         except ValueError as error:
             raise build_unsafe_error(archive, f"the member {member.name[:80]!r} {error}") from error
         if not member.plain:
             raise build_unsafe_error(archive, f"the member {member.name!r} is a link or a device")
-        if place in places:
-            raise build_unsafe_error(archive, f"two members have one name, {places[place].name!r} and {member.name!r}")
-        places[place] = member
-    return places
+        if target in targets:
+            raise build_unsafe_error(
+                archive, f"two members have one name, {targets[target].name!r} and {member.name!r}"
+            )
+        targets[target] = member
+    return targets
 
 
-def _list_folders(places: Iterable[str]) -> set[str]:
-    """Returns the folders of files, and all those above, but for the outermost."""
-    folders: set[str] = set()
-    for place in places:
-        folder = place.rpartition("/")[0]
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = folder.rpartition("/")[0]
-    return folders
+def _list_folders(targets: Iterable[str]) -> list[str]:
+    """Returns the folders of files, and all those above, each after those above it; without the outermost."""
+    direct = {target.rpartition("/")[0] for target in targets}
+    return sorted({str(folder) for name in direct for folder in PurePosixPath(name, "file").parents} - {"."})
 
 
 def _check_clashes(
-    archive: Path, places: Mapping[str, ArchiveMember], folders: Iterable[str], folder: Path, root: Path
+    archive: Path, targets: Mapping[str, ArchiveMember], folders: Iterable[str], folder: Path, root: Path
 ) -> None:
     """Refuses an archive that would overwrite something, or write through a link out of `root`."""
-    inside, there = root.resolve(), set()
+    inside, existing = root.resolve(), set()
     for name in ("", *folders):
         path = folder / name
-        if name in places or (os.path.lexists(path) and not path.is_dir()):
+        if name in targets or (os.path.lexists(path) and not path.is_dir()):
             raise build_unsafe_error(archive, f"a file and a folder have one name, {name or folder.name!r}")
         if path.is_dir():
-            there.add(name)
+            existing.add(name)
             if not path.resolve().is_relative_to(inside):
                 raise build_unsafe_error(archive, f"{name or folder.name!r} is a link that leaves the folder")
-    for place in places:  # nothing exists in a folder that does not
-        if place.rpartition("/")[0] in there and os.path.lexists(os.path.join(folder, place)):
-            raise build_unsafe_error(archive, f"the member {place!r} is there already")
+    for target in targets:  # nothing exists in a folder that does not
+        if target.rpartition("/")[0] in existing and os.path.lexists(os.path.join(folder, target)):
+            raise build_unsafe_error(archive, f"the member {target!r} is there already")
 
 
 def _unpack_one(
-    archive: Path, places: Mapping[str, ArchiveMember], folder: Path, root: Path, budget: UnpackBudget
-) -> tuple[UnpackSummary, list[Path]]:
+    archive: Path, targets: Mapping[str, ArchiveMember], folder: Path, root: Path, budget: UnpackBudget
+) -> list[Path]:
     """Unpacks one archive, after everything about it was checked.
 
     Args:
         archive: a zip or a 7z.
-        places: see `find_target_paths`.
+        targets: see `find_target_paths`.
         folder: to unpack into.
         root: the outermost folder.
         budget: for all archives.
 
     Returns:
-        A summary, and the archives in it.
+        The archives in it.
     """
-    folders = sorted(_list_folders(places))
-    size = sum(member.bytes for member in places.values())
-    budget.take(archive, len(places) + len(folders), size)
-    _check_clashes(archive, places, folders, folder, root)
-    if size > count_free_bytes(folder):
+    folders = _list_folders(targets)
+    budget.take(archive, targets.values(), len(folders))
+    _check_clashes(archive, targets, folders, folder, root)
+    if (size := sum(member.bytes for member in targets.values())) > count_free_bytes(folder):
         raise build_disk_full_error(folder, size)
     folder.mkdir(parents=True, exist_ok=True)
     for name in folders:
         (folder / name).mkdir(exist_ok=True)
     try:
-        written = _select_reader(archive).extract(archive, folder, places)
+        _select_reader(archive).extract(archive, folder, targets)
     except FileExistsError as error:  # `A.jpg` and `a.jpg`, where the disk makes no difference between them
         raise build_unsafe_error(archive, f"two members have one name on this disk, as {error.filename}") from error
-    inner = [folder / place for place in places if place.lower().endswith(ARCHIVE_SUFFIXES)]
-    return UnpackSummary(len(places), written), [path for path in inner if is_nested_archive(path)]
+    inner = [folder / target for target in targets if target.lower().endswith(ARCHIVE_SUFFIXES)]
+    return [path for path in inner if is_nested_archive(path)]

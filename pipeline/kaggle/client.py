@@ -100,8 +100,7 @@ def authenticate(otherwise: str = "") -> Any:
             received=str(error),
             remedy="set KAGGLE_CONFIG_DIR to a folder that can be written",
         ) from error
-    token, _ = _find_token()
-    if token and api.config_values.get(api.CONFIG_NAME_TOKEN) != token:
+    if (token := _find_token()[0]) and api.config_values.get(api.CONFIG_NAME_TOKEN) != token:
         raise _build_credentials_error(otherwise)
     return api
 

@@ -34,12 +34,10 @@ class KaggleDataset:
     """A dataset as Kaggle has it.
 
     Args:
-        ref: `owner/slug`.
         version: the current one, from 1 on.
         status: `ready`, `failed`, or what Kaggle is doing with it.
     """
 
-    ref: str
     version: int
     status: str
 
@@ -55,11 +53,9 @@ def check_dataset_name(dataset: str) -> str:
     Raises:
         StarshiftError: it is too short or too long, or no name.
     """
-    valid = re.fullmatch(f"({slugs.PART_PATTERN}/)?{slugs.PART_PATTERN}", dataset)
-    form = f"{slugs.DATASET_FORM} or a slug, without a version; {slugs.ALLOWED_CHARACTERS}"
+    valid = re.fullmatch(f"({slugs.PART_PATTERN}/)?[A-Za-z0-9_-]{{6,50}}", dataset)
+    form = f"{slugs.DATASET_FORM} or a slug, of 6 to 50 characters, without a version; {slugs.ALLOWED_CHARACTERS}"
     require(valid, "Unusable name.", expected=form, received=dataset)
-    fits = 6 <= len(dataset.rsplit("/", maxsplit=1)[-1]) <= 50
-    require(fits, "Unusable name.", expected="6 to 50 characters", received=dataset)
     return dataset
 
 
@@ -107,8 +103,7 @@ def sync_files(
 
 def write_manifest(prefix: str, files: Iterable[Path]) -> Path:
     """Writes a file that lists a set of files; its name is `prefix` and a digest of the set."""
-    order = sorted(files, key=lambda path: path.name)
-    content = {path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size} for path in order}
+    content = {path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size} for path in files}
     path = paths.cache_folder("uploads") / f"{prefix}{hash_json(content)[:12]}.json"
     write_json(path, content)
     return path
@@ -129,7 +124,7 @@ def find_dataset(api: Any, ref: str) -> KaggleDataset | None:
         if error.status in (403, 404):
             return None
         raise
-    return KaggleDataset(ref=ref, version=int(dataset.current_version_number), status=status.status.name.lower())
+    return KaggleDataset(version=int(dataset.current_version_number), status=status.status.name.lower())
 
 
 def list_files(api: Any, ref: str) -> dict[str, int]:
@@ -165,13 +160,12 @@ def publish_version(
     tokens = [{"token": upload_file(api, path)} for path in files]
     owner, slug = ref.split("/")
     version = current.version + 1 if current else 1
-    if current is None:
-        fields = {"ownerSlug": owner, "slug": slug, "title": title, "licenseName": "other", "isPrivate": True}
-        _create_version(api, "create_dataset", fields | {"files": tokens}, ref, version)
-    else:
+    fields: dict[str, Any] = {"slug": slug, "title": title, "licenseName": "other", "isPrivate": True, "files": tokens}
+    if current is not None:
         body = {"versionNotes": notes, "deleteOldVersions": False, "files": tokens}
-        fields = {"ownerSlug": owner, "datasetSlug": slug, "body": body}
-        _create_version(api, "create_dataset_version", fields, ref, version)
+        fields = {"datasetSlug": slug, "body": body}
+    request = "create_dataset_version" if current else "create_dataset"
+    _create_version(api, request, fields | {"ownerSlug": owner}, ref, version)
     dataset = wait_until_ready(api, ref, version)
     for path in files:
         find_record_path(path).unlink(missing_ok=True)
@@ -253,14 +247,16 @@ def upload_file(api: Any, path: Path) -> str:
     stored = read_json(record)
     if stored and stored["started"] + URL_LIFETIME > time.time():
         try:
-            transfer.upload_resumable(path, stored["url"], purpose, begun=True)
+            transfer.upload_resumable(path, stored["url"], purpose, resume=True)
             return str(stored["token"])
         except KaggleError as error:
             if error.status not in EXPIRED_STATUSES:
                 raise
     fields = {"type": "DATASET", "name": path.name, **transfer.describe_file(path)}
     upload = query(api, "blobs.blob_api_client.start_blob_upload", fields, purpose)
-    write_record(record, upload.token, upload.create_url)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    os.chmod(record.parent, 0o700)
+    write_json(record, {"token": upload.token, "url": upload.create_url, "started": int(time.time())})
     transfer.upload_resumable(path, upload.create_url, purpose)
     return str(upload.token)
 
@@ -268,10 +264,3 @@ def upload_file(api: Any, path: Path) -> str:
 def find_record_path(path: Path) -> Path:
     """Returns where a file's unfinished upload is recorded."""
     return paths.cache_folder("uploads") / f"{hash_json([path.name, hash_file(path)])[:16]}.json"
-
-
-def write_record(record: Path, token: str, url: str) -> None:
-    """Records an upload's address, for this user only."""
-    record.parent.mkdir(parents=True, exist_ok=True)
-    os.chmod(record.parent, 0o700)
-    write_json(record, {"token": token, "url": url, "started": int(time.time())})

@@ -4,15 +4,14 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import paths
 from pipeline.config import Competition
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.files import format_utc, hash_file, hash_json, read_json, write_json
-
-if TYPE_CHECKING:
-    from pipeline.kaggle.archives import UnpackSummary
+from pipeline.kaggle import archives, inputs
+from pipeline.kaggle.archives import UnpackSummary
 
 log = logging.getLogger(__name__)
 
@@ -44,26 +43,27 @@ def fetch_data(
     is_whole = stored is not None and raw.is_dir() and not force
     if is_whole and (bundle is None or _is_same_bundle(bundle, stored)):
         return raw
-    from pipeline.kaggle import archives, inputs
-
     mount = inputs.find_competition_folder(competition.slug) if bundle is None and competition.slug else None
     if mount is not None:
         packed = inputs.list_archives(mount)
         if not packed:
             return mount
         digest = hash_json([[path.name, path.stat().st_size] for path in packed])
-        return _unpack_atomically(folder, "mounted", digest, lambda place: inputs.unpack_mount(mount, place))
+        mounted = {"source": "mounted", "sha256": digest}
+        return _unpack_atomically(folder, mounted, lambda place: inputs.unpack_mount(mount, place))
     source, archive = _get_archive(competition, bundle, folder)
     if source != "kaggle":  # client.download_bundle has checked it
         archives.check_archive(archive)
 
-    def unpack(place: Path) -> "UnpackSummary":
+    def unpack(place: Path) -> UnpackSummary:
         summary = archives.unpack_archive(archive, place)
         if bundle is not None:
             _check_bundle_fits(competition, bundle, place, fits)
         return summary
 
-    _unpack_atomically(folder, source, hash_file(archive), unpack, seen=_read_bundle_stat(bundle) if bundle else None)
+    record: dict[str, Any] = {"source": source, "sha256": hash_file(archive)}
+    record |= {"seen": _read_bundle_stat(bundle)} if bundle else {}
+    _unpack_atomically(folder, record, unpack)
     if bundle is None:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return raw
@@ -108,10 +108,8 @@ def _get_archive(competition: Competition, bundle: Path | None, folder: Path) ->
     return "kaggle", client.download_bundle(str(competition.slug), folder / "download")
 
 
-def _unpack_atomically(
-    folder: Path, source: str, digest: str, unpack: Callable[[Path], "UnpackSummary"], seen: list[int] | None = None
-) -> Path:
-    """Unpacks into a partial folder, renames it to `raw` once it is whole, and writes complete.json."""
+def _unpack_atomically(folder: Path, record: dict[str, Any], unpack: Callable[[Path], UnpackSummary]) -> Path:
+    """Unpacks into a partial folder, renames it to `raw` once it is whole, and writes `record` to complete.json."""
     raw, partial, marker = folder / "raw", folder / "raw.partial", folder / "complete.json"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -121,20 +119,16 @@ def _unpack_atomically(
         partial.rename(raw)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    content = {"source": source, "sha256": digest, "members": summary.members, "bytes": summary.bytes}
-    write_json(marker, content | {"date": format_utc()} | ({"seen": seen} if seen else {}))
+    write_json(marker, record | {"members": summary.members, "bytes": summary.bytes, "date": format_utc()})
     return raw
 
 
 def _find_own_folder(competition: Competition, bundle: Path | None) -> Path:
     """Returns the folder of one's own pictures."""
     folder = Path(str(competition.data))
-    if bundle is not None:
-        message = f"{competition.name} is a folder, not an archive."
-        raise StarshiftError(message, expected="no --bundle", received=str(bundle))
+    message = f"{competition.name} is a folder, not an archive."
+    require(bundle is None, message, expected="no --bundle", received=bundle)
     if not folder.is_dir():
-        from pipeline.kaggle import inputs
-
         folder = next(inputs.find_folders(folder.name), folder)  # inside a Kaggle kernel it is a dataset's
     if not folder.is_dir():
         raise StarshiftError(f"The pictures of {competition.name} are not there.", expected=f"the folder {folder}")

@@ -3,17 +3,19 @@
 A run's leaderboard.json has fields that are a value or null: {"public": score, "private": score, "ref": Kaggle's number
 of the submission, "when": ISO 8601, UTC}, and may have more. `invoke submit` writes it; it may be written by hand.
 
-LEADERBOARDS holds the score at the top x % of teams; a position is interpolated between its rows. Source: the published
-final standings, in percentiles (from MLE-bench and MLE-Dojo). `leak` and `frontier` are inferred, nobody stated them.
+leaderboards.json holds the scores at TOP_PERCENTS of teams; a position is interpolated between them. Source: the
+published final standings, in percentiles (from MLE-bench and MLE-Dojo). `leak` and `frontier` are inferred, nobody
+stated them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.errors import StarshiftError
+from pipeline.errors import require
 from pipeline.files import read_json
 
 LEADERBOARD_FILE = "leaderboard.json"
@@ -25,8 +27,6 @@ class SubmissionScores:
 
     public: float | None = None
     private: float | None = None
-    ref: str | None = None
-    when: str | None = None
 
     @property
     def final(self) -> float | None:
@@ -44,17 +44,14 @@ def read_submission_scores(folder: Path) -> SubmissionScores | None:
     if not path.exists():
         return None
     stored: Any = read_json(path)
-    if not isinstance(stored, dict) or not all(is_score(stored.get(name)) for name in ("public", "private")):
-        raise StarshiftError(
-            f"{path} is no answer of Kaggle's.",
-            expected='{"public": 0.61, "private": null, "ref": "123", "when": "2026-07-01T12:00:00Z"}',
-            received=repr(stored),
-            remedy="put it right, or delete it",
-        )
-    kinds: dict[str, Any] = {"public": float, "private": float, "ref": str, "when": str}
-    return SubmissionScores(
-        **{name: kind(stored[name]) for name, kind in kinds.items() if stored.get(name) is not None}
+    require(
+        isinstance(stored, dict) and is_score(stored.get("public")) and is_score(stored.get("private")),
+        f"{path} is no answer of Kaggle's.",
+        expected='{"public": 0.61, "private": null, "ref": "123", "when": "2026-07-01T12:00:00Z"}',
+        received=stored,
+        remedy="put it right, or delete it",
     )
+    return SubmissionScores(public=stored.get("public"), private=stored.get("private"))
 
 
 def is_score(value: Any) -> bool:
@@ -85,51 +82,16 @@ class Leaderboard:
     higher: bool
     teams: int
     train: int
-    scores: tuple[float, ...]
+    scores: Sequence[float]
     leak: float | None = None
-    frontier: tuple[float, float] | None = None
-    caveats: tuple[str, ...] = ()
+    frontier: Sequence[float] | None = None
+    caveats: Sequence[str] = ()
 
 
 LEADERBOARDS = {
-    "dog-breed-identification": Leaderboard(
-        metric="log_loss",
-        higher=False,
-        teams=1280,
-        train=10222,
-        scores=(0.0, 0.0, 0.00098, 0.00343, 0.0037, 0.0055, 0.01219, 0.05252, 0.17918, 0.20443, 0.2179, 0.24231,
-                0.33054, 0.47205, 0.73032, 1.62211, 4.17034, 4.78749, 34.29327),
-        leak=0.10,
-        frontier=(0.20, 0.14),
-        caveats=("the breeds are part of ImageNet: its bases have seen these very pictures, so validation flatters",),
-    ),
-    "invasive-species-monitoring": Leaderboard(
-        metric="auc",
-        higher=True,
-        teams=511,
-        train=2295,
-        scores=(0.9977, 0.99579, 0.99553, 0.99505, 0.99469, 0.9937, 0.99285, 0.99226, 0.9909, 0.98931, 0.9878, 0.98623,
-                0.98027, 0.97006, 0.95786, 0.93969, 0.88982, 0.61374, 0.46758),
-    ),
-    "plant-seedlings-classification": Leaderboard(
-        metric="micro_f1",
-        higher=True,
-        teams=833,
-        train=4750,
-        scores=(1.0, 0.99496, 0.99244, 0.99118, 0.98866, 0.98614, 0.98488, 0.98362, 0.97984, 0.97858, 0.97607, 0.97229,
-                0.96977, 0.95591, 0.93324, 0.89546, 0.83627, 0.64987, 0.04534),
-        caveats=("the same plant was photographed at several ages: folds that part its pictures flatter",
-                 "the original picture size predicts the species: a leak to be disclosed where it is used"),
-    ),
-    "dogs-vs-cats-redux-kernels-edition": Leaderboard(
-        metric="binary_log_loss",
-        higher=False,
-        teams=1314,
-        train=25000,
-        scores=(0.03302, 0.03804, 0.03928, 0.04395, 0.04726, 0.05051, 0.05624, 0.06149, 0.07375, 0.08109, 0.09099,
-                0.09703, 0.10756, 0.12203, 0.20273, 0.46257, 0.70143, 1.83628, 19.45806),
-    ),
-}  # fmt: skip
+    slug: Leaderboard(**board) for slug, board in read_json(Path(__file__).with_name("leaderboards.json")).items()
+}
+"""By Kaggle's name of the competition."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,9 +191,8 @@ def compute_rank(board: Leaderboard, top: float) -> int:
 
 def find_next_row(board: Leaderboard, score: float) -> tuple[float, float] | None:
     """Returns the nearest better row, (percent, score); None for a first place, and where only leaks reach it."""
-    better = [
-        (top, value) for top, value in zip(TOP_PERCENTS, board.scores, strict=True) if is_better(board, value, score)
-    ]
+    rows = zip(TOP_PERCENTS, board.scores, strict=True)
+    better = [(top, value) for top, value in rows if is_better(board, value, score)]
     if not better or (board.leak is not None and is_better(board, better[-1][1], board.leak)):
         return None
     return better[-1]

@@ -2,13 +2,14 @@
 
 import base64
 import contextlib
-import json
 import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO, cast
+
+from pipeline.files import read_json
 
 MASK = "***"
 MIN_SECRET_LENGTH = 6
@@ -78,11 +79,7 @@ def _find_stored_secrets() -> Iterator[str]:
 def _read_credentials() -> Iterator[dict[str, Any]]:
     own = os.environ.get("KAGGLE_CONFIG_DIR")
     for path in [Path(name).expanduser() for name in CREDENTIAL_FILES] + ([Path(own) / "kaggle.json"] if own else []):
-        try:
-            record = json.loads(_read_text(path) or "{}")
-        except ValueError:
-            continue
-        if isinstance(record, dict):
+        if isinstance(record := read_json(path), dict):
             yield record
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
@@ -10,14 +10,8 @@ from requests.adapters import HTTPAdapter
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from pipeline.errors import StarshiftError
-from pipeline.kaggle.api_errors import (
-    CallPurpose,
-    explain_error,
-    find_retry_after,
-    format_error,
-    is_transient,
-    is_unprocessed,
-)
+from pipeline.kaggle import api_errors
+from pipeline.kaggle.api_errors import CallPurpose, find_retry_after
 from pipeline.kaggle.redact import redact_output
 
 log = logging.getLogger(__name__)
@@ -62,7 +56,7 @@ def call_with_retries(
     retrying = Retrying(
         stop=_should_stop,
         wait=_compute_wait,
-        retry=retry_if_exception(is_transient if safe_to_repeat else is_unprocessed),
+        retry=retry_if_exception(api_errors.is_transient if safe_to_repeat else api_errors.is_unprocessed),
         before_sleep=lambda state: _log_retry(state, purpose),
         # Otherwise tenacity's RetryError replaces the error that explains the failure.
         reraise=True,
@@ -73,7 +67,7 @@ def call_with_retries(
     except StarshiftError:
         raise
     except Exception as error:
-        raise explain_error(error, purpose, repeatable=safe_to_repeat) from error
+        raise api_errors.explain_error(error, purpose, repeatable=safe_to_repeat) from error
 
 
 def poll(fetch: Callable[[], Result], is_done: Callable[[Result], bool], timeout: float | None = None) -> Result:
@@ -94,41 +88,30 @@ def poll(fetch: Callable[[], Result], is_done: Callable[[Result], bool], timeout
 
 
 def _should_stop(state: RetryCallState) -> bool:
-    return stop_after_attempt(MAX_ATTEMPTS)(state) or (_find_ordered_wait(state) or 0) > MAX_RETRY_AFTER
+    return stop_after_attempt(MAX_ATTEMPTS)(state) or (find_retry_after(_find_error(state)) or 0) > MAX_RETRY_AFTER
 
 
 def _compute_wait(state: RetryCallState) -> float:
-    ordered = _find_ordered_wait(state)
-    return wait_exponential(FIRST_WAIT, max=MAX_WAIT)(state) if ordered is None else ordered
+    retry_after = find_retry_after(_find_error(state))
+    return wait_exponential(FIRST_WAIT, max=MAX_WAIT)(state) if retry_after is None else retry_after
 
 
-def _find_ordered_wait(state: RetryCallState) -> float | None:
-    error = state.outcome.exception() if state.outcome else None
-    return None if error is None else find_retry_after(error)
+def _find_error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def _log_retry(state: RetryCallState, purpose: CallPurpose) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    if error is not None:
-        pause = state.next_action.sleep if state.next_action else 0.0
-        log.info("  %s: %s; again in %.0f s", purpose.doing, format_error(error), pause)
+    if (error := _find_error(state)) is not None:
+        log.info("  %s: %s; again in %.0f s", purpose.doing, api_errors.format_error(error), state.upcoming_sleep)
 
 
 # requests has no timeout per session; an adapter is the only place that sees every request.
 class TimeoutAdapter(HTTPAdapter):
     """Gives a timeout to every request that has none: Kaggle's client would wait for ever."""
 
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: bool | str = True,
-        cert: Any = None,
-        proxies: Mapping[str, str] | None = None,
-    ) -> requests.Response:
-        """Sends a request."""
-        return super().send(request, stream, timeout or TIMEOUT, verify, cert, dict(proxies or {}))
+    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
+        """Sends a request; a session gives all options by name."""
+        return super().send(request, **options | {"timeout": options.get("timeout") or TIMEOUT})
 
 
 def build_session() -> requests.Session:

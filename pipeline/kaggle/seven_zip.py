@@ -1,5 +1,6 @@
 """Reads 7z archives with py7zr, or the program 7z without it (Kaggle's image has the program only)."""
 
+import importlib.util
 import os
 import shutil
 import stat
@@ -46,28 +47,25 @@ def members(archive: Path) -> list[ArchiveMember]:
         return [ArchiveMember(e.filename, e.uncompressed, not getattr(e, "is_symlink", False)) for e in listed]
 
 
-def extract(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) -> int:
+def extract(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -> None:
     """Unpacks members into a folder.
 
     Args:
         archive: a 7z.
         folder: to unpack into.
-        places: where each member goes, as a path below the folder; nothing is there yet.
-
-    Returns:
-        The bytes that were written.
+        targets: where each member goes, as a path below the folder; nothing is there yet.
 
     Raises:
         StarshiftError: it is damaged, or differs from its list of members.
     """
-    names = [member.name for member in places.values()]
+    names = [member.name for member in targets.values()]
     package = _import_py7zr()
     if package is not None:
         with convert_read_errors(archive), package.SevenZipFile(archive) as opened:
             opened.extract(folder, targets=names)
     elif names:  # 7z takes an empty list of members for a mistake
         _extract_with_program(archive, folder, names)
-    return _check_extracted(archive, folder, places)
+    _check_extracted(archive, folder, targets)
 
 
 def _extract_with_program(archive: Path, folder: Path, names: list[str]) -> None:
@@ -79,31 +77,25 @@ def _extract_with_program(archive: Path, folder: Path, names: list[str]) -> None
         raise build_damaged_error(archive, _find_error_line(done))
 
 
-def _check_extracted(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) -> int:
-    """Checks the unpacked files against the list of members. Returns their bytes."""
-    files, size = set(), 0
-    for place, member in places.items():
+def _check_extracted(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -> None:
+    """Checks the unpacked files against the list of members."""
+    files = set()
+    for target, member in targets.items():
         try:
-            status = os.lstat(f"{folder}/{place}")
+            status = os.lstat(f"{folder}/{target}")
         except (FileNotFoundError, NotADirectoryError):
             raise build_damaged_error(archive, f"the member {member.name!r} is listed, and not in it") from None
         if not stat.S_ISREG(status.st_mode) or status.st_size != member.bytes:
             fault = f"the member {member.name!r} is no file of {member.bytes:,} bytes, as it says"
             raise build_damaged_error(archive, fault)
         files.add((status.st_dev, status.st_ino))
-        size += status.st_size
-    if len(files) < len(places):  # `A.jpg` and `a.jpg`, where the disk makes no difference between them
+    if len(files) < len(targets):  # `A.jpg` and `a.jpg`, where the disk makes no difference between them
         raise build_damaged_error(archive, "two members have one name on this disk")
-    return size
 
 
 def _import_py7zr() -> Any:
     """Returns the module py7zr, or None where it is not installed."""
-    try:
-        import py7zr
-    except ImportError:
-        return None
-    return py7zr
+    return importlib.import_module("py7zr") if importlib.util.find_spec("py7zr") else None
 
 
 def _run_program(command: str, archive: Path, *flags: str) -> subprocess.CompletedProcess[str]:

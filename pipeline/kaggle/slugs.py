@@ -40,7 +40,7 @@ def check_names(kind: str, names: Iterable[str]) -> list[str]:
         StarshiftError: Kaggle knows no such names.
     """
     form, pattern = NAME_FORMS[kind]
-    once: dict[str, str] = {}
+    unique: dict[str, str] = {}
     for name in names:
         if not re.fullmatch(pattern, name) or name.split("/")[0].lower() in PAGE_PREFIXES:
             suggestion = find_name(name) if form is ATTACHMENT_FORMS else ""
@@ -50,19 +50,14 @@ def check_names(kind: str, names: Iterable[str]) -> list[str]:
                 received=repr(name),
                 remedy=f"--attach {suggestion}" if suggestion else "",
             )
-        if kind == "model":
-            _check_framework(name)
-        once.setdefault(name.lower(), name)
-    return list(once.values())
-
-
-def _check_framework(model: str) -> None:
-    require(
-        model.split("/")[2].lower() in map(str.lower, FRAMEWORKS),
-        "Kaggle has no models of this framework.",
-        expected=f"{MODEL_FORM}, the framework one of {', '.join(FRAMEWORKS)}",
-        received=model,
-    )
+        require(
+            kind != "model" or name.split("/")[2].lower() in map(str.lower, FRAMEWORKS),
+            "Kaggle has no models of this framework.",
+            expected=f"{MODEL_FORM}, the framework one of {', '.join(FRAMEWORKS)}",
+            received=name,
+        )
+        unique.setdefault(name.lower(), name)
+    return list(unique.values())
 
 
 def split_attachments(names: Iterable[str]) -> tuple[list[str], list[str]]:

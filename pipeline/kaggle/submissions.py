@@ -14,7 +14,6 @@ from pipeline.errors import StarshiftError
 from pipeline.kaggle import retry, transfer
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.client import query, send_request
-from pipeline.kaggle.retry import call_with_retries
 
 log = logging.getLogger(__name__)
 COMPETITION_API = "competitions.competition_api_client"
@@ -61,7 +60,7 @@ def build_purpose(doing: str, slug: str, folder: Path = Path()) -> CallPurpose:
 def fetch_submission_quota(api: Any, slug: str) -> SubmissionQuota:
     """Returns how many submissions are left today."""
     purpose = build_purpose("asking how many submissions are left", slug)
-    limits = call_with_retries(api.competition_get_submission_limits, slug, purpose=purpose, safe_to_repeat=True)
+    limits = retry.call_with_retries(api.competition_get_submission_limits, slug, purpose=purpose, safe_to_repeat=True)
     return SubmissionQuota(
         today=limits.num_today, total=limits.num_total, left=limits.num_allowed_now, by_total=limits.limited_by_total
     )
@@ -70,7 +69,9 @@ def fetch_submission_quota(api: Any, slug: str) -> SubmissionQuota:
 def list_submissions(api: Any, slug: str, mark: str = "") -> list[KaggleSubmission]:
     """Returns the latest submissions whose message begins with the mark, the newest first."""
     purpose = build_purpose("looking at the submissions", slug)
-    answer = call_with_retries(api.competition_submissions, slug, page_size=100, purpose=purpose, safe_to_repeat=True)
+    answer = retry.call_with_retries(
+        api.competition_submissions, slug, page_size=100, purpose=purpose, safe_to_repeat=True
+    )
     submissions = [_parse_submission(one) for one in answer or []]
     return sorted((one for one in submissions if one.message.startswith(mark)), key=lambda one: one.ref, reverse=True)
 
@@ -137,7 +138,7 @@ def submit(api: Any, slug: str, path: Path, message: str, mark: str, before: Col
         KaggleError: refused, or not known to have been taken.
     """
     purpose = build_purpose("sending the submission", slug)
-    token = call_with_retries(_upload_file, api, slug, path, purpose=purpose, safe_to_repeat=True)
+    token = retry.call_with_retries(_upload_file, api, slug, path, purpose=purpose, safe_to_repeat=True)
     fields = {"competitionName": slug, "blobFileTokens": token, "submissionDescription": message}
     request, purpose = f"{COMPETITION_API}.create_submission", build_purpose("submitting", slug)
     try:
@@ -193,7 +194,7 @@ def download_file(api: Any, slug: str, name: str, folder: Path) -> None:
     options: dict[str, Any] = {"path": str(folder), "force": True, "quiet": True, "purpose": purpose}
     for stored_name in (name, f"{name}.zip"):
         try:
-            call_with_retries(api.competition_download_file, slug, stored_name, **options, safe_to_repeat=True)
+            retry.call_with_retries(api.competition_download_file, slug, stored_name, **options, safe_to_repeat=True)
             return
         except KaggleError as error:
             if error.status != 404:

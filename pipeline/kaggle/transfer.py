@@ -46,7 +46,7 @@ def send_file(path: Path, url: str, start: int = 0) -> None:
                 raise requests.ConnectionError(f"only a part arrived ({response.status_code})")
 
 
-def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, begun: bool = False) -> None:
+def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, resume: bool = False) -> None:
     """Puts a file to a resumable signed address: after a fault it continues where the storage says.
 
     Tries again while bytes arrive, and MAX_ATTEMPTS times where none do.
@@ -57,7 +57,7 @@ def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, begun: bool 
         path: the file; empty ones are sent as they are.
         url: from StartBlobUpload.
         purpose: what it is for.
-        begun: whether something may have been sent to this address before.
+        resume: whether something may have been sent to this address before.
 
     Raises:
         KaggleError: it did not arrive; status 404 says that the address is no longer valid.
@@ -65,13 +65,13 @@ def upload_resumable(path: Path, url: str, purpose: CallPurpose, *, begun: bool 
     furthest, tries, size = -1, 0, path.stat().st_size
     while True:
         start = 0  # a fresh address holds nothing
-        if begun:
+        if resume:
             start = retry.call_with_retries(_find_resume_offset, url, size, purpose=purpose, safe_to_repeat=True)
         if start is None:
             return
         # Progress resets the count: a bad line may break off more than MAX_ATTEMPTS times within a large file.
         tries = 1 if start > furthest else tries + 1
-        furthest, begun = max(start, furthest), True
+        furthest, resume = max(start, furthest), True
         try:
             send_file(path, url, start)
             return

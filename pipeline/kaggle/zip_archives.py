@@ -53,29 +53,23 @@ def is_folder(entry: zipfile.ZipInfo) -> bool:
     return entry.filename.endswith("/")
 
 
-def extract(archive: Path, folder: Path, places: Mapping[str, ArchiveMember]) -> int:
+def extract(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -> None:
     """Unpacks members into a folder that has all the folders they need.
 
     Args:
         archive: a zip.
         folder: to unpack into.
-        places: where each member goes, as a path below the folder; nothing is there yet.
-
-    Returns:
-        The bytes that were written.
+        targets: where each member goes, as a path below the folder; nothing is there yet.
 
     Raises:
         StarshiftError: it is damaged.
         FileExistsError: something is there already.
     """
-    written = 0
     with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
-        files = tqdm(places.items(), desc=f"unpack {archive.name}", unit="file", disable=None, leave=False)
-        for place, member in files:
-            with open(f"{folder}/{place}", "xb") as target:
-                for piece in _read_pieces(opened, opened.getinfo(member.name)):
-                    written += target.write(piece)
-    return written
+        files = tqdm(targets.items(), desc=f"unpack {archive.name}", unit="file", disable=None, leave=False)
+        for target, member in files:
+            with open(f"{folder}/{target}", "xb") as file:
+                file.writelines(_read_pieces(opened, opened.getinfo(member.name)))
 
 
 def _read_pieces(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ The text of this file is the beginning of every pushed script, so it knows the s
 """
 
 import base64
-import contextlib
 import hashlib
 import io
 import json
@@ -39,10 +38,7 @@ def start(digest: str, session: dict[str, Any], payload: str) -> int:
     code = place / "code"
     shutil.rmtree(code, ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
-        if hasattr(tarfile, "data_filter"):
-            archive.extractall(code, filter="data")
-        else:  # Python 3.11 before 3.11.4; the payload is what was pushed, as its digest says
-            archive.extractall(code)
+        archive.extractall(code, filter="data")  # from Python 3.11.4 on; Kaggle's image has 3.12
     environment = {
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
         **os.environ,
@@ -53,13 +49,11 @@ def start(digest: str, session: dict[str, Any], payload: str) -> int:
         "KERAS_HOME": str(place / "keras"),
         "KERAS_BACKEND": "tensorflow",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # several processes of a run share the GPU
-        "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "1",  # the default; said aloud, TensorFlow does not print about it
     }
     command = [sys.executable, "-m", "pipeline.kernels.session", str(code / "order.json"), json.dumps(session)]
     with subprocess.Popen(command, cwd=code, env=environment) as process:
-        with contextlib.suppress(ValueError):  # raised outside the main thread, where Kaggle may run a script one day
-            signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the session packs what it has
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the session packs what it has
         return process.wait()
 
 

@@ -38,11 +38,11 @@ class CodeBundle:
     """The repository and a job, compressed.
 
     Args:
-        order: the job.
+        job: of the run.
         payload: a tar file, compressed by xz.
     """
 
-    order: JobSpec
+    job: JobSpec
     payload: bytes
 
     @property
@@ -62,7 +62,12 @@ class CodeBundle:
         beginning = Path(__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
         lines = "\n".join(textwrap.wrap(base64.b64encode(self.payload).decode(), LINE_WIDTH))
         constants = f'DIGEST = "{self.digest}"\n{_format_session(session)}'
-        heading = _format_heading(self.order, self.digest)
+        competition = self.job.competition
+        method = f"strategy {competition.recipe.strategy}, {', '.join(competition.recipe.bases)}"
+        heading = (
+            f"# Starshift: {competition.name}, {method}; commit {self.job.commit}.\n"
+            f"# Made by `invoke run --on kaggle`. Run {self.job.fingerprint[:16]}, payload {self.digest[:16]}."
+        )
         text = f'{heading}\n\n{beginning}\n\n{constants}\nPAYLOAD = """\n{lines}\n"""\n{SCRIPT_END}'
         size = len(text.encode())
         require(
@@ -84,15 +89,15 @@ def _format_session(session: Mapping[str, Any]) -> str:
     return f"SESSION = {json.dumps(json.dumps(dict(session)))}"
 
 
-def build_bundle(order: JobSpec) -> CodeBundle:
+def build_bundle(job: JobSpec) -> CodeBundle:
     """Packs the repository with a job."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, data in sorted({**read_sources(), JOB_FILE: order.text().encode()}.items()):
+        for name, data in sorted({**read_sources(), JOB_FILE: job.text().encode()}.items()):
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o644
             archive.addfile(entry, io.BytesIO(data))
-    return CodeBundle(order=order, payload=lzma.compress(file.getvalue(), preset=XZ_PRESET))
+    return CodeBundle(job=job, payload=lzma.compress(file.getvalue(), preset=XZ_PRESET))
 
 
 def read_sources() -> dict[str, bytes]:
@@ -100,12 +105,3 @@ def read_sources() -> dict[str, bytes]:
     files = [path for package in PACKAGES for path in (paths.REPOSITORY / package).rglob("*") if path.is_file()]
     sources = [path for path in files if path.suffix not in EXCLUDED_SUFFIXES and not path.name.startswith(".")]
     return {path.relative_to(paths.REPOSITORY).as_posix(): path.read_bytes() for path in sources}
-
-
-def _format_heading(order: JobSpec, digest: str) -> str:
-    """Formats the comments at the top of the script."""
-    recipe, name = order.competition.recipe, order.competition.name
-    return (
-        f"# Starshift: {name}, strategy {recipe.strategy}, {', '.join(recipe.bases)}; commit {order.commit}.\n"
-        f"# Made by `invoke run --on kaggle`. Run {order.fingerprint[:16]}, payload {digest[:16]}."
-    )

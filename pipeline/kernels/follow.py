@@ -3,8 +3,8 @@
 Ctrl-C ends the following only: the kernel is recorded (records.py), and `invoke kernel` follows it again.
 """
 
+import contextlib
 import logging
-import math
 import queue
 import sys
 import threading
@@ -27,9 +27,7 @@ MAX_POLL_SECONDS = 300.0
 LOG_PAUSE = 5.0
 """Seconds between two requests for the log."""
 MAX_SILENCE = 90.0
-"""Seconds without output after which the log is requested again: a connection that slept is silent."""
-LOG_TRIES = 3
-"""Attempts to read a log to its end."""
+"""Seconds without output after which a finished log is given up."""
 MAX_UNKNOWN = 5
 """Times that Kaggle may not know a kernel that was just pushed."""
 
@@ -37,7 +35,8 @@ MAX_UNKNOWN = 5
 class LogStream:
     """A kernel's log, read by a daemon thread, so that a dead connection blocks nothing.
 
-    The server sends the log from its beginning each time, so earlier pieces are counted and skipped.
+    The server sends the log from its beginning each time, so earlier pieces are counted and skipped. A log that ended
+    or broke off is requested again; a silent connection breaks off after retry.TIMEOUT.
 
     Args:
         api: from `authenticate`.
@@ -45,64 +44,48 @@ class LogStream:
     """
 
     def __init__(self, api: Any, name: str) -> None:
-        self.api, self.name = api, name
-        self.pieces, self.rest = 0, ""
-        self.start_time = self.piece_time = -math.inf
-        self.reading = False
-        self.queue: queue.Queue[str | bool] = queue.Queue()
+        self.api, self.name, self.rest, self.is_open = api, name, "", True
+        self.queue: queue.Queue[str | float] = queue.Queue()
+        """Pieces of the log; after its end, the time at which the request for it was sent."""
+        threading.Thread(target=self._read, daemon=True).start()
 
     def lines(self, wait: float) -> Iterator[str]:
-        """Yields the lines of the next `wait` seconds. A log that ended is requested again, every LOG_PAUSE seconds."""
+        """Yields the lines of the next `wait` seconds."""
         until = time.monotonic() + wait
-        while (left := until - time.monotonic()) > 0:
-            if self.reading and time.monotonic() - self.piece_time > MAX_SILENCE:
-                self.reading = False
-            if not self.reading and time.monotonic() - self.start_time >= LOG_PAUSE:
-                self._start()
-            yield from self._next_lines(min(left, LOG_PAUSE))
+        with contextlib.suppress(queue.Empty):
+            while (left := until - time.monotonic()) > 0:
+                yield from self._split_lines(self.queue.get(timeout=left))
 
     def remaining(self) -> Iterator[str]:
-        """Yields the lines up to the end of a finished log."""
-        for _ in range(LOG_TRIES):
-            self._start()
-            while self.reading:
-                yield from self._next_lines(MAX_SILENCE)
-                self.reading = self.reading and time.monotonic() - self.piece_time < MAX_SILENCE
-            if self.whole:
-                break
-        if self.rest:
-            yield self.rest
+        """Yields the lines up to the end of a finished log, and at last one that does not end."""
+        since = time.monotonic()
+        piece: str | float = 0.0
+        with contextlib.suppress(queue.Empty):
+            while isinstance(piece, str) or piece < since:
+                piece = self.queue.get(timeout=MAX_SILENCE)
+                yield from self._split_lines(piece)
+        self.is_open = False
+        yield self.rest
 
-    def _next_lines(self, wait: float) -> Iterator[str]:
-        """Yields the lines of the next piece; none where none comes in `wait` seconds."""
-        try:
-            piece = self.queue.get(timeout=wait)
-        except queue.Empty:
-            return
-        if isinstance(piece, bool):
-            self.reading, self.whole = False, piece
-            return
-        self.pieces, self.piece_time = self.pieces + 1, time.monotonic()
-        *lines, self.rest = (self.rest + piece).split("\n")
-        yield from lines
+    def _split_lines(self, piece: str | float) -> list[str]:
+        """Returns the lines that a piece completes."""
+        *lines, self.rest = (self.rest + (piece if isinstance(piece, str) else "")).split("\n")
+        return lines
 
-    def _start(self) -> None:
-        self.queue, self.reading, self.whole = queue.Queue(), True, False
-        self.start_time = self.piece_time = time.monotonic()
-        threading.Thread(target=self._read, args=(self.queue, self.pieces), daemon=True).start()
-
-    def _read(self, pieces: "queue.Queue[str | bool]", skipped: int) -> None:
-        """Puts new pieces into a queue, and at last whether the log came to its end."""
-        whole = False
-        try:
-            for number, event in enumerate(self.api.kernels_logs_stream(self.name)):
-                if number >= skipped:
-                    pieces.put(str(event.get("data") or ""))
-            whole = True
-        except Exception as error:  # only the status counts; the log is requested again
-            log.debug("log of %s: %s", self.name, error)
-        finally:
-            pieces.put(whole)
+    def _read(self) -> None:
+        """Puts new pieces into the queue until the log is closed."""
+        pieces = 0
+        while self.is_open:
+            request_time = time.monotonic()
+            try:
+                for number, event in enumerate(self.api.kernels_logs_stream(self.name)):
+                    if number >= pieces:
+                        self.queue.put(str(event.get("data") or ""))
+                        pieces = number + 1
+                self.queue.put(request_time)
+            except Exception as error:  # only the status counts; the log is requested again
+                log.debug("log of %s: %s", self.name, error)
+            time.sleep(LOG_PAUSE)
 
 
 @dataclass
@@ -147,20 +130,17 @@ def follow_kernel(api: Any, record: KernelRecord, screen: LogView | None = None)
     """
     screen, stream = screen or LogView(), LogStream(api, record.ref)
     status, failure, faults, progress = "", "", 0, ""
-    poll_time, wait = -math.inf, POLL_SECONDS
     while True:
-        if time.monotonic() - poll_time >= wait:
-            poll_time = time.monotonic()
-            try:
-                status, failure = push.fetch_status(api, record)
-                faults, wait = 0, POLL_SECONDS
-            except KaggleError as error:
-                faults += 1
-                if error.status == 401 or (error.status in (403, 404) and faults >= MAX_UNKNOWN):
-                    raise
-                wait = min(MAX_POLL_SECONDS, POLL_SECONDS * 2 ** min(faults, 8))
-                screen.state(f"{error.message} Again in {wait:.0f} s; the kernel goes on")
-        for line in stream.remaining() if status in END_STATUSES else stream.lines(min(wait, POLL_SECONDS)):
+        try:
+            status, failure = push.fetch_status(api, record)
+            faults, wait = 0, POLL_SECONDS
+        except KaggleError as error:
+            faults += 1
+            if error.status == 401 or (error.status in (403, 404) and faults >= MAX_UNKNOWN):
+                raise
+            wait = min(MAX_POLL_SECONDS, POLL_SECONDS * 2 ** min(faults, 8))
+            screen.state(f"{error.message} Again in {wait:.0f} s; the kernel goes on")
+        for line in stream.remaining() if status in END_STATUSES else stream.lines(wait):
             if line.startswith(PROGRESS_PREFIX):
                 progress = line.removeprefix(PROGRESS_PREFIX).strip()
             elif line.strip():

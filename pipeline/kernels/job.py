@@ -88,25 +88,20 @@ def parse_job(text: str) -> JobSpec:
         received=f"format {written}",
         remedy="push the run again: invoke run --on kaggle",
     )
-    values["competition"] = build_dataclass(Competition, values["competition"])
-    values["weights"] = tuple(WeightsSpec(**one) for one in values["weights"])
-    values["folds"] = tuple(values["folds"])
-    values["split"] = tuple(values["split"]) if values["split"] else None
-    order = JobSpec(**values)
-    if order.digest != hash_json(json.loads(text)):
-        raise StarshiftError("The order does not read back as it was written.", received=text[:300])
-    return order
+    job: JobSpec = build_dataclass(JobSpec, values)
+    if job.digest != hash_json(json.loads(text)):
+        raise StarshiftError("The job does not read back as it was written.", received=text[:300])
+    return job
 
 
 def build_dataclass(kind: type[Any], values: dict[str, Any]) -> Any:
-    """Builds a frozen dataclass from its `asdict` in JSON: mappings become dataclasses, and lists tuples."""
+    """Builds a frozen dataclass from its `asdict` in JSON: mappings become its dataclasses, and lists tuples."""
     hints = get_type_hints(kind)
     return kind(**{name: _build_value(hints[name], value) for name, value in values.items()})
 
 
 def _build_value(hint: Any, value: Any) -> Any:
-    if isinstance(value, dict):
-        return build_dataclass(
-            next(one for one in (hint, *get_args(hint)) if isinstance(one, type) and is_dataclass(one)), value
-        )
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(_build_value(hint, item) for item in value)
+    kinds = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and is_dataclass(one)]
+    return build_dataclass(kinds[0], value) if kinds and isinstance(value, dict) else value

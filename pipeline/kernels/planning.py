@@ -1,8 +1,8 @@
 """Plans a session: its hours within the week's GPU quota, and the strategies and folds that fit in them.
 
 Kaggle ends a session after its hours and keeps nothing of it. So the run inside ends earlier: by `MARGIN_HOURS`, and by
-the time that packing its results would take (session.py). Speeds are measured ones: those of earlier sessions on the
-accelerator, or else this machine's, and the plan names the source.
+the time that packing its results would take (session.py). Speeds are those that earlier sessions on the accelerator
+measured; this machine's would tell nothing about a GPU.
 """
 
 import logging
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import SCRATCH_STRATEGIES, STRATEGIES, Competition, Recipe
-from pipeline.errors import StarshiftError
+from pipeline.config import SCRATCH_STRATEGIES, STRATEGIES, Competition
+from pipeline.errors import require
 from pipeline.figures.text_table import format_text_table
 from pipeline.files import read_json
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
@@ -21,7 +21,6 @@ from pipeline.kernels import records
 from pipeline.kernels.push import CPU
 from pipeline.kernels.session import format_store_name
 from pipeline.models import base as bases
-from pipeline.models import inference_engines
 from pipeline.runs import folder as runs
 from pipeline.training.cross_validation import list_cached_views
 
@@ -89,13 +88,13 @@ def compute_session_hours(accelerator: str, quota: GPUQuota) -> float:
     if accelerator == CPU:
         return SESSION_HOURS[CPU]
     hours = min(SESSION_HOURS["gpu"], quota.left)
-    if hours < MARGIN_HOURS + MIN_HOURS:
-        raise StarshiftError(
-            "The week's GPU quota is used up.",
-            expected=f"more than {MARGIN_HOURS + MIN_HOURS:.2f} of {quota.total:.1f} hours left",
-            received=f"{quota.left:.2f} hours that are neither used nor reserved by a session",
-            remedy=f"wait until {quota.refresh or 'the week is over'}, or --accelerator {CPU}",
-        )
+    require(
+        hours >= MARGIN_HOURS + MIN_HOURS,
+        "The week's GPU quota is used up.",
+        expected=f"more than {MARGIN_HOURS + MIN_HOURS:.2f} of {quota.total:.1f} hours left",
+        received=f"{quota.left:.2f} hours that are neither used nor reserved by a session",
+        remedy=f"wait until {quota.refresh or 'the week is over'}, or --accelerator {CPU}",
+    )
     return hours
 
 
@@ -117,48 +116,35 @@ FORWARDS_PER_STEP = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Pictures a second, and where they were measured.
+    """Speeds that earlier sessions on an accelerator measured.
 
     Args:
-        rates: by session.format_store_name.
+        features: pictures a second through all of a recipe's bases in turn; None where one is unknown.
         epochs: seconds an epoch, by strategy.
-        source: of the rates.
+        date: of the last session; empty where there was none.
     """
 
-    rates: Mapping[str, float]
+    features: float | None
     epochs: Mapping[str, float]
-    source: str
-
-    def features(self, recipe: Recipe) -> float | None:
-        """Returns pictures a second through all of a recipe's bases in turn; None where one is unknown."""
-        rates = [self.rates.get(_format_base_name(bases.parse_base(text, recipe.size))) for text in recipe.bases]
-        return 1 / sum(1 / rate for rate in rates if rate) if all(rates) else None
-
-
-def _format_base_name(base: bases.Base) -> str:
-    return format_store_name({"base": base.name, "cut": base.cut, "size": base.size})
+    date: str
 
 
 def load_throughput(competition: Competition, accelerator: str) -> Throughput:
-    """Returns the speeds measured on this accelerator, or else here."""
+    """Returns the speeds of a competition's earlier sessions on an accelerator."""
+    used = [bases.parse_base(text, competition.recipe.size) for text in competition.recipe.bases]
+    names = [format_store_name({"base": base.name, "cut": base.cut, "size": base.size}) for base in used]
     sessions = [one for one in records.list_records(competition.name) if one.accelerator == accelerator]
-    rates = {name: rate for one in sessions for name, rate in one.words.get("rates", {}).items()}
-    if rates:
-        epochs = _load_epoch_seconds(competition, accelerator)
-        return Throughput(rates=rates, epochs=epochs, source=f"measured on {accelerator} ({sessions[-1].date[:10]})")
-    for base in (bases.parse_base(text, competition.recipe.size) for text in competition.recipe.bases):
-        path = bases.find_weights_path(base)
-        if path is None or path.exists():
-            choice = read_json(inference_engines.find_engine_folder(base) / "engine.json") or {}
-            rate = choice.get("pictures_per_second", {}).get("keras")
-            rates |= {_format_base_name(base): rate} if rate is not None else {}
-    cores = inference_engines.describe_machine()["cores"]
-    source = f"by Keras here, {cores} cores; {accelerator} unmeasured"
-    return Throughput(rates=rates, epochs=_load_epoch_seconds(competition, ""), source=source)
+    measured = {name: rate for one in sessions for name, rate in one.summary.get("rates", {}).items()}
+    is_known = all(measured.get(name) for name in names)
+    return Throughput(
+        features=1 / sum(1 / measured[name] for name in names) if is_known else None,
+        epochs=_load_epoch_seconds(competition, accelerator),
+        date=sessions[-1].date[:10] if sessions else "",
+    )
 
 
 def _load_epoch_seconds(competition: Competition, accelerator: str) -> dict[str, float]:
-    """Returns seconds an epoch by strategy, from the runs on an accelerator (here, where it is empty)."""
+    """Returns seconds an epoch by strategy, from the runs on an accelerator."""
     seconds = {}
     for folder, results in runs.list_finished_runs(competition.name):
         used = (read_json(folder / "kernel.json") or {}).get("accelerator", "")
@@ -203,22 +189,18 @@ def estimate_stages(competition: Competition, counts: tuple[int, int], speeds: T
         speeds: measured ones.
     """
     recipe, (train, test) = competition.recipe, counts
-    rate, stages = speeds.features(recipe), []
-    for strategy in STRATEGIES:
-        training = recipe.training.resolved(strategy)
-        networked = strategy in SCRATCH_STRATEGIES
-        if not networked and rate is None:
-            continue
-        cached = len(list_cached_views(training) if strategy in ("frozen", "finetune") else recipe.training_views)
-        views = max(cached, len(recipe.views))
-        seconds = 0.0 if networked or rate is None else (train * views + test * len(recipe.views)) / rate
-        epoch = speeds.epochs.get(strategy)
-        if epoch is None and strategy == "finetune" and rate is not None:
-            epoch = train * FORWARDS_PER_STEP / rate
-        if epoch is None and strategy in (*SCRATCH_STRATEGIES, "frozen"):
-            continue
-        fold = 0.0 if strategy == "features" else float(epoch or 0) * float(training.epochs or 0)
-        stages.append(StageEstimate(strategy=strategy, before=seconds / 3600, fold=fold / 3600, folds=recipe.folds))
+    rate, stages = speeds.features, []
+    epochs = ({"finetune": train * FORWARDS_PER_STEP / rate} if rate else {}) | {**speeds.epochs, "features": 0.0}
+    for strategy in (name for name in STRATEGIES if name in epochs):
+        training, extraction = recipe.training.resolved(strategy), 0.0
+        if strategy not in SCRATCH_STRATEGIES:
+            if rate is None:
+                continue
+            cached = list_cached_views(training) if strategy in ("frozen", "finetune") else recipe.training_views
+            views = max(len(cached), len(recipe.views))
+            extraction = (train * views + test * len(recipe.views)) / rate
+        fold = epochs[strategy] * float(training.epochs or 0)
+        stages.append(StageEstimate(strategy=strategy, before=extraction / 3600, fold=fold / 3600, folds=recipe.folds))
     return stages
 
 
@@ -228,8 +210,8 @@ def format_plan(competition: Competition, accelerator: str, hours: float) -> lis
     speeds = load_throughput(competition, accelerator)
     stages = estimate_stages(competition, (summary["train"], summary["test"]), speeds) if summary else []
     if not stages:
-        reason = "speeds" if summary else "numbers of pictures"
-        return [f"plan      unknown {reason}; one run here or there, --debug too, measures them"]
+        reason = "speeds; one run there" if summary else "numbers of pictures; one run here"
+        return [f"plan      unknown {reason}, --debug too, measures them"]
     rows = [
         [
             *(stage.strategy, f"{stage.before:.2f} h", f"{stage.fold:.2f} h"),
@@ -239,4 +221,4 @@ def format_plan(competition: Competition, accelerator: str, hours: float) -> lis
         for stage in stages
     ]
     table = format_text_table(["strategy", "before", "a fold", f"in {hours:.1f} h", "sessions"], rows)
-    return [f"plan      {speeds.source}; at most:", *(f"          {line}" for line in table)]
+    return [f"plan      measured on {accelerator} ({speeds.date}); at most:", *(f"          {line}" for line in table)]

@@ -2,14 +2,12 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import StarshiftError, require
-from pipeline.kaggle import slugs
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.client import query
 from pipeline.kaggle.retry import call_with_retries
@@ -17,8 +15,8 @@ from pipeline.kernels.records import KernelRecord
 
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 CPU = "cpu"
-RETIRED_ACCELERATORS = ("NvidiaTeslaP100", "Tpu1VmV38", "TpuV38")
-"""Kaggle puts another machine in their place and does not say so."""
+RETIRED_ACCELERATOR = "NvidiaTeslaP100"
+"""Kaggle puts another machine in its place and does not say so."""
 SCRIPT_FILE = "kernel.py"
 SOURCE_KINDS = ("tags", "dataset_sources", "competition_sources", "kernel_sources", "model_sources")
 REMEDIES = {
@@ -29,70 +27,33 @@ REMEDIES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class KernelSources:
-    """What is attached to a kernel, each thing once.
-
-    Args:
-        competitions: slugs.
-        datasets: `owner/slug`; Kaggle documents no version here. Files are chosen by SHA-256 inside the kernel
-            (kernels/session_run.py).
-        models: `owner/model/framework/variation/version`.
-        kernels: `owner/slug`, whose output is attached.
+def check_accelerator(name: str) -> None:
+    """Checks the name of an accelerator.
 
     Raises:
-        StarshiftError: Kaggle knows no such names.
-    """
-
-    competitions: Sequence[str] = ()
-    datasets: Sequence[str] = ()
-    models: Sequence[str] = ()
-    kernels: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            names = slugs.check_names(field.name.removesuffix("s"), getattr(self, field.name))
-            object.__setattr__(self, field.name, names)
-
-
-def check_accelerator(name: str) -> str:
-    """Returns the name of an accelerator that the pipeline can use.
-
-    Raises:
-        StarshiftError: retired, or a TPU.
+        StarshiftError: the pipeline cannot use it: it is retired, or a TPU.
     """
     require(
-        name not in RETIRED_ACCELERATORS,
-        "Kaggle has retired this accelerator, and would put another one in its place without a word.",
-        expected=f"{DEFAULT_ACCELERATOR} or {CPU}",
+        name == CPU or (name.startswith("Nvidia") and name != RETIRED_ACCELERATOR),
+        "The pipeline has not been made for this accelerator, or Kaggle has retired it.",
+        expected=f"{DEFAULT_ACCELERATOR} (two of them in a session), {CPU}, or another Nvidia machine of Kaggle's, not "
+        f"{RETIRED_ACCELERATOR}: Kaggle replaces it without a word",
         received=name,
     )
-    require(
-        name == CPU or name.startswith("Nvidia"),
-        "The pipeline has not been made for this accelerator.",
-        expected=f"{DEFAULT_ACCELERATOR} (two of them in a session), {CPU}, or another of Kaggle's Nvidia machines",
-        received=name,
-    )
-    return name
 
 
-def build_metadata(
-    owner: str, title: str, slug: str, *, accelerator: str, internet: bool, sources: KernelSources
-) -> dict[str, Any]:
-    """Builds kernel-metadata.json. Nothing is left to a default: the client's would turn the internet on.
+def build_metadata(accelerator: str, *, internet: bool, sources: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Builds kernel-metadata.json without `id` and `title`, which each session has of its own.
+
+    Nothing is left to a default: the client's would turn the internet on.
 
     Args:
-        owner: of the kernel.
-        title: from which Kaggle makes the slug.
-        slug: the same.
         accelerator: see `check_accelerator`.
         internet: whether the session reaches it.
-        sources: what is attached.
+        sources: what is attached, by the keys of kernel-metadata.json.
     """
     gpu = accelerator != CPU
     return {
-        "id": f"{owner}/{slug}",
-        "title": title,
         "code_file": SCRIPT_FILE,
         "language": "python",
         "kernel_type": "script",
@@ -100,10 +61,8 @@ def build_metadata(
         "enable_gpu": gpu,
         "enable_tpu": False,
         "enable_internet": internet,
-        "competition_sources": list(sources.competitions),
-        "dataset_sources": list(sources.datasets),
-        "model_sources": list(sources.models),
-        "kernel_sources": list(sources.kernels),
+        "kernel_sources": [],
+        **sources,
         "keywords": [],
         "docker_image_pinning_type": "original",
         **({"machine_shape": accelerator} if gpu else {}),

@@ -3,18 +3,18 @@
 A record is written before the push, so that a kernel is found again whatever happens to the answer or this machine.
 """
 
-from collections.abc import Mapping
+import itertools
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.files import write_json, write_text
-from pipeline.kernels.bundle import replace_session
+from pipeline.files import write_json
 from pipeline.old_names import FORMAT, read_versioned
 
 ACTIVE_STATES = ("pushing", "pushed")
-KERNEL_STATES = (*ACTIVE_STATES, "refused", "complete", "interrupted", "failed")
+STORED_NAMES = {"job_digest": "order", "summary": "words"}
+"""Names in the file of fields that have another name there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,11 @@ class KernelRecord:
         competition: its name here.
         owner: of the kernel, a Kaggle account.
         slug: of the kernel; used for one push only.
-        state: one of KERNEL_STATES. `pushing`: without an answer yet. The last three: its results are here.
+        state: `pushing` (without an answer yet), `pushed` or `refused`; once its results are here, one of
+            result_archive.SESSION_STATES.
         fingerprint: of the run.
         config: the run's config.json on this machine, without the fingerprint.
-        order: digest of the job.
+        job_digest: of the job.
         digest: of the payload.
         session: the number of this session of the run, from 1.
         accelerator: such as `NvidiaTeslaT4`, or `cpu`.
@@ -38,7 +39,7 @@ class KernelRecord:
         url: of its page.
         date: of the push, UTC.
         run: name of the run's folder, once its results are here.
-        words: the session's summary, once its results are here: `took`, `rates`, ...
+        summary: of the session, once its results are here: `took`, `rates`, ...
     """
 
     competition: str
@@ -47,7 +48,7 @@ class KernelRecord:
     state: str = "pushing"
     fingerprint: str
     config: dict[str, Any]
-    order: str
+    job_digest: str
     digest: str
     session: int = 0
     accelerator: str
@@ -57,7 +58,7 @@ class KernelRecord:
     url: str = ""
     date: str = ""
     run: str = ""
-    words: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -70,6 +71,16 @@ class KernelRecord:
         return self.url or self.ref
 
     @property
+    def run_folder(self) -> Path:
+        """The run's folder, once its results are here."""
+        return paths.runs_folder(self.competition) / self.run
+
+    @property
+    def script_path(self) -> Path:
+        """The run's script: all its sessions have one payload, even if the repository changes meanwhile."""
+        return self.path.with_name(f"{self.digest[:16]}.py")
+
+    @property
     def path(self) -> Path:
         """The record's file."""
         return paths.kernels_folder(self.competition) / f"{self.slug}.json"
@@ -77,15 +88,18 @@ class KernelRecord:
     def save(self, **changes: Any) -> "KernelRecord":
         """Saves the record with changes, and returns it."""
         changed = replace(self, **changes)
-        write_json(changed.path, {"format": FORMAT, **asdict(changed)})
+        stored = {STORED_NAMES.get(name, name): value for name, value in asdict(changed).items()}
+        write_json(changed.path, {"format": FORMAT, **stored})
         return changed
 
 
 def list_records(competition: str) -> list[KernelRecord]:
     """Returns the records of a competition, the oldest first."""
     stored = [read_versioned(path, "kernel record") for path in paths.kernels_folder(competition).glob("*.json")]
-    names = {one.name for one in fields(KernelRecord)}
-    records = [KernelRecord(**{key: values[key] for key in values if key in names}) for values in stored if values]
+    names = {STORED_NAMES.get(one.name, one.name): one.name for one in fields(KernelRecord)}
+    records = [
+        KernelRecord(**{names[key]: values[key] for key in values if key in names}) for values in stored if values
+    ]
     return sorted(records, key=lambda one: (one.date, len(one.slug), one.slug))
 
 
@@ -102,28 +116,11 @@ def find_unused_title(competition: str, fingerprint: str) -> tuple[str, str]:
     A slug is used once: so no status is an older run's, and a refused one, which Kaggle may not find again, is skipped.
     """
     used = {one.slug for one in list_records(competition)}
-    for number in range(1, len(used) + 2):
-        title = f"Starshift {competition[:24].strip('-_')} {fingerprint[:8]} {number}"
-        slug = slugify(title)
-        if slug not in used:
-            break
-    return title, slug
+    beginning = f"Starshift {competition[:24].strip('-_')} {fingerprint[:8]}"
+    titles = (f"{beginning} {number}" for number in itertools.count(1))
+    return next((title, slugify(title)) for title in titles if slugify(title) not in used)
 
 
 def slugify(title: str) -> str:
     """Returns the slug that Kaggle makes of a title: small letters, digits, hyphens for all between them."""
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
-
-
-def write_script(record: KernelRecord, script: str) -> None:
-    """Stores the script of a run: all its sessions have one payload, even if the repository changes meanwhile."""
-    write_text(_find_script_path(record), script)
-
-
-def read_script(record: KernelRecord, session: Mapping[str, Any]) -> str:
-    """Returns the stored script for one session."""
-    return replace_session(_find_script_path(record).read_text(encoding="utf-8"), session)
-
-
-def _find_script_path(record: KernelRecord) -> Path:
-    return paths.kernels_folder(record.competition) / f"{record.digest[:16]}.py"

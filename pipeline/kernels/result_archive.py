@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pipeline.errors import StarshiftError
-from pipeline.files import CHUNK_BYTES, PARTIAL_PATTERN, hash_json, read_json, write_atomic
+from pipeline.files import PARTIAL_PATTERN, hash_json, read_json, write_atomic
 from pipeline.kaggle.archive_members import normalize_name
 
 ARCHIVE_NAME = "results.starshift"
@@ -60,18 +60,13 @@ class ResultArchive:
                     write_atomic(place, functools.partial(shutil.copyfileobj, member))
 
 
-def estimate_packing_seconds(size: int) -> float:
-    """Estimates the time that packing so many bytes takes."""
-    return size / PACKING_RATE
-
-
-def count_bytes(files: Iterable[Path]) -> int:
-    """Adds up the bytes of files; one that has been removed meanwhile counts nothing."""
+def estimate_packing_seconds(files: Iterable[Path]) -> float:
+    """Estimates the time that packing takes; a file that has been removed meanwhile counts nothing."""
     total = 0
     for path in files:
         with contextlib.suppress(OSError):
             total += path.stat().st_size
-    return total
+    return total / PACKING_RATE
 
 
 def write_archive(path: Path, home: Path, files: Iterable[Path], summary: Mapping[str, Any]) -> None:
@@ -86,30 +81,18 @@ def write_archive(path: Path, home: Path, files: Iterable[Path], summary: Mappin
 
     def write(file: IO[bytes]) -> None:
         digests = {}
-        with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        with zipfile.ZipFile(file, "w") as archive:
             for source in files:
-                name = source.relative_to(home).as_posix()
-                entry = zipfile.ZipInfo(name)
-                entry.compress_type = (
-                    zipfile.ZIP_DEFLATED if source.suffix in COMPRESSED_SUFFIXES else zipfile.ZIP_STORED
-                )
-                with source.open("rb") as opened, archive.open(entry, "w", force_zip64=True) as member:
-                    digests[name] = _copy_and_hash(opened, member)
+                # Read once, so that the digest is of what is packed: the log may still grow.
+                name, data = source.relative_to(home).as_posix(), source.read_bytes()
+                is_text = source.suffix in COMPRESSED_SUFFIXES
+                archive.writestr(name, data, zipfile.ZIP_DEFLATED if is_text else zipfile.ZIP_STORED)
+                digests[name] = hashlib.sha256(data).hexdigest()
             results = {name: digest for name, digest in digests.items() if not name.endswith(".log")}
             manifest = {**summary, "progress": hash_json(results), "files": digests}
             archive.writestr(MANIFEST_NAME, json.dumps(manifest, indent=2, ensure_ascii=False))
 
     write_atomic(path, write)
-
-
-def _copy_and_hash(source: IO[bytes], target: IO[bytes] | None = None) -> str:
-    """Copies to the target, if there is one. Returns the SHA-256."""
-    digest = hashlib.sha256()
-    while piece := source.read(CHUNK_BYTES):
-        digest.update(piece)
-        if target is not None:
-            target.write(piece)
-    return digest.hexdigest()
 
 
 def load_archive(path: Path) -> ResultArchive:
@@ -129,9 +112,8 @@ def load_archive(path: Path) -> ResultArchive:
             if {str(folder) for name in names for folder in PurePosixPath(name).parents} & set(names):
                 raise ValueError("a file and a folder have one name")
             for name, expected in files.items():
-                with archive.open(name) as member:
-                    if _copy_and_hash(member) != expected:
-                        raise ValueError(f"{name} is not what the manifest says")
+                if hashlib.sha256(archive.read(name)).hexdigest() != expected:
+                    raise ValueError(f"{name} is not what the manifest says")
     except Exception as error:  # the bytes may be anything, and so may be what zipfile raises: zlib.error, TypeError
         beginning = path.read_bytes()[:80].decode("latin-1") if path.is_file() else "nothing"
         raise StarshiftError(

@@ -8,7 +8,6 @@ import json
 import logging
 import re
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,14 +16,13 @@ import requests
 
 from pipeline import paths
 from pipeline.data.row_store import RowStore
-from pipeline.errors import StarshiftError
-from pipeline.files import write_atomic, write_json
+from pipeline.errors import StarshiftError, require
+from pipeline.files import write_json
 from pipeline.kaggle import transfer
 from pipeline.kaggle.retry import call_with_retries
-from pipeline.kernels import result_archive
 from pipeline.kernels.push import build_purpose
 from pipeline.kernels.records import KernelRecord
-from pipeline.kernels.result_archive import ResultArchive
+from pipeline.kernels.result_archive import ARCHIVE_NAME, ResultArchive, load_archive
 from pipeline.runs import folder as runs
 
 log = logging.getLogger(__name__)
@@ -89,7 +87,10 @@ def merge_run(archive: ResultArchive, record: KernelRecord) -> Path | None:
     write_json(folder / "kernel.json", {**archive.summary, **kernel})
     if last in archive.files:
         archive.extract({last: folder / "metrics.json"})
-        _copy_submission(folder, record.competition)
+        if f"{inside}/submission.csv" in archive.files:  # where a local run copies it to
+            place = paths.submissions_folder(record.competition)
+            archive.extract({f"{inside}/submission.csv": place / f"{folder.name}.csv"})
+            archive.extract({f"{inside}/submission.csv": place / "latest.csv"})
     return folder
 
 
@@ -107,14 +108,6 @@ def _find_run_folder(parent: Path, name: str, record: KernelRecord) -> Path:
     return folder
 
 
-def _copy_submission(folder: Path, competition: str) -> None:
-    """Copies a finished run's submission into the submissions folder, as a local run does."""
-    source = folder / "submission.csv"
-    if source.exists():
-        for name in (f"{folder.name}.csv", "latest.csv"):
-            write_atomic(paths.submissions_folder(competition) / name, lambda file: file.write(source.read_bytes()))
-
-
 PAGE_SIZE = 200
 """Outputs in one answer, the most that Kaggle gives."""
 FETCH_TRIES = 3
@@ -122,29 +115,8 @@ RETRY_STATUSES = (None, 400, 403, 404, 410)
 """Statuses after which a new address may help; None: a damaged file. All others were repeated already."""
 
 
-class NoResultsError(StarshiftError):
-    """A kernel that ended before it could pack anything."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionResult:
-    """A session's merged results.
-
-    Args:
-        state: `complete`, `interrupted` or `failed`.
-        run: the run's folder; None where there was none yet.
-        rows: of features that were not here before.
-        summary: of the session, see result_archive.ResultArchive.
-    """
-
-    state: str
-    run: Path | None
-    rows: int
-    summary: dict[str, Any]
-
-
-def fetch_archive(api: Any, record: KernelRecord, folder: Path, tries: int = FETCH_TRIES) -> ResultArchive:
-    """Downloads a session's archive into a folder and checks it against its manifest.
+def fetch_archive(api: Any, record: KernelRecord, folder: Path, tries: int = FETCH_TRIES) -> ResultArchive | None:
+    """Downloads a session's archive into a folder and checks it against its manifest; None where there is none.
 
     Args:
         api: from `authenticate`.
@@ -153,26 +125,17 @@ def fetch_archive(api: Any, record: KernelRecord, folder: Path, tries: int = FET
         tries: an error page may come in place of a file, and addresses expire.
 
     Raises:
-        NoResultsError: the kernel has no archive.
         StarshiftError: it cannot be downloaded whole.
     """
-    path = folder / result_archive.ARCHIVE_NAME
+    path = folder / ARCHIVE_NAME
     purpose = build_purpose(record, f"fetching the results of {record.ref}", folder)
     try:
         call_with_retries(_download, api, record, folder, purpose=purpose, safe_to_repeat=True)
-        if path.is_file():
-            return result_archive.load_archive(path)
+        return load_archive(path) if path.is_file() else None
     except StarshiftError as error:
         if tries <= 1 or getattr(error, "status", None) not in RETRY_STATUSES:
             raise
         log.warning("  warning: %s; fetching again", error.message)
-    else:
-        raise NoResultsError(
-            f"{record.ref} has no results.",
-            expected=f"the output {result_archive.ARCHIVE_NAME}",
-            received="a kernel that ended before it could pack them",
-            remedy=f"its log says why: {record.url or 'https://www.kaggle.com/code/' + record.ref}",
-        )
     path.unlink(missing_ok=True)
     return fetch_archive(api, record, folder, tries - 1)
 
@@ -183,7 +146,7 @@ def _download(api: Any, record: KernelRecord, folder: Path) -> None:
     Raises:
         KaggleError: the storage refuses its address.
     """
-    pattern = rf"\A{re.escape(result_archive.ARCHIVE_NAME)}\Z"
+    pattern = rf"\A{re.escape(ARCHIVE_NAME)}\Z"
     try:
         kernel = f"{record.ref}/{record.version}"
         api.kernels_output(kernel, str(folder), file_pattern=pattern, page_size=PAGE_SIZE)
@@ -195,26 +158,34 @@ def _download(api: Any, record: KernelRecord, folder: Path) -> None:
         raise
 
 
-def fetch_and_merge(api: Any, record: KernelRecord) -> SessionResult:
+def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord | None:
     """Downloads a session's archive and merges it. The run's folder is then like that of a local run.
 
     Args:
         api: from `authenticate`.
         record: the kernel.
 
+    Returns:
+        The record with the results, saved; None where the kernel ended before it could pack them.
+
     Raises:
         StarshiftError: see `fetch_archive`; or the archive is another job's.
     """
     with tempfile.TemporaryDirectory(prefix="starshift-") as folder:
         archive = fetch_archive(api, record, Path(folder))
-        if archive.summary["order"] != record.order:
-            raise StarshiftError(
-                f"The results of {record.ref} answer another order.",
-                expected=record.order,
-                received=str(archive.summary["order"]),
-                remedy="invoke run --on kaggle pushes it again",
-            )
+        if archive is None:
+            return None
+        require(
+            archive.summary["order"] == record.job_digest,
+            f"The results of {record.ref} answer another order.",
+            expected=record.job_digest,
+            received=archive.summary["order"],
+            remedy="invoke run --on kaggle pushes it again",
+        )
         rows = merge_features(archive)
         merge_folds(archive, record.competition)
         run = merge_run(archive, record)
-    return SessionResult(state=archive.summary["state"], run=run, rows=rows, summary=archive.summary)
+    summary, name = archive.summary, run.name if run else ""
+    line = "home      %s after %.0f s: run %s, %d rows of features that were not here"
+    log.info(line, summary["state"], summary["took"], name or "none", rows)
+    return record.save(state=summary["state"], run=name, summary=summary)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,16 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import Competition, RunOptions, find_comp_argument
 from pipeline.errors import StarshiftError, require
-from pipeline.files import format_utc
+from pipeline.files import format_utc, write_text
 from pipeline.kaggle import client, slugs
 from pipeline.kaggle.inputs import find_public_dataset
-from pipeline.kernels import planning, records, result_download, weights
-from pipeline.kernels import push as kernel
-from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle
-from pipeline.kernels.follow import END_STATUSES, LogView, follow_kernel
+from pipeline.kernels import planning, push, records, weights
+from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle, replace_session
+from pipeline.kernels.follow import END_STATUSES, follow_kernel
 from pipeline.kernels.job_builder import build_job
 from pipeline.kernels.records import KernelRecord
+from pipeline.kernels.result_archive import ARCHIVE_NAME
+from pipeline.kernels.result_download import fetch_and_merge
 from pipeline.runs import folder as runs
 from pipeline.workflow.finish import format_score_spread
 
@@ -36,30 +38,27 @@ class KernelOptions:
         dry: only show what would be sent.
     """
 
-    accelerator: str = kernel.DEFAULT_ACCELERATOR
+    accelerator: str = push.DEFAULT_ACCELERATOR
     internet: bool = False
     attach: tuple[str, ...] = ()
     wait: bool = True
     dry: bool = False
 
 
-def attach_weights(api: Any, competition: Competition, request: KernelOptions) -> KernelOptions:
-    """Attaches a dataset for each of the weights files: the account's own, or else a public one.
+def find_weights_datasets(api: Any, competition: Competition, request: KernelOptions) -> list[str]:
+    """Returns the datasets of the weights files that no attachment has: the account's own one, and public ones.
 
     Raises:
         StarshiftError: no dataset has them, and the internet is off.
     """
     names = [spec.name for spec in weights.list_weights(competition)]
-    attach = list(request.attach)
-    missing = weights.find_missing_weights(api, names, attach)
-    if missing:
-        attach += weights.find_own_dataset(api, names)
-        missing = weights.find_missing_weights(api, names, attach)
-    for name in missing:
-        if (public := find_public_dataset(name)) is not None:
-            log.info("weights   %s: from the public dataset %s, if its digest is right", name, public)
-            attach += [public] if public not in attach else []
-    missing = [name for name in missing if find_public_dataset(name) is None]
+    missing = weights.find_missing_weights(api, names, request.attach)
+    own = weights.find_own_dataset(api, names) if missing else []
+    missing = weights.find_missing_weights(api, missing, own)
+    public = {name: dataset for name in missing if (dataset := find_public_dataset(name)) is not None}
+    for name, dataset in public.items():
+        log.info("weights   %s: from the public dataset %s, if its digest is right", name, dataset)
+    missing = [name for name in missing if name not in public]
     require(
         not missing or request.internet,
         "The session would look for weights in vain.",
@@ -68,14 +67,14 @@ def attach_weights(api: Any, competition: Competition, request: KernelOptions) -
         remedy=f"invoke weights --comp {find_comp_argument(competition.name)} --upload, --attach a dataset, "
         "or --internet",
     )
-    return replace(request, attach=tuple(attach))
+    return [*own, *public.values()]
 
 
-def build_sources(competition: Competition, request: KernelOptions) -> kernel.KernelSources:
-    """Returns what is attached to a run's first kernel.
+def build_sources(competition: Competition, request: KernelOptions) -> dict[str, list[str]]:
+    """Returns what is attached to a run's first kernel, by the keys of kernel-metadata.json, each thing once.
 
     Raises:
-        StarshiftError: see push.KernelSources; or one's own pictures that no dataset has.
+        StarshiftError: Kaggle knows no such names; or one's own pictures that no dataset has.
     """
     datasets, models = slugs.split_attachments(request.attach)
     require(
@@ -84,33 +83,36 @@ def build_sources(competition: Competition, request: KernelOptions) -> kernel.Ke
         expected=f"--attach owner/slug, a dataset with the folder {Path(competition.data or '').name}",
         received=competition.data,
     )
-    own = [competition.slug] if competition.slug else []
-    return kernel.KernelSources(competitions=own, datasets=datasets, models=models)
+    # Datasets without a version, as Kaggle documents them: session_run.py chooses their files by SHA-256.
+    return {
+        "competition_sources": slugs.check_names("competition", [competition.slug] if competition.slug else []),
+        "dataset_sources": slugs.check_names("dataset", datasets),
+        "model_sources": slugs.check_names("model", models),
+    }
 
 
-def create_record(owner: str, packed: CodeBundle, request: KernelOptions) -> KernelRecord:
+def create_record(
+    owner: str, packed: CodeBundle, request: KernelOptions, sources: Mapping[str, list[str]]
+) -> KernelRecord:
     """Returns the record of a run without sessions, from which `prepare_session` makes the first one."""
-    order = packed.order
+    job = packed.job
     return KernelRecord(
-        competition=order.competition.name,
+        competition=job.competition.name,
         owner=owner,
-        fingerprint=order.fingerprint,
-        config=order.config,
-        order=order.digest,
+        fingerprint=job.fingerprint,
+        config=job.config,
+        job_digest=job.digest,
         digest=packed.digest,
         accelerator=request.accelerator,
+        metadata=push.build_metadata(request.accelerator, internet=request.internet, sources=sources),
     )
 
 
-def prepare_session(
-    previous: KernelRecord, attached: kernel.KernelSources, *, internet: bool, hours: float
-) -> KernelRecord:
+def prepare_session(previous: KernelRecord, hours: float) -> KernelRecord:
     """Returns the record of the session after this one, not saved yet.
 
     Args:
         previous: the session before; for the first one, from `create_record`.
-        attached: to the kernel.
-        internet: whether the session reaches it.
         hours: after which Kaggle ends it.
     """
     title, slug = records.find_unused_title(previous.competition, previous.fingerprint)
@@ -120,14 +122,12 @@ def prepare_session(
         slug=slug,
         session=previous.session + 1,
         seconds=int(hours * 3600),
-        metadata=kernel.build_metadata(
-            previous.owner, title, slug, accelerator=previous.accelerator, internet=internet, sources=attached
-        ),
+        metadata=previous.metadata | {"id": f"{previous.owner}/{slug}", "title": title},
         version=1,
         url="",
         date=format_utc(),
         run="",
-        words={},
+        summary={},
     )
 
 
@@ -140,21 +140,21 @@ def push_session(api: Any, record: KernelRecord) -> KernelRecord:
     record.save()
     seconds = planning.compute_run_seconds(record.seconds)
     session = {"number": record.session, "seconds": seconds, "kernel": record.ref, "accelerator": record.accelerator}
-    script = records.read_script(record, session)
-    record = kernel.push_kernel(api, record, script)
+    script = replace_session(record.script_path.read_text(encoding="utf-8"), session)
+    record = push.push_kernel(api, record, script)
     log.info("pushed    %s, %.0f kB, payload %s", record.page, len(script) / 1e3, record.digest[:16])
     return record
 
 
 def print_dry_run(packed: CodeBundle, record: KernelRecord, hours: float) -> None:
     """Prints what would be sent; sends nothing."""
-    order, size = packed.order, len(packed.script({}).encode())
+    job, size = packed.job, len(packed.script({}).encode())
     print(json.dumps(record.metadata, indent=2))
     print(f"script    {size:,} bytes of at most {MAX_SCRIPT_BYTES:,}; payload SHA-256 {packed.digest}")
-    print(f"run       fingerprint {order.fingerprint[:16]}, commit {order.commit}")
-    for spec in order.weights:
+    print(f"run       fingerprint {job.fingerprint[:16]}, commit {job.commit}")
+    for spec in job.weights:
         print(f"weights   {spec.name} for {spec.base}, SHA-256 {spec.sha256[:16] or 'not here'}")
-    print("\n".join(planning.format_plan(order.competition, record.accelerator, hours - planning.MARGIN_HOURS)))
+    print("\n".join(planning.format_plan(job.competition, record.accelerator, hours - planning.MARGIN_HOURS)))
 
 
 def run_on_kaggle(competition: Competition, options: RunOptions, request: KernelOptions) -> Path | None:
@@ -163,28 +163,25 @@ def run_on_kaggle(competition: Competition, options: RunOptions, request: Kernel
     Raises:
         StarshiftError: each thing that can go wrong, with what to do.
     """
-    kernel.check_accelerator(request.accelerator)
-    attached = build_sources(competition, request)
-    order = build_job(competition, options)
-    packed = build_bundle(order)
+    push.check_accelerator(request.accelerator)
+    sources = build_sources(competition, request)
+    packed = build_bundle(build_job(competition, options))
     if request.dry:
         hours = planning.compute_session_hours(request.accelerator, planning.GPUQuota())
-        first = create_record("OWNER", packed, request)
-        print_dry_run(packed, prepare_session(first, attached, internet=request.internet, hours=hours), hours)
+        print_dry_run(packed, prepare_session(create_record("OWNER", packed, request, sources), hours), hours)
         return None
     api = client.authenticate()
-    record = resume_session(api, records.find_unfinished(competition.name, order.fingerprint))
+    record = resume_session(api, records.find_unfinished(competition.name, packed.job.fingerprint))
     if record is None:
-        request = attach_weights(api, competition, request)
+        datasets = [*sources["dataset_sources"], *find_weights_datasets(api, competition, request)]
+        sources["dataset_sources"] = slugs.check_names("dataset", datasets)
         quota = planning.fetch_quota(api)
         hours = planning.compute_session_hours(request.accelerator, quota)
         plan = planning.format_plan(competition, request.accelerator, hours - planning.MARGIN_HOURS)
         log.info("%s", "\n".join([planning.format_quota(quota), *plan]))
-        attached = build_sources(competition, request)
-        first = create_record(client.find_username(api), packed, request)
-        records.write_script(first, packed.script({}))
-        session = prepare_session(first, attached, internet=request.internet, hours=hours)
-        record = push_session(api, session)
+        first = create_record(client.find_username(api), packed, request, sources)
+        write_text(first.script_path, packed.script({}))
+        record = push_session(api, prepare_session(first, hours))
     return follow_run(api, record) if request.wait else None
 
 
@@ -194,7 +191,7 @@ def resume_session(api: Any, record: KernelRecord | None) -> KernelRecord | None
         return None
     if record.state == "interrupted":
         return push_next_session(api, record)
-    if record.state == "pushing" and not kernel.has_arrived(api, record):
+    if record.state == "pushing" and not push.has_arrived(api, record):
         record.save(state="refused")
         log.info("kernel    %s never came to Kaggle", record.ref)
         return None
@@ -202,7 +199,7 @@ def resume_session(api: Any, record: KernelRecord | None) -> KernelRecord | None
     return record.save(state="pushed")
 
 
-def follow_run(api: Any, record: KernelRecord, screen: LogView | None = None) -> Path:
+def follow_run(api: Any, record: KernelRecord) -> Path:
     """Follows a run through its sessions, and fetches its results. Returns its folder.
 
     Raises:
@@ -210,14 +207,13 @@ def follow_run(api: Any, record: KernelRecord, screen: LogView | None = None) ->
     """
     while True:
         try:
-            status, failure = follow_kernel(api, record, screen)
+            status, failure = follow_kernel(api, record)
         except KeyboardInterrupt:
             log.info("\nThe kernel goes on: %s. invoke kernel --comp %s picks it up", record.page, record.competition)
             raise
-        result = _fetch_session(api, record, f"{status} {failure}".strip())
-        if result.state == "complete" and result.run is not None:
-            return _log_summary(result.run, result.summary)
-        record = record.save(state=result.state, words=result.summary)
+        record = _fetch_session(api, record, f"{status} {failure}".strip())
+        if record.state == "complete" and record.run:
+            return _log_summary(record)
         if status.startswith("CANCEL"):
             raise StarshiftError(
                 f"{record.ref} was stopped on Kaggle; what it had done is here.",
@@ -227,27 +223,26 @@ def follow_run(api: Any, record: KernelRecord, screen: LogView | None = None) ->
         record = push_next_session(api, record)
 
 
-def _fetch_session(api: Any, record: KernelRecord, status: str) -> result_download.SessionResult:
-    """Fetches and records a session's results.
+def _fetch_session(api: Any, record: KernelRecord, status: str) -> KernelRecord:
+    """Fetches a session's results. Returns its record with them.
 
     Raises:
-        StarshiftError: it failed on Kaggle.
+        StarshiftError: it failed on Kaggle, or has no results.
     """
-    try:
-        result = result_download.fetch_and_merge(api, record)
-    except result_download.NoResultsError as error:
+    fetched = fetch_and_merge(api, record)
+    if fetched is None:
         record.save(state="failed")
-        message = f"{error.message[:-1]}: it ended as {status}."
-        raise StarshiftError(message, received=error.received, remedy=error.remedy) from error
-    run = result.run.name if result.run else ""
-    record.save(state=result.state, run=run, words=result.summary)
-    line = "home      %s after %.0f s: run %s, %d rows of features that were not here"
-    log.info(line, result.state, result.summary["took"], run or "none", result.rows)
-    if result.state == "failed":
-        where = paths.format_path(result.run / "session.log") if result.run else "its log, above"
+        raise StarshiftError(
+            f"{record.ref} has no results: it ended as {status}.",
+            expected=f"the output {ARCHIVE_NAME}",
+            received="a kernel that ended before it could pack them",
+            remedy=f"its log says why: {record.url or 'https://www.kaggle.com/code/' + record.ref}",
+        )
+    if fetched.state == "failed":
+        where = paths.format_path(fetched.run_folder / "session.log") if fetched.run else "its log, above"
         remedy = f"see {where}; once put right, run --on kaggle again"
         raise StarshiftError("The run failed on Kaggle.", received=status, remedy=remedy)
-    return result
+    return fetched
 
 
 def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
@@ -257,24 +252,18 @@ def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
         StarshiftError: it made no progress, or the quota is used up.
     """
     for other in records.list_records(record.competition):
-        is_earlier = other.digest == record.digest and other.ref != record.ref and other.words
-        if is_earlier and other.words["progress"] == record.words["progress"]:
+        is_earlier = other.digest == record.digest and other.ref != record.ref and other.summary
+        if is_earlier and other.summary["progress"] == record.summary["progress"]:
             raise StarshiftError(
                 "A whole session came no further, so another one would not either.",
                 received=f"{record.ref} ended where {other.ref} did",
                 remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session",
             )
-    metadata = record.metadata
-    attached = kernel.KernelSources(
-        competitions=metadata["competition_sources"],
-        datasets=[slugs.strip_version(name) for name in metadata["dataset_sources"]],  # earlier records have one
-        models=metadata["model_sources"],
-        kernels=[record.ref],
-    )
+    datasets = [slugs.strip_version(name) for name in record.metadata["dataset_sources"]]  # earlier records have one
+    metadata = record.metadata | {"dataset_sources": datasets, "kernel_sources": [record.ref]}
     log.info("going on  in session %d, with the output of %s", record.session + 1, record.ref)
     hours = planning.compute_session_hours(record.accelerator, planning.fetch_quota(api))
-    session = prepare_session(record, attached, internet=metadata["enable_internet"], hours=hours)
-    return push_session(api, session)
+    return push_session(api, prepare_session(replace(record, metadata=metadata), hours))
 
 
 def resume_run(competition: Competition, *, wait: bool = True) -> Path | None:
@@ -303,14 +292,15 @@ def resume_run(competition: Competition, *, wait: bool = True) -> Path | None:
         raise StarshiftError(f"{last.ref} never came to Kaggle.", remedy="invoke run --on kaggle pushes it again")
     if wait:
         return follow_run(api, record)
-    status, _ = kernel.fetch_status(api, record)
+    status, _ = push.fetch_status(api, record)
     hint = "; without --no-wait it is brought home" if status in END_STATUSES else ""
     log.info("status    %s%s", status.lower(), hint)
     return None
 
 
-def _log_summary(folder: Path, summary: dict[str, Any]) -> Path:
+def _log_summary(record: KernelRecord) -> Path:
     """Logs the score and the speed of a finished run. Returns its folder."""
+    folder, summary = record.run_folder, record.summary
     metrics = runs.read_metrics(folder)
     log.info("\n%s %s (chance %.5f)", metrics["metric"], format_score_spread(metrics), metrics["chance"])
     speeds = ", ".join(f"{name} px {rate:,.0f}/s" for name, rate in summary["rates"].items())

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
 from pipeline.kaggle import inputs
-from pipeline.kernels import job, result_archive
+from pipeline.kernels import result_archive
+from pipeline.kernels.job import read_job
+from pipeline.subprocesses import start_process
 
 STORE_KINDS = ("pixels", "features")
 MIN_SHARDS = 3
@@ -46,18 +48,18 @@ def compute_rates(home: Path) -> dict[str, float]:
 
     From the times at which the shards were written; a store that an earlier session began is left out.
     """
-    rates: dict[str, list[float]] = defaultdict(list)
-    for kind in STORE_KINDS:
-        stores: dict[Path, list[tuple[float, int]]] = defaultdict(list)
-        for folder, written, shard in _read_shards(home, kind):
-            stores[folder].append((written, len(shard["ids"])))
-        for folder, shards in stores.items():
-            shards.sort()
-            seconds = shards[-1][0] - shards[0][0]
-            if len(shards) >= MIN_SHARDS and seconds > 0:
-                name = format_store_name(read_json(folder / "spec.json") or {})
-                rates[name].append(sum(rows for _, rows in shards[1:]) / seconds)
-    return {name: round(max(several), 1) for name, several in rates.items()}
+    stores: dict[Path, list[tuple[float, int]]] = defaultdict(list)
+    for folder, written, shard in (one for kind in STORE_KINDS for one in _read_shards(home, kind)):
+        stores[folder].append((written, len(shard["ids"])))
+    rates: dict[str, float] = {}
+    for folder, shards in stores.items():
+        shards.sort()
+        seconds = shards[-1][0] - shards[0][0]
+        if len(shards) >= MIN_SHARDS and seconds > 0:
+            name = format_store_name(read_json(folder / "spec.json") or {})
+            rate = sum(rows for _, rows in shards[1:]) / seconds
+            rates[name] = max(rates.get(name, 0.0), round(rate, 1))
+    return rates
 
 
 def format_store_name(spec: dict[str, Any]) -> str:
@@ -70,12 +72,8 @@ def format_store_name(spec: dict[str, Any]) -> str:
 def _read_shards(home: Path, kind: str) -> Iterator[tuple[Path, float, dict[str, Any]]]:
     """Yields the folder, the time and the sidecar of each shard."""
     for path in sorted((home / "data" / "cache" / kind).glob("*/*.json")):
-        if path.name == "spec.json":
-            continue
-        try:
-            yield path.parent, path.stat().st_mtime, json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
+        if path.name != "spec.json" and (shard := read_json(path)) is not None:
+            yield path.parent, path.stat().st_mtime, shard
 
 
 RUN_COMMAND = (sys.executable, "-m", "pipeline.kernels.session_run")
@@ -94,40 +92,36 @@ class RunProcess:
         command: to run.
         log: the file for its output.
         seconds: from `started` on, in which the process has to end and its results have to be packed.
-        environment: variables to add.
+        environment: of the process, all of it.
         started: time.monotonic() of the session's start.
     """
 
     command: list[str]
     log: Path
     seconds: float
-    environment: dict[str, str] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
+    environment: dict[str, str]
+    started: float
     late: bool = False
     packing: float = 0.0
     process: "subprocess.Popen[str] | None" = None
 
     def wait(self, competition: str) -> int:
-        """Runs to the end. Returns the exit code."""
+        """Runs to the end, or until the time is up, and prints progress. Returns the exit code."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = subprocess.Popen(
-            self.command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",  # a name that is no UTF-8 must not end the session
-            start_new_session=True,
-            env={**os.environ, **self.environment},
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self.process = start_process(
+            self.command, self.environment, **streams, encoding="utf-8", start_new_session=True
         )
         reader = threading.Thread(target=self._print_output, args=(self.process,), daemon=True)
-        ended = threading.Event()
         reader.start()
-        threading.Thread(target=self._watch, args=(competition, ended), daemon=True).start()
-        code = self.process.wait()
-        ended.set()
+        while self.process.poll() is None:
+            self._print_progress(competition)
+            if self.left <= 0:
+                self.stop()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(None if self.late else min(PROGRESS_SECONDS, self.left))
         reader.join(OUTPUT_GRACE)
-        return code
+        return self.process.returncode
 
     def stop(self) -> None:
         """Ends the process and its children now; where it has not begun, as soon as it does."""
@@ -156,20 +150,11 @@ class RunProcess:
                     file.write(line)
                     file.flush()
 
-    def _watch(self, competition: str, ended: threading.Event) -> None:
-        """Prints progress, and ends the run when its time is up."""
-        while not ended.is_set():
-            self._print_progress(competition)
-            if self.left <= 0:
-                self.stop()
-                return
-            ended.wait(min(PROGRESS_SECONDS, self.left))
-
     def _print_progress(self, competition: str) -> None:
         """Prints progress, and estimates how long packing would take now: results grow."""
         try:
             files = result_archive.list_result_files(paths.home_folder(), competition)
-            self.packing = result_archive.estimate_packing_seconds(result_archive.count_bytes(files))
+            self.packing = result_archive.estimate_packing_seconds(files)
             progress = format_progress(paths.home_folder(), competition)
         except Exception as error:  # the run writes meanwhile; without its watch it would not end in time
             progress = f"not known: {error!r}"
@@ -199,11 +184,11 @@ def list_descendants(process: int) -> list[int]:
     return tree[1:]
 
 
-def restore_session(order: str) -> int:
-    """Extracts the archive of the previous session, where it is attached. Returns the number of its files."""
+def restore_session(job_digest: str) -> int:
+    """Extracts the archive of this job's previous session, where it is attached. Returns the number of its files."""
     for path in inputs.find_files(result_archive.ARCHIVE_NAME):
         archive = result_archive.load_archive(path)
-        if archive.summary["order"] == order:
+        if archive.summary["order"] == job_digest:
             archive.extract({name: paths.home_folder() / name for name in archive.files})
             return len(archive.files)
     return 0
@@ -211,27 +196,26 @@ def restore_session(order: str) -> int:
 
 def main(arguments: list[str], command: tuple[str, ...] = RUN_COMMAND) -> int:
     """Runs a job and packs the results. Returns 0 where the run is complete or can be resumed, 1 where it failed."""
-    order, session = job.read_job(Path(arguments[0])), json.loads(arguments[1])
-    name, home = order.competition.name, paths.home_folder()
+    job, session = read_job(Path(arguments[0])), json.loads(arguments[1])
+    name, home = job.competition.name, paths.home_folder()
     process = RunProcess(
         command=[*command, arguments[0]],
         log=paths.runs_folder(name) / "session.log",
         seconds=session["seconds"],
-        environment={"STARSHIFT_COMMIT": order.commit},
+        environment={**os.environ, "STARSHIFT_COMMIT": job.commit},
         started=float(os.environ.get("STARSHIFT_BEGUN") or time.monotonic()),
     )
     signal.signal(signal.SIGTERM, lambda *_: process.stop())
     try:
-        restored = restore_session(order.digest)
+        restored = restore_session(job.digest)
     except StarshiftError as error:
         print(f"warning: {error}\nstarting anew", flush=True)
         restored = 0
-    print(
-        f"session {session['number']} of {order.fingerprint[:16]}: {restored} files from the session before", flush=True
-    )
+    beginning = f"session {session['number']} of {job.fingerprint[:16]}"
+    print(f"{beginning}: {restored} files from the session before", flush=True)
     code = process.wait(name)
     state = "complete" if code == 0 else "interrupted" if process.late else "failed"
-    summary = {"state": state, "order": order.digest, "fingerprint": order.fingerprint, **session}
+    summary = {"state": state, "order": job.digest, "fingerprint": job.fingerprint, **session}
     summary |= {"took": round(process.took, 1), **_describe_session(home)}
     target = paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME
     pack_results(target, home, name, summary)

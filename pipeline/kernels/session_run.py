@@ -11,11 +11,10 @@ from pathlib import Path
 
 from pipeline import logs, paths
 from pipeline.config import Competition, RunOptions
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_file, write_text
 from pipeline.kaggle import inputs
-from pipeline.kernels import job
-from pipeline.kernels.job import JobSpec, WeightsSpec
+from pipeline.kernels.job import JobSpec, WeightsSpec, read_job
 from pipeline.models import base as bases
 from pipeline.workflow import run as flow
 
@@ -28,16 +27,15 @@ def find_attached_weights(weights: WeightsSpec) -> Path | None:
     Raises:
         StarshiftError: files of its name are attached, and none of them has the job's digest.
     """
-    files = list(inputs.find_files(weights.name))
-    digests = {path: hash_file(path) for path in files} if weights.sha256 else {}
-    matches = [path for path in files if not weights.sha256 or digests[path] == weights.sha256]
-    if files and not matches:
-        raise StarshiftError(
-            f"The attached {weights.name} is another file than the one that was ordered.",
-            expected=f"SHA-256 {weights.sha256}",
-            received=", ".join(f"{path}: {digest}" for path, digest in digests.items()),
-            remedy="invoke weights --comp COMP puts the right one into the dataset",
-        )
+    digests = {path: hash_file(path) if weights.sha256 else "" for path in inputs.find_files(weights.name)}
+    matches = [path for path, digest in digests.items() if digest == weights.sha256]
+    require(
+        matches or not digests,
+        f"The attached {weights.name} is another file than the one that was ordered.",
+        expected=f"SHA-256 {weights.sha256}",
+        received=", ".join(f"{path}: {digest}" for path, digest in digests.items()),
+        remedy="invoke weights --comp COMP puts the right one into the dataset",
+    )
     return matches[0] if matches else None
 
 
@@ -60,20 +58,20 @@ def link_weights(competition: Competition, weights: tuple[WeightsSpec, ...]) -> 
     return replace(competition, recipe=replace(competition.recipe, bases=names))
 
 
-def run_job(order: JobSpec) -> Path:
+def run_job(job: JobSpec) -> Path:
     """Runs a job. Returns the run's folder."""
-    if order.split:
-        name, text = order.split
-        write_text(paths.competition_folder(order.competition.name) / name, text)
-    options = RunOptions(folds=order.folds, debug=order.debug, engine=order.engine, tensorboard=order.tensorboard)
-    return flow.run(link_weights(order.competition, order.weights), options)
+    if job.split:
+        name, text = job.split
+        write_text(paths.competition_folder(job.competition.name) / name, text)
+    options = RunOptions(folds=job.folds, debug=job.debug, engine=job.engine, tensorboard=job.tensorboard)
+    return flow.run(link_weights(job.competition, job.weights), options)
 
 
 def main() -> int:
     """Runs as a command: a user's error is printed without a traceback, and exits with 1."""
     logs.set_up()
     try:
-        run_job(job.read_job(Path(sys.argv[1])))
+        run_job(read_job(Path(sys.argv[1])))
     except StarshiftError as error:
         print(f"error: {error}", flush=True)
         return 1

@@ -77,12 +77,10 @@ def find_missing_weights(api: Any, names: Iterable[str], sources: Sequence[str])
     Raises:
         KaggleError: a source is not there, or Kaggle cannot be reached.
     """
-    public = {name for source in sources for name in PUBLIC_DATASETS.get(source, ())}
-    missing = [name for name in dict.fromkeys(names) if name not in public]
+    missing = list(dict.fromkeys(names))
     for source in sources if missing else ():
-        if source not in PUBLIC_DATASETS:
-            listed = list_file_names(api, source)
-            missing = [name for name in missing if name not in listed]
+        listed = list_file_names(api, source)
+        missing = [name for name in missing if name not in listed]
     return missing
 
 
@@ -95,7 +93,9 @@ def find_own_dataset(api: Any, names: Iterable[str]) -> list[str]:
 
 
 def list_file_names(api: Any, source: str) -> set[str]:
-    """Returns the names of the files in a dataset, or in a model's version."""
+    """Returns the names of the files in a dataset, or in a model's version; of public weights without a request."""
+    if source in PUBLIC_DATASETS:
+        return set(PUBLIC_DATASETS[source])
     if source.count("/") == 1:
         return set(datasets.list_files(api, source))
     purpose = CallPurpose(doing=f"listing the model {source}", kind="model", name=source)

@@ -147,7 +147,7 @@ def test_a_connection_that_never_stood_is_tried_again_and_certain(kaggle, monkey
 
 
 def test_kaggles_wait_is_waited_for(kaggle):
-    kaggle.retry_after = "0.4"
+    kaggle.retry_after = "1"
     kaggle.faults[LIMITS, "429"] = 1
     started = time.monotonic()
     assert limits() == 5 and time.monotonic() - started >= 0.4

@@ -7,8 +7,7 @@ import pytest
 
 from pipeline.config import RunOptions
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import client
-from pipeline.kernels import follow as following
+from pipeline.kaggle import client, retry
 from pipeline.kernels import records, run
 from pipeline.kernels.follow import LogView, follow_kernel
 from pipeline.kernels.run import KernelOptions
@@ -61,7 +60,7 @@ def test_a_terminal_gets_a_line_that_says_how_far_it_is(kernels, one, capsys):
      ("GetKernelSessionStatus", "reset"), ("GetKernelSessionStatus", "html"), ("GetKernelSessionStatus", "429")],
 )  # fmt: skip
 def test_faults_of_the_network_lose_no_line(kernels, one, kaggle, capsys, monkeypatch, quick, name, kind):
-    monkeypatch.setattr(following, "MAX_SILENCE", 0.3)
+    monkeypatch.setattr(retry, "TIMEOUT", (5.0, 0.3))
     kaggle.faults[name, kind] = 6
     live(kernels)
     assert follow_kernel(client.authenticate(), one, LogView(terminal=False))[0] == "COMPLETE"

@@ -19,8 +19,16 @@ COMPETITION = replace(PETS, recipe=RECIPE)
 
 def remembered(accelerator, rates):
     known = {"competition": "pets", "owner": "me", "slug": f"k-{accelerator.lower()}", "state": "complete"}
-    known |= {"fingerprint": "0", "config": {}, "order": "0", "digest": "0", "session": 1, "seconds": 1, "metadata": {}}
-    KernelRecord(**known, accelerator=accelerator, date="2026-11-25T00:00:00Z", words={"rates": rates}).save()
+    known |= {
+        "fingerprint": "0",
+        "config": {},
+        "job_digest": "0",
+        "digest": "0",
+        "session": 1,
+        "seconds": 1,
+        "metadata": {},
+    }
+    KernelRecord(**known, accelerator=accelerator, date="2026-11-25T00:00:00Z", summary={"rates": rates}).save()
 
 
 def lines(accelerator="NvidiaTeslaT4", hours=11.5):

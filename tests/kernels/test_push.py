@@ -150,7 +150,7 @@ def test_ones_own_pictures_need_a_dataset(kernels, tmp_path):
     mine = replace(PETS, slug=None, data=str(tmp_path / "mine"))
     with pytest.raises(StarshiftError, match=r"not on Kaggle(.|\n)*--attach"):
         run.run_on_kaggle(mine, OPTIONS, KernelOptions(dry=True))
-    assert run.build_sources(mine, KernelOptions(attach=("me/mine",))).datasets == ["me/mine"]
+    assert run.build_sources(mine, KernelOptions(attach=("me/mine",)))["dataset_sources"] == ["me/mine"]
 
 
 @pytest.mark.parametrize("dry", [True, False])
