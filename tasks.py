@@ -16,14 +16,12 @@ def _interrupt(*_: int | FrameType | None) -> None:
 
 signal.signal(signal.SIGINT, _interrupt)
 
-from pipeline.cli.audit import audit
 from pipeline.cli.ensemble import ensemble, finish, pseudo
-from pipeline.cli.experiments import blocks, distill, ladder, pretrain, scout, views
-from pipeline.cli.inspect import augmented, cache, comps, show
+from pipeline.cli.experiments import audit, blocks, distill, ladder, pretrain, scout, views
+from pipeline.cli.inspect import augmented, cache, compare, comps, runs, show
 from pipeline.cli.kaggle import submit, weights
 from pipeline.cli.learnware import predict, store
 from pipeline.cli.run import download, features, kernel, run
-from pipeline.cli.runs import compare, runs
 
 ns = Collection.from_module(sys.modules[__name__])
 ns.add_collection(store)

@@ -24,9 +24,10 @@ from pipeline.cli.common import load_competition
 from pipeline.config import Competition, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.download import fetch_data
-from pipeline.kernels import job_builder, result_archive
+from pipeline.kernels import result_archive
 from pipeline.kernels.bundle import build_bundle
 from pipeline.kernels.result_archive import ResultArchive
+from pipeline.kernels.run import build_job
 from pipeline.models import base
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
@@ -151,7 +152,7 @@ def main() -> int:
     here = run.run(competition, options)
     folders(root, competition, fetch_data(competition))
     session = {"number": 1, "seconds": 12 * 3600, "kernel": "me/test", "accelerator": "cpu"}
-    script = build_bundle(job_builder.build_job(competition, replace(options, bundle=None))).script(session)
+    script = build_bundle(build_job(competition, replace(options, bundle=None))).script(session)
     print(f"script    {len(script):,} bytes")
     started = time.perf_counter()
     good = compare(there(python, root, script), here, root / "home")

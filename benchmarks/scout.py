@@ -16,8 +16,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipeline.ensemble.calibration import FoldScorer
 from pipeline.ensemble.member_selection import CombinationScores, SelectionHistory, select_members
-from pipeline.ensemble.temperature import FoldScorer
 from pipeline.evaluation.metrics import find_metric
 from pipeline.experiments import base_search
 from pipeline.training.heads import ridge

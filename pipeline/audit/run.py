@@ -18,11 +18,11 @@ from pipeline import paths
 from pipeline.audit import duplicates, leakage, report, scene_links
 from pipeline.audit.dataset import AuditDataset
 from pipeline.audit.drift import detect_drift
-from pipeline.audit.findings import AuditReport
-from pipeline.audit.groups import Groups, build_groups
 from pipeline.audit.keypoints import Keypoints, concatenate_keypoints, detect_keypoints
 from pipeline.audit.label_errors import detect_label_issues
-from pipeline.audit.split_leakage import RepeatedCVResult, cross_validate_head, shuffle_groups
+from pipeline.audit.leakage import RepeatedCVResult, cross_validate_head, shuffle_groups
+from pipeline.audit.report import AuditReport
+from pipeline.audit.scene_links import Groups, build_groups
 from pipeline.config import Competition, Recipe, RunOptions, find_comp_argument
 from pipeline.data import folds, pixel_cache
 from pipeline.evaluation.metrics import find_metric

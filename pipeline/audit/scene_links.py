@@ -1,4 +1,4 @@
-"""Links between pictures of one scene (one plant on other days, a burst), found by keypoints and tested by decoys.
+"""Links pictures of one scene (one plant on other days, a burst) by keypoints, tested by decoys; and groups them.
 
 Two pictures of different classes cannot show the same plant. So links are searched among the pictures of each class,
 and in the same way between them and as many pictures of other classes, their decoys: links to decoys are false, and
@@ -11,10 +11,87 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
-from pipeline.audit import retrieval
 from pipeline.audit.keypoints import MAX_KEYPOINTS, Keypoints, find_inlier_matches
-from pipeline.audit.retrieval import NO_WORD, SimilarityIndex
+
+WORD_BITS, WORD_TABLES, WORD_COMPONENTS = 16, 4, 24
+BLOCK_ROWS = 512
+NO_WORD = -1
+
+
+def compute_visual_words(keypoints: Keypoints, random: np.random.Generator) -> np.ndarray:
+    """Returns the word of every keypoint in every table, (pictures, MAX_KEYPOINTS, WORD_TABLES) int32, or NO_WORD.
+
+    Args:
+        keypoints: of all pictures, reduced.
+        random: draws the planes.
+    """
+    codes = np.full((*keypoints.descriptors.shape[:2], WORD_TABLES), NO_WORD, np.int32)
+    used = np.arange(codes.shape[1]) < keypoints.counts[:, None]
+    leading = keypoints.descriptors[used][:, :WORD_COMPONENTS].astype(np.float32)
+    for table in range(WORD_TABLES):
+        planes = np.linalg.qr(random.normal(size=(WORD_COMPONENTS, WORD_COMPONENTS)))[0][:, :WORD_BITS]
+        signs = leading @ planes.astype(np.float32) > 0
+        codes[used, table] = signs @ (1 << np.arange(WORD_BITS)) + (table << WORD_BITS)
+    return codes
+
+
+def build_idf_matrix(codes: np.ndarray) -> sparse.csr_matrix:
+    """Returns (pictures, WORD_TABLES x 2^WORD_BITS) float32: each word log(pictures / pictures with it) or 0.
+
+    Args:
+        codes: from `compute_visual_words`.
+    """
+    owner = np.nonzero(codes != NO_WORD)[0]
+    shape = (len(codes), WORD_TABLES << WORD_BITS)
+    matrix = sparse.csr_matrix((np.ones(len(owner), np.float32), (owner, codes[codes != NO_WORD])), shape=shape)
+    matrix.data[:] = 1  # a word counts once, however often a picture has it
+    frequency = np.bincount(matrix.indices, minlength=shape[1])
+    return (matrix @ sparse.diags(np.log(len(codes) / np.maximum(frequency, 1)).astype(np.float32))).tocsr()
+
+
+@dataclass(frozen=True)
+class SimilarityIndex:
+    """Two measures of how similar pictures are.
+
+    Args:
+        words: from `build_idf_matrix`.
+        features: (pictures, width) float32, unit rows.
+    """
+
+    words: sparse.csr_matrix
+    features: np.ndarray
+
+    def candidates(self, rows: np.ndarray, pool: np.ndarray, by_words: int, by_features: int) -> np.ndarray:
+        """Returns the most similar pictures of a pool: pairs (n, 2) int of a row and a picture of the pool.
+
+        Args:
+            rows: pictures to find candidates of.
+            pool: pictures to find them among; a picture is never a candidate of its own.
+            by_words: how many of each picture.
+            by_features: how many more; a pair may be among both.
+        """
+        pairs = [np.empty((0, 2), int)]
+        for start in range(0, len(rows), BLOCK_ROWS):
+            part = rows[start : start + BLOCK_ROWS]
+            itself = part[:, None] == pool[None]
+            for scores, most in (
+                ((self.words[part] @ self.words[pool].T).toarray(), by_words),
+                (self.features[part] @ self.features[pool].T, by_features),
+            ):
+                scores[itself] = -np.inf
+                pairs.append(_select_top_pairs(scores, part, pool, most))
+        return np.concatenate(pairs)
+
+
+def _select_top_pairs(scores: np.ndarray, rows: np.ndarray, pool: np.ndarray, most: int) -> np.ndarray:
+    """Returns the `most` highest scores of each row, as pairs of pictures; without those that are -inf."""
+    most = min(most, len(pool))
+    places = np.argpartition(-scores, most - 1, axis=1)[:, :most] if most else np.empty((len(rows), 0), int)
+    finite = np.isfinite(np.take_along_axis(scores, places, axis=1))
+    return np.stack([np.repeat(rows, finite.sum(axis=1)), pool[places[finite]]], axis=1)
+
 
 MAX_FALSE_SHARE = 0.01
 """Largest share of false links, as the decoys estimate it."""
@@ -89,8 +166,8 @@ class KeypointIndex:
             random = np.random.default_rng(0)
             keypoints = keypoints.reduced(random)
         self.keypoints = keypoints
-        self.codes = retrieval.compute_visual_words(keypoints, random)
-        self.similarity = SimilarityIndex(retrieval.build_idf_matrix(self.codes), features)
+        self.codes = compute_visual_words(keypoints, random)
+        self.similarity = SimilarityIndex(build_idf_matrix(self.codes), features)
 
     def props(self, rows: np.ndarray, labels: np.ndarray, pool: np.ndarray, pool_labels: np.ndarray) -> np.ndarray:
         """Returns the words that recur between pictures and pictures of other classes, (words,) bool.
@@ -115,7 +192,7 @@ class KeypointIndex:
             most: candidates of each picture, by words and by features.
         """
         pairs = find_link_candidates(self.similarity, searches, most)
-        props = np.zeros(retrieval.WORD_TABLES << retrieval.WORD_BITS, bool)
+        props = np.zeros(WORD_TABLES << WORD_BITS, bool)
         for (first, second), places in zip(pairs, find_inlier_matches(self.keypoints, pairs), strict=True):
             if len(places) >= MIN_LINK_MATCHES:
                 props[self.codes[first, places[:, 0]]] = True
@@ -126,7 +203,7 @@ class KeypointIndex:
         """Returns a finder of links by keypoints that do not have words of props, (words,) bool."""
         removed = np.sum(props[self.codes] & (self.codes != NO_WORD), axis=2) >= MIN_PROP_WORDS
         codes = np.where(removed[..., None], NO_WORD, self.codes)
-        similarity = SimilarityIndex(retrieval.build_idf_matrix(codes), self.similarity.features)
+        similarity = SimilarityIndex(build_idf_matrix(codes), self.similarity.features)
         return LinkFinder(self.keypoints.without(removed), similarity)
 
 
@@ -239,3 +316,56 @@ def _exclude_pairs(pairs: np.ndarray, excluded: Iterable[tuple[int, int]]) -> np
     """Returns the pairs without those that are excluded, in either order."""
     both = {(first, second) for pair in excluded for first, second in (pair, pair[::-1])}
     return pairs[[(int(first), int(second)) not in both for first, second in pairs]] if both else pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """The groups of pictures.
+
+    Args:
+        first: for each picture the row of the first picture of its group, (pictures,) int.
+        refused: links that would have made a group too large.
+    """
+
+    first: np.ndarray
+    refused: int
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Sizes of the groups of two or more, the largest first."""
+        counts = np.bincount(self.first)
+        return np.sort(counts[counts > 1])[::-1]
+
+    @property
+    def joined(self) -> np.ndarray:
+        """Which pictures are not alone, (pictures,) bool."""
+        return np.bincount(self.first)[self.first] > 1
+
+
+def build_groups(labels: np.ndarray, same: Iterable[tuple[int, int]], links: np.ndarray, folds: int) -> Groups:
+    """Joins pictures into groups.
+
+    Args:
+        labels: (pictures,) int.
+        same: pairs of equal pictures, which are joined whatever their number.
+        links: (n, 2) int, the strongest first.
+        folds: how many there will be.
+    """
+    from scipy.cluster.hierarchy import DisjointSet
+
+    sets = DisjointSet(range(len(labels)))
+    for first, second in same:
+        sets.merge(int(first), int(second))
+    most = np.maximum(2, np.bincount(labels) // folds)
+    refused = 0
+    for first, second in links.tolist():
+        if sets.connected(first, second):
+            continue
+        if sets.subset_size(first) + sets.subset_size(second) > most[labels[first]]:
+            refused += 1
+        else:
+            sets.merge(first, second)
+    group_of = np.empty(len(labels), int)
+    for subset in sets.subsets():
+        group_of[list(subset)] = min(subset)
+    return Groups(first=group_of, refused=refused)

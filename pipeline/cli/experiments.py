@@ -1,4 +1,4 @@
-"""Tasks for experiments: distill, pretrain, blocks, ladder, scout, views."""
+"""Tasks for experiments and checks: audit, distill, pretrain, blocks, ladder, scout, views."""
 
 from invoke import Context
 
@@ -185,3 +185,24 @@ def views(_: Context, comp: str | None = None, run: str | None = None) -> None:
     from pipeline.experiments.tta import run_view_weighting
 
     run_view_weighting(load_competition(comp).name, run)
+
+
+@command(
+    base="whose features are used, name[@cut][+pooling][=weights]; may be repeated",
+    seed="of the drawn decoys and of the checks' folds",
+)
+def audit(
+    _: Context,
+    comp: str | None = None,
+    base: tuple[str, ...] = (),
+    size: str | None = None,
+    seed: str | None = None,
+    engine: str = "auto",
+    bundle: str | None = None,
+) -> None:
+    """Look for duplicates, scenes, leaks, wrong labels and drift, and write a page with the pictures."""
+    competition = load_competition(comp, bases=base, size=parse_size(size), **parse_numbers(int, seed=seed))
+    from pipeline.audit.run import run_audit
+    from pipeline.config import RunOptions
+
+    run_audit(competition, RunOptions(engine=engine, bundle=parse_path(bundle)))

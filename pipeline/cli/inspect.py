@@ -1,4 +1,4 @@
-"""Tasks that show what is there and compute nothing: comps, show, cache, augmented."""
+"""Tasks that show what is there: comps, show, cache, augmented, runs, compare."""
 
 from invoke import Context
 
@@ -84,7 +84,7 @@ def cache(_: Context, verify: bool = False, prune: tuple[str, ...] = ()) -> None
 def _verify_cache() -> tuple[dict[str, str], list[str]]:
     """Verifies the whole cache. Returns each store's state by its key, and counts of what was removed."""
     from pipeline.features import cache as feature_cache
-    from pipeline.features.recheck import recheck_entry, remove_damaged_exports
+    from pipeline.features.cache import recheck_entry, remove_damaged_exports
 
     states, counts = dict[str, str](), {"damaged shards": 0, "shards of wrong values": 0}
     for entry in sorted(feature_cache.list_entries(), key=lambda entry: entry.description):
@@ -121,3 +121,23 @@ def augmented(
     rows, columns = parse_number(pictures, "--pictures"), parse_number(views, "--views")
     path = write_sheet(competition, pictures=rows, views=columns)
     print(f"wrote {paths.format_path(path)}")
+
+
+@command(json="print JSON instead, with everything that is known")
+def runs(_: Context, comp: str | None = None, json: bool = False) -> None:
+    """List all runs, the best first, with Kaggle's scores where they were submitted."""
+    from pipeline.runs.listing import print_all_runs
+
+    print_all_runs(comp, as_json=json)
+
+
+@command(
+    positional=["before", "after"],
+    before="a run: its name, the beginning of it, or its path",
+    after="the run to hold against it",
+)
+def compare(_: Context, before: str | None = None, after: str | None = None, comp: str | None = None) -> None:
+    """Compare two runs: `invoke compare A B`, each a run's name, its beginning, or a path."""
+    from pipeline.runs.compare import compare_runs
+
+    compare_runs(before or "", after or "", comp)

@@ -51,12 +51,12 @@ def search(
     from pathlib import Path
 
     from pipeline.errors import require
-    from pipeline.learnware import find
+    from pipeline.learnware import search
     from pipeline.learnware import store as stores
 
     require(images, "Which pictures?", expected="--images FOLDER", received=images)
     required = [name.strip() for name in (classes or "").split(",") if name.strip()]
-    find.run_search(Path(str(images)).expanduser(), stores.open_store(parse_path(store)), required, engine)
+    search.run_search(Path(str(images)).expanduser(), stores.open_store(parse_path(store)), required, engine)
 
 
 @command(
@@ -106,19 +106,19 @@ def add(
 @command(task_name="list")
 def list_(_: Context, store: str | None = None) -> None:
     """Show the learnwares of the store."""
-    from pipeline.learnware import find
+    from pipeline.learnware import search
     from pipeline.learnware import store as stores
 
-    find.print_store(stores.open_store(parse_path(store)))
+    search.print_store(stores.open_store(parse_path(store)))
 
 
 @command(learnware=NAME_HELP)
 def show(_: Context, learnware: str | None = None, store: str | None = None) -> None:
     """Show a learnware's card: what it is for, how good it is, how it is asked."""
-    from pipeline.learnware import find
+    from pipeline.learnware import search
     from pipeline.learnware import store as stores
 
-    find.print_card(stores.open_store(parse_path(store)).learnware(learnware or "", whole=False))
+    search.print_card(stores.open_store(parse_path(store)).learnware(learnware or "", whole=False))
 
 
 @command(learnware=NAME_HELP)

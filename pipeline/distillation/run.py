@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe, RunOptions, select_folds
-from pipeline.distillation import evaluation, model_cost, report, teachers
+from pipeline.distillation import model_cost, report, teachers
 from pipeline.distillation.teachers import Teacher
 from pipeline.errors import StarshiftError, require
 from pipeline.figures.text_table import print_lines
@@ -150,7 +150,7 @@ def evaluate_students(
     train, classes = data.pictures.train, data.pictures.classes
     rows = train["id"].isin(alone[0].held_ids).to_numpy()
     ids = list(train["id"][rows])
-    judged = evaluation.DistillationEvaluation(
+    judged = report.DistillationEvaluation(
         metric=competition.metric,
         positive=data.positive,
         truth=data.labels[rows],
@@ -172,9 +172,9 @@ def evaluate_students(
         asked={**asdict(config), "teachers": list(config.teachers)},
         runs={"labels alone": [one.name for one in students[0]], "distilled": [one.name for one in students[1]]},
         sides=[
-            replace(side, cost=asdict(cost)) for side, cost in zip(evaluation.score_sides(judged), costs, strict=True)
+            replace(side, cost=asdict(cost)) for side, cost in zip(report.score_sides(judged), costs, strict=True)
         ],
-        gains=evaluation.compute_gains(judged),
+        gains=report.compute_gains(judged),
         metric=competition.metric,
         flattered=not config.nested and bool(teachers.list_run_folders(teacher_list)),
     )  # fmt: skip

@@ -28,8 +28,7 @@ from pipeline.ensemble.picture_features import build_extractor
 from pipeline.ensemble.scene_propagation import SceneSteps
 from pipeline.ensemble.steps import StepwiseSelection, evaluate_procedure
 from pipeline.errors import StarshiftError
-from pipeline.evaluation.gains import estimate_fold_difference
-from pipeline.evaluation.intervals import Interval
+from pipeline.evaluation.intervals import Interval, estimate_fold_difference
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     FunctionProcedure,

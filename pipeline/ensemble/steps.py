@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.ensemble import calibration, methods, scene_propagation
 from pipeline.ensemble.pair_classifier import PairClassifierStep
 from pipeline.ensemble.scene_propagation import SceneSteps
-from pipeline.evaluation.gains import estimate_fold_gain
+from pipeline.evaluation.intervals import estimate_fold_gain
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     BetterOfTwo,

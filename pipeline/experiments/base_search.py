@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.config import Competition, Recipe, RunOptions
+from pipeline.ensemble.calibration import FoldScorer
 from pipeline.ensemble.member_selection import CombinationScores, Members, select_members
-from pipeline.ensemble.temperature import FoldScorer
 from pipeline.errors import require
 from pipeline.evaluation import metrics
 from pipeline.experiments import base_search_report

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from pipeline import paths
 from pipeline.config import Competition, Recipe, RunOptions, select_folds
-from pipeline.evaluation import gains, intervals
+from pipeline.evaluation import intervals
 from pipeline.evaluation.intervals import format_mean
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import OOFPredictions
@@ -164,8 +164,8 @@ def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions, share: f
     def best_over(number: int) -> intervals.Interval:
         before, after = blocks[number].oof, blocks[best].oof
         if len(oof.folds) > 1:
-            return gains.estimate_fold_difference(oof, before, after, share=share)
-        return gains.estimate_picture_difference(oof, before, after)
+            return intervals.estimate_fold_difference(oof, before, after, share=share)
+        return intervals.estimate_picture_difference(oof, before, after)
 
     enough = best
     while enough > 0 and _is_within_one_error(best_over(enough - 1), len(blocks[best].folds)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.errors import require
-from pipeline.evaluation.gains import estimate_fold_difference
+from pipeline.evaluation.intervals import estimate_fold_difference
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features.extractor import Extractor
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain

@@ -1,25 +1,105 @@
-"""Measures which views a run should be averaged over and how, on its out-of-fold predictions."""
+"""Test-time augmentation: which views a run should be averaged over, and how, by its out-of-fold predictions."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from pipeline import paths
 from pipeline.config import find_comp_argument
-from pipeline.ensemble import tta_weights
-from pipeline.ensemble.methods import WeightedAverage
+from pipeline.ensemble import methods
+from pipeline.ensemble.methods import WeightedAverage, build_objective
 from pipeline.ensemble.steps import evaluate_procedure
 from pipeline.errors import StarshiftError
-from pipeline.evaluation.intervals import format_plus_minus
+from pipeline.evaluation.intervals import Interval, estimate_fold_gain, format_plus_minus
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import FunctionProcedure, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.runs import folder as runs
 from pipeline.runs import load
+
+SHARE_GRID = tuple(float(share) for share in np.linspace(0, 1, 21))
+
+
+def fit_first_against_rest(oof: OOFPredictions) -> WeightedAverage:
+    """Fits one weight for the first view, the rest shared by the others, on a grid, by the metric itself.
+
+    Where several do as well it is the one that is nearest to counting all alike.
+    """
+    views = len(oof.part.predictions)
+    worth = build_objective(oof)
+    gains = [worth(_build_weights(share, views)) for share in SHARE_GRID]
+    places = np.flatnonzero(np.isclose(gains, max(gains), rtol=0, atol=1e-12))
+    share = min((SHARE_GRID[place] for place in places), key=lambda one: abs(one - 1 / views))
+    return WeightedAverage(_build_weights(share, views))
+
+
+def _build_weights(share: float, views: int) -> np.ndarray:
+    """Builds a weight for the first view, the rest of it shared by the others, (views,) float64."""
+    return np.array([share, *[(1 - share) / (views - 1)] * (views - 1)])
+
+
+def fit_without_worst(oof: OOFPredictions) -> WeightedAverage:
+    """Averages some views: drops, again and again, the view without which the mean is best."""
+    views, worth = len(oof.part.predictions), build_objective(oof)
+    kept = np.ones(views)
+    best = worth(kept / views)
+    while kept.sum() > 1:
+        fewer = [kept - np.eye(views)[view] for view in np.flatnonzero(kept)]
+        gains = [worth(some / some.sum()) for some in fewer]
+        if max(gains) <= best + 1e-12:
+            break
+        best, kept = max(gains), fewer[int(np.argmax(gains))]
+    return WeightedAverage(kept / kept.sum())
+
+
+EQUAL_WEIGHTS = "all alike"
+WEIGHTINGS: dict[str, Callable[[OOFPredictions], WeightedAverage]] = {
+    EQUAL_WEIGHTS: methods.fit_mean,
+    "plain alone": methods.build_single(0),
+    "plain against the rest": fit_first_against_rest,
+    "without the worst": fit_without_worst,
+    "a weight each": methods.fit_weighted_mean,
+}
+"""The first is what a run does by itself; another one has to be better beyond noise, on folds that it has not seen."""
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    """What a view is worth.
+
+    Args:
+        name: of the view.
+        folds: the metric of its predictions alone, on each fold.
+        gain: of the mean of all views over the mean of all others, positive where it is better; None for an only view.
+    """
+
+    name: str
+    folds: list[float]
+    gain: Interval | None
+
+
+def score_views(oof: OOFPredictions, names: Sequence[str]) -> list[ViewScore]:
+    """Scores each view alone, and the gain of the mean of all by it; nothing is fitted, so nothing is nested.
+
+    Args:
+        oof: the members are views.
+        names: of the views, in the members' order.
+    """
+    predictions = oof.part.predictions
+    everything = predictions.mean(axis=0, dtype=np.float64)
+    result = []
+    for place, name in enumerate(names):
+        gain = None
+        if len(names) > 1:
+            without = np.delete(predictions, place, axis=0).mean(axis=0, dtype=np.float64)
+            gain = estimate_fold_gain(oof, without, everything)
+        result.append(ViewScore(name, oof.by_fold(predictions[place]), gain))
+    return result
+
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +115,7 @@ def run_view_weighting(comp: str, requested: str | None = None) -> Mapping[str, 
     run = load.load_run(folder)
     names, oof = load_oof_views(run)
     log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(oof.labels):,}", oof.metric)
-    result = tta_weights.score_views(oof, names)
+    result = score_views(oof, names)
     tried, weights = select_weighting(oof, names)
     print_lines(
         format_view_scores(result, oof.metric),
@@ -107,7 +187,7 @@ def select_weighting(oof: OOFPredictions, names: list[str]) -> tuple[list[StepRe
         oof: the members are views.
         names: of the views.
     """
-    procedures = [FunctionProcedure(oof, name, way) for name, way in tta_weights.WEIGHTINGS.items()]
+    procedures = [FunctionProcedure(oof, name, way) for name, way in WEIGHTINGS.items()]
     steps = [evaluate_procedure("step", procedures[0], None)]
     steps += [evaluate_procedure("step", procedure, procedures[0]) for procedure in procedures[1:]]
     good = [place for place, step in enumerate(steps) if step.helps]
@@ -130,7 +210,7 @@ def format_weights(weights: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {weight:.2f}" for name, weight in used.items())
 
 
-def format_view_scores(result: list[tta_weights.ViewScore], metric: str) -> list[str]:
+def format_view_scores(result: list[ViewScore], metric: str) -> list[str]:
     """Formats one line a view: its own score, and the gain of the mean of all by it."""
     rows = []
     for one in result:
@@ -143,16 +223,11 @@ def format_view_scores(result: list[tta_weights.ViewScore], metric: str) -> list
     return format_text_table(header, rows, right=header[1:3])
 
 
-def format_conclusions(
-    tried: list[StepResult], weights: Mapping[str, float], result: list[tta_weights.ViewScore]
-) -> list[str]:
+def format_conclusions(tried: list[StepResult], weights: Mapping[str, float], result: list[ViewScore]) -> list[str]:
     """Formats the weighting to take, and the recipe's views."""
     kept = next(step for step in tried if step.kept)
-    if kept.name == tta_weights.EQUAL_WEIGHTS:
-        lines = [
-            f"no weights are better than {tta_weights.EQUAL_WEIGHTS}, beyond noise: keep the mean of"
-            f" {len(result)} views"
-        ]
+    if kept.name == EQUAL_WEIGHTS:
+        lines = [f"no weights are better than {EQUAL_WEIGHTS}, beyond noise: keep the mean of {len(result)} views"]
     else:
         lines = [f"take: {kept.name} ({format_weights(weights)}), {kept.gain.estimate:+.5f} on folds it has not seen"]  # type: ignore[union-attr]
     used = tuple(name for name, weight in weights.items() if weight >= 0.0005)

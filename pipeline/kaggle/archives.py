@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from pipeline.files import build_disk_full_error, count_free_bytes, translate_disk_errors
-from pipeline.kaggle import seven_zip, zip_archives
+from pipeline.kaggle import archive_members, seven_zip
 from pipeline.kaggle.archive_members import ArchiveMember, build_damaged_error, build_unsafe_error, normalize_name
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def detect_format(path: Path) -> str | None:
 
 def _select_reader(archive: Path) -> ModuleType:
     """Returns the module that reads an archive."""
-    return seven_zip if detect_format(archive) == "7z" else zip_archives
+    return seven_zip if detect_format(archive) == "7z" else archive_members
 
 
 def check_archive(archive: Path) -> None:

@@ -1,4 +1,4 @@
-"""Makes a run on Kaggle: pushes its sessions, follows them, and fetches their results into the run folder."""
+"""Makes a run on Kaggle: builds its job, pushes its sessions, follows them, and fetches their results."""
 
 import json
 import logging
@@ -8,20 +8,51 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import Competition, RunOptions, find_comp_argument
+from pipeline.config import Competition, RunOptions, apply_options, find_comp_argument, select_folds
+from pipeline.data import folds as splits
 from pipeline.errors import StarshiftError, require
-from pipeline.files import format_utc, write_text
-from pipeline.kaggle import client, slugs
+from pipeline.files import format_utc, hash_json, write_text
+from pipeline.kaggle import client, datasets
 from pipeline.kaggle.inputs import find_public_dataset
 from pipeline.kernels import planning, push, records, weights
 from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle, replace_session
 from pipeline.kernels.follow import END_STATUSES, follow_kernel
-from pipeline.kernels.job_builder import build_job
+from pipeline.kernels.job import JobSpec
 from pipeline.kernels.records import KernelRecord
 from pipeline.kernels.result_archive import ARCHIVE_NAME
 from pipeline.kernels.result_download import fetch_and_merge
+from pipeline.runs import folder
 from pipeline.runs import folder as runs
+from pipeline.workflow import finish
 from pipeline.workflow.finish import format_score_spread
+
+
+def build_job(competition: Competition, options: RunOptions) -> JobSpec:
+    """Builds the job from a competition and the options of `invoke run`.
+
+    Raises:
+        StarshiftError: an option that has no meaning on Kaggle.
+    """
+    unusable = [name for name in ("bundle", "force", "resplit", "recompute") if getattr(options, name)]
+    expected = "no --bundle, --force, --resplit"
+    require(not unusable, "That has no meaning on Kaggle.", expected=expected, received=unusable)
+    resolved = apply_options(competition, options)
+    folds = select_folds(resolved.recipe, options)
+    config = json.loads(json.dumps(finish.build_run_config(resolved, options, folds)))
+    split = paths.competition_folder(competition.name) / splits.build_folds_name(competition.recipe)
+    return JobSpec(
+        competition=competition,
+        folds=options.folds,
+        debug=options.debug,
+        engine=options.engine,
+        tensorboard=options.tensorboard,
+        fingerprint=hash_json(config),
+        config=config,
+        split=(split.name, split.read_bytes().decode("utf-8")) if split.exists() else None,
+        weights=tuple(weights.list_weights(competition)),
+        commit=folder.find_commit(),
+    )
+
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +107,7 @@ def build_sources(competition: Competition, request: KernelOptions) -> dict[str,
     Raises:
         StarshiftError: Kaggle knows no such names; or one's own pictures that no dataset has.
     """
-    datasets, models = slugs.split_attachments(request.attach)
+    attached, models = datasets.split_attachments(request.attach)
     require(
         request.attach or competition.data is None,
         "Your own pictures are not on Kaggle.",
@@ -85,9 +116,9 @@ def build_sources(competition: Competition, request: KernelOptions) -> dict[str,
     )
     # Datasets without a version, as Kaggle documents them: session_run.py chooses their files by SHA-256.
     return {
-        "competition_sources": slugs.check_names("competition", [competition.slug] if competition.slug else []),
-        "dataset_sources": slugs.check_names("dataset", datasets),
-        "model_sources": slugs.check_names("model", models),
+        "competition_sources": datasets.check_names("competition", [competition.slug] if competition.slug else []),
+        "dataset_sources": datasets.check_names("dataset", attached),
+        "model_sources": datasets.check_names("model", models),
     }
 
 
@@ -173,8 +204,8 @@ def run_on_kaggle(competition: Competition, options: RunOptions, request: Kernel
     api = client.authenticate()
     record = resume_session(api, records.find_unfinished(competition.name, packed.job.fingerprint))
     if record is None:
-        datasets = [*sources["dataset_sources"], *find_weights_datasets(api, competition, request)]
-        sources["dataset_sources"] = slugs.check_names("dataset", datasets)
+        attached = [*sources["dataset_sources"], *find_weights_datasets(api, competition, request)]
+        sources["dataset_sources"] = datasets.check_names("dataset", attached)
         quota = planning.fetch_quota(api)
         hours = planning.compute_session_hours(request.accelerator, quota)
         plan = planning.format_plan(competition, request.accelerator, hours - planning.MARGIN_HOURS)
@@ -259,7 +290,7 @@ def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
                 received=f"{record.ref} ended where {other.ref} did",
                 remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session",
             )
-    datasets = [slugs.strip_version(name) for name in record.metadata["dataset_sources"]]  # earlier records have one
+    datasets = [datasets.strip_version(name) for name in record.metadata["dataset_sources"]]  # earlier records have one
     metadata = record.metadata | {"dataset_sources": datasets, "kernel_sources": [record.ref]}
     log.info("going on  in session %d, with the output of %s", record.session + 1, record.ref)
     hours = planning.compute_session_hours(record.accelerator, planning.fetch_quota(api))

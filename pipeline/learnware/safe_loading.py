@@ -20,7 +20,7 @@ from typing import IO, Any, TypeVar, get_args, get_origin, get_type_hints
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import zip_archives
+from pipeline.kaggle import archive_members
 from pipeline.kaggle.archive_members import normalize_name
 
 DTYPE_KINDS = "biuf"
@@ -84,7 +84,7 @@ def _check_member(entry: zipfile.ZipInfo, what: str) -> None:
         normal = normalize_name(name) == name
     except ValueError as error:
         raise build_refusal(what, f"the member {name!r} {error}") from error
-    if not zip_archives.is_plain(entry) or zip_archives.is_folder(entry):
+    if not archive_members.is_plain(entry) or archive_members.is_folder(entry):
         raise build_refusal(what, f"the member {name!r} is a link, a folder or a device")
     if not normal:
         raise build_refusal(what, f"the member {name!r} is not called as a file is")

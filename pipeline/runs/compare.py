@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.evaluation import gains, intervals, metrics
+from pipeline.evaluation import intervals, metrics
 from pipeline.evaluation.intervals import Interval, PairedComparison, format_difference
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import ClassChange, compare_classes
@@ -287,7 +287,7 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
             moved=len(same) - len(stayed),
             identical=bool(np.array_equal(first, second)),
         ),
-        difference=gains.estimate_picture_difference(oof, first, second),
+        difference=intervals.estimate_picture_difference(oof, first, second),
         by_fold=compute_fold_difference(oof, before.config["competition"]["recipe"]["folds"]) if one_split else None,
         right=intervals.compare_paired(oof.labels, *guesses),
         changes=compare_classes(before.classes, oof.labels, *guesses),
@@ -341,5 +341,5 @@ def compute_fold_difference(oof: OOFPredictions, of_all: int) -> FoldComparison 
     if len(usable) < 2:
         return None
     part = oof.take(usable)
-    difference = gains.estimate_fold_difference(part, *part.part.predictions, share=1 / of_all)
+    difference = intervals.estimate_fold_difference(part, *part.part.predictions, share=1 / of_all)
     return FoldComparison(difference=difference, folds=len(usable), of_folds=of_all, pictures=len(part.labels))

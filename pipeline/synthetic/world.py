@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_json, write_atomic
 from pipeline.subprocesses import block_interrupts
-from pipeline.synthetic import backgrounds, flowers, insects, objects, patterns, seashells
+from pipeline.synthetic import backgrounds, objects, organisms
 from pipeline.synthetic.camera import Light, paint_plant, sample_leaf_colour
 from pipeline.synthetic.canvas import Canvas
 from pipeline.synthetic.leaves import Blade, Leaf
@@ -36,11 +36,16 @@ MIN_TRAIT_DISTANCE = 1.6
 """The least distance in `compute_traits` between two plants of the world, and between one and a species of sprouts."""
 ARRANGEMENTS = ("rosette", "opposite", "alternate", "whorl", "tuft")
 COMPOUNDS = ("simple", "pinnate", "palmate", "twice")
-OBJECT_BUILDERS = {**flowers.BUILDERS, **insects.BUILDERS, **seashells.BUILDERS, **objects.BUILDERS}
+PART_BUILDERS = {
+    **organisms.FLOWER_BUILDERS,
+    **organisms.INSECT_BUILDERS,
+    **organisms.SEASHELL_BUILDERS,
+    **objects.OBJECT_BUILDERS,
+}
 CLASSES: tuple[str, ...] = (
     *(f"plant {number + 1:02}" for number in range(PLANT_CLASSES)),
-    *OBJECT_BUILDERS,
-    *patterns.BUILDERS,
+    *PART_BUILDERS,
+    *objects.PATTERN_BUILDERS,
 )
 
 
@@ -122,10 +127,10 @@ def draw_picture(label: int, number: int, seed: int, size: int = PICTURE_SIDE) -
             colour = sample_leaf_colour(dice) if dice.chance(0.6) else sample_colours(dice)[0]
             organs = grow_plant(build_plant_forms()[label], dice)
             paint_plant(canvas, organs, dice, light, dice.bell(0.13, 0.06), colour)
-        elif name in OBJECT_BUILDERS:
-            paint_parts(canvas, OBJECT_BUILDERS[name](dice), dice, light, dice.bell(0.58, 0.18), 0.18)
+        elif name in PART_BUILDERS:
+            paint_parts(canvas, PART_BUILDERS[name](dice), dice, light, dice.bell(0.58, 0.18), 0.18)
         else:
-            paint_parts(canvas, patterns.BUILDERS[name](dice), dice, light, dice.between(2.2, 3.6), 0.3)
+            paint_parts(canvas, objects.PATTERN_BUILDERS[name](dice), dice, light, dice.between(2.2, 3.6), 0.3)
 
     return backgrounds.draw_scene(Rng(seed, RNG_KEY, label, number), size, painter)
 

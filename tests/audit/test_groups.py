@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.audit.groups import build_groups
+from pipeline.audit.scene_links import build_groups
 
 
 def test_linked_pictures_and_copies_are_one_group():

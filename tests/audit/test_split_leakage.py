@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.audit.split_leakage import RepeatedCVResult, compute_grouping_effect, cross_validate_head, shuffle_groups
+from pipeline.audit.leakage import RepeatedCVResult, compute_grouping_effect, cross_validate_head, shuffle_groups
 from pipeline.config import Recipe
 
 RECIPE = Recipe(folds=3, grouping="estimated")

@@ -14,9 +14,8 @@ import pytest
 from invoke import Context
 
 import competitions
-from pipeline.cli.audit import audit
 from pipeline.cli.common import load_competition, parse_folds
-from pipeline.cli.experiments import blocks, distill, ladder, scout
+from pipeline.cli.experiments import audit, blocks, distill, ladder, scout
 from pipeline.cli.inspect import augmented
 from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError

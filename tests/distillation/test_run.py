@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import Competition, Recipe, RunOptions
-from pipeline.distillation import evaluation, model_cost, report, teacher_predictions, teachers
+from pipeline.distillation import model_cost, report, teacher_predictions, teachers
 from pipeline.distillation import run as distilling
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import intervals
@@ -248,13 +248,13 @@ def test_nested_targets_of_the_student_s_own_fold_are_not_there(teacher, data):
         assert np.isfinite(lesson.answers[str(fold)][0, fold_of != fold]).all()
 
 
-def judged_of(noise: float, metric: str = "log_loss", classes: int = 7) -> evaluation.DistillationEvaluation:
+def judged_of(noise: float, metric: str = "log_loss", classes: int = 7) -> report.DistillationEvaluation:
     random = np.random.default_rng(1)
     truth = np.arange(350) % classes
     best = 3 * np.eye(classes)[truth] + random.normal(size=(350, classes))
     before = np.stack([softmax(best + random.normal(size=best.shape) * 3) for _ in range(3)])
     after = np.stack([softmax(best + random.normal(size=best.shape) * noise) for _ in range(3)])
-    return evaluation.DistillationEvaluation(
+    return report.DistillationEvaluation(
         metric=metric, positive=None, truth=truth, fold_of=np.arange(350) // 70, teacher=softmax(best), before=before,
         after=after, validation_share=0.2,
     )  # fmt: skip
@@ -262,25 +262,25 @@ def judged_of(noise: float, metric: str = "log_loss", classes: int = 7) -> evalu
 
 @pytest.mark.parametrize("metric", ["log_loss", "accuracy"])
 def test_a_gain_is_told_from_noise_and_the_gap_is_closed_between_0_and_1(metric):
-    gains = evaluation.compute_gains(judged_of(0.7, metric))
+    gains = report.compute_gains(judged_of(0.7, metric))
     assert gains.sure and gains.gap is not None and 0.5 < gains.gap.low < gains.gap.high < 1
-    teacher, alone, taught = evaluation.score_sides(judged_of(0.7, metric))
+    teacher, alone, taught = report.score_sides(judged_of(0.7, metric))
     assert teacher.agreement_top5 == 1 and alone.agreement < taught.agreement < taught.agreement_top5 < 1
-    assert not evaluation.compute_gains(judged_of(3.0, metric)).sure
+    assert not report.compute_gains(judged_of(3.0, metric)).sure
     judged = judged_of(0.7, metric)
     nearly = 0.999 * judged.before[0] + 0.001 * judged.teacher
-    assert evaluation.compute_gains(replace(judged, teacher=nearly)).gap is None, (
+    assert report.compute_gains(replace(judged, teacher=nearly)).gap is None, (
         "a teacher that knows no more, beyond noise"
     )
 
 
 def test_an_area_under_the_curve_is_judged_too(monkeypatch):
-    monkeypatch.setattr(evaluation, "SLOW_BOOTSTRAP_SAMPLES", 30)
+    monkeypatch.setattr(report, "SLOW_BOOTSTRAP_SAMPLES", 30)
     judged = judged_of(0.7, "auc", classes=2)
-    gains = evaluation.compute_gains(judged)
+    gains = report.compute_gains(judged)
     assert gains.sure and gains.gap is not None and 0.5 < gains.gap.estimate < 1
     expected = np.mean([judged.by_fold(one, "auc").mean() for one in judged.after])
-    assert evaluation.score_sides(judged)[2].score == pytest.approx(expected)
+    assert report.score_sides(judged)[2].score == pytest.approx(expected)
 
 
 def test_worse_is_said_only_where_all_that_is_known_says_so():
@@ -294,7 +294,7 @@ def test_one_picture_more_on_every_fold_with_every_seed_is_no_gain_beyond_noise(
     truth, fold_of = np.arange(100) % 2, np.arange(100) // 20
     right = np.eye(2)[truth] * 0.8 + 0.1
     before = np.where((np.arange(100) % 20 == 0)[:, None], 1 - right, right)
-    gains = evaluation.compute_gains(evaluation.DistillationEvaluation(
+    gains = report.compute_gains(report.DistillationEvaluation(
         metric="accuracy", positive=None, truth=truth, fold_of=fold_of, teacher=right, before=np.stack([before] * 2),
         after=np.stack([right] * 2), validation_share=0.2,
     ))  # fmt: skip

@@ -16,7 +16,7 @@ from pipeline.ensemble.log_linear import softmax
 from pipeline.ensemble.run import EnsembleRequest, format_weights
 from pipeline.ensemble.steps import StepwiseSelection
 from pipeline.errors import StarshiftError
-from pipeline.evaluation import gains
+from pipeline.evaluation import intervals
 from pipeline.evaluation.nested_cv import BetterOfTwo, FunctionProcedure, OneStandardErrorRule
 from pipeline.figures import step_table
 from pipeline.figures.step_table import StepResult
@@ -363,7 +363,7 @@ def test_a_step_that_is_right_once_more_on_every_fold_is_dropped_and_one_that_is
         climb = StepwiseSelection(FunctionProcedure(held, "run", methods.build_single(0)))
         assert climb.attempt(FunctionProcedure(held, "step", methods.build_single(1))) == (more == 2)
         assert ("within noise, dropped" in climb.steps[1].verdict) == (more == 1)
-        difference = gains.estimate_fold_difference(held, wrong, fewer)
+        difference = intervals.estimate_fold_difference(held, wrong, fewer)
         assert more == 1 or "beyond noise" in step_table.format_total_gain(climb.steps, "accuracy", difference)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.audit import keypoints, scene_links
-from pipeline.audit.retrieval import WORD_BITS, WORD_TABLES
+from pipeline.audit.scene_links import WORD_BITS, WORD_TABLES
 from pipeline.ensemble.scene_propagation import SceneSteps, find_positions
 from pipeline.ensemble.scene_propagation import format_link_shares as words_of
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions

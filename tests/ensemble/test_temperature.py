@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from pipeline.ensemble.temperature import FoldScorer, fit_temperatures
+from pipeline.ensemble.calibration import FoldScorer, fit_temperatures
 from pipeline.evaluation import metrics
 from pipeline.models.heads import softmax
 

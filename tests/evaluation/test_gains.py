@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.evaluation.gains import estimate_fold_difference, estimate_fold_gain, estimate_picture_difference
+from pipeline.evaluation.intervals import estimate_fold_difference, estimate_fold_gain, estimate_picture_difference
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
 
 PICTURES = 40

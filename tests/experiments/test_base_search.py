@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from pipeline.config import Competition, Recipe
+from pipeline.ensemble.calibration import FoldScorer
 from pipeline.ensemble.member_selection import CombinationScores, select_members
-from pipeline.ensemble.temperature import FoldScorer
 from pipeline.experiments import base_search
 from pipeline.experiments.base_search_report import format_recipe
 from pipeline.training.heads import ridge

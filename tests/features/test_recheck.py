@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.data import pixel_cache
 from pipeline.errors import StarshiftError
-from pipeline.features import cache, recheck
+from pipeline.features import cache
 from pipeline.features.extractor import Extractor
 from pipeline.files import write_json
 from pipeline.models import inference_engines
@@ -52,7 +52,7 @@ def flip_bit(path, place=0.5, bit=6):
 
 
 def test_a_healthy_cache_passes(store):
-    assert recheck.recheck_entry(features_entry()) == recheck.RecheckResult()
+    assert cache.recheck_entry(features_entry()) == cache.RecheckResult()
 
 
 @pytest.mark.parametrize("size", ["slightly", "absurdly"])
@@ -61,7 +61,7 @@ def test_rows_that_a_bad_engine_wrote_are_found_though_they_have_their_checksums
     rows = store.read(ids)
     replace_rows(store, ids, rows * np.float32(1.1 if size == "slightly" else 1e30))
     entry = features_entry()
-    removed = cache.verify_entry(entry) or list(recheck.recheck_entry(entry).wrong)
+    removed = cache.verify_entry(entry) or list(cache.recheck_entry(entry).wrong)
     assert len(removed) == 1 and cache.open_feature_store(BASE, "flip", "float32").missing(files) == ids
 
 
@@ -76,7 +76,7 @@ def test_cached_rows_that_cannot_be_right_are_computed_again_when_they_are_read(
 def test_a_store_of_weights_that_are_not_here_is_skipped_with_a_reason(store, monkeypatch):
     entry = features_entry()
     entry.store.spec["weights"] = "0" * 64
-    assert "weights" in recheck.recheck_entry(entry).skipped
+    assert "weights" in cache.recheck_entry(entry).skipped
 
 
 def test_weights_of_a_file_are_known_from_the_run_that_used_them(tmp_path):
@@ -86,15 +86,15 @@ def test_weights_of_a_file_are_known_from_the_run_that_used_them(tmp_path):
     build_network(BASE).save_weights(file)
     base = parse_base(f"mobilenet_025@conv_pw_3_relu={file}", 32)
     spec = cache.open_feature_store(base, "plain", "float32").spec
-    assert recheck.find_base(spec) is None
+    assert cache.find_base(spec) is None
     write_json(runs_folder("mine") / "one" / "environment.json", {"weights": {str(base): compute_weights_digest(base)}})
-    assert recheck.find_base(spec) == base
+    assert cache.find_base(spec) == base
 
 
 def test_a_store_without_its_decoded_pictures_is_skipped_with_a_reason(store):
     decoded = next(entry for entry in cache.list_entries() if entry.store.spec["kind"] == "pixels")
     cache.prune_stores([decoded.store.key])
-    assert "decoded" in recheck.recheck_entry(features_entry()).skipped
+    assert "decoded" in cache.recheck_entry(features_entry()).skipped
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,9 @@ def test_an_exported_network_with_a_flipped_bit_is_exported_again_and_gives_the_
 
 
 def test_an_exported_network_with_a_flipped_bit_is_removed_by_verify_and_a_whole_one_stays(exported):
-    assert recheck.remove_damaged_exports() == []
+    assert cache.remove_damaged_exports() == []
     flip_bit(exported / "network.bin")
-    assert recheck.remove_damaged_exports() == [exported.name] and not (exported / "network.xml").exists()
+    assert cache.remove_damaged_exports() == [exported.name] and not (exported / "network.xml").exists()
 
 
 def test_a_remembered_choice_of_an_engine_that_does_not_exist_is_measured_anew(files, monkeypatch):

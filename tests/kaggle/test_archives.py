@@ -244,7 +244,7 @@ def test_files_and_folders_have_one_budget_over_all_archives(tmp_path, monkeypat
 def test_what_claims_to_be_absurdly_large_is_not_read_to_be_checked(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MIN_BYTE_LIMIT", 1 << 20)
     (tmp_path / "a.zip").write_bytes(zipped([("zeros", bytes(4 << 20))]))
-    monkeypatch.setattr(archives.zip_archives, "damage", lambda _: pytest.fail("it was read"))
+    monkeypatch.setattr(archives.archive_members, "damage", lambda _: pytest.fail("it was read"))
     with pytest.raises(StarshiftError, match="times its size"):
         archives.check_archive(tmp_path / "a.zip")
 

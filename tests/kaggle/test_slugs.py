@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.kaggle import datasets, slugs
+from pipeline.kaggle import datasets
 
 BERT = "google/bert/tensorFlow2/large/3"
 
@@ -12,7 +12,7 @@ def test_the_frameworks_are_those_of_the_client():
     from kagglesdk.models.types.model_enums import ModelFramework
 
     known = {one.name.removeprefix("MODEL_FRAMEWORK_").replace("_", "") for one in ModelFramework if one.value}
-    assert {name.upper() for name in slugs.FRAMEWORKS} == known
+    assert {name.upper() for name in datasets.FRAMEWORKS} == known
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_the_frameworks_are_those_of_the_client():
     ],
 )
 def test_a_right_name_stays_as_it_is(kind, name):
-    assert slugs.check_names(kind, [name]) == [name]
+    assert datasets.check_names(kind, [name]) == [name]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_right_name_stays_as_it_is(kind, name):
 )
 def test_the_name_that_was_meant_is_told(name, meant):
     with pytest.raises(StarshiftError) as error:
-        slugs.check_names("dataset", [name])
+        datasets.check_names("dataset", [name])
     assert error.value.remedy == f"--attach {meant}" and error.value.received == repr(name)
 
 
@@ -68,7 +68,7 @@ def test_the_name_that_was_meant_is_told(name, meant):
 )
 def test_a_name_that_cannot_be_guessed_is_refused_with_the_form(name):
     with pytest.raises(StarshiftError, match=r"names no dataset(.|\n)*expected: owner/slug") as error:
-        slugs.check_names("dataset", [name])
+        datasets.check_names("dataset", [name])
     assert name == "me/x\n" or not error.value.remedy
 
 
@@ -77,26 +77,26 @@ def test_a_name_that_cannot_be_guessed_is_refused_with_the_form(name):
 )
 def test_a_model_needs_all_parts_and_a_version_from_1_on(name):
     with pytest.raises(StarshiftError, match=r"names no model(.|\n)*owner/model/framework/variation/version"):
-        slugs.check_names("model", [name])
+        datasets.check_names("model", [name])
 
 
 def test_a_model_needs_a_framework_that_kaggle_has():
     with pytest.raises(StarshiftError, match=r"no models of this framework(.|\n)*keras(.|\n)*me/nets/caffe/small/1"):
-        slugs.check_names("model", ["me/nets/caffe/small/1"])
+        datasets.check_names("model", ["me/nets/caffe/small/1"])
 
 
 def test_a_kernel_s_slug_has_five_characters_as_the_client_wants():
     with pytest.raises(StarshiftError, match="names no kernel"):
-        slugs.check_names("kernel", ["me/four"])
+        datasets.check_names("kernel", ["me/four"])
 
 
 def test_a_competition_is_a_slug_and_not_an_address():
     with pytest.raises(StarshiftError, match="names no competition"):
-        slugs.check_names("competition", ["https://www.kaggle.com/c/dogs-vs-cats"])
+        datasets.check_names("competition", ["https://www.kaggle.com/c/dogs-vs-cats"])
 
 
 def test_the_same_twice_is_attached_once():
-    assert slugs.check_names("dataset", ["me/x", "me/y", "Me/X", "me/y"]) == ["me/x", "me/y"]
+    assert datasets.check_names("dataset", ["me/x", "me/y", "Me/X", "me/y"]) == ["me/x", "me/y"]
 
 
 @pytest.mark.parametrize("name", ["me/starshift/abcdefgh", "me/my weights", "/weights", "me//weights"])

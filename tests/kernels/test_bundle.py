@@ -12,8 +12,9 @@ import competitions
 from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.kernels import bundle as bundling
-from pipeline.kernels import job, job_builder
+from pipeline.kernels import job
 from pipeline.kernels.bundle import build_bundle
+from pipeline.kernels.run import build_job
 from tests.kernels.conftest import PETS
 
 SESSION = {"number": 1, "seconds": 60, "kernel": 'me/it\'s a "name"', "accelerator": "cpu"}
@@ -21,7 +22,7 @@ SESSION = {"number": 1, "seconds": 60, "kernel": 'me/it\'s a "name"', "accelerat
 
 @pytest.fixture(scope="module")
 def packed():
-    return build_bundle(job_builder.build_job(PETS, RunOptions(engine="keras")))
+    return build_bundle(build_job(PETS, RunOptions(engine="keras")))
 
 
 def run(script, folder):
@@ -33,10 +34,10 @@ def run(script, folder):
 
 
 def test_the_same_order_gives_the_same_script_and_it_is_small(packed):
-    again = build_bundle(job_builder.build_job(PETS, RunOptions(engine="keras")))
+    again = build_bundle(build_job(PETS, RunOptions(engine="keras")))
     assert packed.digest == again.digest and packed.script(SESSION) == again.script(SESSION)
     assert len(packed.script(SESSION)) < 700_000
-    other = build_bundle(job_builder.build_job(replace(PETS, metric="auc"), RunOptions(engine="keras")))
+    other = build_bundle(build_job(replace(PETS, metric="auc"), RunOptions(engine="keras")))
     assert other.digest != packed.digest
 
 
@@ -76,7 +77,7 @@ def test_every_competition_reads_back_as_it_was(name):
     found = competitions.find(name)
     training = Training(sizes=(64, 128), epochs=3)
     found = replace(found, recipe=replace(found.recipe, strategy="finetune", training=training))
-    order = job_builder.build_job(found, RunOptions(folds=(1,), debug=True))
+    order = build_job(found, RunOptions(folds=(1,), debug=True))
     again = job.parse_job(order.text())
     assert again == order and again.competition.fingerprint() == found.fingerprint()
 
@@ -87,7 +88,7 @@ def test_a_competition_file_outside_the_repository_travels_whole(tmp_path):
         "from pipeline.config import Competition, Recipe\n"
         'COMPETITION = Competition(name="mine", slug="their-slug", metric="accuracy", recipe=Recipe(seed=7))\n'
     )
-    order = job_builder.build_job(competitions.find(str(file)), RunOptions())
+    order = build_job(competitions.find(str(file)), RunOptions())
     assert job.parse_job(order.text()).competition.slug == "their-slug"
     assert json.loads(order.text())["competition"]["recipe"]["seed"] == 7
 
@@ -96,10 +97,10 @@ def test_the_folds_that_are_used_here_are_used_there(home):
     file = home / "data" / "competitions" / "pets" / "folds-3-seed0.csv"
     file.parent.mkdir(parents=True)
     file.write_text("id,fold\na,0\n")
-    assert job_builder.build_job(PETS, RunOptions()).split == (file.name, "id,fold\na,0\n")
+    assert build_job(PETS, RunOptions()).split == (file.name, "id,fold\na,0\n")
 
 
 @pytest.mark.parametrize("option", [{"force": True}, {"resplit": True}])
 def test_what_has_no_meaning_there_is_refused(option):
     with pytest.raises(StarshiftError, match="no meaning on Kaggle"):
-        job_builder.build_job(PETS, RunOptions(**option))
+        build_job(PETS, RunOptions(**option))

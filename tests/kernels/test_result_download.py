@@ -12,7 +12,7 @@ from pipeline.config import Recipe, RunOptions
 from pipeline.data.row_store import RowStore, compute_row_digest
 from pipeline.errors import StarshiftError
 from pipeline.kaggle.api_errors import KaggleError
-from pipeline.kernels import bundle, job_builder, records, result_archive, result_download, run
+from pipeline.kernels import bundle, records, result_archive, result_download, run
 from pipeline.kernels.run import KernelOptions
 from tests.kaggle.server import Kaggle
 from tests.kernels.conftest import PETS
@@ -28,7 +28,7 @@ class There:
 
     def __init__(self, kernels, folder):
         self.kernels, self.home = kernels, folder / "there"
-        self.order = job_builder.build_job(PETS, OPTIONS)
+        self.order = run.build_job(PETS, OPTIONS)
         self.run = self.home / "data" / "runs" / "pets" / RUN.format(self.order.fingerprint[:8])
 
     def work(self, *, score=None, rows=3, note=""):

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline import paths
 from pipeline.config import RunOptions
-from pipeline.kernels import job_builder, result_archive, session
+from pipeline.kernels import result_archive, session
+from pipeline.kernels.run import build_job
 from tests.kernels.conftest import PETS
 
 RUN = """
@@ -30,7 +31,7 @@ def order(tmp_path, monkeypatch):
     monkeypatch.setenv("STARSHIFT_KAGGLE_ROOT", str(tmp_path / "kaggle"))
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     path = tmp_path / "order.json"
-    path.write_text(job_builder.build_job(PETS, RunOptions()).text())
+    path.write_text(build_job(PETS, RunOptions()).text())
     before = signal.getsignal(signal.SIGTERM)
     yield path
     signal.signal(signal.SIGTERM, before)

@@ -8,7 +8,7 @@ import pytest
 from pipeline import paths
 from pipeline.config import RunOptions
 from pipeline.errors import StarshiftError
-from pipeline.kernels import job_builder, session_run
+from pipeline.kernels import run, session_run
 from pipeline.kernels.job import WeightsSpec
 from pipeline.models import base
 from tests.kernels.conftest import PETS
@@ -52,7 +52,7 @@ def test_a_weights_file_that_the_recipe_names_is_found_and_named_anew(inputs, tm
     mine = tmp_path / "mine.weights.h5"
     mine.write_bytes(b"mine")
     text = f"mobilenet_v2+both={mine}"
-    order = job_builder.build_job(recipe("resnet50=none", text), RunOptions())
+    order = run.build_job(recipe("resnet50=none", text), RunOptions())
     assert [one.name for one in order.weights] == ["mine.weights.h5"] and order.weights[0].sha256
     mine.unlink()
     place = attach(inputs, "mine.weights.h5", b"mine")
@@ -62,11 +62,11 @@ def test_a_weights_file_that_the_recipe_names_is_found_and_named_anew(inputs, tm
 
 def test_the_folds_of_home_are_the_folds_there(inputs, monkeypatch):
     monkeypatch.setattr(session_run.flow, "run", lambda *_: None)
-    order = replace(job_builder.build_job(PETS, RunOptions()), split=("folds-3-seed0.csv", "id,fold\n"))
+    order = replace(run.build_job(PETS, RunOptions()), split=("folds-3-seed0.csv", "id,fold\n"))
     session_run.run_job(order)
     assert (paths.competition_folder("pets") / "folds-3-seed0.csv").read_text() == "id,fold\n"
 
 
 def test_a_debug_run_has_there_the_fingerprint_that_it_has_here():
-    order = job_builder.build_job(PETS, RunOptions(debug=True))
+    order = run.build_job(PETS, RunOptions(debug=True))
     assert order.config["competition"]["recipe"]["folds"] == 2 and order.config["folds"] == [0, 1]

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
-from pipeline.learnware import find
+from pipeline.learnware import search
 from pipeline.learnware.probe import FolderFeatures
 from tests.learnware.drawing import GAMMA, PROBE, WIDTH, features, specified
 
@@ -25,12 +25,12 @@ def store(specifications=SPECIFICATIONS, gamma=GAMMA):
 def looked(monkeypatch, caplog):
     """Lets the folder's pictures be these features; gives what was said."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(find, "load_probe_base", lambda probe: "base")
+    monkeypatch.setattr(search, "load_probe_base", lambda probe: "base")
 
     def these(values):
         names = tuple(f"{number}.jpg" for number in range(len(values)))
         seen = FolderFeatures(names=names, features=values, unreadable={"b.jpg": "no picture"}, copies=2)
-        monkeypatch.setattr(find, "extract_folder_features", lambda *_: seen)
+        monkeypatch.setattr(search, "extract_folder_features", lambda *_: seen)
         return caplog
 
     return these
@@ -38,7 +38,7 @@ def looked(monkeypatch, caplog):
 
 def test_a_search_says_and_writes_what_fits_and_where_pictures_belong(looked):
     said = looked(features(6, 30, 1)[0])
-    report = read_json(find.run_search(Path("mine"), store()))
+    report = read_json(search.run_search(Path("mine"), store()))
     assert "south fits" in said.text
     assert "b.jpg cannot be read: no picture" in said.text
     assert "next: invoke predict --learnware south --images mine" in said.text
@@ -50,7 +50,7 @@ def test_a_search_says_and_writes_what_fits_and_where_pictures_belong(looked):
 
 def test_nothing_fits_is_an_answer(looked):
     said = looked(np.random.default_rng(0).normal(0, 0.5, (40, WIDTH)) - 3 * np.eye(WIDTH)[10])
-    report = read_json(find.run_search(Path("mine"), store()))
+    report = read_json(search.run_search(Path("mine"), store()))
     assert "nothing here fits" in said.text
     assert "next: invoke predict" not in said.text
     assert not report["fits"]
@@ -59,27 +59,27 @@ def test_nothing_fits_is_an_answer(looked):
 
 def test_what_only_a_mixture_covers_is_said(looked):
     said = looked(np.concatenate([features(0, 60, 1)[0], features(6, 60, 1)[0]]))
-    find.run_search(Path("mine"), store())
+    search.run_search(Path("mine"), store())
     assert "no single learnware fits, but together they cover your pictures" in said.text
 
 
 def test_one_class_alone_is_said_to_come_in_other_proportions(looked):
     values, labels = features(6, 100, 1)
     said = looked(values[labels == 0])
-    find.run_search(Path("mine"), store())
+    search.run_search(Path("mine"), store())
     assert "south knows such pictures" in said.text
 
 
 def test_the_filter_by_classes_says_who_was_left_out(looked):
     said = looked(features(6, 30, 1)[0])
-    report = read_json(find.run_search(Path("mine"), store(), ["up"]))
+    report = read_json(search.run_search(Path("mine"), store(), ["up"]))
     assert "left out: north (does not know up)" in said.text
     assert report["left_out"] == {"north": "does not know up"}
 
 
 def test_an_empty_store_and_unknown_classes_are_refused_before_a_picture_is_looked_at(monkeypatch):
-    monkeypatch.setattr(find, "extract_folder_features", lambda *_: pytest.fail("looked at pictures"))
+    monkeypatch.setattr(search, "extract_folder_features", lambda *_: pytest.fail("looked at pictures"))
     with pytest.raises(StarshiftError, match="no learnware to compare with"):
-        find.run_search(Path("mine"), store([]))
+        search.run_search(Path("mine"), store([]))
     with pytest.raises(StarshiftError, match="no learnware to compare with"):
-        find.run_search(Path("mine"), store(), ["zebra"])
+        search.run_search(Path("mine"), store(), ["zebra"])

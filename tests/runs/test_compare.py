@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.evaluation import gains, metrics
-from pipeline.evaluation.gains import estimate_picture_difference
+from pipeline.evaluation import intervals, metrics
+from pipeline.evaluation.intervals import estimate_picture_difference
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
 from pipeline.evaluation.per_class import compare_classes
 from pipeline.files import read_json, write_json
@@ -96,7 +96,7 @@ def test_the_metric_of_each_picture_has_the_metric_as_its_mean(metric):
 
 
 def test_an_auc_is_compared_for_the_class_that_is_asked_for(monkeypatch):
-    monkeypatch.setattr(gains, "BOOTSTRAP_SAMPLES", 60)
+    monkeypatch.setattr(intervals, "BOOTSTRAP_SAMPLES", 60)
     weak, strong = (written(sure, competition=PAIR, names="ab", seed=int(sure)) for sure in (0.5, 3.0))
     made = against(weak, strong)
     assert made.difference.low > 0 and made.higher

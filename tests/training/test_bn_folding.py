@@ -8,7 +8,7 @@ import tensorflow as tf
 from pipeline.models.base import parse_base
 from pipeline.models.build import build_network
 from pipeline.models.registry import BASES
-from pipeline.training.bn_folding import find_foldable_norms, fold_batch_norms
+from pipeline.training.networks import find_foldable_norms, fold_batch_norms
 
 SMALLEST = {"xception": 71, "inception_v3": 75, "inception_resnet_v2": 75}
 
