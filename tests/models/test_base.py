@@ -142,6 +142,16 @@ def test_preprocessing_is_that_of_keras_applications(mode):
     assert np.abs(np.asarray(ours) - theirs).max() < 1e-4
 
 
+def test_the_preprocessing_of_lite_is_less_127_by_128():
+    import keras
+
+    from pipeline.models.build import preprocess
+
+    entry = keras.Input((1, 1, 3), dtype="uint8")
+    values = keras.Model(entry, preprocess(entry, "lite", "x"))(np.array([[[[0, 127, 255]]]], np.uint8))
+    assert np.asarray(values).ravel().tolist() == [-127 / 128, 0, 1]
+
+
 def test_an_extractor_pools_average_and_maximum_at_its_cut():
     from pipeline.models.build import build_extractor
 
