@@ -3,7 +3,7 @@
     python -m benchmarks.bias_gradient
 
 The convolution is MobileNetV2's largest: `block_1_expand` at 160 px, 16 to 96 channels on maps of 80 x 80, a batch of
-32. TensorFlow joins the two gradients wherever the offset is added as a bias; `pipeline/training/bn_folding.py`
+32. TensorFlow joins the two gradients wherever the offset is added as a bias; `pipeline/training/networks.py`
 avoids it.
 """
 

@@ -290,8 +290,8 @@ def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
                 received=f"{record.ref} ended where {other.ref} did",
                 remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session",
             )
-    datasets = [datasets.strip_version(name) for name in record.metadata["dataset_sources"]]  # earlier records have one
-    metadata = record.metadata | {"dataset_sources": datasets, "kernel_sources": [record.ref]}
+    attached = [datasets.strip_version(name) for name in record.metadata["dataset_sources"]]  # earlier records have one
+    metadata = record.metadata | {"dataset_sources": attached, "kernel_sources": [record.ref]}
     log.info("going on  in session %d, with the output of %s", record.session + 1, record.ref)
     hours = planning.compute_session_hours(record.accelerator, planning.fetch_quota(api))
     return push_session(api, prepare_session(replace(record, metadata=metadata), hours))

@@ -7,7 +7,6 @@ from functools import cache
 import keras
 import numpy as np
 import pytest
-from pipeline.training.bn_folding import find_foldable_norms
 
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_file
@@ -17,6 +16,7 @@ from pipeline.models import cuts
 from pipeline.models.base import parse_base
 from pipeline.models.build import build_extractor, build_network
 from pipeline.models.registry import BASES
+from pipeline.training.networks import find_foldable_norms
 from tests.conftest import drawn
 from tests.models.torch_files import write_torch_file
 
