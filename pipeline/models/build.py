@@ -106,12 +106,12 @@ def build_network(base: Base, *, free: bool = False) -> Any:
     if base.random:
         # Layers draw their initial weights when they are built, so the seed comes first.
         keras.utils.set_random_seed(base.random_seed)
-    # The builder loads only the ImageNet weights for this size; `imagenet:SIZE`, files and packages are read below.
-    weights = "imagenet" if base.weights == "imagenet" and not base.entry.package else None
-    whole = _build_whole_network(base, base.size, weights=weights)
+    # Files are read below, so that a damaged one is named; Keras's builder would end in a traceback without its name.
+    built_in = base.entry.ours and base.published and not base.random
+    whole = _build_whole_network(base, base.size, weights="imagenet" if built_in else None)
     # Both share their layers, so weights may be loaded into either.
     cut = cuts.build_lower_part(whole, base.cut) if base.cut else whole
-    if weights is None and not base.random:
+    if not base.random and not built_in:
         _load_weights(cut, whole, base)
     if not base.random:
         _require_finite(cut, base)
@@ -155,7 +155,10 @@ def _load_weights(cut: Any, whole: Any, base: Base) -> None:
         except (ValueError, OSError, KeyError) as error:
             last = error
     raise StarshiftError(
-        f"{base.weights} {fits}.", expected="weights of that network", received=_summarize_error(last)
+        f"{file} {fits}.",
+        expected="weights of that network" + (" without its classifier, as Keras publishes them" * base.published),
+        received=_summarize_error(last),
+        remedy=f"remove it, and the next run downloads it; or put {Path(file).name} there" if base.published else "",
     ) from last
 
 
@@ -171,5 +174,6 @@ def _summarize_error(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
-if __name__ == "__main__":
-    build_network(parse_base(sys.argv[1], int(sys.argv[2])))
+if __name__ == "__main__":  # keras.applications downloads the weights
+    one = parse_base(sys.argv[1], int(sys.argv[2]))
+    _build_whole_network(one, one.size, weights="imagenet")

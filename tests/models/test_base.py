@@ -4,6 +4,7 @@ import hashlib
 import importlib
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -62,6 +63,28 @@ def test_a_file_is_taken_for_what_it_is_whatever_it_is_called(name, tmp_path, mo
     assert bases.compute_weights_digest(base) == hashlib.sha256(b"weights of one's own").hexdigest()
     with pytest.raises(StarshiftError, match="does not fit"):
         build_network(base)
+
+
+@pytest.fixture(scope="module")
+def published_file(tmp_path_factory):
+    """Weights in Keras's legacy format, of MobileNet alpha 0.25 with its classifier."""
+    path = tmp_path_factory.mktemp("published") / "with_top.h5"
+    model = keras.applications.MobileNet(alpha=0.25, weights=None, input_shape=(32, 32, 3))
+    model.save_weights(path.with_suffix(".weights.h5"))
+    return path.with_suffix(".weights.h5")
+
+
+@pytest.mark.parametrize("damage", ["a page", "cut off", "with its classifier"])
+def test_a_damaged_file_under_keras_s_own_name_is_named_with_what_to_do(damage, published_file, tmp_path):
+    base = parse_base("mobilenet_025", 128)
+    place = bases.find_weights_path(base)
+    place.parent.mkdir(parents=True)
+    whole = published_file.read_bytes()
+    content = {"a page": b"<!DOCTYPE html><p>404", "cut off": whole[: len(whole) // 2], "with its classifier": whole}
+    place.write_bytes(content[damage])
+    with pytest.raises(StarshiftError, match="does not fit mobilenet_025") as error:
+        build_network(base)
+    assert str(place) in str(error.value) and f"put {place.name} there" in str(error.value)
 
 
 def test_a_base_takes_its_own_size_unless_another_is_asked_for():
