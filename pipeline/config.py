@@ -165,7 +165,7 @@ class Recipe:
     """
 
     strategy: str = "features"
-    bases: tuple[str, ...] = ("mobilenet_v2",)
+    bases: tuple[str, ...] = ("efficientnet_lite2",)
     size: int | None = None
     head: str = "linear"
     l2: float | None = None

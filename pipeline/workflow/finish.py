@@ -90,7 +90,8 @@ def suggest_next_step(recipe: Recipe) -> str:
     if networks[0].entry.ours and not moments:
         return "--strategy finetune: the top of the base learns too"
     if len(recipe.bases) == 1:
-        other = next(name for name in ("xception", "inception_v3") if not recipe.bases[0].startswith(name))
+        here = ("efficientnet_lite2", "efficientnet_lite0")  # their weights come with the requirements
+        other = next(name for name in here if not recipe.bases[0].startswith(name))
         return f"a second base: --base {recipe.bases[0]} --base {other}" + (
             "" if moments else "; or --strategy finetune"
         )

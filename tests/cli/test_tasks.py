@@ -180,7 +180,12 @@ def test_weights_of_another_network_are_explained_in_a_few_words_and_leave_no_ru
         ((), None, 299),
     ],
 )
-def test_a_recipes_size_is_not_forced_on_a_base_that_is_not_the_recipes(bases, asked, size, caplog):
+def test_a_recipes_size_is_not_forced_on_a_base_that_is_not_the_recipes(bases, asked, size, caplog, tmp_path):
     caplog.set_level("INFO")
-    assert load_competition("dog-breed", bases=bases, size=asked).recipe.size == size
+    (tmp_path / "mine.py").write_text(
+        "from pipeline.config import Competition, Recipe\n"
+        "RECIPE = Recipe(bases=('xception', 'inception_v3'), size=299)\n"
+        "COMPETITION = Competition(name='sized', data='.', metric='accuracy', recipe=RECIPE)\n"
+    )
+    assert load_competition(str(tmp_path / "mine.py"), bases=bases, size=asked).recipe.size == size
     assert ("299 px are for xception, inception_v3" in caplog.text) == (size is None)
