@@ -32,7 +32,7 @@ def mine(tmp_path):
     return str(file)
 
 
-def test_rungs_climb_on_one_split_and_a_second_time_costs_nothing(mine, home):
+def test_strategies_climb_on_one_split_and_a_second_time_costs_nothing(mine, home):
     command = ("ladder", "--comp", mine, "--sizes", "24,12,12", "--engine", "keras")
     strategies = ("--strategy", "scratch", "--strategy", "features")
     done = invoke(*command, *strategies)
@@ -70,7 +70,7 @@ def test_a_ladder_whose_pictures_changed_makes_its_split_again(mine, home):
     assert len(stale.read_text().splitlines()) == 37
 
 
-def test_the_rungs_before_finetune_keep_its_activations_where_it_starts_from_cached_ones(mine):
+def test_the_strategies_before_finetune_keep_its_activations_where_it_starts_from_cached_ones(mine):
     recipe = competitions.load(Path(mine)).recipe
     later = ("frozen", "finetune")
     training = ladder.find_finetune_training(later, recipe)

@@ -34,7 +34,7 @@ def test_progressive_sizes_grow_over_the_epochs(job_of):
     assert sides == [32, 32, 48, 48, 64, 64]
 
 
-def test_other_rungs_take_pictures_of_one_size(job_of):
+def test_other_strategies_take_pictures_of_one_size(job_of):
     assert Training(sizes=(32, 48)).resolved("finetune").sizes == (32, 48)
     source = FoldData(job_of("augmented", sizes=(32, 48, 64))).augmented(6)
     assert [source.take(np.array([0]), epoch).shape[1] for epoch in range(6)] == [32] * 6
@@ -94,7 +94,7 @@ def test_randaugment_repeats_itself_and_changes_pictures():
     assert once.dtype == np.uint8 and not np.array_equal(once, pictures)
 
 
-def test_a_regime_takes_the_rungs_defaults_where_it_is_silent_and_refuses_nonsense():
+def test_a_regime_takes_the_strategies_defaults_where_it_is_silent_and_refuses_nonsense():
     assert Training().resolved("augmented").dropout == 0.5 and Training(dropout=0.0).resolved("augmented").dropout == 0
     unusable = {"learning_rate": -1.0, "schedule": "linear", "sizes": (64, 32), "ema": 1.0, "balance": "some"}
     for wrong in ({name: value} for name, value in unusable.items()):

@@ -34,7 +34,7 @@ def trained(job):
         ("finetune", {"unfreeze": "all", "sizes": (32, 48), "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1}),
     ],
 )
-def test_a_rung_learns_red_from_blue_and_its_saved_model_predicts_what_was_stored(job_of, strategy, training):
+def test_a_strategy_learns_red_from_blue_and_its_saved_model_predicts_what_was_stored(job_of, strategy, training):
     job = job_of(strategy, **training)
     result = trained(job)
     truth = np.array(job.labels)[np.array(job.fold_of) == 0]
