@@ -165,3 +165,10 @@ def test_a_second_test_that_overrules_an_interval_is_named():
         and not found.is_positive
         and intervals.format_plus_minus(found, 2) == "+0.02 ± 0.01, but p = 0.3"
     )
+
+
+def test_the_width_over_folds_is_that_of_nadeau_and_bengio():
+    differences = [0.01, 0.03, 0.02, 0.05, 0.04]
+    interval = intervals.estimate_over_folds(differences, 0.2)
+    deviation = np.std(differences, ddof=1) * np.sqrt(1 / 5 + 0.2 / 0.8)
+    assert interval.high - interval.estimate == pytest.approx(2.776445 * deviation, rel=1e-6)

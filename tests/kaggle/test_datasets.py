@@ -220,7 +220,7 @@ def test_a_dry_run_asks_nothing_and_says_what_would_be_sent(world, caplog):
     assert world.server.requests == [] and f"{SMALL}, 0.3 MB" in caplog.text
 
 
-def test_which_weights_a_recipe_needs_depends_on_its_rung(world):
+def test_which_weights_a_recipe_needs_depends_on_its_strategy(world):
     def names(one):
         return [weights.name for weights in weighing.list_weights(one)]
 
