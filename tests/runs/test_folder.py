@@ -125,3 +125,14 @@ def test_where_the_system_does_not_measure_memory_none_is_told(monkeypatch):
     assert measure_peak_memory() > 1
     monkeypatch.setitem(sys.modules, "resource", None)
     assert measure_peak_memory() is None
+
+
+def test_a_run_without_metrics_is_not_among_the_finished_ones(home):
+    for name, finished in (("20260101-000000-features-0", True), ("20260102-000000-features-1", False)):
+        folder = home / "data" / "runs" / "pets" / name
+        write_json(folder / "config.json", {"competition": {"name": "pets"}})
+        if finished:
+            write_json(folder / "metrics.json", {"score": 0.1})
+    assert [(folder.name, metrics) for folder, metrics in runs.list_finished_runs("pets")] == [
+        ("20260101-000000-features-0", {"score": 0.1})
+    ]

@@ -140,6 +140,13 @@ def test_a_factor_of_zero_holds_a_layer_and_decay_spares_vectors():
     )
 
 
+def test_decay_spares_a_bias_that_is_not_zero():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, bias_initializer="ones", name="top")])
+    model.compile(LayerwiseAdamW(1e-1, weight_decay=0.5), "mse")
+    model.fit(np.zeros((4, 3)), np.ones((4, 2)), verbose=0)
+    np.testing.assert_array_equal(model.layers[0].bias.numpy(), np.ones(2))
+
+
 def test_the_rate_warms_up_and_comes_down():
     rates = build_schedule(Training(learning_rate=1.0, warmup=0.1, schedule="cosine"), 100)
     values = [float(rates(step)) for step in (0, 5, 10, 55, 100)]
