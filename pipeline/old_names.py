@@ -40,7 +40,11 @@ RENAMED: dict[str, dict[str, str]] = {
         "training.seconds_an_epoch": "seconds_per_epoch",
     },
     "history": {"held_loss": "val_loss", "aside_loss": "inner_val_loss", "strength": "l2"},
-    "kernel record": {f"config.{old}": new for old, new in CONFIG.items()},
+    "kernel record": {
+        **{f"config.{old}": new for old, new in CONFIG.items()},
+        "order": "job_digest",
+        "words": "summary",
+    },
     "learnware contract": {"rung": "strategy"},
     "learnware specification": {"semantic.rung": "strategy"},
     "owner": {"drawn": "synthetic"},

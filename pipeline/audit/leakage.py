@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import Recipe
-from pipeline.data import folds as splits
 from pipeline.data.folds import assign_folds
 from pipeline.evaluation import metrics
 from pipeline.evaluation.intervals import Interval, estimate_over_folds, estimate_over_seeds
@@ -275,7 +274,7 @@ def cross_validate_head(
     scores, correct, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
     for repeat in range(CV_REPEATS):
         plain = replace(plain, split_seed=recipe.split_seed + repeat)
-        fold_of = splits.assign_folds(table, plain)
+        fold_of = assign_folds(table, plain)
         trained = linear_probe.train_heads(
             plain,
             train_features={"plain": features},

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import Competition, find_comp_argument
+from pipeline.config import Competition, RunOptions, find_comp_argument
 from pipeline.ensemble import methods as ensemble
 from pipeline.ensemble import steps as finishing
 from pipeline.ensemble.members import (
@@ -45,8 +45,7 @@ from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow import finish as results
-from pipeline.workflow.context import log_stage
-from pipeline.workflow.finish import estimate_position
+from pipeline.workflow.context import RunContext, log_stage
 
 log = logging.getLogger(__name__)
 
@@ -290,10 +289,11 @@ def write_run(
     files = results.write_run_files(competition, data, folder, trained, test, submit=True)
     chart = plot_steps(made.steps, competition.metric, made.difference)
     write_atomic(folder / "steps.png", lambda file: file.write(chart))
-    position = estimate_position(competition, data, trained, result["folds"], data.positive)
-    result |= {"seconds": round(time.perf_counter() - started, 2), "peak_megabytes": results.measure_peak_memory()}
-    result["leaderboard_position"] = asdict(position) if position else None
-    write_json(folder / "metrics.json", result)
+    run = RunContext(
+        competition=competition, options=RunOptions(), data=data, folder=folder,
+        folds=tuple(sorted(aligned.oof.folds)), started=started,
+    )  # fmt: skip
+    position = results.write_metrics(run, trained, result)
     for line in format_position(position) if position else ():
         log.info("  %s", line)
     for path in (*files, folder):

@@ -19,7 +19,6 @@ from pipeline.data.row_store import RowStore
 from pipeline.data.subsets import select_evenly
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
-from pipeline.models import base as bases
 from pipeline.models import inference_engines
 from pipeline.models.base import BASE_SYNTAX, Base, find_missing_weights
 from pipeline.models.inference_engines import (
@@ -30,7 +29,6 @@ from pipeline.models.inference_engines import (
     find_usable_rows,
 )
 from pipeline.models.registry import BASES
-from pipeline.paths import cache_folder, runs_folder
 
 STORE_KINDS = ("pixels", "features", "answers")
 """Kinds of row stores: decoded pictures, features, predictions of learnwares (learnware/cached_predictions.py)."""
@@ -39,7 +37,7 @@ WRITE_GRACE_SECONDS = 60
 """Seconds in which another process may still write the sidecar of a file."""
 
 
-def open_feature_store(base: bases.Base, view: str, precision: str) -> RowStore:
+def open_feature_store(base: Base, view: str, precision: str) -> RowStore:
     """Returns the store of a base's features: rows (width,) float32, or maps (height, width, channels) float16.
 
     Args:
@@ -251,7 +249,7 @@ def _list_weights_names(spec: dict[str, Any]) -> list[str]:
     if kind == "random":
         return [f"none:{seed}"]
     published = ["imagenet", *(f"imagenet:{size}" for size in BASES[spec["base"]].trained_sizes)]
-    environments = (read_json(path) or {} for path in runs_folder("x").parent.glob("*/*/environment.json"))
+    environments = (read_json(path) or {} for path in paths.runs_folder("x").parent.glob("*/*/environment.json"))
     named = [item for environment in environments for item in (environment.get("weights") or {}).items()]
     texts = {match["weights"] for text, digest in named if digest == kind and (match := BASE_SYNTAX.fullmatch(text))}
     return [*published, *sorted(text for text in texts - {None} if text not in published)]
@@ -264,7 +262,7 @@ def remove_damaged_exports() -> list[str]:
         The names of their folders.
     """
     removed = []
-    for folder in sorted(cache_folder("engines").glob("*/")):
+    for folder in sorted(paths.cache_folder("engines").glob("*/")):
         present = [folder / name for name in inference_engines.EXPORT_FILES if (folder / name).exists()]
         if present and not inference_engines.is_export_intact(folder):
             for path in present:

@@ -45,12 +45,7 @@ def fetch_data(
         return raw
     mount = inputs.find_competition_folder(competition.slug) if bundle is None and competition.slug else None
     if mount is not None:
-        packed = inputs.list_archives(mount)
-        if not packed:
-            return mount
-        digest = hash_json([[path.name, path.stat().st_size] for path in packed])
-        mounted = {"source": "mounted", "sha256": digest}
-        return _unpack_atomically(folder, mounted, lambda place: inputs.unpack_mount(mount, place))
+        return _unpack_mount(mount, folder)
     source, archive = _get_archive(competition, bundle, folder)
     if source != "kaggle":  # client.download_bundle has checked it
         archives.check_archive(archive)
@@ -67,6 +62,16 @@ def fetch_data(
     if bundle is None:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return raw
+
+
+def _unpack_mount(mount: Path, folder: Path) -> Path:
+    """Returns a kernel's mounted data: as they are, or unpacked into the folder where they are archives."""
+    packed = inputs.list_archives(mount)
+    if not packed:
+        return mount
+    digest = hash_json([[path.name, path.stat().st_size] for path in packed])
+    mounted = {"source": "mounted", "sha256": digest}
+    return _unpack_atomically(folder, mounted, lambda place: inputs.unpack_mount(mount, place))
 
 
 def _read_bundle_stat(bundle: Path) -> list[int]:

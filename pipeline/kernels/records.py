@@ -13,8 +13,6 @@ from pipeline.files import write_json
 from pipeline.old_names import FORMAT, read_versioned
 
 ACTIVE_STATES = ("pushing", "pushed")
-STORED_NAMES = {"job_digest": "order", "summary": "words"}
-"""Names in the file of fields that have another name there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +86,15 @@ class KernelRecord:
     def save(self, **changes: Any) -> "KernelRecord":
         """Saves the record with changes, and returns it."""
         changed = replace(self, **changes)
-        stored = {STORED_NAMES.get(name, name): value for name, value in asdict(changed).items()}
-        write_json(changed.path, {"format": FORMAT, **stored})
+        write_json(changed.path, {"format": FORMAT, **asdict(changed)})
         return changed
 
 
 def list_records(competition: str) -> list[KernelRecord]:
     """Returns the records of a competition, the oldest first."""
     stored = [read_versioned(path, "kernel record") for path in paths.kernels_folder(competition).glob("*.json")]
-    names = {STORED_NAMES.get(one.name, one.name): one.name for one in fields(KernelRecord)}
-    records = [
-        KernelRecord(**{names[key]: values[key] for key in values if key in names}) for values in stored if values
-    ]
+    names = {one.name for one in fields(KernelRecord)}
+    records = [KernelRecord(**{key: values[key] for key in values if key in names}) for values in stored if values]
     return sorted(records, key=lambda one: (one.date, len(one.slug), one.slug))
 
 

@@ -21,10 +21,8 @@ from pipeline.kernels.job import JobSpec
 from pipeline.kernels.records import KernelRecord
 from pipeline.kernels.result_archive import ARCHIVE_NAME
 from pipeline.kernels.result_download import fetch_and_merge
-from pipeline.runs import folder
 from pipeline.runs import folder as runs
-from pipeline.workflow import finish
-from pipeline.workflow.finish import format_score_spread
+from pipeline.workflow.finish import build_run_config, format_score_spread
 
 
 def build_job(competition: Competition, options: RunOptions) -> JobSpec:
@@ -38,7 +36,7 @@ def build_job(competition: Competition, options: RunOptions) -> JobSpec:
     require(not unusable, "That has no meaning on Kaggle.", expected=expected, received=unusable)
     resolved = apply_options(competition, options)
     folds = select_folds(resolved.recipe, options)
-    config = json.loads(json.dumps(finish.build_run_config(resolved, options, folds)))
+    config = json.loads(json.dumps(build_run_config(resolved, options, folds)))
     split = paths.competition_folder(competition.name) / splits.build_folds_name(competition.recipe)
     return JobSpec(
         competition=competition,
@@ -50,7 +48,7 @@ def build_job(competition: Competition, options: RunOptions) -> JobSpec:
         config=config,
         split=(split.name, split.read_bytes().decode("utf-8")) if split.exists() else None,
         weights=tuple(weights.list_weights(competition)),
-        commit=folder.find_commit(),
+        commit=runs.find_commit(),
     )
 
 

@@ -27,14 +27,16 @@ from pipeline.errors import StarshiftError
 from pipeline.files import write_atomic
 from pipeline.learnware import safe_loading
 from pipeline.learnware.safe_loading import build_refusal, parse_record, require_valid
-from pipeline.learnware.specification import pack_specification, unpack_specification
+from pipeline.learnware.specification import (
+    FORMAT_VERSION,
+    pack_specification,
+    unpack_specification,
+    update_record,
+)
 from pipeline.learnware.types import Specification
 from pipeline.models import base
-from pipeline.old_names import update_names
 
 T = TypeVar("T")
-FORMAT_VERSION = 2
-READABLE_FORMATS = (1, 2)
 COLOUR, ANSWER = "RGB, 8 bits, 0 to 255; grey repeated, transparency on white, upright by EXIF", "softmax"
 MAX_CLASSES, MAX_VIEWS, MAX_BASES, MAX_NAME = 10_000, 32, 16, 200
 WEIGHTS_PATTERN = re.compile(base.PUBLISHED_WEIGHTS + "|own")
@@ -103,8 +105,7 @@ def parse_signature(record: Any) -> ModelSignature:
         StarshiftError: anything in it that this version cannot keep.
     """
     require_valid(isinstance(record, dict) and "format" in record, "the entries of a contract, format", record)
-    require_valid(record["format"] in READABLE_FORMATS, f"format {FORMAT_VERSION} or earlier", record["format"])
-    record = update_names(record, "learnware contract")
+    record = update_record(record, "learnware contract")
     signature = parse_record(ModelSignature, {name: value for name, value in record.items() if name != "format"})
     classes, views, sizes, bases = signature.classes, signature.views, signature.sizes, signature.bases
     require_valid(_is_distinct(classes, 2, MAX_CLASSES), "distinct printable classes", classes)

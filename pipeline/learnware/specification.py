@@ -149,6 +149,16 @@ def _compute_set_distances(
     return own - 2 * (member @ values) / size
 
 
+def update_record(record: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Returns the record of a learnware with today's names; kind is a key of old_names.RENAMED.
+
+    Raises:
+        StarshiftError: its format is not one that this version reads.
+    """
+    require_valid(record["format"] in READABLE_FORMATS, f"format {FORMAT_VERSION} or earlier", record["format"])
+    return update_names(record, kind)
+
+
 def pack_specification(specification: Specification) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Returns the specification as (JSON values, arrays by name); `unpack_specification` reads both."""
     classes = specification.by_class.values()
@@ -184,8 +194,7 @@ def unpack_specification(record: Mapping[str, Any], arrays: Mapping[str, np.ndar
     """
     keys = {"format", "semantic", "probe", "gamma", "pictures", "by_class", "sizes"}
     require_valid(isinstance(record, Mapping) and set(record) == keys, f"the entries {', '.join(sorted(keys))}", record)
-    require_valid(record["format"] in READABLE_FORMATS, f"format {FORMAT_VERSION} or earlier", record["format"])
-    record = update_names(record, "learnware specification")
+    record = update_record(record, "learnware specification")
     require_valid(
         isinstance(arrays, Mapping) and set(arrays) == set(ARRAY_NAMES),
         f"the arrays {', '.join(ARRAY_NAMES)}",

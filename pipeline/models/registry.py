@@ -59,17 +59,14 @@ def _describe_densenet(depth: int, width: int, last: int) -> BaseInfo:
     return BaseInfo(f"DenseNet{depth}", "torch", width, blocks, f"densenet{depth}_{STEM}_notop.h5")
 
 
-def _describe_efficientnet_v1(number: int, size: int, width: int, last: str) -> BaseInfo:
-    """Describes an EfficientNet of 2019; `last` has the letter of the last block of stages 2 to the end."""
-    blocks = tuple(f"block{stage}{letter}_add" for stage, letter in enumerate(last, 2))
-    return BaseInfo(f"EfficientNetB{number}", "none", width, blocks, f"efficientnetb{number}_notop.h5", size, (size,))
+def _describe_efficientnet(kind: str, size: int, width: int, last: str) -> BaseInfo:
+    """Describes an EfficientNet (`B0`) or EfficientNetV2 (`V2B0`); `last` has the letter of each stage's last block.
 
-
-def _describe_efficientnet(number: str, size: int, width: int, last: str) -> BaseInfo:
-    """Describes an EfficientNetV2; `last` has the letter of the last block of stages 2 to the end."""
+    The letters are those of stages 2 to the last one that adds blocks up.
+    """
     blocks = tuple(f"block{stage}{letter}_add" for stage, letter in enumerate(last, 2))
-    weights = f"efficientnetv2-{number.lower()}_notop.h5"
-    return BaseInfo(f"EfficientNetV2{number}", "none", width, blocks, weights, size, (size,))
+    weights = f"efficientnet{kind.lower().replace('v2', 'v2-')}_notop.h5"
+    return BaseInfo(f"EfficientNet{kind}", "none", width, blocks, weights, size, (size,))
 
 
 def _describe_efficientnet_lite(number: int, size: int, last: str, sha256: str) -> BaseInfo:
@@ -148,21 +145,21 @@ BASES: dict[str, BaseInfo] = {
     "nasnet_large": BaseInfo(
         "NASNetLarge", "tf", 4032, NASNET_LARGE_BLOCKS, "nasnet_large_no_top.h5", 331, (331,)
     ),
-    "efficientnet_b0": _describe_efficientnet_v1(0, 224, 1280, "bbccd"),
-    "efficientnet_b1": _describe_efficientnet_v1(1, 240, 1280, "ccddeb"),
-    "efficientnet_b2": _describe_efficientnet_v1(2, 260, 1408, "ccddeb"),
-    "efficientnet_b3": _describe_efficientnet_v1(3, 300, 1536, "cceefb"),
-    "efficientnet_b4": _describe_efficientnet_v1(4, 380, 1792, "ddffhb"),
-    "efficientnet_b5": _describe_efficientnet_v1(5, 456, 2048, "eeggic"),
-    "efficientnet_b6": _describe_efficientnet_v1(6, 528, 2304, "ffhhkc"),
-    "efficientnet_b7": _describe_efficientnet_v1(7, 600, 2560, "ggjjmd"),
-    "efficientnet_v2_b0": _describe_efficientnet("B0", 224, 1280, "bbceh"),
-    "efficientnet_v2_b1": _describe_efficientnet("B1", 240, 1280, "ccdfi"),
-    "efficientnet_v2_b2": _describe_efficientnet("B2", 260, 1408, "ccdfj"),
-    "efficientnet_v2_b3": _describe_efficientnet("B3", 300, 1536, "ccegl"),
-    "efficientnet_v2_s": _describe_efficientnet("S", 384, 1280, "ddfio"),
-    "efficientnet_v2_m": _describe_efficientnet("M", 480, 1280, "eegnre"),
-    "efficientnet_v2_l": _describe_efficientnet("L", 480, 1280, "ggjsyg"),
+    "efficientnet_b0": _describe_efficientnet("B0", 224, 1280, "bbccd"),
+    "efficientnet_b1": _describe_efficientnet("B1", 240, 1280, "ccddeb"),
+    "efficientnet_b2": _describe_efficientnet("B2", 260, 1408, "ccddeb"),
+    "efficientnet_b3": _describe_efficientnet("B3", 300, 1536, "cceefb"),
+    "efficientnet_b4": _describe_efficientnet("B4", 380, 1792, "ddffhb"),
+    "efficientnet_b5": _describe_efficientnet("B5", 456, 2048, "eeggic"),
+    "efficientnet_b6": _describe_efficientnet("B6", 528, 2304, "ffhhkc"),
+    "efficientnet_b7": _describe_efficientnet("B7", 600, 2560, "ggjjmd"),
+    "efficientnet_v2_b0": _describe_efficientnet("V2B0", 224, 1280, "bbceh"),
+    "efficientnet_v2_b1": _describe_efficientnet("V2B1", 240, 1280, "ccdfi"),
+    "efficientnet_v2_b2": _describe_efficientnet("V2B2", 260, 1408, "ccdfj"),
+    "efficientnet_v2_b3": _describe_efficientnet("V2B3", 300, 1536, "ccegl"),
+    "efficientnet_v2_s": _describe_efficientnet("V2S", 384, 1280, "ddfio"),
+    "efficientnet_v2_m": _describe_efficientnet("V2M", 480, 1280, "eegnre"),
+    "efficientnet_v2_l": _describe_efficientnet("V2L", 480, 1280, "ggjsyg"),
     "efficientnet_lite0": _describe_efficientnet_lite(
         0, 224, "bbccd", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
     ),

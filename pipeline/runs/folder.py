@@ -83,10 +83,8 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 def find_run(competition: str, fingerprint: str) -> Path | None:
     """Finds the newest finished run with this fingerprint."""
-    for folder, _ in reversed(list_finished_runs(competition)):
-        if read_config(folder).get("fingerprint") == fingerprint:
-            return folder
-    return None
+    finished = filter(is_finished, reversed(list_run_folders(competition)))
+    return next((folder for folder in finished if read_config(folder).get("fingerprint") == fingerprint), None)
 
 
 @contextlib.contextmanager
@@ -245,8 +243,9 @@ def list_run_folders(competition: str) -> list[Path]:
     folders = []
     for folder in sorted(paths.runs_folder(competition).glob("*/")):
         try:
-            read_config(folder)
-            folders += [folder] if is_run(folder) else []
+            if is_run(folder):
+                read_config(folder)
+                folders.append(folder)
         except StarshiftError as error:
             log.warning("  warning: the run %s is left out: %s", folder.name, error)
     return folders

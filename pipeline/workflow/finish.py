@@ -282,6 +282,21 @@ def measure_peak_memory() -> float | None:
     return round(max(resource.getrusage(who).ru_maxrss for who in kinds) * unit / 1024**2, 1)
 
 
+def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -> LeaderboardPosition | None:
+    """Adds seconds, memory and leaderboard position to a run's results, and writes metrics.json, the last of its files.
+
+    Returns:
+        The position; None for a debug run, too.
+    """
+    results |= {"seconds": round(time.perf_counter() - run.started, 2), "peak_megabytes": measure_peak_memory()}
+    position = None
+    if not run.options.debug:
+        position = estimate_position(run.competition, run.data, trained, results["folds"], run.data.positive)
+    results["leaderboard_position"] = asdict(position) if position else None
+    write_json(run.folder / "metrics.json", results)
+    return position
+
+
 def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], device: str) -> Path:
     """Ends a run of any strategy: files, submission, metrics.json last, summary. Returns the run's folder.
 
@@ -293,17 +308,12 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
     """
     competition, options, data, folder = run.competition, run.options, run.data, run.folder
     test = fill_test_predictions(data, trained.test)
-    results |= {"seconds": round(time.perf_counter() - run.started, 2), "peak_megabytes": measure_peak_memory()}
     environment = runs.describe_environment(competition.recipe.seed, device)
     write_json(folder / "environment.json", {**environment, "weights": compute_weights_digests(competition)})
     written = write_run_files(
         competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
     )
-    position = None
-    if not options.debug:
-        position = estimate_position(competition, data, trained, results["folds"], data.positive)
-    results["leaderboard_position"] = asdict(position) if position else None
-    write_json(folder / "metrics.json", results)
+    position = write_metrics(run, trained, results)
     better = None if options.debug else find_better_run(folder, results, trained.folds)
     log_summary(competition, results, [*written, folder], position, better)
     return folder

@@ -10,6 +10,7 @@ from pipeline import paths
 from pipeline.config import Competition, RunOptions
 from pipeline.data import folds, pixel_cache, subsets
 from pipeline.data.labels import PictureTable, build_picture_table
+from pipeline.data.row_store import RowStore
 from pipeline.data.tables import SampleSubmission, format_names, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
 from pipeline.files import write_json
@@ -63,15 +64,16 @@ def read_pictures(
     return pictures, sample
 
 
-def decode_pictures(raw: Path, pictures: PictureTable, bases: list[Base]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Runs the stage pixels: decodes every picture at each size of the bases.
+def decode_pictures(
+    raw: Path, pictures: PictureTable, stores: dict[int, RowStore]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Runs the stage pixels: decodes every picture into the pixel store of each size.
 
     Returns:
         Where each readable picture lies, and why the others cannot be read, both by digest.
     """
     both = pd.concat([pictures.train, pictures.test])
     files = {digest: raw / path for digest, path in zip(both["sha256"], both["path"], strict=True) if path}
-    stores = {base.size: pixel_cache.open_pixel_store(base.size) for base in bases}
     with log_stage("pixels") as lines:
         decoded = {size: pixel_cache.fill_pixel_store(store, files) for size, store in stores.items()}
         bad = {name: reason for store in stores.values() for name, reason in store.unreadable(files).items()}
@@ -95,7 +97,12 @@ def log_unreadable(pictures: PictureTable, bad: dict[str, str]) -> dict[str, str
 
 
 def assign_folds(
-    competition: Competition, raw: Path, pictures: PictureTable, bad: dict[str, str], size: int, options: RunOptions
+    competition: Competition,
+    raw: Path,
+    pictures: PictureTable,
+    bad: dict[str, str],
+    store: RowStore,
+    options: RunOptions,
 ) -> PictureTable:
     """Runs the stage folds: leaves unreadable training pictures out, and adds the columns group and fold.
 
@@ -104,7 +111,7 @@ def assign_folds(
         raw: the folder of the data.
         pictures: all of them.
         bad: the unreadable ones, by digest.
-        size: of the pixels that duplicates are found by.
+        store: of the pixels that duplicates are found by, filled.
         options: of the run.
     """
     recipe, folder = competition.recipe, paths.competition_folder(competition.name)
@@ -114,8 +121,6 @@ def assign_folds(
             kind, train["group"] = "pictures of scenes already seen", folds.read_groups(train, folder, competition.name)
             distinct = train
         else:
-            store = pixel_cache.open_pixel_store(size)
-            store.refresh()
             kind, train["group"] = "exact duplicates", folds.find_duplicate_groups(train, raw, store)
             distinct = train.drop_duplicates("group")
             _warn_of_ambiguous_labels(train)

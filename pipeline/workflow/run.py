@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline import paths
 from pipeline.config import Competition, RunOptions, apply_options, select_folds
+from pipeline.data.pixel_cache import open_pixel_store
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.metrics import find_metric
 from pipeline.models import inference_engines
@@ -51,9 +52,10 @@ def prepare_dataset(competition: Competition, bases: list[Base], options: RunOpt
     raw = prepare.fetch_data(competition, options)
     prepare.fetch_weights(bases)
     pictures, sample = prepare.read_pictures(competition, raw, options)
-    files, bad = prepare.decode_pictures(raw, pictures, bases)
+    stores = {base.size: open_pixel_store(base.size) for base in bases}
+    files, bad = prepare.decode_pictures(raw, pictures, stores)
     unreadable = prepare.log_unreadable(pictures, bad)
-    pictures = prepare.assign_folds(competition, raw, pictures, bad, bases[0].size, options)
+    pictures = prepare.assign_folds(competition, raw, pictures, bad, stores[bases[0].size], options)
     competition = prepare.learn_directions(competition, bases, files)
     return Dataset(
         competition=competition, raw=raw, pictures=pictures, sample=sample, files=files, unreadable=unreadable
