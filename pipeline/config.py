@@ -147,7 +147,7 @@ class Recipe:
 
     Args:
         strategy: the strategy.
-        bases: the pretrained networks, each `name[@cut][+pooling][=weights]` (see pipeline/models/base.py).
+        bases: the pretrained networks, each `name[:size][@cut][+pooling][=weights]` (see pipeline/models/base.py).
         size: side of the square pictures in pixels; None takes each base's own.
         head: `linear` (softmax or sigmoid with L2, full-batch L-BFGS), `lda` (linear discriminant analysis with a
             shrunk covariance) or `mlp` (256, ReLU, dropout 0.5).

@@ -16,7 +16,7 @@ from pipeline.cli.common import (
 
 @command(
     teacher="a run (its name, or the beginning of it), or store:[FOLDER/]LEARNWARE; repeated, their mean teaches",
-    student="a base, name[@cut][+pooling][=weights], or scratch or augmented: the small network from nothing",
+    student="a base, name[:size][@cut][+pooling][=weights], or scratch or augmented: the small network from nothing",
     strategy="features, frozen or finetune",
     head="linear or mlp",
     temperature="divides the logits of teacher and student; 2",
@@ -188,7 +188,7 @@ def views(_: Context, comp: str | None = None, run: str | None = None) -> None:
 
 
 @command(
-    base="whose features are used, name[@cut][+pooling][=weights]; may be repeated",
+    base="whose features are used, name[:size][@cut][+pooling][=weights]; may be repeated",
     seed="of the drawn decoys and of the checks' folds",
 )
 def audit(

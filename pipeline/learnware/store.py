@@ -170,7 +170,7 @@ def parse_store(record: Any, folder: Path) -> Store:
 
 
 def parse_probe(base: str, size: int | None = None) -> Probe:
-    """Returns a base, `name[@cut][+pooling][=weights]`, as a probe; missing weights are fetched."""
+    """Returns a base, `name[:size][@cut][+pooling][=weights]`, as a probe; missing weights are fetched."""
     return probes.build_probe(bases.parse_base(base, size))
 
 

@@ -1,6 +1,7 @@
-"""Parses a base from its name in a recipe, `name[@cut][+pooling][=weights]`, and fetches its weights.
+"""Parses a base from its name in a recipe, `name[:size][@cut][+pooling][=weights]`, and fetches its weights.
 
 mobilenet_v2                          whole, average pooling, ImageNet weights
+mobilenet_v2:160                      at 160 px, whatever size the recipe names
 inception_v3@mixed8+both=file.h5      up to mixed8, average and maximum, weights from a file
 inception_v3@mixed7+second            up to mixed7, average and second moments (models/pooling.py)
 mobilenet_v2=imagenet:224             the ImageNet weights of 224 px, whatever the pictures' size
@@ -18,8 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from pipeline import paths
-from pipeline.config import Recipe
-from pipeline.errors import StarshiftError
+from pipeline.config import SIZES, Recipe
+from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_file, write_atomic
 from pipeline.kaggle import inputs
 from pipeline.models.registry import BASES, BaseInfo
@@ -31,7 +32,9 @@ POOLINGS = ("avg", "max", "both", SECOND_MOMENTS)
 LEARNED_POOLING = re.compile(rf"{SECOND_MOMENTS}:[0-9a-f]{{16}}")
 """Second moments in named directions, see models/pooling.py."""
 PUBLISHED_WEIGHTS = r"imagenet(:\d+)?|none(:\d+)?"
-BASE_SYNTAX = re.compile(r"(?P<name>[^@+=]+)(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?")
+BASE_SYNTAX = re.compile(
+    r"(?P<name>[^@+=]+?)(:(?P<size>\d+))?(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?"
+)
 
 
 SCRATCH_SIZE = 128
@@ -106,11 +109,12 @@ def parse_base(text: str, size: int | None = None) -> Base:
     """Parses the name of a base.
 
     Args:
-        text: `name[@cut][+pooling][=weights]`.
-        size: side of the pictures; None takes the base's own, which is SIZE where the weights are `imagenet:SIZE`.
+        text: `name[:size][@cut][+pooling][=weights]`.
+        size: side of the pictures where the text names none; None takes the base's own, which is SIZE where the
+            weights are `imagenet:SIZE`.
 
     Raises:
-        StarshiftError: no such base, block, pooling or file.
+        StarshiftError: no such base, size, block, pooling or file.
     """
     match = BASE_SYNTAX.fullmatch(text)
     name = match["name"] if match else text
@@ -123,6 +127,10 @@ def parse_base(text: str, size: int | None = None) -> Base:
             remedy=f"perhaps {near[0]} was meant" if near else "",
         )
     entry = BASES[name]
+    if match["size"]:
+        size = int(match["size"])
+        expected = f"{SIZES[0]} to {SIZES[1]} pixels"
+        require(SIZES[0] <= size <= SIZES[1], "Unusable picture size.", expected=expected, received=text)
     if match["cut"] and match["cut"] not in entry.blocks:
         raise StarshiftError(f"{name} has no block {match['cut']!r}.", expected=", ".join(entry.blocks), received=text)
     pooling = match["pooling"] or "avg"
@@ -135,7 +143,7 @@ def parse_base(text: str, size: int | None = None) -> Base:
             f"There is no weights file {weights}.",
             expected="imagenet, imagenet:SIZE, none, none:SEED or a file",
             received=text,
-            remedy="the order is name[@cut][+pooling][=weights]" if re.search("[+@]", weights) else "",
+            remedy="the order is name[:size][@cut][+pooling][=weights]" if re.search("[+@]", weights) else "",
         )
     match_size = re.fullmatch(r"imagenet:(\d+)", weights)
     own_size = int(match_size[1]) if match_size else entry.size
@@ -255,4 +263,10 @@ def build_scratch_base(size: int | None) -> Base:
 
 def list_networks(recipe: Recipe) -> list[Base]:
     """Lists the networks of a recipe's strategy: its bases, or the small network."""
-    return [parse_base(text, recipe.size) for text in recipe.used_bases] or [build_scratch_base(recipe.size)]
+    return list(name_networks(recipe).values())
+
+
+def name_networks(recipe: Recipe) -> dict[str, Base]:
+    """Returns the networks of a recipe's strategy by their names in the recipe; `scratch` for the small network."""
+    named = {text: parse_base(text, recipe.size) for text in recipe.used_bases}
+    return named or {"scratch": build_scratch_base(recipe.size)}

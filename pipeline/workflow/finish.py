@@ -19,7 +19,7 @@ from pipeline.evaluation import metrics, submission
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds
 from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
-from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks
+from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks, name_networks
 from pipeline.runs import folder as runs
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow.context import Dataset, RunContext
@@ -220,8 +220,8 @@ def _is_up_to_date(folder: Path, competition: Competition, options: RunOptions) 
 
 def compute_weights_digests(competition: Competition) -> dict[str, str | None]:
     """Computes the digests of the weights that its networks start from, by base; None where they are missing."""
-    networks = list_networks(competition.recipe)
-    return {str(base): None if find_missing_weights(base) else compute_weights_digest(base) for base in networks}
+    named = name_networks(competition.recipe).items()
+    return {text: None if find_missing_weights(base) else compute_weights_digest(base) for text, base in named}
 
 
 def fill_test_predictions(data: Dataset, predicted: np.ndarray) -> np.ndarray:

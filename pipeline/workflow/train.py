@@ -89,7 +89,10 @@ class HeadTraining:
         return {
             "parity_difference": difference,
             "parameters": sum(array.size for layer in trained.heads[0].layers for array in layer),
-            "engines": {str(extractor.base): asdict(extractor.choose(())) for extractor in self.extractors},
+            "engines": {
+                text: asdict(extractor.choose(()))
+                for text, extractor in zip(self.run.competition.recipe.bases, self.extractors, strict=True)
+            },
         }
 
 

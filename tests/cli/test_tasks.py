@@ -113,6 +113,13 @@ def test_a_mistake_is_explained_without_a_traceback(arguments, words):
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_size_on_the_command_line_takes_the_place_of_the_sizes_in_the_recipe_s_names(tmp_path):
+    file = tmp_path / "mine.py"
+    recipe = 'Recipe(bases=("mobilenet:96=imagenet:128", "mobilenet:224=imagenet:128", "petite"))'
+    file.write_text(f"from pipeline.config import *\nCOMPETITION = Competition(name='mine', data='.', recipe={recipe})")
+    assert load_competition(str(file), size=160).recipe.bases == ("mobilenet=imagenet:128", "petite")
+
+
 @pytest.mark.parametrize("task", [audit, augmented, blocks, distill, ladder, scout])
 def test_every_task_takes_each_bases_own_size(task, capsys):
     with pytest.raises(SystemExit):

@@ -45,7 +45,7 @@ def test_a_base_is_written_as_it_is_read(text):
         ("vgg16@block9", "block4_pool"),
         ("vgg16+median", "avg | max | both"),
         ("vgg16=/no/such/file.h5", "no weights file"),
-        ("vgg16=none+max", "the order is name[@cut][+pooling][=weights]"),
+        ("vgg16=none+max", "the order is name[:size][@cut][+pooling][=weights]"),
     ],
 )
 def test_a_wrong_part_of_a_base_lists_the_right_ones(text, words):
@@ -89,6 +89,18 @@ def test_a_damaged_file_under_keras_s_own_name_is_named_with_what_to_do(damage, 
 
 def test_a_base_takes_its_own_size_unless_another_is_asked_for():
     assert parse_base("xception").size == 299 and parse_base("xception", 128).size == 128
+
+
+@pytest.mark.parametrize(
+    "text", ["mobilenet_v2:160", "mobilenet_v2:160@block_15_add+max=none", "mobilenet_v2:160=imagenet:224"]
+)
+def test_a_base_named_with_a_size_keeps_it_whatever_the_recipe_s_is(text):
+    assert parse_base(text, 128).size == 160
+
+
+def test_a_size_that_no_picture_has_is_refused():
+    with pytest.raises(StarshiftError, match="32 to 2048"):
+        parse_base("mobilenet_v2:9")
 
 
 def test_weights_of_a_named_size_bring_that_size_along():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_an_engine_that_was_asked_for_is_kept_to(mine, wanted):
     with pytest.raises(PrecisionError):
         run.run(competitions.load(Path(mine)), RunOptions(engine="openvino-bf16"))
     assert set(wanted) == {"openvino-bf16"}
+
+
+def test_a_run_takes_one_base_at_two_sizes(mine):
+    competition = competitions.load(Path(mine))
+    bases = ("mobilenet_025:32@conv_pw_3_relu=none", "mobilenet_025:64@conv_pw_3_relu=none")
+    competition = replace(competition, recipe=replace(competition.recipe, bases=bases))
+    folder = run.run(competition, RunOptions(engine="keras"))
+    results, environment = read_json(folder / "metrics.json"), read_json(folder / "environment.json")
+    assert results["parity_difference"] < 1e-4
+    assert set(results["engines"]) == set(environment["weights"]) == set(bases)
 
 
 def test_the_process_that_runs_the_stages_does_not_import_keras():
