@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import StarshiftError
-from pipeline.models import cuts, efficientnet_lite, petite, pooling
+from pipeline.models import cuts, efficientnet_lite, fingerprints, petite, pooling
 from pipeline.models.base import Base, compute_weights_digest, find_weights_path, parse_base
 from pipeline.models.registry import BaseInfo
 
@@ -115,6 +115,7 @@ def build_network(base: Base, *, free: bool = False) -> Any:
         _load_weights(cut, whole, base)
     if not base.random:
         _require_finite(cut, base)
+        fingerprints.check_fingerprint(cut, base)
     return cut
 
 
