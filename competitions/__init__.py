@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 from pipeline.config import Competition, register_competition_file
 from pipeline.errors import StarshiftError, require
@@ -16,19 +17,18 @@ def names() -> list[str]:
     return sorted(path.stem.replace("_", "-") for path in FOLDER.glob("[!_]*.py"))
 
 
-def find(name: str | None) -> Competition:
+def find(name: str | None, recipe: str | None = None) -> Competition:
     """The competition of this name, or in the file of this path.
 
     Args:
         name: one of `names()`, or the path of a Python file that defines COMPETITION.
+        recipe: a key of the file's RECIPES; None is the competition's own recipe.
 
     Raises:
-        StarshiftError: no such name or file, or the file defines no competition.
+        StarshiftError: no such name, file or recipe, or the file defines no competition.
     """
-    if name in names():
-        return load(FOLDER / f"{str(name).replace('-', '_')}.py")
-    if name and (name.endswith(".py") or "/" in name):
-        found = load(Path(name).expanduser())
+    found = load(find_file(name), recipe)
+    if name not in names():
         if found.name in names():
             ours = find(found.name)
             require(
@@ -37,8 +37,16 @@ def find(name: str | None) -> Competition:
                 expected="a name of its own, not " + " | ".join(names()),
                 received=name,
             )
-        register_competition_file(found.name, name)
-        return found
+        register_competition_file(found.name, str(name))
+    return found
+
+
+def find_file(name: str | None) -> Path:
+    """The file of a competition, see `find`."""
+    if name in names():
+        return FOLDER / f"{str(name).replace('-', '_')}.py"
+    if name and (name.endswith(".py") or "/" in name):
+        return Path(name).expanduser()
     raise StarshiftError(
         "No competition was named." if not name else f"There is no competition called {name!r}.",
         expected=", ".join(names()) + ", or the path of a competition file",
@@ -47,8 +55,51 @@ def find(name: str | None) -> Competition:
     )
 
 
-def load(path: Path) -> Competition:
-    """The COMPETITION that a file defines; its relative `data` folder is taken from the file's own folder."""
+def load(path: Path, recipe: str | None = None) -> Competition:
+    """The COMPETITION that a file defines; its relative `data` folder is taken from the file's own folder.
+
+    Args:
+        path: of the file.
+        recipe: a key of the file's RECIPES.
+    """
+    module = _run_file(path)
+    competition = getattr(module, "COMPETITION", None)
+    if not isinstance(competition, Competition):
+        raise StarshiftError(
+            f"{path} defines no competition.",
+            expected="COMPETITION = Competition(...)",
+            received=type(competition).__name__,
+            remedy="compare it with competitions/dog_breed.py",
+        )
+    from pipeline.evaluation.metrics import find_metric  # imports NumPy, which `invoke --list` has no time for
+
+    try:
+        find_metric(competition.metric)
+    except StarshiftError as error:
+        raise StarshiftError(f"{path}: {error}") from error
+    if recipe is not None:
+        recipes = getattr(module, "RECIPES", {})
+        if recipe not in recipes:
+            raise StarshiftError(
+                f"{path} has no recipe {recipe!r}.",
+                expected=" | ".join(recipes) or "RECIPES, a table of recipes by name, in the file",
+                received=f"--recipe {recipe}",
+                remedy="without --recipe, the competition's own is used",
+            )
+        competition = replace(competition, recipe=recipes[recipe])
+    if competition.data is not None:
+        folder = (path.resolve().parent / Path(competition.data).expanduser()).resolve()
+        competition = replace(competition, data=str(folder))
+    return competition
+
+
+def list_recipes(name: str | None) -> list[str]:
+    """The names of the other recipes in the file of a competition."""
+    return list(getattr(_run_file(find_file(name)), "RECIPES", {}))
+
+
+def _run_file(path: Path) -> ModuleType:
+    """Runs a competition's file as a module."""
     if not path.is_file():
         raise StarshiftError(f"There is no competition file {path}.", expected="a Python file that defines COMPETITION")
     spec = importlib.util.spec_from_file_location(f"competition_{path.stem}", path)
@@ -65,21 +116,4 @@ def load(path: Path) -> Competition:
             received=f"{type(error).__name__}: {error}",
             remedy=suggest_new_name(str(error)) or "compare it with competitions/dog_breed.py",
         ) from error
-    competition = getattr(module, "COMPETITION", None)
-    if not isinstance(competition, Competition):
-        raise StarshiftError(
-            f"{path} defines no competition.",
-            expected="COMPETITION = Competition(...)",
-            received=type(competition).__name__,
-            remedy="compare it with competitions/dog_breed.py",
-        )
-    from pipeline.evaluation.metrics import find_metric  # imports NumPy, which `invoke --list` has no time for
-
-    try:
-        find_metric(competition.metric)
-    except StarshiftError as error:
-        raise StarshiftError(f"{path}: {error}") from error
-    if competition.data is not None:
-        folder = (path.resolve().parent / Path(competition.data).expanduser()).resolve()
-        competition = replace(competition, data=str(folder))
-    return competition
+    return module

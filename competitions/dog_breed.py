@@ -13,6 +13,8 @@ Measured on 4,800 pictures of Kaggle's 10,222, 180 px wide, on 2 cores without a
     invoke ensemble of 43 runs without Lite2                  0.480 ± 0.028, 84.7 %
 """
 
+from dataclasses import replace
+
 from pipeline.config import Competition, Labels, Recipe, Submission
 
 COMPETITION = Competition(
@@ -23,3 +25,6 @@ COMPETITION = Competition(
     metric="log_loss",
     recipe=Recipe(bases=("efficientnet_lite2",), head="linear", folds=5, views=("plain", "flip")),
 )
+
+RECIPES = {"gpu": replace(COMPETITION.recipe, bases=("convnext_xlarge", "efficientnet_v2_l"))}
+"""For a GPU, with larger networks whose weights Keras downloads. Not measured."""

@@ -11,6 +11,8 @@ Measured on 3,000 pictures of Kaggle's 25,000, on 2 cores without a GPU (more in
     invoke ensemble of eight runs without Lite2          0.0235 ± 0.0126
 """
 
+from dataclasses import replace
+
 from pipeline.config import Competition, Labels, Recipe, Submission
 
 COMPETITION = Competition(
@@ -21,3 +23,6 @@ COMPETITION = Competition(
     metric="binary_log_loss",
     recipe=Recipe(bases=("efficientnet_lite2",), head="linear", folds=5, views=("plain", "flip")),
 )
+
+RECIPES = {"gpu": replace(COMPETITION.recipe, bases=("convnext_xlarge",))}
+"""For a GPU, with larger networks whose weights Keras downloads. Not measured."""

@@ -21,6 +21,8 @@ on folds that keep scenes together:
 The recipe's own pair, of larger networks, is not measured: its weights could not be had there.
 """
 
+from dataclasses import replace
+
 from pipeline.config import SYMMETRY_VIEWS, Competition, Labels, Recipe, Submission, Training
 
 COMPETITION = Competition(
@@ -45,3 +47,6 @@ COMPETITION = Competition(
         ),
     ),
 )
+
+RECIPES = {"gpu": replace(COMPETITION.recipe, bases=("efficientnet_v2_s",), size=384)}
+"""For a GPU, with larger networks whose weights Keras downloads. Not measured."""

@@ -7,6 +7,7 @@ import pytest
 import competitions
 from pipeline.config import Competition, Labels, Recipe
 from pipeline.errors import StarshiftError
+from pipeline.models.base import list_networks
 
 
 def test_a_recipe_refuses_an_unknown_view_and_says_which_there_are():
@@ -55,6 +56,22 @@ def test_a_fingerprint_moves_with_the_recipe_and_only_then():
 def test_the_competitions_are_found_by_name():
     assert competitions.names() == ["dog-breed", "dogs-vs-cats", "invasive-species", "plant-seedlings", "sprouts"]
     assert [competitions.find(name).name for name in competitions.names()] == competitions.names()
+
+
+def test_another_recipe_of_a_file_takes_the_place_of_its_own():
+    ours, gpu = competitions.find("dog-breed"), competitions.find("dog-breed", "gpu")
+    assert replace(gpu, recipe=ours.recipe) == ours and gpu.recipe != ours.recipe
+
+
+def test_a_recipe_that_a_file_lacks_lists_those_that_it_has():
+    with pytest.raises(StarshiftError, match=r"no recipe 'big'\.\s+expected: gpu"):
+        competitions.find("dog-breed", "big")
+
+
+@pytest.mark.parametrize("name", competitions.names())
+def test_every_recipe_that_ships_names_bases_of_the_registry(name):
+    for recipe in (None, *competitions.list_recipes(name)):
+        assert list_networks(competitions.find(name, recipe).recipe)
 
 
 def test_a_wrong_name_lists_the_right_ones():

@@ -29,6 +29,7 @@ FLAG_HELP = {
     "learning_rate": "the highest learning rate",
     "cached_views": "cached augmented views that frozen and finetune draw from",
     "size": "side of the pictures in pixels, or own: each base's own; a base named as NAME:SIZE keeps that",
+    "recipe": "another recipe of the competition's file, such as gpu",
     "strategy": "scratch, augmented, features, frozen or finetune",
     "head": "linear, lda or mlp",
     "seed": "of training and augmentation",
@@ -102,13 +103,13 @@ def handle_errors() -> Iterator[None]:
         sys.exit(130)
 
 
-def load_competition(comp: str | None, **flags: Any) -> Any:
-    """Returns the competition, its recipe changed by those flags that have a value."""
+def load_competition(comp: str | None, other_recipe: str | None = None, **flags: Any) -> Any:
+    """Returns the competition, its recipe (or another one of its file) changed by those flags that have a value."""
     from dataclasses import fields, replace
 
     import competitions
 
-    competition = competitions.find(comp)
+    competition = competitions.find(comp, other_recipe)
     changes = {name: value for name, value in flags.items() if value not in (None, (), [])}
     other_bases = "size" not in changes and _has_other_bases(competition.recipe, changes.get("bases", ()))
     if changes.get("size") == OWN_SIZE or other_bases:

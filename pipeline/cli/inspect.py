@@ -31,23 +31,24 @@ def show(
     size: str | None = None,
     head: str | None = None,
     strategy: str | None = None,
+    recipe: str | None = None,
 ) -> None:
     """Print a competition's resolved recipe; how its strategy trains a network, with every default in its place."""
     from dataclasses import asdict
 
+    import competitions
     from pipeline.models.base import parse_base
 
-    competition = load_competition(comp, bases=base, size=parse_size(size), head=head, strategy=strategy)
-    recipe, sections = competition.recipe, asdict(competition)
+    competition = load_competition(comp, recipe, bases=base, size=parse_size(size), head=head, strategy=strategy)
+    resolved, sections = competition.recipe, asdict(competition)
     del sections["recipe"]["training"]
-    is_trained = recipe.strategy != "features"
-    sections["training"] = (
-        asdict(recipe.training.resolved(recipe.strategy)) if is_trained else "none, by a head on features"
-    )
+    is_trained = resolved.strategy != "features"
+    sections["training"] = asdict(resolved.resolved_training) if is_trained else "none, by a head on features"
+    sections["other recipes"] = ", ".join(f"--recipe {name}" for name in competitions.list_recipes(comp)) or "none"
     for section, values in sections.items():
         for key, value in values.items() if isinstance(values, dict) else [("", values)]:
             print(f"{section + ('.' + key if key else ''):<24} {value}")
-    for spec in (parse_base(text, recipe.size) for text in recipe.bases):
+    for spec in (parse_base(text, resolved.size) for text in resolved.bases):
         weights = "the drawn world" if spec.entry.ours and spec.published else spec.weights
         if spec.entry.licence and spec.weights == "imagenet":
             weights += f" ({spec.entry.licence})"

@@ -1,6 +1,7 @@
 """Tasks that run a competition or a part of it, here or on Kaggle: run, kernel, download, features."""
 
 import itertools
+import logging
 from typing import Any
 
 from invoke import Context
@@ -42,6 +43,16 @@ def send_to_kaggle(
     run_on_kaggle(competition, options, request)
 
 
+def suggest_gpu_recipe(comp: str | None, on: str | None, accelerator: str | None) -> None:
+    """Says that the competition's file has a recipe for GPUs, where the run will have one."""
+    import competitions
+    from pipeline.kernels.push import CPU
+    from pipeline.models.inference_engines import has_gpu
+
+    if (has_gpu() if on is None else accelerator != CPU) and "gpu" in competitions.list_recipes(comp):
+        logging.getLogger(__name__).info("recipe    --recipe gpu names larger networks, for a GPU such as this one")
+
+
 @command(wait="follow it and bring it home (--no-wait only says how it is)")
 def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
     """Go on with what was pushed to Kaggle: follow it, bring it home, push the session after it."""
@@ -71,6 +82,7 @@ def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
 def run(
     _: Context,
     comp: str | None = None,
+    recipe: str | None = None,
     strategy: str | None = None,
     base: tuple[str, ...] = (),
     fold: tuple[str, ...] = (),
@@ -100,6 +112,7 @@ def run(
     """Go the whole way: from Kaggle's archive to a submission."""
     competition = load_competition(
         comp,
+        recipe,
         strategy=strategy,
         bases=base,
         size=parse_size(size),
@@ -114,6 +127,8 @@ def run(
     flags = {"unfreeze": unfreeze, "epochs": epochs, "sizes": sizes, "l2": l2}
     check_flags(competition.recipe, **flags, head=head, train_view=train_view)
     folds = parse_folds(fold)
+    if recipe is None:
+        suggest_gpu_recipe(comp, on, accelerator)
     from pipeline.config import RunOptions
     from pipeline.workflow import run as flow
 

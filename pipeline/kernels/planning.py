@@ -22,7 +22,7 @@ from pipeline.kernels.push import CPU
 from pipeline.kernels.session import format_store_name
 from pipeline.models import base as bases
 from pipeline.runs import folder as runs
-from pipeline.training.cross_validation import list_cached_views
+from pipeline.training.cross_validation import FORWARDS_PER_STEP, list_cached_views
 
 log = logging.getLogger(__name__)
 SESSION_HOURS = {"gpu": 9.0, CPU: 12.0}
@@ -108,10 +108,6 @@ def format_quota(quota: GPUQuota) -> str:
     hours = f"{quota.left:.1f} of {quota.total:.0f} GPU hours left this week"
     gpu, cpu = SESSION_HOURS["gpu"], SESSION_HOURS[CPU]
     return f"budget    {hours}; a session lasts {gpu:.0f} h, {MAX_SESSIONS} at once; {cpu:.0f} h on {CPU}"
-
-
-FORWARDS_PER_STEP = 3.0
-"""A training step costs as many forward passes (Kaplan et al. 2020, Scaling Laws, section 2.1: 2N and 4N)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from pipeline.features.cache import open_feature_store
 from pipeline.features.extractor import ActivationCapture, Extractor
 from pipeline.models import cuts
 from pipeline.models.base import Base
-from pipeline.models.inference_engines import find_precision
+from pipeline.models.inference_engines import EngineChoice, find_precision
 from pipeline.training import fold_job
 from pipeline.training.fold_job import FoldJob
 from pipeline.training.linear_probe import CVResult
@@ -26,6 +26,8 @@ from pipeline.training.linear_probe import CVResult
 log = logging.getLogger(__name__)
 DISK_MARGIN = 2 << 30
 """Bytes of the disk that activations leave free."""
+FORWARDS_PER_STEP = 3.0
+"""A training step costs as many forward passes (Kaplan et al. 2020, Scaling Laws, section 2.1: 2N and 4N)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,12 +149,30 @@ def fill_caches(cv: CVJob, lines: list[str]) -> CVJob:
             lines.append(f"{' and '.join(unused)} not used: features have no places")
         return replace(cv, job=job)
     extractor = _build_extractor(cv, job.base)
-    engine = extractor.choose(job.train).engine
+    choice = extractor.choose(job.train)
+    engine = choice.engine
+    if minutes := estimate_minutes(cv, choice):
+        log.info("expected  at most %.0f minutes on this machine: %d folds of %d epochs", minutes, len(cv.folds),
+                 job.training.epochs)  # fmt: skip
     _fill_features(cv, extractor, job.training_views, job.views[:1], lines)
     cut = cuts.find_cut(cuts.load_layers(job.base), str(job.training.unfreeze))
     lines.append(f"trained above {cut.name}" if cut else "all of it is trained")
     cv = replace(cv, job=replace(job, precision=find_precision(engine), cut=cut.name if cut else None))
     return _cache_activations(cv, cut, engine, lines) if cut else cv
+
+
+def estimate_minutes(cv: CVJob, choice: EngineChoice) -> float | None:
+    """Estimates an upper bound of a fine-tuning's minutes from the base's benchmark; None where none was made.
+
+    All of the base is counted as trained, all epochs as run, and every row of features as missing.
+    """
+    keras_rate, rate = (choice.pictures_per_second.get(engine) for engine in ("keras", choice.engine))
+    if not keras_rate or not rate:
+        return None
+    job, predicted = cv.job, len(cv.predicted_digests) * len(cv.job.views)
+    extracted = len(cv.train_digests) * len(job.training_views) + len(cv.predicted_digests)
+    trained = (job.training.epochs or 0) * sum(len(job.fold_of) - job.fold_of.count(fold) for fold in cv.folds)
+    return (extracted / rate + (FORWARDS_PER_STEP * trained + predicted) / keras_rate) / 60
 
 
 def _build_extractor(cv: CVJob, base: Base, keeping: ActivationCapture | None = None) -> Extractor:

@@ -11,6 +11,7 @@ from pipeline.errors import StarshiftError
 from pipeline.features.cache import open_feature_store
 from pipeline.models import build
 from pipeline.models.build import build_network
+from pipeline.models.inference_engines import EngineChoice
 from pipeline.training import cross_validation, fold_job, fold_worker
 from pipeline.training.fold_data import FoldData
 from pipeline.training.strategies import finetune
@@ -137,3 +138,15 @@ def test_without_warps_the_cached_views_are_all_that_fresh_pictures_could_show(j
     data = FoldData(job_of("augmented", symmetries=True, warp=False))
     seen = [data.augmented(40).take(np.array([0]), epoch)[0].tobytes() for epoch in range(40)]
     assert set(seen) == {data.pictures(view).take(np.array([0]), 0)[0].tobytes() for view in SYMMETRY_VIEWS}
+
+
+def test_the_minutes_of_a_fine_tuning_grow_with_its_epochs_and_its_folds(cv_of):
+    choice = EngineChoice(engine="keras", pictures_per_second={"keras": 10.0})
+    twice = [cross_validation.estimate_minutes(cv_of("finetune", epochs=epochs), choice) for epochs in (4, 8)]
+    # a fold trains 24 pictures an epoch, three forward passes each: four epochs are 28.8 s at 10 pictures a second
+    assert twice[1] - twice[0] == pytest.approx(28.8 / 60)
+    assert cross_validation.estimate_minutes(replace(cv_of("finetune"), folds=(0, 1)), choice) > 1.8 * twice[0]
+
+
+def test_no_minutes_are_estimated_without_a_benchmark(cv_of):
+    assert cross_validation.estimate_minutes(cv_of("finetune"), EngineChoice(engine="keras")) is None
