@@ -1,6 +1,6 @@
 """Search by one's own pictures, on four real tasks: is each set's own learnware first, are mixtures and strangers told?
 
-    python -m benchmarks.learnware_search                       all of it, on cached features (mobilenet_v2, 224 px)
+    python -m benchmarks.learnware_search                       all of it, on cached features (the default probe)
     python -m benchmarks.learnware_search --seconds             only what a specification takes, 5,000 x 1,280, K = 50
 
 Specifications are made of each competition's training pictures but one fold; sets are drawn from that fold, which no
@@ -169,7 +169,7 @@ def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default=probe.DEFAULT_BASE)
-    parser.add_argument("--size", type=int, default=probe.DEFAULT_SIZE)
+    parser.add_argument("--size", type=int, help="the base's own where not given")
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", action="store_true")

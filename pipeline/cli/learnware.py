@@ -1,5 +1,7 @@
 """Tasks on learnwares: predict, and the collection store.add, store.list, store.search, ..."""
 
+from typing import Any
+
 from invoke import Collection, Context
 
 from pipeline.cli.common import OWN_SIZE, command, parse_number, parse_path, parse_size
@@ -9,35 +11,74 @@ NAME_HELP = "the learnware's name in the store"
 
 
 @command(
-    learnware="name in the store; may be repeated, with --by",
-    images="a folder of pictures, and the folders below it",
-    out="the CSV file; predictions.csv where not given",
+    run="a finished run: its name or the beginning, latest, or best (with --comp)",
+    learnware="instead of a run, a name in the store; may be repeated, with --by",
+    images="a picture, a folder of pictures, or a pattern in quotes; with --learnware a folder",
+    out="the CSV file; predictions.csv for more than one picture where not given",
     by="with several: mixture (averaged over the classes they share) or picture (the nearest one answers)",
     force="write over a file that is there",
+    as_json="print the answers of a run as JSON, and write no file but --out",
 )
 def predict(
     _: Context,
+    run: str | None = None,
+    comp: str | None = None,
     learnware: tuple[str, ...] = (),
     images: str | None = None,
     out: str | None = None,
     by: str | None = None,
     store: str | None = None,
     force: bool = False,
+    as_json: bool = False,
 ) -> None:
-    """Predict a folder of pictures with a learnware of the store, into a CSV file."""
+    """Predict pictures with a finished run, or with a learnware of the store."""
     from pathlib import Path
 
     from pipeline.errors import require
     from pipeline.learnware import store as stores
     from pipeline.learnware.predict import predict_folder
 
-    require(images, "Which pictures?", expected="--images FOLDER", received=images)
+    require(images, "Which pictures?", expected="--images PICTURE, FOLDER or 'PATTERN'", received=images)
+    if run or comp:
+        require(not (learnware or by or store), "A run answers alone.", expected="--run, or --learnware",
+                received="both")  # fmt: skip
+        predict_with_run(str(run or "best"), comp, str(images), parse_path(out), force=force, as_json=as_json)
+        return
     shelf = stores.open_store(parse_path(store))
     require(learnware, "Which learnware?", expected=", ".join(shelf.names) or "none", received=learnware,
             remedy="invoke store.list shows them")  # fmt: skip
     learnwares = [shelf.learnware(name) for name in dict.fromkeys(learnware)]
     target = parse_path(out) or Path("predictions.csv")
     predict_folder(learnwares, Path(str(images)).expanduser(), target, shelf=shelf, by=by, force=force)
+
+
+def predict_with_run(
+    run: str, comp: str | None, images: str, out: Any, *, force: bool = False, as_json: bool = False
+) -> None:
+    """Predicts pictures with a run: one is printed, many are written; paths are checked before anything is loaded."""
+    import json
+    import logging
+    from pathlib import Path
+
+    from pipeline.paths import format_path
+    from pipeline.runs import load, predictor
+
+    files = predictor.find_pictures(images)
+    target = out or (Path("predictions.csv") if len(files) > 1 and not as_json else None)
+    if target is not None:
+        predictor.check_output(target, force=force)
+    folder = load.find_run_folder(run, comp)
+    predictions = predictor.predict_pictures(predictor.load_predictor(folder), files)
+    if as_json:
+        print(json.dumps({"run": folder.name, "pictures": predictor.build_records(predictions)}, indent=1))
+    elif len(files) == 1:
+        print("\n".join(predictor.format_top_classes(predictions)))
+    if target is not None:
+        predictor.write_prediction_table(target, predictions)
+        logging.getLogger(__name__).info(
+            "wrote %s: %d pictures by %s, %d of them unreadable",
+            *(format_path(target), len(files), folder.name, len(predictions.unreadable)),
+        )
 
 
 @command(
@@ -66,8 +107,8 @@ def search(
     licence="of the model",
     fold="of a run that trained a network for each fold: whose model",
     probe_images="prove the model with pictures of this folder, which travel along; drawn ones where not given",
-    probe="of a new store: the base whose features pictures are compared by; mobilenet_v2 where not given",
-    size="of a new store: side of the probe's pictures; 224, or the base's own with --probe",
+    probe="of a new store: the base whose features pictures are compared by; efficientnet_lite0 where not given",
+    size="of a new store: side of the probe's pictures; the base's own where not given",
 )
 def add(
     _: Context,

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import select_bases
 from pipeline.data import pixel_cache
 from pipeline.features.extractor import Extractor
 from pipeline.models import inference_engines
-from pipeline.models.base import Base, build_scratch_base, parse_base
+from pipeline.models.base import Base
 from pipeline.models.inference_engines import Engine, KerasEngine
 from pipeline.runs import folder as runs
 from pipeline.runs import load
@@ -106,19 +105,11 @@ def measure_speed(members: Sequence[Path], data: Dataset, engine: str) -> float 
     """Pictures a second when each base of these runs sees each picture once; None where one cannot be run here."""
     networks: dict[tuple[str, int], tuple[Base, Path]] = {}
     for folder in members:
-        for base in list_bases(folder):
+        for base in load.list_bases(runs.read_config(folder)):
             networks[str(base), base.size] = base, folder
     if any(not base.published and not Path(base.weights).is_file() for base, _ in networks.values()):
         return None
     return 1 / sum(1 / measure_base_speed(base, folder, data, engine) for base, folder in networks.values())
-
-
-def list_bases(folder: Path) -> list[Base]:
-    """Lists the bases of a run; a fine-tuned base takes as long as before."""
-    config = runs.read_config(folder)
-    recipe = config["competition"]["recipe"]
-    texts = select_bases(load.read_strategy(config), recipe["bases"])
-    return [parse_base(text, recipe["size"]) for text in texts] or [build_scratch_base(recipe["size"])]
 
 
 def measure_base_speed(base: Base, folder: Path, data: Dataset, engine: str) -> float:

@@ -21,10 +21,10 @@ from pipeline.learnware.kernel_mean_embedding import compute_nearness
 from pipeline.learnware.search import DOES_NOT_FIT, search_specifications
 from pipeline.learnware.store import Store
 from pipeline.runs import folder as runs
+from pipeline.runs import predictor
 
 log = logging.getLogger(__name__)
 MAX_CHECKED_PICTURES = 500
-TOP_K = 5
 COMBINATION_MODES = ("mixture", "picture")
 
 
@@ -72,10 +72,7 @@ def predict_folder(
         expected="--by mixture or --by picture with several --learnware, and none with one",
         received=by,
     )
-    if out.exists() and not force:
-        raise StarshiftError(
-            f"{paths.format_path(out)} is there already.", remedy="--force writes over it; --out names another"
-        )
+    predictor.check_output(out, force=force)
     pictures = probe.scan_folder(folder, learnwares[0].contract.sizes[0])
     for name, reason in pictures.unreadable.items():
         log.warning("  warning: %s cannot be read: %s", name, reason)
@@ -103,12 +100,12 @@ def build_rows(
     if by is None:
         if warning := format_mismatch(learnwares[0], files, shelf):
             log.warning("  warning: %s", warning)
-        return dict(zip(digests, list_top_classes(predictions[0]), strict=True))
+        return dict(zip(digests, build_top_rows(predictions[0]), strict=True))
     weights, nearest = compare_learnwares(learnwares, files, shelf)
     if by == "mixture":
         mixture = average_predictions(predictions, weights, [one.name for one in learnwares])
-        return dict(zip(digests, list_top_classes(mixture), strict=True))
-    tops = [list_top_classes(one) for one in predictions]
+        return dict(zip(digests, build_top_rows(mixture), strict=True))
+    tops = [build_top_rows(one) for one in predictions]
     return {
         digest: {"learnware": learnwares[number].name, **tops[number][row]}
         for row, (digest, number) in enumerate(zip(digests, nearest, strict=True))
@@ -197,14 +194,7 @@ def average_predictions(
     return LearnwarePredictions(classes=tuple(common), probabilities=mean.astype(np.float32))
 
 
-def list_top_classes(predictions: LearnwarePredictions) -> list[dict[str, Any]]:
-    """Returns for each picture the likeliest classes and their probabilities, the likeliest first."""
-    order = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :TOP_K]
-    rows = []
-    for numbers, probabilities in zip(order, predictions.probabilities, strict=True):
-        row = {}
-        for place, number in enumerate(numbers, 1):
-            row[f"class_{place}"] = predictions.classes[number]
-            row[f"probability_{place}"] = f"{probabilities[number]:.6f}"
-        rows.append(row)
-    return rows
+def build_top_rows(predictions: LearnwarePredictions) -> list[dict[str, str]]:
+    """Builds for each picture the cells of its row: the likeliest classes and their probabilities."""
+    tops = predictor.list_top_classes(predictions.classes, predictions.probabilities)
+    return [predictor.build_table_row(top) for top in tops]

@@ -19,8 +19,8 @@ from pipeline.learnware.types import Probe
 from pipeline.models import base as bases
 from pipeline.models.base import Base
 
-DEFAULT_BASE, DEFAULT_SIZE = "mobilenet_v2", 224
-"""The probe of a store for which no other is named."""
+DEFAULT_BASE = "efficientnet_lite0"
+"""The probe of a store for which no other is named, at its own size: its weights come with the requirements."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,14 +135,14 @@ def open_or_create_store(folder: Path | None = None, probe: Probe | None = None)
 
     Args:
         folder: data/store where not given.
-        probe: of a new store; mobilenet_v2 at 224 px, ImageNet weights, where not given.
+        probe: of a new store; the default base, at its own size, where not given.
 
     Raises:
         StarshiftError: as `open_store`; or the store has another probe than the one given.
     """
     folder = folder or find_default_folder()
     if not (folder / STORE_FILE).exists():
-        return Store(folder=folder, probe=probe or parse_probe(probes.DEFAULT_BASE, probes.DEFAULT_SIZE), gamma=None)
+        return Store(folder=folder, probe=probe or parse_probe(probes.DEFAULT_BASE), gamma=None)
     store = open_store(folder)
     if probe is not None:
         probes.require_equal_probes(probe, store.probe, "The store has another probe.")

@@ -1,5 +1,6 @@
 """Loads a finished run: found by the beginning of its name, its predictions as tables by id and class."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import StarshiftError
+from pipeline import paths
+from pipeline.config import select_bases
+from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_file
+from pipeline.models.base import Base, build_scratch_base, parse_base
 from pipeline.runs import folder as runs
 from pipeline.runs import listing
 
@@ -96,14 +100,27 @@ def read_strategy(config: Mapping[str, Any]) -> str:
     return "features" if strategy == "pseudo" else strategy
 
 
+def list_bases(config: Mapping[str, Any]) -> list[Base]:
+    """Lists the bases of a run, the one alone that was trained, or the small network of `scratch`.
+
+    Args:
+        config: the run's config.json.
+    """
+    recipe = config["competition"]["recipe"]
+    texts = select_bases(read_strategy(config), recipe["bases"])
+    return [parse_base(text, recipe["size"]) for text in texts] or [build_scratch_base(recipe["size"])]
+
+
 def find_run_folder(text: str, comp: str | None) -> Path:
-    """Finds the run folder of this name, of a name that begins like this, or at this path.
+    """Finds the run folder of this name, of a name that begins like this, or at this path; `latest` or `best`.
 
     Raises:
         StarshiftError: none, or several.
     """
     if runs.is_run(Path(text).expanduser()):
         return Path(text).expanduser()
+    if text in ("latest", "best"):
+        return _find_ranked_run(text, comp)
     names = [listing.find_competition_name(comp)] if comp else listing.list_competitions()
     folders = [folder for name in sorted(names) for folder in runs.list_run_folders(name)]
     whole = [folder for folder in folders if text == folder.name or folder.name.startswith(f"{text}-")]
@@ -151,3 +168,21 @@ def read_prediction_table(path: Path) -> pd.DataFrame:
     """Reads probabilities by id and class, as `folder.write_predictions` wrote them."""
     ids, classes, probabilities = runs.read_predictions(path)
     return pd.DataFrame(probabilities, index=ids, columns=classes)
+
+
+def _find_ranked_run(text: str, comp: str | None) -> Path:
+    """Finds the finished run that started last, or that scores best in the metric of most runs, debug runs apart."""
+    names = [listing.find_competition_name(comp)] if comp else listing.list_competitions()
+    finished = {name: [one for one in listing.list_runs(name) if one.state == "finished"] for name in names}
+    finished = {name: found for name, found in finished.items() if found}
+    require(finished, "No run is finished.", expected="a finished run", received=comp or "no competition with runs",
+            remedy=f"invoke run --comp {comp or 'COMP'}")  # fmt: skip
+    if text == "latest":
+        run, name = max((found[-1].run, name) for name, found in finished.items())
+    else:
+        require(len(finished) == 1, "The best run of which competition?", expected="--comp with one of them",
+                received=", ".join(sorted(finished)))  # fmt: skip
+        ((name, found),) = finished.items()
+        metric = Counter(one.metric for one in found).most_common(1)[0][0]
+        run = listing.rank_runs([one for one in found if one.metric == metric], metric)[0].run
+    return paths.runs_folder(name) / run

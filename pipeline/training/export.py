@@ -18,11 +18,13 @@ import numpy as np
 from pipeline import subprocesses
 from pipeline.data.subsets import select_evenly
 from pipeline.errors import StarshiftError
-from pipeline.files import replace_atomic
+from pipeline.files import open_arrays, replace_atomic, write_atomic
 from pipeline.models.base import Base
 from pipeline.models.heads import Head
 from pipeline.models.inference_engines import FEATURE_TOLERANCE, compute_relative_difference
 
+HEADS_FILE = "heads.npz"
+"""The heads of a run on features, in its folder."""
 PARITY_SAMPLE_SIZE = 16
 PROBABILITY_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 """Largest difference of a probability, by what was rounded: nothing, activations kept as float16, the arithmetic."""
@@ -130,13 +132,8 @@ class ModelExporter:
         precision: str,
     ) -> float:
         """Puts the heads on, runs `check_parity`, and saves model.keras in the run's folder."""
-        arrays = {
-            f"head-{h}-{k}-{p}": a
-            for h, head in enumerate(heads)
-            for k, pair in enumerate(head.layers)
-            for p, a in enumerate(pair)
-        }
-        arrays |= {f"pixels-{size}": values for size, values in pixels.items()}
+        write_heads(folder / HEADS_FILE, heads)
+        arrays = {f"pixels-{size}": values for size, values in pixels.items()}
         path = folder / "assembly.npz"
         np.savez(path, cached=cached, **arrays)  # type: ignore[arg-type]
         output, errors = self.process.communicate(json.dumps([precision, str(folder)]) + "\n")
@@ -232,7 +229,7 @@ def main() -> None:
     precision, place = json.loads(request)
     folder = Path(place)
     with np.load(folder / "assembly.npz") as stored:
-        heads = _read_heads(stored)
+        heads = read_heads(folder / HEADS_FILE)
         pixels = {base.size: stored[f"pixels-{base.size}"] for base in bases}
         model = build_averaged_model(bases, heads, extractors)
         try:
@@ -243,12 +240,24 @@ def main() -> None:
     print(json.dumps(answer))
 
 
-def _read_heads(stored: Any) -> list[Head]:
-    """Reads the heads that `ModelExporter.finish` stored."""
+def write_heads(path: Path, heads: Sequence[Head]) -> None:
+    """Writes the heads of the folds, arrays named `head-FOLD-LAYER-PART`."""
+    arrays = {
+        f"head-{h}-{k}-{p}": a
+        for h, head in enumerate(heads)
+        for k, pair in enumerate(head.layers)
+        for p, a in enumerate(pair)
+    }
+    write_atomic(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def read_heads(path: Path) -> list[Head]:
+    """Reads the heads of the folds."""
     layers: dict[int, dict[int, list[np.ndarray]]] = {}
-    for name in sorted(key for key in stored.files if key.startswith("head-")):
-        _, head, layer, _ = name.split("-")
-        layers.setdefault(int(head), {}).setdefault(int(layer), []).append(stored[name])
+    with open_arrays(path) as stored:
+        for name in sorted(stored.files):
+            _, head, layer, _ = name.split("-")
+            layers.setdefault(int(head), {}).setdefault(int(layer), []).append(stored[name])
     return [Head(tuple((w, b) for _, (w, b) in sorted(pairs.items()))) for _, pairs in sorted(layers.items())]
 
 

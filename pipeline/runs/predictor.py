@@ -1,0 +1,267 @@
+"""Predicts new pictures with a finished run: every fold, in the recipe's views, as its submission was made.
+
+Heads on features predict through the engine that the run used, without Keras; networks, and runs of before 0.2, through
+their saved Keras models.
+"""
+
+import glob
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.data import images, transforms
+from pipeline.data.tables import list_pictures
+from pipeline.errors import StarshiftError, require
+from pipeline.files import hash_file
+from pipeline.models import inference_engines
+from pipeline.models.base import Base
+from pipeline.runs import folder as runs
+from pipeline.runs import load
+from pipeline.training.export import HEADS_FILE, read_heads
+
+CHUNK_SIZE = 64
+"""Pictures that are decoded and predicted at a time."""
+TOP_K = 5
+BAR_WIDTH = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPredictor:
+    """A finished run, ready to predict.
+
+    Args:
+        classes: names, in the order of the columns.
+        sizes: sides of the pictures that it takes, in pixels, ascending.
+        views: that are averaged.
+        predict_view: from pictures (n, size, size, 3) uint8 by size to the folds' mean probabilities (n, classes).
+    """
+
+    classes: tuple[str, ...]
+    sizes: tuple[int, ...]
+    views: tuple[str, ...]
+    predict_view: Callable[[Mapping[int, np.ndarray]], np.ndarray]
+
+    def predict(self, pixels: Mapping[int, np.ndarray], digests: Sequence[str]) -> np.ndarray:
+        """Predicts pictures, averaged over the views.
+
+        Args:
+            pixels: the pictures (n, size, size, 3) uint8 RGB, by size.
+            digests: SHA-256 of each picture's bytes, which seeds augmented views.
+
+        Returns:
+            Probabilities (n, classes) float32; rows sum to 1.
+        """
+        predictions = [
+            self.predict_view({size: transforms.apply_view(view, pixels[size], digests) for size in self.sizes})
+            for view in self.views
+        ]
+        return np.asarray(np.mean(predictions, axis=0, dtype=np.float64), np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturePredictions:
+    """Predictions of pictures.
+
+    Args:
+        classes: names, in the order of the columns.
+        names: of the pictures that can be read.
+        probabilities: (pictures, classes) float32.
+        unreadable: why the others cannot be read, by name.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    probabilities: np.ndarray
+    unreadable: Mapping[str, str]
+
+    def list_top_classes(self) -> list[list[tuple[str, float]]]:
+        """Lists for each picture its likeliest classes and their probabilities, see the function of this name."""
+        return list_top_classes(self.classes, self.probabilities)
+
+
+def list_top_classes(classes: Sequence[str], probabilities: np.ndarray) -> list[list[tuple[str, float]]]:
+    """Lists for each row of probabilities its TOP_K likeliest classes with theirs, the likeliest first."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :TOP_K]
+    return [
+        [(classes[number], float(row[number])) for number in numbers]
+        for numbers, row in zip(order, probabilities, strict=True)
+    ]
+
+
+def build_table_row(top: Sequence[tuple[str, float]]) -> dict[str, str]:
+    """Builds the cells of a CSV row from the likeliest classes: class_1, probability_1, class_2 ..."""
+    cells = [((f"class_{k}", label), (f"probability_{k}", f"{value:.6f}")) for k, (label, value) in enumerate(top, 1)]
+    return dict(pair for pairs in cells for pair in pairs)
+
+
+def load_predictor(folder: Path) -> RunPredictor:
+    """Loads a finished run's heads or networks.
+
+    Raises:
+        StarshiftError: the run is unfinished, or lacks its model.
+    """
+    run = load.load_run(folder)
+    bases = load.list_bases(run.config)
+    predict_view = _load_heads(run, bases) if (folder / HEADS_FILE).is_file() else _load_models(folder, bases)
+    return RunPredictor(
+        classes=tuple(run.classes),
+        sizes=tuple(sorted({base.size for base in bases})),
+        views=tuple(run.recipe["views"]),
+        predict_view=predict_view,
+    )
+
+
+def _load_heads(run: load.Run, bases: Sequence[Base]) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
+    """Loads the engines of the bases and the heads of the folds."""
+    heads, engines = read_heads(run.folder / HEADS_FILE), []
+    used = [choice["engine"] for choice in run.results["engines"].values()]
+    for base, engine in zip(bases, used, strict=True):
+        available = engine == "keras" or inference_engines.has_openvino()
+        choice = inference_engines.EngineChoice(engine=engine if available else "keras")
+        engines.append(inference_engines.load_engine(base, choice))
+
+    def predict_view(pixels: Mapping[int, np.ndarray]) -> np.ndarray:
+        parts = [engine(pixels[base.size]) for base, engine in zip(bases, engines, strict=True)]
+        features = np.concatenate(parts, axis=1)
+        return np.mean([head.probabilities(features) for head in heads], axis=0)
+
+    return predict_view
+
+
+def _load_models(folder: Path, bases: Sequence[Base]) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
+    """Loads the saved Keras models: the folds' networks, or the one model of heads on features."""
+    paths = sorted((folder / "models").glob("fold*.keras")) or [folder / "model.keras"]
+    if not paths[0].is_file():
+        raise StarshiftError(
+            f"The run {folder.name} has no model.",
+            expected=f"models/fold*.keras or model.keras in {folder}",
+            received="neither",
+            remedy="an ensemble is asked through its members, which invoke runs lists; another run is made again",
+        )
+    import keras
+
+    from pipeline.models.keras_input import ArraySequence, build_keras_input
+
+    models, sizes = [keras.models.load_model(path, compile=False) for path in paths], sorted({b.size for b in bases})
+
+    def predict_view(pixels: Mapping[int, np.ndarray]) -> np.ndarray:
+        inputs = [pixels[size] for size in sizes]
+        values = [model.predict(build_keras_input(ArraySequence(inputs, CHUNK_SIZE)), verbose=0) for model in models]
+        mean = np.mean(values, axis=0, dtype=np.float64)
+        return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+    return predict_view
+
+
+def find_pictures(text: str) -> dict[str, Path]:
+    """Finds pictures by their names.
+
+    Args:
+        text: a picture, a folder with pictures in it or below it, or a pattern such as `photos/*.jpg`.
+
+    Raises:
+        StarshiftError: nothing is there.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        found = list_pictures(path)
+    elif path.is_file():
+        found = {path.name: path}
+    else:
+        found = {name: Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()}
+    require(
+        found,
+        f"There is no picture at {text}.",
+        expected="a picture, a folder of pictures, or a pattern in quotes such as 'photos/*.jpg'",
+        received="a folder without pictures" if path.is_dir() else "no such file or folder",
+    )
+    return found
+
+
+def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> PicturePredictions:
+    """Predicts pictures; those that cannot be read are listed with the reason.
+
+    Args:
+        predictor: of the run.
+        files: pictures by name.
+    """
+    names, parts, unreadable = list[str](), list[np.ndarray](), dict[str, str]()
+    with tqdm(total=len(files), desc="pictures", disable=len(files) <= CHUNK_SIZE, delay=3) as bar:
+        for chunk in _decode_chunks(files, predictor.sizes):
+            good = {name: item for name, item in chunk.items() if not isinstance(item, str)}
+            unreadable |= {name: item for name, item in chunk.items() if isinstance(item, str)}
+            if good:
+                pixels = {size: np.stack([item[0][size] for item in good.values()]) for size in predictor.sizes}
+                parts.append(predictor.predict(pixels, [item[1] for item in good.values()]))
+                names.extend(good)
+            bar.update(len(chunk))
+    empty = np.empty((0, len(predictor.classes)), np.float32)
+    return PicturePredictions(
+        classes=predictor.classes,
+        names=tuple(names),
+        probabilities=np.concatenate(parts) if parts else empty,
+        unreadable=unreadable,
+    )
+
+
+def _decode_chunks(files: Mapping[str, Path], sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yields decoded pictures by name: pixels by size and a digest, or the reason why one cannot be read."""
+
+    def decode(path: Path) -> tuple[dict[int, np.ndarray], str] | str:
+        try:
+            data = path.read_bytes()
+            return {size: images.decode(data, size) for size in sizes}, hash_file(path)
+        except (images.UnreadableImageError, OSError) as error:
+            return str(error)
+
+    names = list(files)
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(names), CHUNK_SIZE):
+            part = names[start : start + CHUNK_SIZE]
+            yield dict(zip(part, pool.map(decode, [files[name] for name in part]), strict=True))
+
+
+def format_top_classes(predictions: PicturePredictions) -> list[str]:
+    """Formats each picture's likeliest classes, a line each with a bar."""
+    lines = []
+    for name, top in zip(predictions.names, predictions.list_top_classes(), strict=True):
+        width = max(len(label) for label, _ in top)
+        lines += [name, *(f"  {label:<{width}}  {p:>6.1%}  {'█' * round(BAR_WIDTH * p)}".rstrip() for label, p in top)]
+    return lines + [f"{name}: cannot be read: {reason}" for name, reason in predictions.unreadable.items()]
+
+
+def build_records(predictions: PicturePredictions) -> list[dict[str, Any]]:
+    """Builds one record a picture, by name, for JSON: its likeliest classes, or why it cannot be read."""
+    records: list[dict[str, Any]] = [
+        {"picture": name, "classes": [{"class": label, "probability": p} for label, p in top]}
+        for name, top in zip(predictions.names, predictions.list_top_classes(), strict=True)
+    ]
+    records += [{"picture": name, "error": reason} for name, reason in predictions.unreadable.items()]
+    return sorted(records, key=lambda record: str(record["picture"]))
+
+
+def write_prediction_table(path: Path, predictions: PicturePredictions) -> None:
+    """Writes a CSV file, a row a picture: the likeliest classes and their probabilities; empty where unreadable."""
+    blank = dict.fromkeys(build_table_row([("", 0.0)] * min(TOP_K, len(predictions.classes))), "")
+    rows = {name: {"picture": name, **blank} for name in (*predictions.names, *predictions.unreadable)}
+    for name, top in zip(predictions.names, predictions.list_top_classes(), strict=True):
+        rows[name] |= build_table_row(top)
+    runs.write_table(path, [rows[name] for name in sorted(rows)])
+
+
+def check_output(path: Path, *, force: bool) -> None:
+    """Checks that a file can be written, before anything is computed.
+
+    Raises:
+        StarshiftError: its folder does not exist, it is a folder, or a file is there and `force` is false.
+    """
+    require(path.parent.is_dir(), f"There is no folder {path.parent}.", expected="a file in a folder that exists",
+            received=str(path), remedy=f"mkdir -p {path.parent}")  # fmt: skip
+    require(not path.is_dir(), f"{path} is a folder.", expected="the name of a CSV file", received=str(path))
+    require(force or not path.exists(), f"{path} is there already.", expected="a new file", received=str(path),
+            remedy="--force writes over it; --out names another")  # fmt: skip
