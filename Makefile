@@ -2,9 +2,10 @@
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell $(name) -c "import venv" 2>&1 || echo no),,$(name))))
 BIN := .venv/bin
 REQUIREMENTS := requirements.txt requirements-common.txt
+JAX_TESTS := models features training workflow learnware distillation experiments
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-lowest lint clean
+.PHONY: run test test-slow test-lowest test-jax lint clean
 
 run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
@@ -22,6 +23,10 @@ test-slow: .venv/ready
 # On the lowest versions that the requirements allow, in an environment of its own: about two minutes to install, and 2 GB.
 test-lowest: .venv-lowest/ready
 	.venv-lowest/bin/python -m pytest --numprocesses 2
+
+# What also runs on JAX, in an environment without TensorFlow. More options: make test-jax PYTEST="-m slow"
+test-jax: .venv-jax/ready
+	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest --numprocesses 2 $(addprefix tests/,$(JAX_TESTS)) $(PYTEST)
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
@@ -48,5 +53,11 @@ lint: .venv/ready
 	@.venv-lowest/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c .venv-lowest/constraints.txt
 	@touch $@
 
+.venv-jax/ready: requirements-jax.txt requirements-common.txt requirements-dev.txt
+	@$(PYTHON) -m venv --clear .venv-jax
+	@grep --invert-match "^-r" requirements-dev.txt > .venv-jax/dev.txt
+	@.venv-jax/bin/pip install --quiet --disable-pip-version-check -r requirements-jax.txt -r .venv-jax/dev.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-lowest
+	rm -rf .venv .venv-lowest .venv-jax

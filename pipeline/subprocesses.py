@@ -46,7 +46,9 @@ def block_interrupts() -> Iterator[None]:
 
 def start_process(command: Sequence[str], environment: Mapping[str, str], **streams: Any) -> subprocess.Popen[str]:
     """Starts a process that ignores Ctrl-C; with `run_main` in it, it ends soon after this one."""
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **environment, PARENT_VARIABLE: str(os.getpid())}
+    # JAX would take three quarters of a GPU's memory at once, for itself alone.
+    defaults = {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    environment = {**defaults, **environment, PARENT_VARIABLE: str(os.getpid())}
     with block_interrupts():
         return subprocess.Popen(command, env=environment, text=True, errors="replace", **streams)
 

@@ -10,10 +10,12 @@ from hypothesis import settings
 from PIL import Image
 
 from pipeline import config
+from pipeline.models.backend import find_backend
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+needs_tensorflow = pytest.mark.skipif(find_backend() != "tensorflow", reason="TensorFlow alone can do this")
 
 
 @pytest.fixture(autouse=True)

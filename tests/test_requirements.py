@@ -17,7 +17,7 @@ DISTRIBUTIONS = {
     "tensorflow": "tensorflow-cpu",
 }
 """Of imports that bear another name than what is installed."""
-FOR_USERS = {"requirements.txt", "requirements-common.txt", "requirements-audit.txt"}
+FOR_USERS = {"requirements.txt", "requirements-common.txt", "requirements-jax.txt", "requirements-audit.txt"}
 ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist"}
 """Required and nowhere imported: TensorFlow where there is no tensorflow-cpu, and tools."""
 ONLY_FILES = {entry.package for entry in BASES.values()}
@@ -74,6 +74,10 @@ def test_what_is_required_is_imported():
 def test_a_gpu_needs_the_same_tensorflow():
     gpu, processor = required({"requirements-gpu.txt"}), required({"requirements.txt"})
     assert gpu["tensorflow"] == processor["tensorflow"] == processor["tensorflow-cpu"]
+
+
+def test_jax_comes_in_the_place_of_tensorflow():
+    assert set(required({"requirements-jax.txt"})) == {"jax"}
 
 
 def test_no_import_fails_on_windows():

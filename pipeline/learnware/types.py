@@ -17,7 +17,7 @@ class Probe:
     Args:
         base: `name[@cut][+pooling][=weights]`.
         size: side of the pictures in pixels.
-        digest: SHA-256 of its weights, or `random:SEED`.
+        digest: SHA-256 of its weights, or `random:SEED` (see `models.base.compute_weights_digest`).
         preprocessing: as in models.base.
     """
 

@@ -10,7 +10,6 @@ resnet50=none                         random weights
 
 import difflib
 import importlib.util
-import os
 import re
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pipeline.config import SIZES, Recipe
 from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_file, write_atomic
 from pipeline.kaggle import inputs
+from pipeline.models.backend import find_backend, find_keras_home
 from pipeline.models.registry import BASES, BaseInfo
 from pipeline.subprocesses import run_command
 
@@ -168,7 +168,7 @@ def find_weights_path(base: Base) -> Path | None:
 
 def find_keras_folder() -> Path:
     """Returns the folder where Keras keeps the weights that it downloads."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    return find_keras_home() / "models"
 
 
 def find_package_folder(package: str) -> Path | None:
@@ -190,10 +190,15 @@ def find_missing_weights(base: Base) -> Path | None:
 
 
 def compute_weights_digest(base: Base) -> str:
-    """Returns the SHA-256 of the weights file, fetched if it is missing; `random:SEED` for random weights."""
+    """Returns the SHA-256 of the weights file, fetched if it is missing.
+
+    Random weights have `random:SEED`, and `random:SEED:BACKEND` where another backend than TensorFlow draws them.
+    """
     path = find_weights_path(base)
     if path is None:
-        return f"random:{base.random_seed}"
+        # Backends draw other numbers from one seed. TensorFlow's keep the key that they had before there was another.
+        backend = find_backend()
+        return f"random:{base.random_seed}" + (f":{backend}" if backend != "tensorflow" else "")
     if not path.exists():
         fetch_weights(base, path)
     status = path.stat()

@@ -27,6 +27,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import hash_file, hash_json, read_json, write_atomic, write_json
 from pipeline.models import base as bases
 from pipeline.models import cuts, pooling
+from pipeline.models.backend import find_backend
 
 log = logging.getLogger(__name__)
 SAMPLE_SIZE = 64
@@ -105,11 +106,14 @@ class KerasEngine:
     """
 
     def __init__(self, build: Callable[[], object]) -> None:
-        import tensorflow as tf
-
-        self.model = build()
+        self.model: Any = build()
         # Not `predict`: it builds a tf.data pipeline per call and waits for it at the end (keras_input.py).
-        self.run = tf.function(lambda batch: self.model(batch, training=False), jit_compile=False)  # type: ignore[operator]
+        self.run = self.model.predict_on_batch
+        if find_backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Without XLA, which `predict_on_batch` may use, so that features stay equal to those in caches.
+            self.run = tf.function(lambda batch: self.model(batch, training=False), jit_compile=False)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """See Engine."""
@@ -238,6 +242,8 @@ def find_engine_folder(base: bases.Base, keeping: bases.Base | None = None) -> P
 def describe_machine() -> dict[str, Any]:
     """Describes what a benchmark is valid for: processor, cores and library versions."""
     versions = find_library_versions(("openvino", "tensorflow", "tensorflow-cpu", "keras"))
+    if (backend := find_backend()) != "tensorflow":
+        versions |= find_library_versions((backend,)) | {"backend": backend}
     model = platform.processor() or platform.machine()
     if (cpuinfo := Path("/proc/cpuinfo")).exists():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]

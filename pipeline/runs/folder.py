@@ -18,11 +18,12 @@ import numpy as np
 from pipeline import paths
 from pipeline.errors import StarshiftError
 from pipeline.files import DamagedFileError, format_csv, open_arrays, read_json, write_atomic, write_json, write_text
+from pipeline.models.backend import find_backend
 from pipeline.models.inference_engines import find_library_versions
 from pipeline.old_names import FORMAT, read_versioned, update_names
 
 log = logging.getLogger(__name__)
-LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
+LIBRARIES = ("tensorflow", "tensorflow-cpu", "jax", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
 
 def create_run_folder(
@@ -141,10 +142,11 @@ def is_finished(folder: Path) -> bool:
 
 
 def describe_environment(seed: int, device: str) -> dict[str, Any]:
-    """Collects versions, commit, device and seed."""
+    """Collects versions, backend, commit, device and seed."""
     return {
         "python": platform.python_version(),
         "libraries": find_library_versions(LIBRARIES),
+        "backend": find_backend(),
         "commit": find_commit(),
         "device": device,
         "cores": os.cpu_count(),

@@ -17,6 +17,7 @@ from pipeline.config import Training
 from pipeline.errors import StarshiftError
 from pipeline.files import DamagedFileError, hash_file, hash_json, open_arrays, read_json, write_json
 from pipeline.models import base as bases
+from pipeline.models.backend import find_backend
 from pipeline.models.base import Base
 from pipeline.training.soft_targets import SoftTargetsInfo
 
@@ -115,7 +116,9 @@ class FoldJob:
             json.dumps({**asdict(self), "folder": "", "tensorboard": False, "version": TRAINING_VERSION}, default=str)
         )
         digest = "" if self.base.name == "scratch" else bases.compute_weights_digest(self.base)
-        return hash_json({**values, "weights": digest})
+        # TensorFlow's jobs keep the fingerprint that they had before there was another backend.
+        backend = {} if find_backend() == "tensorflow" else {"backend": find_backend()}
+        return hash_json({**values, "weights": digest, **backend})
 
     def write(self) -> Path:
         """Writes the job as JSON, and returns where."""

@@ -4,6 +4,7 @@ The rate grows from tiny to large over some hundred steps. A rate at which the l
 at which it is lowest is nearly too high. Afterwards the weights are as they were.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.models.keras_input import build_keras_input
 from pipeline.training.checkpoint import assign_values, copy_values
 from pipeline.training.data_loader import TrainSequence
 from pipeline.training.optimizer import LayerwiseAdamW
+from pipeline.training.soft_targets import compute_cross_entropy
 from pipeline.training.trainer import Trainer
 
 MIN_LR, MAX_LR = 1e-7, 1.0
@@ -81,7 +83,7 @@ def run_range_test(trainer: Trainer, steps: int = STEPS) -> LearningRateCurve:
     rates = np.geomspace(MIN_LR, MAX_LR, steps)
     model.compile(
         LayerwiseAdamW(float(rates[0]), factors=trainer.factors, weight_decay=trainer.training.weight_decay or 0.0),
-        keras.losses.CategoricalCrossentropy(label_smoothing=trainer.training.label_smoothing or 0.0),
+        functools.partial(compute_cross_entropy, smoothing=trainer.training.label_smoothing or 0.0),
     )
     with tqdm(total=steps, desc=f"{trainer.name}, find the rate", unit="step", disable=None, leave=False) as bar:
         callback = _RangeTestCallback(rates, bar)

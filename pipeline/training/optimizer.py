@@ -43,7 +43,7 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         if self.momentum:
             self.averages = [self.add_variable_from_reference(v, name="average") for v in variables]
             for average, variable in zip(self.averages, variables, strict=True):
-                average.assign(variable)
+                average.assign(keras.ops.copy(variable))  # JAX gives away both buffers in a step, so not one twice
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Updates one variable."""

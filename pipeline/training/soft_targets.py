@@ -99,6 +99,23 @@ class SoftTargetLoss:
         return value, (1 - weight) * error + weight * temperature * (warm - self.targets)
 
 
+def compute_cross_entropy(labels: Any, probabilities: Any, smoothing: float = 0.0) -> Any:
+    """Computes the cross entropy (n,) for Keras.
+
+    Args:
+        labels: one-hot (n, classes).
+        probabilities: (n, classes).
+        smoothing: of the labels.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":  # there Keras finds the logits behind a softmax
+        return keras.losses.categorical_crossentropy(labels, probabilities, label_smoothing=smoothing)
+    # Under JAX Keras clips probabilities at 1e-7 (3.15.1): a confident mistake would have no gradient.
+    smoothed = labels * (1 - smoothing) + smoothing / labels.shape[-1]
+    return -keras.ops.sum(smoothed * keras.ops.log(keras.ops.maximum(probabilities, MIN_PROBABILITY)), axis=-1)
+
+
 def build_distillation_loss(temperature: float, weight: float, smoothing: float = 0.0) -> Callable[[Any, Any], Any]:
     """Builds the same loss for Keras.
 
@@ -115,7 +132,7 @@ def build_distillation_loss(temperature: float, weight: float, smoothing: float 
     def loss(truth: Any, probabilities: Any) -> Any:
         classes = probabilities.shape[-1]
         labels, targets = truth[:, :classes], truth[:, classes:]
-        hard = keras.losses.categorical_crossentropy(labels, probabilities, label_smoothing=smoothing)
+        hard = compute_cross_entropy(labels, probabilities, smoothing)
         logs = keras.ops.log_softmax(keras.ops.log(keras.ops.maximum(probabilities, MIN_PROBABILITY)) / temperature)
         soft = keras.ops.sum(targets * (keras.ops.log(keras.ops.maximum(targets, MIN_PROBABILITY)) - logs), axis=-1)
         return (1 - weight) * hard + weight * temperature**2 * soft

@@ -4,7 +4,7 @@ Everything random in epoch e is drawn from (seed, e): order and augmentation by 
 here.
 """
 
-import importlib.util
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from pipeline.training.data_loader import Source, TrainSequence
 from pipeline.training.heads.logistic_regression import cross_entropy
 from pipeline.training.inference import predict
 from pipeline.training.optimizer import build_optimizer
-from pipeline.training.soft_targets import SoftTargetsInfo, build_distillation_loss
+from pipeline.training.soft_targets import SoftTargetsInfo, build_distillation_loss, compute_cross_entropy
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,7 @@ class EpochLogger(keras.callbacks.Callback):
 
 
 def write_tensorboard(folder: Path, epoch: int, values: Mapping[str, float]) -> None:
-    """Writes an epoch's numbers for TensorBoard, if TensorFlow is installed."""
-    if importlib.util.find_spec("tensorflow") is None:
-        return
+    """Writes an epoch's numbers for TensorBoard; only TensorFlow can."""
     import tensorflow as tf
 
     with tf.summary.create_file_writer(str(folder)).as_default():
@@ -170,7 +168,7 @@ class Trainer:
         self.batches.split(parts)
         steps = int(self.training.epochs or 0) * len(self.batches) // parts
         smoothing, soft_targets = self.training.label_smoothing or 0.0, self.soft_targets
-        loss = keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        loss: Callable[[Any, Any], Any] = functools.partial(compute_cross_entropy, smoothing=smoothing)
         if soft_targets is not None:
             loss = build_distillation_loss(soft_targets.temperature, soft_targets.weight, smoothing)
         self.model.compile(build_optimizer(self.training, steps, self.factors, parts), loss)

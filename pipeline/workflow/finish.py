@@ -19,6 +19,7 @@ from pipeline.evaluation import metrics, submission
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds
 from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
+from pipeline.models.backend import find_backend
 from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks, name_networks
 from pipeline.runs import folder as runs
 from pipeline.training.linear_probe import CVResult
@@ -209,13 +210,14 @@ def find_finished_run(competition: Competition, options: RunOptions) -> Path | N
 
 
 def _is_up_to_date(folder: Path, competition: Competition, options: RunOptions) -> bool:
-    """Whether a run's pictures are still in its folds, and its weights those that are here."""
+    """Whether a run's pictures are still in its folds, and its weights and its backend those that are here."""
     folds_file = splits.build_folds_name(competition.recipe)
     fold_of = splits.read_folds(paths.competition_folder(competition.name) / folds_file)
     if not options.debug and (fold_of is None or fold_of != splits.read_folds(folder / "folds.csv")):
         return False
-    stored = runs.read_environment(folder).get("weights")
-    return bool(stored == compute_weights_digests(competition))
+    environment = runs.read_environment(folder)
+    same_backend = environment.get("backend", "tensorflow") == find_backend()  # runs of before 2026-12 do not name it
+    return same_backend and bool(environment.get("weights") == compute_weights_digests(competition))
 
 
 def compute_weights_digests(competition: Competition) -> dict[str, str | None]:

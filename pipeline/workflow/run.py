@@ -15,6 +15,7 @@ from pipeline.data.pixel_cache import open_pixel_store
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.metrics import find_metric
 from pipeline.models import inference_engines
+from pipeline.models.backend import find_backend, require_tensorflow
 from pipeline.models.base import Base
 from pipeline.runs.folder import lock_run
 from pipeline.training.export import ModelExporter, PrecisionError
@@ -33,6 +34,7 @@ def run(competition: Competition, options: RunOptions) -> Path:
     competition = apply_options(competition, options)
     folds = select_folds(competition.recipe, options)
     inference_engines.check_engine(options.engine)
+    _check_backend(options)
     with train.open_exporter(competition.recipe) as exporter:
         data = prepare_dataset(competition, train.select_networks(competition.recipe), options)
         with lock_run(open_run_folder(data.competition, options, folds)) as folder:
@@ -40,6 +42,13 @@ def run(competition: Competition, options: RunOptions) -> Path:
                 competition=data.competition, options=options, data=data, folder=folder, folds=folds, started=started
             )
             return train_and_finish(context, exporter)
+
+
+def _check_backend(options: RunOptions) -> None:
+    """Raises a StarshiftError where the backend is missing or lacks what the options ask for, before any download."""
+    find_backend()
+    if options.tensorboard:
+        require_tensorflow("--tensorboard", "leave it out: history.csv in the run's folder has the same numbers")
 
 
 def prepare_dataset(competition: Competition, bases: list[Base], options: RunOptions) -> Dataset:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from pipeline.models.keras_input import ArraySequence, build_keras_input
+from tests.conftest import needs_tensorflow
 
 VALUES = np.arange(70, dtype=np.float32).reshape(10, 7)
 
@@ -23,6 +24,7 @@ class Counted(keras.utils.PyDataset):
         return VALUES[index * 4 : index * 4 + 4].astype(np.float16), np.full((min(4, 10 - index * 4), 2), index)
 
 
+@needs_tensorflow
 def test_batches_come_in_their_order_each_made_once_and_with_their_own_types():
     batches = Counted()
     dataset = build_keras_input(batches)
@@ -32,6 +34,7 @@ def test_batches_come_in_their_order_each_made_once_and_with_their_own_types():
     assert pairs[0][0].dtype == np.float16 and [answers[0, 0] for _, answers in pairs] == [0, 1, 2]
 
 
+@needs_tensorflow
 def test_a_second_pass_asks_for_the_first_batch_again():
     batches = Counted()
     dataset = build_keras_input(batches)
@@ -40,6 +43,7 @@ def test_a_second_pass_asks_for_the_first_batch_again():
     assert batches.asked == [0, 1, 2, 0, 1, 2]
 
 
+@needs_tensorflow
 def test_pairs_are_shuffled_anew_in_each_pass_and_stay_pairs():
     dataset = build_keras_input(ArraySequence([VALUES], 4, VALUES[:, 0], seed=1))
     passes = [np.concatenate([answers for _, answers in dataset]) for _ in range(3)]
@@ -52,11 +56,13 @@ def test_pairs_are_shuffled_anew_in_each_pass_and_stay_pairs():
     np.testing.assert_array_equal(np.concatenate([answers for _, answers in again]), passes[0])
 
 
+@needs_tensorflow
 def test_pairs_without_a_seed_stay_in_their_order():
     rows = [answers for _, answers in build_keras_input(ArraySequence([VALUES], 4, VALUES[:, 0]))]
     np.testing.assert_array_equal(np.concatenate(rows), VALUES[:, 0])
 
 
+@needs_tensorflow
 def test_nothing_tunes_itself_in_what_keras_is_fed():
     assert build_keras_input(Counted()).options().autotune.enabled is False
 

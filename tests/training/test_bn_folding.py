@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from pipeline.models.base import parse_base
 from pipeline.models.build import build_network
 from pipeline.models.registry import BASES
 from pipeline.training.networks import find_foldable_norms, fold_batch_norms
+from tests.gradients import gradients_of
 
 SMALLEST = {"xception": 71, "inception_v3": 75, "inception_resnet_v2": 75}
 
@@ -30,12 +30,10 @@ def in_float64():
     keras.config.set_dtype_policy(before)
 
 
-def gradients_of(network, pictures, weights):
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.tanh(network(pictures, training=False)) * weights)
-    found = tape.gradient(loss, [variable.value for variable in network.trainable_variables])
-    paths = [variable.path for variable in network.trainable_variables]
-    return dict(zip(paths, found, strict=True))
+def gradients_by_path(network, pictures, weights):
+    variables = network.trainable_variables
+    found = gradients_of(lambda: keras.ops.sum(keras.ops.tanh(network(pictures, training=False)) * weights), variables)
+    return dict(zip((variable.path for variable in variables), found, strict=True))
 
 
 def test_a_folded_network_gives_the_same_outputs_and_gradients():
@@ -43,15 +41,15 @@ def test_a_folded_network_gives_the_same_outputs_and_gradients():
     network = with_statistics(build_network(parse_base("mobilenet_v2=none", 32)), random)
     pictures = random.uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
     plain, folded = (
-        network(pictures, training=False).numpy(),
-        fold_batch_norms(network)(pictures, training=False).numpy(),
+        np.asarray(network(pictures, training=False)),
+        np.asarray(fold_batch_norms(network)(pictures, training=False)),
     )
     assert np.abs(plain).max() > 1e-3
     np.testing.assert_allclose(folded, plain, atol=1e-5 * np.abs(plain).max())
     weights = random.normal(size=plain.shape).astype(np.float32)
     expected, found = (
-        gradients_of(network, pictures, weights),
-        gradients_of(fold_batch_norms(network), pictures, weights),
+        gradients_by_path(network, pictures, weights),
+        gradients_by_path(fold_batch_norms(network), pictures, weights),
     )
     assert set(expected) == set(found)
     for path, gradient in expected.items():
@@ -94,7 +92,7 @@ def test_every_base_can_be_folded(name, in_float64):
     network = with_statistics(build_network(parse_base(f"{name}=none", size)), random)
     pictures = random.uniform(0, 1, (1, size, size, 3))
     plain, folded = (
-        network(pictures, training=False).numpy(),
-        fold_batch_norms(network)(pictures, training=False).numpy(),
+        np.asarray(network(pictures, training=False)),
+        np.asarray(fold_batch_norms(network)(pictures, training=False)),
     )
     np.testing.assert_allclose(folded, plain, atol=1e-6 * np.abs(plain).max())

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.paths import REPOSITORY
 from pipeline.training.device import choose_dtype_policy
+from tests.conftest import needs_tensorflow
 
 CODE = """
 import sys
@@ -53,6 +54,7 @@ print("the same")
 """
 
 
+@needs_tensorflow
 @pytest.mark.slow
 def test_two_devices_train_one_network_and_the_reloaded_model_predicts_the_same(tmp_path):
     command = [sys.executable, "-c", CODE, str(tmp_path)]

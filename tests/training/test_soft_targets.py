@@ -23,6 +23,8 @@ from pipeline.training.soft_targets import (
     TargetSource,
     apply_temperature,
 )
+from tests.conftest import needs_tensorflow
+from tests.gradients import gradients_of
 
 
 def logits_of(seed: int, rows: int = 6, classes: int = 4) -> np.ndarray:
@@ -72,17 +74,14 @@ def test_with_growing_temperature_the_slopes_become_those_of_matching_logits():
 
 
 def test_keras_and_l_bfgs_go_down_the_same_slopes():
-    import tensorflow as tf
-
     logits, labels = logits_of(5).astype(np.float32) * 8, np.arange(6) % 4
     soft = SoftTargetLoss(targets=apply_temperature(softmax(logits_of(6)), 2.5), temperature=2.5, weight=0.8)
     value, slopes = with_labels(logits.astype(np.float64), labels, soft)
-    truth = tf.constant(np.concatenate([np.eye(4, dtype=np.float32)[labels], soft.targets], axis=1))
-    live = tf.Variable(logits)
-    with tf.GradientTape() as tape:
-        losses = soft_targets.build_distillation_loss(2.5, 0.8)(truth, keras.ops.softmax(live))
-    np.testing.assert_allclose(tf.reduce_mean(losses).numpy(), value, rtol=1e-4)
-    np.testing.assert_allclose(tape.gradient(losses, live).numpy(), slopes, atol=2e-4)
+    truth = np.concatenate([np.eye(4, dtype=np.float32)[labels], soft.targets], axis=1)
+    live, loss = keras.Variable(logits), soft_targets.build_distillation_loss(2.5, 0.8)
+    np.testing.assert_allclose(np.mean(loss(truth, keras.ops.softmax(live))), value, rtol=1e-4)
+    (found,) = gradients_of(lambda: keras.ops.sum(loss(truth, keras.ops.softmax(live))), [live])
+    np.testing.assert_allclose(found, slopes, atol=2e-4)
 
 
 def clusters(seed: int, known: int = 40, classes: int = 5, width: int = 20):
@@ -211,6 +210,7 @@ def test_fresh_pictures_have_no_patient_teacher(cv_of):
         data.soft_targets(data.augmented(1))
 
 
+@needs_tensorflow
 def test_the_fingerprint_of_a_job_is_that_of_its_fields_and_weights_and_teachers_change_it(cv_of):
     cv = cv_of("scratch")
     job = cross_validation.fill_caches(cv, []).job
@@ -225,6 +225,14 @@ def test_the_fingerprint_of_a_job_is_that_of_its_fields_and_weights_and_teachers
     student = taught(cv, 0.5, views=("plain", "flip")).job
     assert fold_job.read_fold_job(student.write()) == student and student.fingerprint() != job.fingerprint()
     assert taught(cv, 0.6, views=("plain", "flip")).job.fingerprint() != student.fingerprint()
+
+
+def test_a_job_on_another_backend_is_another_job(cv_of, monkeypatch):
+    job, fingerprints = cv_of("scratch").job, set()
+    for backend in ("tensorflow", "jax"):
+        monkeypatch.setattr(fold_job, "find_backend", lambda backend=backend: backend)
+        fingerprints.add(job.fingerprint())
+    assert len(fingerprints) == 2
 
 
 def test_targets_that_are_not_the_job_s_are_refused(tmp_path: Path):
