@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-CHATTY_LIBRARIES = ("openvino", "tensorflow", "absl", "h5py")
+CHATTY_LIBRARIES = ("openvino", "tensorflow", "jax", "absl", "h5py")
 
 
 def set_up() -> None:

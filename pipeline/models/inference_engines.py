@@ -105,8 +105,8 @@ class KerasEngine:
         build: returns the extractor, a keras.Model from uint8 pictures to float32 features.
     """
 
-    def __init__(self, build: Callable[[], object]) -> None:
-        self.model: Any = build()
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self.model = build()
         # Not `predict`: it builds a tf.data pipeline per call and waits for it at the end (keras_input.py).
         self.run = self.model.predict_on_batch
         if find_backend() == "tensorflow":

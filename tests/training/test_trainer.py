@@ -83,6 +83,24 @@ def test_out_of_memory_halves_the_batch_and_goes_on(job_of, monkeypatch, caplog)
     assert progress.parts == 4 and progress.epoch == 3 and "batches of 2" in caplog.text
 
 
+def test_out_of_memory_inside_a_step_goes_on_from_the_last_checkpoint(job_of, monkeypatch):
+    job = job_of("augmented", epochs=2)
+    make, failed = keras.Model.make_train_function, []
+
+    def fail(*arguments):
+        failed.append(1)
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    def failing_once(self, force=False):
+        make(self, force)
+        if not failed:
+            self.train_function = fail
+
+    monkeypatch.setattr(keras.Model, "make_train_function", failing_once)
+    progress = train_augmented(FoldData(job)).stages[0]
+    assert progress.parts == 2 and progress.epoch == 2
+
+
 def losing_itself_after(epochs, monkeypatch):
     """From so many epochs on every weight is no number after an epoch."""
     fit, done = keras.Model.fit, []
