@@ -6,10 +6,11 @@ import pytest
 
 from pipeline.config import Training
 from pipeline.errors import StarshiftError
+from pipeline.models import backend
 from pipeline.models.base import parse_base
 from pipeline.models.build import build_network
 from pipeline.training import fold_job, networks
-from pipeline.training.device import choose_dtype_policy
+from pipeline.training.device import choose_dtype_policy, open_device_scope
 from pipeline.training.fold_worker import convert_to_float32
 
 
@@ -46,6 +47,12 @@ def test_a_recipe_may_ask_for_bfloat16_on_a_processor_and_gets_float32_back(job_
 
 def test_without_a_wish_a_processor_computes_in_float32():
     assert choose_dtype_policy([]) == "float32"
+
+
+def test_several_devices_are_refused_on_jax(monkeypatch):
+    monkeypatch.setattr(backend, "find_backend", lambda: "jax")
+    with pytest.raises(StarshiftError, match="several devices needs TensorFlow"):
+        open_device_scope(["GPU:0", "GPU:1"])
 
 
 def test_an_unknown_precision_is_refused():

@@ -9,8 +9,9 @@ import pytest
 
 import competitions
 from pipeline.config import RunOptions
+from pipeline.errors import StarshiftError
 from pipeline.files import read_json
-from pipeline.models import inference_engines
+from pipeline.models import backend, inference_engines
 from pipeline.paths import REPOSITORY
 from pipeline.training import export
 from pipeline.training.export import PrecisionError
@@ -76,3 +77,10 @@ def test_a_run_takes_one_base_at_two_sizes(mine):
 def test_the_process_that_runs_the_stages_does_not_import_keras():
     code = "import sys, pipeline.workflow.run; sys.exit('keras' in sys.modules or 'tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+
+
+def test_tensorboard_is_refused_on_jax_before_anything_is_fetched(monkeypatch, home):
+    monkeypatch.setattr(backend, "find_backend", lambda: "jax")
+    with pytest.raises(StarshiftError, match="--tensorboard needs TensorFlow"):
+        run.run(competitions.find("sprouts"), RunOptions(tensorboard=True))
+    assert not home.exists()
