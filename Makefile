@@ -5,7 +5,7 @@ REQUIREMENTS := requirements.txt requirements-common.txt
 JAX_TESTS := models features training workflow learnware distillation experiments
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-lowest test-jax lint clean
+.PHONY: run test test-slow test-lowest test-jax test-hub lint clean
 
 run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
@@ -28,6 +28,10 @@ test-lowest: .venv-lowest/ready
 test-jax: .venv-jax/ready
 	KERAS_BACKEND=jax .venv-jax/bin/python -m pytest --numprocesses 2 $(addprefix tests/,$(JAX_TESTS)) $(PYTEST)
 
+# The tests of KerasHub's presets. It lies beside the environment's packages, not among them: 38 MB.
+test-hub: .venv/hub/ready
+	PYTHONPATH=.venv/hub $(BIN)/python -m pytest tests/*/test_hub_*.py
+
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -45,6 +49,10 @@ lint: .venv/ready
 
 .venv/ready: .venv/installed requirements-dev.txt
 	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+.venv/hub/ready: .venv/ready requirements-hub.txt
+	@$(INSTALL) --no-deps --upgrade --target .venv/hub -r requirements-hub.txt
 	@touch $@
 
 .venv-lowest/ready: $(REQUIREMENTS) requirements-dev.txt .ci/lowest

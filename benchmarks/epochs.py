@@ -51,7 +51,7 @@ def textbook(base: Base, network: Any) -> Any:
     import keras
 
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8")
-    maps = network(preprocess(pixels, base.preprocessing, base.name), training=False)
+    maps = network(preprocess(pixels, base.preprocessing, base.layer_name), training=False)
     model = keras.Model(pixels, keras.layers.Dense(CLASSES, activation="softmax")(pool_maps(maps, base)))
     model.compile(keras.optimizers.Adam(1e-5), "categorical_crossentropy")
     return model
@@ -64,7 +64,7 @@ def activations(base: Base, network: Any, cut: str, pixels: np.ndarray, place: P
     inputs = keras.Input((base.size, base.size, 3), dtype="uint8")
     lower = keras.Model(
         inputs,
-        cuts.build_lower_part(network, cut)(preprocess(inputs, base.preprocessing, base.name), training=False),
+        cuts.build_lower_part(network, cut)(preprocess(inputs, base.preprocessing, base.layer_name), training=False),
     )
     np.save(place, lower.predict(pixels, verbose=0).astype(np.float16))
     return np.asarray(np.load(place, mmap_mode="r"))

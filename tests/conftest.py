@@ -23,8 +23,15 @@ def home(tmp_path, monkeypatch) -> Path:
     """data/ and submissions/ in a folder of the test."""
     monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kagglehub"))
     monkeypatch.setattr(config, "_COMPETITION_FILES", {})
     return tmp_path / "home"
+
+
+@pytest.fixture
+def keras_hub():
+    """KerasHub, which is optional: `make test-hub` installs it."""
+    return pytest.importorskip("keras_hub")
 
 
 def drawn(seed: int, width: int = 48, height: int = 40, tint: tuple[int, int, int] = (0, 0, 0)) -> np.ndarray:

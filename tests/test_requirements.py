@@ -13,13 +13,15 @@ OURS = {"pipeline", "competitions", "tests", "benchmarks", "tasks"}
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "keras_hub": "keras-hub",
     "sklearn": "scikit-learn",
     "tensorflow": "tensorflow-cpu",
 }
 """Of imports that bear another name than what is installed."""
-FOR_USERS = {"requirements.txt", "requirements-common.txt", "requirements-jax.txt", "requirements-audit.txt"}
+FOR_USERS = {f"requirements{kind}.txt" for kind in ("", "-common", "-jax", "-audit", "-hub")}
 ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist"}
-"""Required and nowhere imported: TensorFlow where there is no tensorflow-cpu, and tools."""
+ONLY_RUN |= {"kagglehub", "regex", "sentencepiece", "tokenizers"}
+"""Required and nowhere imported: TensorFlow where there is no tensorflow-cpu, tools, and what KerasHub imports."""
 ONLY_FILES = {entry.package for entry in BASES.values()}
 """Required for the weights in them."""
 UNIX = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"}

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import inspect
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +16,10 @@ from pipeline import logs
 
 OWN_SIZE = -1
 """Stands for `--size own`: each base's own size."""
-BASE_NAME = re.compile(r"([^@+=]+?)(:\d+)?(?=[@+=]|$)")
-"""The beginning of a base, see pipeline/models/base.py, whose import would slow `invoke --list` down."""
 FLAG_HELP = {
     "comp": "name of a competition, or the path of a competition file",
-    "base": "a base, name[:size][@cut][+max|both|second][=weights], or store:[FOLDER/]LEARNWARE[@cut]; may be repeated",
+    "base": "a base, name[:size][@cut][+max|both|second][=weights], hub:PRESET[:size][@cut][+cls|cls+avg] (or "
+    "hub:FOLDER...), or store:[FOLDER/]LEARNWARE[@cut]; may be repeated",
     "fold": "this fold only; may be repeated",
     "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
     "epochs": "at most so many",
@@ -115,9 +113,9 @@ def load_competition(comp: str | None, other_recipe: str | None = None, **flags:
     if changes.get("size") == OWN_SIZE or other_bases:
         changes["size"] = None
     elif "size" in changes and "bases" not in changes:
-        changes["bases"] = tuple(
-            dict.fromkeys(BASE_NAME.sub(r"\1", text, count=1) for text in competition.recipe.bases)
-        )
+        from pipeline.models.base import drop_size
+
+        changes["bases"] = tuple(dict.fromkeys(map(drop_size, competition.recipe.bases)))
     training = competition.recipe.training
     training_changes = {field.name: changes.pop(field.name) for field in fields(training) if field.name in changes}
     recipe = replace(competition.recipe, training=replace(training, **training_changes), **changes)
@@ -132,8 +130,10 @@ def _has_other_bases(recipe: Any, bases: tuple[str, ...]) -> bool:
     """Returns whether some bases are not the recipe's, so that its size is not theirs; logs what they take instead."""
     import logging
 
-    names = {match[1] for text in recipe.bases if (match := BASE_NAME.match(text))}
-    others = [text for text in bases if (match := BASE_NAME.match(text)) and match[1] not in names]
+    from pipeline.models.base import split_base
+
+    names = {split_base(text).name for text in recipe.bases}
+    others = [text for text in bases if split_base(text).name not in names]
     if others and recipe.size is not None:
         logging.getLogger(__name__).info(
             "size      each base takes its own: the recipe's %d px are for %s; --size %d takes them all the same",

@@ -50,8 +50,10 @@ def show(
             print(f"{section + ('.' + key if key else ''):<24} {value}")
     for spec in (parse_base(text, resolved.size) for text in resolved.bases):
         weights = "the drawn world" if spec.entry.ours and spec.published else spec.weights
+        if spec.from_hub and spec.weights == "imagenet":
+            weights = "the preset's"
         if spec.entry.licence and spec.weights == "imagenet":
-            weights += f" ({spec.entry.licence})"
+            weights += f" ({spec.entry.terms})"
         settings = f"{spec.size} px, cut {spec.cut or 'none'}, pooling {spec.pooling}, {weights} weights"
         print(f"{'base ' + spec.name:<24} {settings}")
     print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")

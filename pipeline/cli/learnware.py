@@ -135,7 +135,7 @@ def add(
     request = publish.PublishRequest(
         name=name,
         task=task,
-        licence=licence or "not stated",
+        licence=licence or publish.UNSTATED,
         fold=parse_number(fold, "--fold"),
         pictures=parse_path(probe_images),
     )

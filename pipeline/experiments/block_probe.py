@@ -278,7 +278,7 @@ def run_block_probe(competition: Competition, options: RunOptions) -> list[Path]
         blocks = probe_cuts(competition, recipe, cuts, data, folds, options.engine)
         share = 1 / recipe.folds if recipe.folds > 1 else recipe.holdout
         result = find_best_block(blocks, stack_oof_predictions(blocks, competition, data, folds), share)
-        file = f"blocks-{cuts[-1].name}-{cuts[-1].size}"
+        file = f"blocks-{cuts[-1].layer_name}-{cuts[-1].size}"
         written += write_block_report(competition.name, str(cuts[-1]), file, competition.metric, result)
     for path in written:
         log.info("wrote %s", paths.format_path(path))

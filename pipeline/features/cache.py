@@ -19,8 +19,8 @@ from pipeline.data.row_store import RowStore
 from pipeline.data.subsets import select_evenly
 from pipeline.errors import StarshiftError
 from pipeline.files import read_json
-from pipeline.models import inference_engines
-from pipeline.models.base import BASE_SYNTAX, Base, find_missing_weights
+from pipeline.models import hub_presets, inference_engines
+from pipeline.models.base import Base, find_missing_weights, split_base
 from pipeline.models.inference_engines import (
     FEATURE_TOLERANCE,
     Engine,
@@ -228,7 +228,7 @@ def load_keras_engine(base: Base) -> Engine:
 
 def find_base(spec: dict[str, Any]) -> Base | None:
     """Returns the base whose features a store holds; None where its weights are not here or no run names their file."""
-    if spec["base"] not in BASES:
+    if spec["base"] not in BASES and hub_presets.build_handle(spec["base"]) is None:
         return None
     for weights in _list_weights_names(spec):
         base = Base(name=spec["base"], cut=spec["cut"], pooling=spec["pooling"], weights=weights, size=spec["size"])
@@ -248,11 +248,12 @@ def _list_weights_names(spec: dict[str, Any]) -> list[str]:
     kind, _, seed = spec["weights"].partition(":")
     if kind == "random":
         return [f"none:{seed}"]
-    published = ["imagenet", *(f"imagenet:{size}" for size in BASES[spec["base"]].trained_sizes)]
+    sizes = BASES[spec["base"]].trained_sizes if spec["base"] in BASES else ()
+    published = ["imagenet", *(f"imagenet:{size}" for size in sizes)]
     environments = (read_json(path) or {} for path in paths.runs_folder("x").parent.glob("*/*/environment.json"))
     named = [item for environment in environments for item in (environment.get("weights") or {}).items()]
-    texts = {match["weights"] for text, digest in named if digest == kind and (match := BASE_SYNTAX.fullmatch(text))}
-    return [*published, *sorted(text for text in texts - {None} if text not in published)]
+    texts = {split_base(text).weights or published[0] for text, digest in named if digest == kind}
+    return [*published, *sorted(texts - set(published))]
 
 
 def remove_damaged_exports() -> list[str]:

@@ -26,7 +26,6 @@ from pipeline.models.inference_engines import (
     Engine,
     KerasEngine,
     OpenVINOEngine,
-    has_openvino,
     require_usable,
 )
 
@@ -56,17 +55,20 @@ def build_multi_depth_model(bases: tuple[Base, ...]) -> Any:
     """
     import keras
 
-    from pipeline.models.build import build_network, preprocess
+    from pipeline.models.build import build_network, pool_maps, preprocess
 
     whole = bases[-1]
     network = build_network(whole)
     network.trainable = False
     outputs = [network.get_layer(base.cut).output if base.cut else network.output for base in bases]
-    pixels = keras.Input((whole.size, whole.size, 3), dtype="uint8", name=f"{whole.name}_pixels")
-    ready = preprocess(pixels, whole.preprocessing, whole.name)
+    pixels = keras.Input((whole.size, whole.size, 3), dtype="uint8", name=f"{whole.layer_name}_pixels")
+    ready = preprocess(pixels, whole.preprocessing, whole.layer_name)
     cut_maps = keras.Model(network.input, outputs)(ready, training=False)
-    pooled = [keras.layers.GlobalAveragePooling2D(name=f"cut_{number}")(maps) for number, maps in enumerate(cut_maps)]
-    return keras.Model(pixels, pooled, name=f"depth_{whole.name}")
+    pooled = []
+    for number, (base, maps) in enumerate(zip(bases, cut_maps, strict=True)):
+        inputs = keras.Input(maps.shape[1:])
+        pooled.append(keras.Model(inputs, pool_maps(inputs, base), name=f"cut_{number}")(maps))
+    return keras.Model(pixels, pooled, name=f"depth_{whole.layer_name}")
 
 
 def fill_feature_stores(
@@ -101,13 +103,15 @@ def fill_feature_stores(
 
 def load_multi_depth_engine(bases: Sequence[Base], engine: str) -> tuple[Engine, list[int]]:
     """Returns an engine that computes the features of all cuts side by side, and the width of each."""
-    inference_engines.check_engine(engine)
+    inference_engines.check_engine(engine, bases[-1])
     import keras
 
     model = build_multi_depth_model(tuple(bases))
     joined = keras.Model(model.input, keras.layers.Concatenate(name="all_cuts")(model.outputs))
     widths = [int(output.shape[-1]) for output in model.outputs]
-    if engine == "keras" or (engine == "auto" and (inference_engines.has_gpu() or not has_openvino())):
+    if engine == "keras" or (
+        engine == "auto" and (inference_engines.has_gpu() or not inference_engines.can_export(bases[-1]))
+    ):
         return KerasEngine(lambda: joined), widths
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.xml"

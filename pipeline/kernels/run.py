@@ -106,6 +106,7 @@ def build_sources(competition: Competition, request: KernelOptions) -> dict[str,
         StarshiftError: Kaggle knows no such names; or one's own pictures that no dataset has.
     """
     attached, models = datasets.split_attachments(request.attach)
+    models = list(dict.fromkeys([*models, *weights.list_models(competition)]))
     require(
         request.attach or competition.data is None,
         "Your own pictures are not on Kaggle.",

@@ -17,6 +17,7 @@ from pipeline.kaggle.inputs import PUBLIC_DATASETS, find_public_dataset
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels.job import WeightsSpec
 from pipeline.models import base as bases
+from pipeline.models import hub_presets
 
 log = logging.getLogger(__name__)
 DATASET_SLUG, DATASET_TITLE = "starshift-weights", "Starshift: weights of bases"
@@ -50,7 +51,7 @@ def list_weights(competition: Competition) -> dict[WeightsSpec, Path]:
     """
     specs: dict[WeightsSpec, Path] = {}
     for text, base in zip(competition.recipe.bases, list_bases(competition), strict=False):
-        path = bases.find_weights_path(base)
+        path = None if base.from_hub else bases.find_weights_path(base)
         if path is None:
             continue
         same_name = [other for other in specs.values() if other.name == path.name and other != path]
@@ -63,6 +64,30 @@ def list_weights(competition: Competition) -> dict[WeightsSpec, Path]:
         sha256 = bases.compute_weights_digest(base) if path.exists() else ""
         specs[WeightsSpec(base=text, name=path.name, sha256=sha256)] = path
     return specs
+
+
+def list_models(competition: Competition) -> list[str]:
+    """Returns the Kaggle Models of a recipe's presets, `owner/model/framework/variation/version`, each once.
+
+    Raises:
+        StarshiftError: a preset of a folder, which is on this machine only.
+    """
+    handles = []
+    for base in list_bases(competition):
+        if not base.from_hub:
+            continue
+        handle = hub_presets.build_handle(base.name)
+        require(
+            handle,
+            "A folder's preset is not on Kaggle.",
+            expected="a preset by its name, such as hub:dinov2_small",
+            received=base.name,
+            remedy="run it here, or use a preset that Keras publishes",
+        )
+        handles.append(str(handle))
+        if since := hub_presets.FAMILIES[base.entry.builder].since:
+            log.warning("  warning: %s needs KerasHub %s; Kaggle's image may be older", base.name, since)
+    return list(dict.fromkeys(handles))
 
 
 def find_missing_weights(api: Any, names: Iterable[str], sources: Sequence[str]) -> list[str]:
@@ -107,6 +132,8 @@ def list_file_names(api: Any, source: str) -> set[str]:
 def log_weights(competition: Competition) -> dict[WeightsSpec, Path]:
     """Prints which weights a recipe needs, and where they are."""
     specs = list_weights(competition)
+    for handle in list_models(competition):
+        log.info("%s, a Kaggle Model, is attached to a kernel by itself", handle)
     if not specs:
         log.info("%s needs no weights (strategy %s)", competition.name, competition.recipe.strategy)
         return specs
@@ -136,7 +163,8 @@ def upload_weights(competition: Competition, dataset: str | None = None, *, dry:
     """
     slug = datasets.check_dataset_name(dataset or DATASET_SLUG)
     for base in list_bases(competition):
-        bases.compute_weights_digest(base)  # fetches a file that is not here
+        if not base.from_hub:
+            bases.compute_weights_digest(base)  # fetches a file that is not here
     files = {path.name: path for path in list_weights(competition).values()}
     if not files:
         raise StarshiftError(

@@ -39,6 +39,7 @@ from pipeline.models import base
 T = TypeVar("T")
 COLOUR, ANSWER = "RGB, 8 bits, 0 to 255; grey repeated, transparency on white, upright by EXIF", "softmax"
 MAX_CLASSES, MAX_VIEWS, MAX_BASES, MAX_NAME = 10_000, 32, 16, 200
+POOLINGS = ("avg", "max", "both", *base.CLASS_POOLINGS)
 WEIGHTS_PATTERN = re.compile(base.PUBLISHED_WEIGHTS + "|own")
 ARCHIVE_SUFFIX = ".learnware"
 MODEL_FILE, DIGESTS_FILE = "model.keras", "digests.json"
@@ -53,9 +54,9 @@ class BaseSpec:
     """A network inside the model.
 
     Args:
-        name: in the table of bases, or `scratch`.
+        name: in the table of bases, a preset's (`hub:...`), or `scratch`.
         cut: the layer that it is used up to; None is the whole base.
-        pooling: `avg`, `max` or `both`.
+        pooling: `avg`, `max`, `both`, `cls` or `cls+avg`.
         weights: `imagenet`, `none`, `none:SEED`, or `own`: others, which only the model has.
         size: side of the pictures that it takes, in pixels.
     """
@@ -117,7 +118,7 @@ def parse_signature(record: Any) -> ModelSignature:
     for one in bases:
         texts = (one.name, one.pooling, one.weights, one.cut or "whole")
         require_valid(max(map(len, texts)) < MAX_NAME, "names of a base", texts)
-        known = WEIGHTS_PATTERN.fullmatch(one.weights) and one.pooling in ("avg", "max", "both")
+        known = WEIGHTS_PATTERN.fullmatch(one.weights) and one.pooling in POOLINGS
         require_valid(known, "a known base", texts)
     for size in (*sizes, *(one.size for one in bases)):
         require_valid(32 <= size <= 2048, "sizes of 32 to 2048 pixels", size)

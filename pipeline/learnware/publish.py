@@ -1,6 +1,7 @@
 """Publishes a finished run as a learnware: its model, a specification of its training pictures, and a probe batch."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from pipeline.workflow.run import prepare_dataset
 
 log = logging.getLogger(__name__)
 PROBE_PICTURES, PROBE_SEED = 16, 2026
+UNSTATED = "not stated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class PublishRequest:
 
     name: str | None = None
     task: str | None = None
-    licence: str = "not stated"
+    licence: str = UNSTATED
     fold: int | None = None
     pictures: Path | None = None
     points: int = 50
@@ -155,18 +157,37 @@ def build_base_spec(base: bases.Base) -> BaseSpec:
     require(
         not base.by_moments,
         "A learnware's bases pool by average or maximum.",
-        expected="avg | max | both",
+        expected="avg | max | both | cls | cls+avg",
         received=str(base),
         remedy="a run without second moments",
     )
     weights = base.weights if base.published else "own"
-    return BaseSpec(name=base.name, cut=base.cut, pooling=base.pooling, weights=weights, size=base.size)
+    return BaseSpec(name=base.identity, cut=base.cut, pooling=base.pooling, weights=weights, size=base.size)
 
 
 def format_base(text: str) -> str:
     """Formats a base without the path of a weights file, which depends on the machine."""
     base = bases.parse_base(text)
-    return str(base if base.published else replace(base, weights="own"))
+    return str(replace(base, name=base.identity, weights=base.weights if base.published else "own"))
+
+
+def combine_licences(licence: str, networks: Sequence[bases.Base]) -> str:
+    """Returns the licence of a model with those of the weights that it was made from.
+
+    Raises:
+        StarshiftError: weights bind what is made from them to their own terms, and another licence was given.
+    """
+    published = [base for base in networks if base.published and not base.random and base.entry.licence]
+    for base in published:
+        require(
+            not base.entry.same_terms or licence in (UNSTATED, base.entry.licence),
+            f"The weights of {base.name} allow derivatives only under the same terms.",
+            expected=base.entry.licence,
+            received=licence,
+            remedy=f"--licence {base.entry.licence!r}, or none",
+        )
+        licence = base.entry.licence if base.entry.same_terms else licence
+    return "; ".join([licence, *dict.fromkeys(f"weights of {base.identity}: {base.entry.terms}" for base in published)])
 
 
 def _check_name(shelf: Store, name: str) -> None:
@@ -273,7 +294,7 @@ def build_metadata(
         strategy=source.strategy,
         data=f"{pictures:,} labelled pictures of {competition.name}{origin}",
         pictures=pictures,
-        licence=request.licence,
+        licence=combine_licences(request.licence, list_networks(competition.recipe)),
         size=max(contract.sizes),
         megabytes=round(source.model.stat().st_size / 1e6, 3),
         pictures_per_second=cached_predictions.measure_speed(live, contract),

@@ -22,6 +22,7 @@ import numpy as np
 from pipeline.errors import StarshiftError
 from pipeline.kaggle import archive_members
 from pipeline.kaggle.archive_members import normalize_name
+from pipeline.models import hub_presets
 
 DTYPE_KINDS = "biuf"
 """NumPy's kinds of dtype that are allowed: booleans and numbers; nothing that has to be interpreted."""
@@ -208,31 +209,44 @@ def is_plain_value(kind: Any, value: Any) -> bool:
 
 MODEL_MEMBERS = ("metadata.json", "config.json", "model.weights.h5")
 LAYER_NAMES = (
-    "Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Cropping2D Dense DepthwiseConv2D "
-    "Dropout Flatten GlobalAveragePooling2D GlobalMaxPooling2D InputLayer LayerNormalization MaxPooling2D Multiply "
+    "Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Cropping1D Cropping2D Dense "
+    "DepthwiseConv2D Dropout Flatten GlobalAveragePooling1D GlobalAveragePooling2D GlobalMaxPooling1D "
+    "GlobalMaxPooling2D InputLayer LayerNormalization MaxPooling2D Multiply "
     "Normalization ReLU Rescaling Reshape SeparableConv2D Softmax ZeroPadding2D"
 )
 INITIALIZER_NAMES = (
-    "GlorotNormal GlorotUniform HeNormal HeUniform Ones RandomNormal RandomUniform VarianceScaling Zeros"
+    "GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal Ones RandomNormal RandomUniform VarianceScaling Zeros"
 )
+HUB_LAYERS = {
+    "dinov2.dinov2_layers": ("DINOV2Embedding", "DINOV2Layer"),
+    "dinov3.dinov3_layers": ("DINOV3Embedding", "DINOV3Layer"),
+    "vit.vit_layers": ("ViTPatchingAndEmbedding", "ViTEncoderBlock"),
+    "siglip.siglip_layers": ("SigLIPVisionEmbedding", "SigLIPEncoderLayer", "SigLIPMultiHeadAttentionPooling"),
+    "swin_transformer.swin_transformer_layers": ("SwinTransformerBlock", "PatchMerging"),
+    "hgnetv2.hgnetv2_layers": ("HGNetV2Embeddings", "HGNetV2Stage"),
+}
+"""Layers of KerasHub's presets, as models/hub_networks.py puts them together (checked with 0.26.0 and 0.29.1)."""
 ALLOWED_CLASSES = frozenset(
     {
         *(("keras.layers", name) for name in LAYER_NAMES.split()),
         *(("keras.initializers", name) for name in INITIALIZER_NAMES.split()),
         # Private module paths, as Keras writes them into config.json (checked with 3.13.2 and 3.15.1).
-        *(("keras.src.ops.numpy", name) for name in ("Add", "Flip", "Multiply")),
+        *(("keras.src.ops.numpy", name) for name in ("Add", "Flip", "Multiply", "Take")),
         ("keras", "DTypePolicy"),
         ("keras", "Sequential"),
         ("keras.src.models.sequential", "Sequential"),
         ("keras.src.models.functional", "Functional"),
         ("keras.src.applications.convnext", "LayerScale"),
+        *((f"keras_hub.src.models.{module}", name) for module, names in HUB_LAYERS.items() for name in names),
         (None, "__keras_tensor__"),
+        (None, "__numpy__"),
     }
 )
 """Module and class of what the bases of the table, the heads and the small network are made of."""
 ALLOWED_ACTIVATIONS = frozenset(
     {
         *("linear", "relu", "relu6", "softmax", "sigmoid", "silu", "swish", "gelu", "elu", "selu", "tanh"),
+        "gelu_approximate",
         *("hard_sigmoid", "hard_silu", "hard_swish"),
     }
 )
@@ -291,7 +305,7 @@ def _check_class(value: dict[str, Any], what: str) -> None:
         raise build_refusal(what, "the model names a class by something that is no name")
     if (module, name) not in ALLOWED_CLASSES:
         raise build_refusal(what, f"the model wants {name!r} of {module!r}, which is not a layer that only computes")
-    if registered not in (None, name):
+    if registered not in (None, name, f"keras_hub>{name}"):
         raise build_refusal(what, f"the model calls {name!r} {registered!r}")
 
 
@@ -338,9 +352,11 @@ def load_model(model: bytes, what: str) -> Any:
     """Loads the keras.Model of a .keras file that may come from anyone, for predicting.
 
     Raises:
-        StarshiftError: see `check_model`; or Keras cannot load it.
+        StarshiftError: see `check_model`; Keras cannot load it; or it needs KerasHub, which is not here.
     """
     check_model(model, what)
+    if b"keras_hub." in model:  # members are not compressed
+        hub_presets.require_keras_hub()
     import keras
 
     with tempfile.TemporaryDirectory(prefix="starshift-") as folder:

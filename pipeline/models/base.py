@@ -6,6 +6,7 @@ inception_v3@mixed8+both=file.h5      up to mixed8, average and maximum, weights
 inception_v3@mixed7+second            up to mixed7, average and second moments (models/pooling.py)
 mobilenet_v2=imagenet:224             the ImageNet weights of 224 px, whatever the pictures' size
 resnet50=none                         random weights
+hub:dinov2_small@block9+cls+avg       a preset of KerasHub or its folder (hub_presets.py), class token and average
 """
 
 import difflib
@@ -13,15 +14,17 @@ import importlib.util
 import re
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline import paths
 from pipeline.config import SIZES, Recipe
 from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_file, write_atomic
 from pipeline.kaggle import inputs
+from pipeline.models import hub_presets
 from pipeline.models.backend import find_backend, find_keras_home
 from pipeline.models.registry import BASES, BaseInfo
 from pipeline.subprocesses import run_command
@@ -29,11 +32,13 @@ from pipeline.subprocesses import run_command
 WEIGHTS_FOLDER = Path(__file__).resolve().parent / "weights"
 SECOND_MOMENTS = "second"
 POOLINGS = ("avg", "max", "both", SECOND_MOMENTS)
+TOKEN_POOLINGS, CLASS_POOLINGS = ("avg", "max", "both"), ("cls", "cls+avg")
+"""Of bases that give tokens; the latter where one of them is a class token."""
 LEARNED_POOLING = re.compile(rf"{SECOND_MOMENTS}:[0-9a-f]{{16}}")
 """Second moments in named directions, see models/pooling.py."""
 PUBLISHED_WEIGHTS = r"imagenet(:\d+)?|none(:\d+)?"
 BASE_SYNTAX = re.compile(
-    r"(?P<name>[^@+=]+?)(:(?P<size>\d+))?(@(?P<cut>[^@+=]+))?(\+(?P<pooling>[^@+=]+))?(=(?P<weights>.+))?"
+    r"(?P<name>[^@+=]+?)(:(?P<size>\d+))?(@(?P<cut>[^@+=]+))?(\+(?P<pooling>cls\+avg|[^@+=]+))?(=(?P<weights>.+))?"
 )
 
 
@@ -46,13 +51,14 @@ class Base:
     """A pretrained network without its classifier.
 
     Args:
-        name: key of registry.BASES.
+        name: key of registry.BASES, or `hub:` and a preset of KerasHub or its folder.
         cut: the layer it is used up to; None is the whole base.
         pooling: `avg`, `max`, `both` (average and maximum, concatenated), `second` (average and second moments in
-            directions that are not learned yet), `second:NAME` (in directions of that name) or, where a base is cut
-            in two, `none` (maps).
-        weights: `imagenet` (for our own base, the synthetic world; of the pictures' size, where these exist), those of
-            another size as `imagenet:SIZE`, `none` (random, seed 0), `none:SEED`, or the path of a weights file.
+            directions that are not learned yet), `second:NAME` (in directions of that name), `cls` (class token),
+            `cls+avg` (it and the average, concatenated) or, where a base is cut in two, `none` (maps).
+        weights: `imagenet` (for our own base, the synthetic world, for a preset its own; of the pictures' size, where
+            these exist), those of another size as `imagenet:SIZE`, `none` (random, seed 0), `none:SEED`, or the path of
+            a weights file.
         size: side of the square pictures in pixels.
     """
 
@@ -65,7 +71,35 @@ class Base:
     @property
     def entry(self) -> BaseInfo:
         """The base's record in the table."""
-        return BASES[self.name]
+        return hub_presets.describe_preset(self.name) if self.from_hub else BASES[self.name]
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether it is a preset of KerasHub."""
+        return self.name.startswith(hub_presets.PREFIX)
+
+    @property
+    def identity(self) -> str:
+        """What caches call the base: its name, but not a folder's path."""
+        return hub_presets.compute_identity(self.name) if self.from_hub else self.name
+
+    @property
+    def layer_name(self) -> str:
+        """The name as layers of Keras and files may bear it."""
+        return re.sub(r"\W", "_", f"hub_{Path(self.name).name.removeprefix('hub:')}") if self.from_hub else self.name
+
+    @property
+    def prefix_tokens(self) -> int:
+        """The number of tokens before those of the patches: a class token and registers."""
+        has_class_token = self.entry.class_token == "learned" or (self.entry.class_token and not self.cut)
+        return 1 + self.entry.registers if has_class_token else 0
+
+    @property
+    def poolings(self) -> tuple[str, ...]:
+        """The poolings that it allows, as they are written."""
+        if not self.entry.tokens:
+            return POOLINGS
+        return (*TOKEN_POOLINGS, *CLASS_POOLINGS) if self.prefix_tokens else TOKEN_POOLINGS
 
     @property
     def published(self) -> bool:
@@ -116,9 +150,8 @@ def parse_base(text: str, size: int | None = None) -> Base:
     Raises:
         StarshiftError: no such base, size, block, pooling or file.
     """
-    match = BASE_SYNTAX.fullmatch(text)
-    name = match["name"] if match else text
-    if match is None or name not in BASES:
+    name, own_size, cut, pooling, weights = split_base(text)
+    if name not in BASES and not name.startswith(hub_presets.PREFIX):
         near = difflib.get_close_matches(name, BASES, n=1)
         raise StarshiftError(
             f"There is no base called {name!r}.",
@@ -126,18 +159,15 @@ def parse_base(text: str, size: int | None = None) -> Base:
             received=repr(text),
             remedy=f"perhaps {near[0]} was meant" if near else "",
         )
-    entry = BASES[name]
-    if match["size"]:
-        size = int(match["size"])
+    if own_size:
         expected = f"{SIZES[0]} to {SIZES[1]} pixels"
-        require(SIZES[0] <= size <= SIZES[1], "Unusable picture size.", expected=expected, received=text)
-    if match["cut"] and match["cut"] not in entry.blocks:
-        raise StarshiftError(f"{name} has no block {match['cut']!r}.", expected=", ".join(entry.blocks), received=text)
-    pooling = match["pooling"] or "avg"
-    if pooling not in POOLINGS and not LEARNED_POOLING.fullmatch(pooling):
-        expected = " | ".join((*POOLINGS, f"{SECOND_MOMENTS}:NAME of 16 hex digits"))
-        raise StarshiftError("Unknown pooling.", expected=expected, received=pooling)
-    weights = match["weights"] or "imagenet"
+        require(SIZES[0] <= int(own_size) <= SIZES[1], "Unusable picture size.", expected=expected, received=text)
+        size = int(own_size)
+    base = Base(name=name, cut=cut, pooling=pooling or "avg", weights=weights or "imagenet", size=size or 0)
+    entry, weights = base.entry, base.weights
+    if cut and cut not in entry.blocks:
+        raise StarshiftError(f"{name} has no block {cut!r}.", expected=", ".join(entry.blocks), received=text)
+    _check_pooling(base)
     if not re.fullmatch(PUBLISHED_WEIGHTS, weights) and not Path(weights).is_file():
         raise StarshiftError(
             f"There is no weights file {weights}.",
@@ -146,17 +176,57 @@ def parse_base(text: str, size: int | None = None) -> Base:
             remedy="the order is name[:size][@cut][+pooling][=weights]" if re.search("[+@]", weights) else "",
         )
     match_size = re.fullmatch(r"imagenet:(\d+)", weights)
-    own_size = int(match_size[1]) if match_size else entry.size
-    if match_size and own_size not in entry.trained_sizes:
+    base_size = int(match_size[1]) if match_size else entry.size
+    if match_size and base_size not in entry.trained_sizes:
         sizes = ", ".join(map(str, entry.trained_sizes))
         raise StarshiftError(f"{name} has no ImageNet weights of that size.", expected=sizes, received=text)
-    return Base(name=name, cut=match["cut"], pooling=pooling, weights=weights, size=size or own_size)
+    return replace(base, size=size or base_size)
+
+
+class BaseParts(NamedTuple):
+    """The parts of a base's text, None where it has none."""
+
+    name: str
+    size: str | None = None
+    cut: str | None = None
+    pooling: str | None = None
+    weights: str | None = None
+
+
+def split_base(text: str) -> BaseParts:
+    """Splits the text of a base; one of another form is all name."""
+    if text.startswith(hub_presets.PREFIX):
+        match = hub_presets.match_suffix(text)
+        return BaseParts(text[: match.start()], **match.groupdict())
+    parts = BASE_SYNTAX.fullmatch(text)
+    return BaseParts(**parts.groupdict()) if parts else BaseParts(text)
+
+
+def drop_size(text: str) -> str:
+    """Returns the text of a base without its size."""
+    name, size, *_ = split_base(text)
+    return text.replace(f"{name}:{size}", name, 1) if size else text
+
+
+def _check_pooling(base: Base) -> None:
+    """Raises a StarshiftError where a base does not allow its pooling."""
+    allowed = base.poolings
+    if base.pooling not in allowed and not (SECOND_MOMENTS in allowed and LEARNED_POOLING.fullmatch(base.pooling)):
+        learned = (f"{SECOND_MOMENTS}:NAME of 16 hex digits",) if SECOND_MOMENTS in allowed else ()
+        unknown = base.pooling not in (*POOLINGS, *CLASS_POOLINGS)
+        raise StarshiftError(
+            "Unknown pooling." if unknown else f"{base.name} does not allow this pooling.",
+            expected=" | ".join((*allowed, *learned)),
+            received=base.pooling,
+        )
 
 
 def find_weights_path(base: Base) -> Path | None:
     """Returns the path of the base's weights file, which may not exist; None for random weights."""
     if base.random:
         return None
+    if base.from_hub:
+        return hub_presets.find_weights_file(base.name)
     if not base.published:
         return Path(base.weights).resolve()
     if base.entry.ours:
@@ -201,6 +271,14 @@ def compute_weights_digest(base: Base) -> str:
         return f"random:{base.random_seed}" + (f":{backend}" if backend != "tensorflow" else "")
     if not path.exists():
         fetch_weights(base, path)
+        path = find_weights_path(base) or path
+    if base.from_hub:
+        files = sorted(path.parent.glob(hub_presets.WEIGHTS_PATTERN))
+        return hub_presets.compute_preset_digest(base.name, {file.name: _hash_weights(file) for file in files})
+    return _hash_weights(path)
+
+
+def _hash_weights(path: Path) -> str:
     status = path.stat()
     return _compute_digest(path, status.st_size, status.st_mtime_ns)
 
@@ -218,6 +296,9 @@ def fetch_weights(base: Base, path: Path) -> None:
     Raises:
         StarshiftError: the download failed; names the file and the folder to put it in.
     """
+    if base.from_hub:
+        hub_presets.fetch_preset(base.name, path)
+        return
     if (attached := next(inputs.find_files(path.name), None)) is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(attached)

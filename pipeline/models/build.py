@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.models import cuts, efficientnet_lite, fingerprints, petite, pooling
 from pipeline.models.base import Base, compute_weights_digest, find_weights_path, parse_base
 from pipeline.models.registry import BaseInfo
@@ -31,33 +31,53 @@ def build_extractor(base: Base, keeping: Base | None = None) -> Any:
 
     network = build_network(base)
     network.trainable = False
-    pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"{base.name}_pixels")
-    ready = preprocess(pixels, base.preprocessing, base.name)
-    name = f"extract_{base.name}_{base.cut or 'whole'}"
+    pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"{base.layer_name}_pixels")
+    ready = preprocess(pixels, base.preprocessing, base.layer_name)
+    name = f"extract_{base.layer_name}_{base.cut or 'whole'}"
     if keeping is None:
         return keras.Model(pixels, pool_maps(network(ready, training=False), base), name=name)
-    both = keras.Model(network.input, [network.output, cuts.find_output(network, str(keeping.cut))], name=base.name)
+    both = keras.Model(
+        network.input, [network.output, cuts.find_output(network, str(keeping.cut))], name=base.layer_name
+    )
     outputs, maps = both(ready, training=False)
-    flat = keras.layers.Flatten(name=f"{base.name}_kept")(maps)
-    rows = keras.layers.Concatenate(name=f"{base.name}_rows")([pool_maps(outputs, base), flat])
+    flat = keras.layers.Flatten(name=f"{base.layer_name}_kept")(maps)
+    rows = keras.layers.Concatenate(name=f"{base.layer_name}_rows")([pool_maps(outputs, base), flat])
     return keras.Model(pixels, rows, name=f"{name}_keeping_{keeping.cut}")
 
 
 def pool_maps(outputs: Any, base: Base) -> Any:
-    """Pools a base's maps (n, height, width, channels) to (n, width); pooling `none` returns the maps."""
+    """Pools a base's maps (n, height, width, channels) or tokens (n, tokens, width) to (n, width); `none`: not."""
     import keras
 
+    name = base.layer_name
     if base.pooling == "none":
         # Under a mixed-precision policy the maps are half precision; the extractor promises float32.
-        return keras.layers.Activation("linear", dtype="float32", name=f"{base.name}_maps")(outputs)
+        return keras.layers.Activation("linear", dtype="float32", name=f"{name}_maps")(outputs)
+    if base.entry.tokens:
+        return _pool_tokens(outputs, base)
     pooled = []
     if base.pooling in ("avg", "both") or base.by_moments:
-        pooled.append(keras.layers.GlobalAveragePooling2D(name=f"{base.name}_average")(outputs))
+        pooled.append(keras.layers.GlobalAveragePooling2D(name=f"{name}_average")(outputs))
     if base.pooling in ("max", "both"):
-        pooled.append(keras.layers.GlobalMaxPooling2D(name=f"{base.name}_maximum")(outputs))
+        pooled.append(keras.layers.GlobalMaxPooling2D(name=f"{name}_maximum")(outputs))
     if base.by_moments:
-        pooled.append(pooling.pool_second_moments(outputs, pooling.read_directions(base), base.name))
-    return keras.layers.Concatenate(name=f"{base.name}_both")(pooled) if len(pooled) > 1 else pooled[0]
+        pooled.append(pooling.pool_second_moments(outputs, pooling.read_directions(base), name))
+    return keras.layers.Concatenate(name=f"{name}_both")(pooled) if len(pooled) > 1 else pooled[0]
+
+
+def _pool_tokens(tokens: Any, base: Base) -> Any:
+    """Pools tokens (n, tokens, width): the class token is the first one, the average is over those of the patches."""
+    import keras
+
+    name, pooled = base.layer_name, []
+    patches = keras.layers.Cropping1D((base.prefix_tokens, 0), name=f"{name}_patches")(tokens)
+    if base.pooling.startswith("cls"):
+        pooled.append(keras.ops.take(tokens, 0, axis=1))
+    if base.pooling in ("avg", "both", "cls+avg"):
+        pooled.append(keras.layers.GlobalAveragePooling1D(name=f"{name}_average")(patches))
+    if base.pooling in ("max", "both"):
+        pooled.append(keras.layers.GlobalMaxPooling1D(name=f"{name}_maximum")(patches))
+    return keras.layers.Concatenate(name=f"{name}_both")(pooled) if len(pooled) > 1 else pooled[0]
 
 
 def preprocess(pixels: Any, mode: str, name: str) -> Any:
@@ -96,7 +116,19 @@ def build_network(base: Base, *, free: bool = False) -> Any:
     Args:
         base: name, cut, weights, size.
         free: accept pictures of any size.
+
+    Raises:
+        StarshiftError: the weights do not fit, or are damaged; pictures of any size for a preset of KerasHub.
     """
+    if base.from_hub:
+        require(not free, f"{base.name} takes pictures of one size.", expected="no sizes in Training", received=free)
+        from pipeline.models.hub_networks import build_hub_network
+
+        whole = build_hub_network(base)
+        network = cuts.build_lower_part(whole, base.cut) if base.cut else whole
+        _require_finite(network, base)
+        fingerprints.check_fingerprint(network, base)
+        return network
     if free:  # first, so that layers that Keras names by counting have the names that they have in a fresh process
         network = _build_whole_network(base, None, weights=None)
         network.set_weights(build_network(replace(base, cut=None)).get_weights())

@@ -66,7 +66,7 @@ def load_layers(base: Base) -> list[LayerInfo]:
     """Lists the layers of a base up to its cut, from Keras in a subprocess once, and from the cache after that."""
     # Weights and pooling do not change the layers, so one entry serves all and nothing is downloaded.
     whole = replace(base, cut=None, pooling="avg", weights="none")
-    key = hash_json({"anatomy": 1, **asdict(whole), "keras": version("keras")})[:16]
+    key = hash_json({"anatomy": 1, **asdict(whole), "name": base.identity, "keras": version("keras")})[:16]
     path = paths.cache_folder("engines") / f"anatomy-{key}.json"
     stored = read_json(path)
     if stored is None:

@@ -185,6 +185,11 @@ def import_openvino() -> Any:
     return openvino
 
 
+def can_export(base: bases.Base) -> bool:
+    """Returns whether OpenVINO is installed and can run a base."""
+    return base.entry.openvino and has_openvino()
+
+
 def has_openvino() -> bool:
     """Returns whether OpenVINO is installed."""
     try:
@@ -222,7 +227,7 @@ def build_extractor_spec(base: bases.Base) -> dict[str, Any]:
         StarshiftError: second moments in directions that are missing.
     """
     spec = {
-        "base": base.name,
+        "base": base.identity,
         "cut": base.cut,
         "pooling": base.pooling,
         "weights": bases.compute_weights_digest(base),
@@ -265,10 +270,12 @@ def has_gpu() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def check_engine(engine: str) -> None:
-    """Raises a StarshiftError where an engine is neither `auto` nor one of ENGINES."""
+def check_engine(engine: str, base: bases.Base | None = None) -> None:
+    """Raises a StarshiftError where an engine is neither `auto` nor one of ENGINES, or cannot run a base."""
     if engine not in ("auto", *ENGINES):
         raise StarshiftError("Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=engine)
+    if base and engine.startswith("openvino") and not base.entry.openvino:
+        raise StarshiftError(f"OpenVINO cannot run {base.name}.", expected="auto | keras", received=engine)
 
 
 def choose_engine(
@@ -288,7 +295,7 @@ def choose_engine(
     Raises:
         StarshiftError: the engine does not exist or cannot run here.
     """
-    check_engine(engine)
+    check_engine(engine, base)
     if engine != "auto":
         if engine == "openvino-bf16" and not has_bfloat16():
             raise StarshiftError("This processor has no bfloat16.", remedy="--engine openvino")

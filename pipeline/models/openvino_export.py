@@ -28,7 +28,7 @@ from pipeline.files import (
 from pipeline.models.backend import find_backend
 from pipeline.models.base import Base
 from pipeline.models.build import build_extractor
-from pipeline.models.inference_engines import BATCH_SIZES, EXPORT_FILES, has_openvino, import_openvino, time_fastest
+from pipeline.models.inference_engines import BATCH_SIZES, EXPORT_FILES, can_export, import_openvino, time_fastest
 from pipeline.paths import build_child_environment
 from pipeline.subprocesses import parse_output, run_command, run_main
 
@@ -44,7 +44,7 @@ def export_base(base: Base, folder: Path, keeping: Base | None = None) -> None:
     """
     model = build_extractor(base, keeping)
     speed = measure_keras(model, folder) if (folder / "sample.npy").exists() else 0.0
-    if not has_openvino():
+    if not can_export(base):
         write_json(folder / "keras.json", {"pictures_per_second": speed, "exported": False})
         return
     # Checked before the export: OpenVINO reports a full disk in words of its own. A float32 weight takes 4 bytes.

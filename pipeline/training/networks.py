@@ -221,7 +221,7 @@ def build_live_model(base: Base, network: Any, head: Sequence[Any]) -> Any:
     """
     pixels = keras.Input((base.size, base.size, 3), dtype="uint8", name=f"pixels_{base.size}")
     # Without FrozenBatchNorm: a saved model must load where our layer classes are unknown.
-    maps = network(preprocess(pixels, base.preprocessing, base.name), training=False)
+    maps = network(preprocess(pixels, base.preprocessing, base.layer_name), training=False)
     return keras.Model(pixels, apply_head(pool_maps(maps, base), head), name="starshift")
 
 
@@ -246,7 +246,7 @@ def build_pixel_model(
     """
     side = None if free else base.size
     pixels = keras.Input((side, side, 3), dtype="uint8", name="pixels")
-    maps = FrozenBatchNorm(network)(preprocess(pixels, base.preprocessing, base.name))
+    maps = FrozenBatchNorm(network)(preprocess(pixels, base.preprocessing, base.layer_name))
     return keras.Model(pixels, apply_head(pool_maps(maps, base), head, dropout, scale), name="training")
 
 

@@ -14,7 +14,7 @@ from pipeline.data.row_store import RowStore
 from pipeline.data.tables import SampleSubmission, format_names, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
 from pipeline.files import write_json
-from pipeline.models import pooling
+from pipeline.models import hub_presets, pooling
 from pipeline.models.base import SECOND_MOMENTS, Base, find_missing_weights, parse_base
 from pipeline.models.base import fetch_weights as fetch_base_weights
 from pipeline.workflow.context import log_stage
@@ -34,8 +34,10 @@ def fetch_weights(bases: list[Base]) -> None:
     """Fetches missing weights. It runs before any picture is read, so that an error comes early.
 
     Raises:
-        StarshiftError: weights cannot be fetched.
+        StarshiftError: weights cannot be fetched, or KerasHub is missing.
     """
+    if any(base.from_hub for base in bases):
+        hub_presets.require_keras_hub()
     missing = {base: place for base in bases if (place := find_missing_weights(base))}
     if missing:
         with log_stage("weights") as lines:

@@ -159,6 +159,11 @@ def test_the_list_shows_every_task_and_imports_nothing_heavy():
     )
 
 
+def test_show_prints_the_licence_of_a_preset():
+    shown = invoke("show", "--comp", "dog-breed", "--base", "hub:dinov3_vit_small_lvd1689m").stdout
+    assert "DINOv3 License; derivatives only under the same terms" in shown
+
+
 def test_comps_and_show_speak_of_every_competition():
     listed = invoke("comps").stdout
     assert "dog-breed" in listed and "not downloaded" in listed and "micro_f1" in listed

@@ -127,7 +127,7 @@ class Kernels:
         stored: datasets that are mounted too.
 
     Attributes:
-        competitions, datasets: folders to mount, by slug and by `owner/slug`.
+        competitions, datasets, models: folders to mount, by slug, by `owner/slug`, and by the model's whole address.
         refusals: what the next pushes are answered, one each.
         page: the most outputs in a page.
     """
@@ -146,6 +146,7 @@ class Kernels:
         self.stored = stored
         self.competitions: dict[str, Path] = {}
         self.datasets: dict[str, Path] = {}
+        self.models: dict[str, Path] = {}
         self.refusals: list[str] = []
         self.sessions: dict[str, list[Session]] = {}
         self.page = 20
@@ -172,7 +173,7 @@ class Kernels:
             "Competition": set(self.competitions),
             "Dataset": {name for name in body.get("datasetDataSources", []) if self.dataset(name)},
             "Kernel": {f"{USER}/{name}" for name in self.sessions},
-            "Model": set(),
+            "Model": set(self.models),
         }
         invalid = {
             f"invalid{kind}Sources": [n for n in body.get(f"{kind.lower()}DataSources", []) if n not in names]
@@ -195,6 +196,8 @@ class Kernels:
         }
         for name in body.get("datasetDataSources", []):
             places[f"datasets/{name}"] = self.dataset(name)
+        for name in body.get("modelDataSources", []):
+            places[f"models/{name}"] = self.models.get(name)
         for name in body.get("kernelDataSources", []):
             if before := self.sessions.get(name.partition("/")[2]):
                 places[f"notebooks/{name}"] = before[-1].working

@@ -1,5 +1,6 @@
 """A push says everything, and what Kaggle refuses with HTTP 200 is an error."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -144,6 +145,23 @@ def test_the_account_s_own_weights_are_attached_by_themselves_without_a_version(
     mounted = kernels.latest().root / "input" / "datasets" / USER / "starshift-weights" / SMALL
     assert mounted.read_bytes() == (weights / SMALL).read_bytes()
     assert next(iter(weighing.list_weights(WEIGHED))).sha256 == hash_file(mounted)
+
+
+def test_presets_of_keras_hub_are_attached_by_themselves_and_nothing_is_uploaded(kernels, kaggle, tmp_path):
+    bases = ("hub:dinov2_small+cls", "hub:dinov2_small+avg", "hub:vit_base_patch16_224_imagenet21k")
+    handles = ["keras/dinov2/keras/dinov2_small/1", "keras/vit/keras/vit_base_patch16_224_imagenet21k/3"]
+    kernels.models = dict.fromkeys(handles, tmp_path)
+    send(competition=replace(PETS, recipe=replace(PETS.recipe, bases=bases)))
+    body = next(body for name, body in kaggle.asked if name == "SaveKernel")
+    assert body["modelDataSources"] == handles and not body.get("datasetDataSources")
+
+
+def test_a_folders_preset_is_not_sent_to_kaggle(kernels, kaggle, tmp_path):
+    config = {"class_name": "ViTBackbone", "config": {"image_shape": [32, 32, 3], "num_layers": 1}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(StarshiftError, match="is not on Kaggle"):
+        send(competition=replace(PETS, recipe=replace(PETS.recipe, bases=(f"hub:{tmp_path}",))))
+    assert not kaggle.count("SaveKernel")
 
 
 def test_ones_own_pictures_need_a_dataset(kernels, tmp_path):

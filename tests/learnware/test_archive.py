@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import StarshiftError
 from pipeline.learnware import archive, cached_predictions, safe_loading, store
-from tests.learnware.making import contents, pictures, rewritten, with_config, with_weights
+from tests.learnware.making import SIDE, contents, contract, pictures, rewritten, with_config, with_weights
 
 
 def refusal(shelf: Path, words: str) -> None:
@@ -34,6 +34,12 @@ def test_what_was_written_is_read_back_and_answers_the_same(shelf, model):
         store.open_store(shelf)
     ) == {"tiny": ""}
     assert archive.read_archive(shelf / "tiny.learnware", whole=False).model == b""
+
+
+def test_a_contract_names_a_preset_and_its_class_token():
+    part = archive.BaseSpec(name="hub:dinov2_small", cut=None, pooling="cls+avg", weights="imagenet", size=SIDE)
+    record = json.loads(json.dumps(contract(bases=(part,)).record()))
+    assert archive.parse_signature(record).bases == (part,)
 
 
 def test_the_same_learnware_is_the_same_bytes(shelf, model, tmp_path):

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.data import images
+from pipeline.errors import StarshiftError
 from pipeline.learnware import publish, store
+from pipeline.learnware.publish import combine_licences
+from pipeline.models.base import parse_base
 from tests.cli.test_tasks import invoke
 from tests.conftest import drawn, encoded, two_classes
 
@@ -23,6 +26,27 @@ def test_probe_pictures_are_drawn_or_those_of_a_folder(tmp_path, caplog):
     given = publish.load_probe_pictures(40, tmp_path)
     assert given.shape == (16, 40, 40, 3) and "0.png cannot be read" in caplog.text
     assert np.array_equal(given[0], images.resize(drawn(1), 40))
+
+
+def test_the_licence_of_weights_is_carried_into_the_models():
+    networks = [parse_base("hub:dinov2_small"), parse_base("hub:dinov2_small+cls"), parse_base("petite")]
+    assert combine_licences("MIT", networks) == "MIT; weights of hub:dinov2_small: Apache-2.0"
+
+
+def test_random_weights_have_no_licence():
+    assert combine_licences("MIT", [parse_base("hub:dinov2_small=none")]) == "MIT"
+
+
+@pytest.mark.parametrize("licence", ["not stated", "DINOv3 License"])
+def test_weights_that_bind_what_is_made_of_them_say_so(licence):
+    combined = combine_licences(licence, [parse_base("hub:dinov3_vit_small_lvd1689m")])
+    assert combined.startswith("DINOv3 License; ") and "derivatives only under the same terms" in combined
+
+
+def test_weights_that_bind_what_is_made_of_them_refuse_another_licence():
+    with pytest.raises(StarshiftError) as error:
+        combine_licences("MIT", [parse_base("hub:dinov3_vit_small_lvd1689m")])
+    assert (error.value.expected, error.value.received) == ("DINOv3 License", "'MIT'")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from pipeline.config import Competition, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.models import base as bases
-from pipeline.models.base import Base, parse_base
+from pipeline.models.base import Base, parse_base, split_base
 from pipeline.models.build import build_network
 from pipeline.models.registry import BASES
 from pipeline.workflow import prepare
@@ -96,6 +96,10 @@ def test_a_base_takes_its_own_size_unless_another_is_asked_for():
 )
 def test_a_base_named_with_a_size_keeps_it_whatever_the_recipe_s_is(text):
     assert parse_base(text, 128).size == 160
+
+
+def test_a_preset_named_with_a_size_keeps_its_name():
+    assert split_base("hub:dinov2_small:280@block3+cls+avg") == ("hub:dinov2_small", "280", "block3", "cls+avg", None)
 
 
 def test_a_size_that_no_picture_has_is_refused():
