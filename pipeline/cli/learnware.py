@@ -17,7 +17,7 @@ NAME_HELP = "the learnware's name in the store"
     out="the CSV file; predictions.csv for more than one picture where not given",
     by="with several: mixture (averaged over the classes they share) or picture (the nearest one answers)",
     force="write over a file that is there",
-    as_json="print the answers of a run as JSON, and write no file but --out",
+    json="print the answers of a run as JSON, and write no file but --out",
 )
 def predict(
     _: Context,
@@ -29,7 +29,7 @@ def predict(
     by: str | None = None,
     store: str | None = None,
     force: bool = False,
-    as_json: bool = False,
+    json: bool = False,
 ) -> None:
     """Predict pictures with a finished run, or with a learnware of the store."""
     from pathlib import Path
@@ -42,7 +42,7 @@ def predict(
     if run or comp:
         require(not (learnware or by or store), "A run answers alone.", expected="--run, or --learnware",
                 received="both")  # fmt: skip
-        predict_with_run(str(run or "best"), comp, str(images), parse_path(out), force=force, as_json=as_json)
+        predict_with_run(str(run or "best"), comp, str(images), parse_path(out), force=force, as_json=json)
         return
     shelf = stores.open_store(parse_path(store))
     require(learnware, "Which learnware?", expected=", ".join(shelf.names) or "none", received=learnware,

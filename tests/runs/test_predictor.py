@@ -69,7 +69,7 @@ def test_many_pictures_are_written_a_row_each(finished, tmp_path):
 
 
 def test_answers_are_printed_as_json(finished, tmp_path, capsys):
-    predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "*.jpg"), as_json=True)
+    predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "*.jpg"), json=True)
     answer = json.loads(capsys.readouterr().out)
     assert answer["run"] == finished.name and len(answer["pictures"]) == 7
     assert answer["pictures"][0]["classes"][0]["class"] == "red" and "error" in answer["pictures"][-1]
