@@ -13,7 +13,19 @@ from pipeline.paths import REPOSITORY
 PIPELINE = REPOSITORY / "pipeline"
 ORDER = [
     *("errors", "files", "old_names", "paths", "logs", "subprocesses", "config"),
-    *("synthetic", "kaggle", "data", "models", "features", "evaluation", "training", "figures", "runs", "workflow"),
+    *(
+        "synthetic",
+        "kaggle",
+        "data",
+        "models",
+        "features",
+        "evaluation",
+        "training",
+        "figures",
+        "runs",
+        "run_report",
+        "workflow",
+    ),
     *("kernels", "learnware", "audit", "ensemble", "distillation", "experiments", "cli"),
 ]
 """Each imports only those before it."""

@@ -1,4 +1,4 @@
-"""Tasks that show what is there: comps, show, cache, augmented, runs, compare."""
+"""Tasks that show what is there: comps, show, cache, augmented, runs, compare, report."""
 
 from invoke import Context
 
@@ -146,3 +146,21 @@ def compare(_: Context, before: str | None = None, after: str | None = None, com
     from pipeline.runs.compare import compare_runs
 
     compare_runs(before or "", after or "", comp)
+
+
+@command(
+    run="a run: its name, the beginning of it, or its path",
+    open="open it in the browser, too",
+    tsne="draw the map by t-SNE instead of PCA; takes some seconds",
+)
+def report(_: Context, run: str | None = None, comp: str | None = None, open: bool = False, tsne: bool = False) -> None:
+    """Write the HTML report of a finished run into its folder: one file, which works offline."""
+    import webbrowser
+
+    from pipeline import paths
+    from pipeline.run_report.write import write_report_of
+
+    path = write_report_of(run or "", comp, tsne=tsne)
+    print(f"wrote {paths.format_path(path)}")
+    if open:
+        webbrowser.open(path.resolve().as_uri())

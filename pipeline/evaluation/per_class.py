@@ -1,11 +1,11 @@
-"""Compares two sets of predictions class by class."""
+"""Scores predictions class by class, and compares two sets of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.evaluation.intervals import compare_paired
+from pipeline.evaluation.intervals import Interval, compare_paired, wilson_interval
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -63,3 +63,51 @@ def compare_classes(
         )
         for number, rows, pair, p in zip(present, rows_of, pairs, adjusted, strict=True)
     ]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore:
+    """One class of one set of predictions.
+
+    Args:
+        name: of the class.
+        pictures: how many there are.
+        precision: the share of the predictions of this class that are right; None where there is none.
+        recall: the share of its pictures that are right; None where there is none.
+        f1: the harmonic mean of both; None where there is neither.
+    """
+
+    name: str
+    pictures: int
+    precision: Interval | None
+    recall: Interval | None
+    f1: Interval | None
+
+
+def score_classes(classes: Sequence[str], confusion: np.ndarray) -> list[ClassScore]:
+    """Scores each class, with 95 % intervals.
+
+    Precision and recall have Wilson's interval. F1 is 2 J / (1 + J), where J = TP / (TP + FP + FN) is a share (Jaccard
+    1912, New Phytol. 11, 37-50), and grows with it: its interval has the ends of J's.
+
+    Args:
+        classes: names.
+        confusion: see confusion.compute_confusion.
+    """
+
+    def share(right: int, total: int) -> Interval | None:
+        return wilson_interval(right, total) if total else None
+
+    scores = []
+    for number, name in enumerate(classes):
+        right, actual, predicted = (
+            int(part) for part in (confusion[number, number], confusion[number].sum(), confusion[:, number].sum())
+        )
+        jaccard = share(right, actual + predicted - right)
+        f1 = jaccard and Interval(*(2 * one / (1 + one) for one in (jaccard.estimate, jaccard.low, jaccard.high)))
+        scores.append(
+            ClassScore(
+                name=name, pictures=actual, precision=share(right, predicted), recall=share(right, actual), f1=f1
+            )
+        )
+    return scores

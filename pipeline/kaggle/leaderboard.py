@@ -76,6 +76,7 @@ class Leaderboard:
         leak: scores beyond this one are only reached by a leak; None where none is known.
         frontier: between which two scores honest work ends, the weaker one first; None where nobody stated it.
         caveats: why cross-validation flatters here, and what is known to leak.
+        medals: the scores that gold, silver and bronze begin at, computed from the final standings.
     """
 
     metric: str
@@ -86,6 +87,7 @@ class Leaderboard:
     leak: float | None = None
     frontier: Sequence[float] | None = None
     caveats: Sequence[str] = ()
+    medals: Sequence[float] = ()
 
 
 LEADERBOARDS = {
@@ -167,6 +169,21 @@ def compute_position(board: Leaderboard, score: float, low: float, high: float, 
         to_go=None if next_score is None else abs(next_score - score),
         remarks=(*format_leak_warnings(board, score), *board.caveats, format_cv_caveat(board, pictures)),
     )
+
+
+MEDALS = ("gold", "silver", "bronze")
+
+
+def format_medals(board: Leaderboard, score: float) -> str:
+    """Formats which medal a score reaches, and where each begins; empty where that is not known."""
+    if not board.medals:
+        return ""
+    lines = dict(zip(MEDALS, board.medals, strict=True))
+    reached = next((name for name, line in lines.items() if not is_better(board, line, score)), "no medal")
+    begin = ", ".join(f"{name} at {line:.5f}" for name, line in lines.items())
+    leaks = board.leak is not None and is_better(board, board.medals[-1], board.leak)
+    note = f"; only leaks reach scores beyond {board.leak:.2f} (inferred)" if leaks else ""
+    return f"{reached}: {begin}{note}"
 
 
 def is_better(board: Leaderboard, score: float, other: float) -> bool:

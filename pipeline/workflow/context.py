@@ -1,12 +1,14 @@
-"""What a run carries: `Dataset`, the pictures, and `RunContext`, where and how it runs; and the log line of a stage."""
+"""What a run carries: `Dataset`, the pictures, and `RunContext`, where and how it runs; and the time of its stages."""
 
 import contextlib
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,50 @@ def log_stage(name: str) -> Iterator[list[str]]:
     started = time.perf_counter()
     lines: list[str] = []
     yield lines
-    log.info("%-9s %6.1f s  %s", name, time.perf_counter() - started, "; ".join(lines))
+    seconds = time.perf_counter() - started
+    _stages.append(StageRecord(name=name, started=started, seconds=seconds, peak_megabytes=measure_peak_memory()))
+    log.info("%-9s %6.1f s  %s", name, seconds, "; ".join(lines))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """A stage that has ended.
+
+    Args:
+        name: as it was logged.
+        started: `time.perf_counter()` at its start.
+        seconds: that it took.
+        peak_megabytes: peak memory of the largest process until then; None where it cannot be measured.
+    """
+
+    name: str
+    started: float
+    seconds: float
+    peak_megabytes: float | None
+
+
+_stages: list[StageRecord] = []
+"""The stages of this process, in the order of their ends: the first ones end before a RunContext exists."""
+
+
+def list_stages(since: float) -> list[dict[str, Any]]:
+    """Lists name, seconds and peak memory of the stages that started at `since` or later, as plain JSON values."""
+    return [
+        {"name": one.name, "seconds": round(one.seconds, 2), "peak_megabytes": one.peak_megabytes}
+        for one in _stages
+        if one.started >= since
+    ]
+
+
+def measure_peak_memory() -> float | None:
+    """Measures the peak memory of this process or of its largest child, in MB; None where it cannot be measured."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return round(max(resource.getrusage(who).ru_maxrss for who in kinds) * unit / 1024**2, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

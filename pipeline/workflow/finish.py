@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from pipeline.models.backend import find_backend
 from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks, name_networks
 from pipeline.runs import folder as runs
 from pipeline.training.linear_probe import CVResult
-from pipeline.workflow.context import Dataset, RunContext
+from pipeline.workflow.context import Dataset, RunContext, list_stages, log_stage, measure_peak_memory
 
 log = logging.getLogger(__name__)
 
@@ -273,24 +272,16 @@ def write_submission(competition: Competition, data: Dataset, folder: Path, test
     return written[1:]
 
 
-def measure_peak_memory() -> float | None:
-    """Measures the peak memory of this process or of its largest child, in MB; None where it cannot be measured."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
-    return round(max(resource.getrusage(who).ru_maxrss for who in kinds) * unit / 1024**2, 1)
-
-
 def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -> LeaderboardPosition | None:
-    """Adds seconds, memory and leaderboard position to a run's results, and writes metrics.json, the last of its files.
+    """Adds time, memory and leaderboard position to a run's results, and writes metrics.json.
+
+    It is the last of the files that make the run whole; report.html shows what they hold.
 
     Returns:
         The position; None for a debug run, too.
     """
     results |= {"seconds": round(time.perf_counter() - run.started, 2), "peak_megabytes": measure_peak_memory()}
+    results["stages"] = list_stages(run.started)
     position = None
     if not run.options.debug:
         position = estimate_position(run.competition, run.data, trained, results["folds"], run.data.positive)
@@ -299,8 +290,18 @@ def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -
     return position
 
 
+def write_report(run: RunContext) -> None:
+    """Writes report.html of a finished run; an error is a warning."""
+    from pipeline.run_report.write import try_write_report
+
+    train = run.data.pictures.train
+    with log_stage("report") as lines:
+        path = try_write_report(run.folder, dict(zip(train["id"], train["sha256"], strict=True)))
+        lines.append(paths.format_path(path) if path else "none")
+
+
 def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], device: str) -> Path:
-    """Ends a run of any strategy: files, submission, metrics.json last, summary. Returns the run's folder.
+    """Ends a run of any strategy: files, submission, metrics.json last, report, summary. Returns the run's folder.
 
     Args:
         run: the run.
@@ -316,6 +317,7 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
         competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
     )
     position = write_metrics(run, trained, results)
+    write_report(run)
     better = None if options.debug else find_better_run(folder, results, trained.folds)
     log_summary(competition, results, [*written, folder], position, better)
     return folder

@@ -1,0 +1,174 @@
+"""The sections of a report on where a run comes from: recipe, environment, time, files, commands to repeat it."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import competitions
+from pipeline.config import Recipe, Training, find_comp_argument
+from pipeline.runs.folder import flatten_mapping
+from pipeline.runs.listing import DERIVED_STRATEGIES
+from pipeline.runs.load import Run, read_strategy
+
+Section = dict[str, Any]
+FILES = {
+    "config.json": "what decides the result: competition, recipe, folds",
+    "environment.json": "versions, commit, device, digests of weights",
+    "folds.csv": "label, fold and group of every training picture",
+    "history.csv": "each epoch, each fit of a head, or each step of an ensemble",
+    "oof.npz": "out-of-fold predictions",
+    "test.npz": "predictions of the test pictures",
+    "metrics.json": "scores, time and memory",
+    "leaderboard.json": "Kaggle's answer to the submission",
+    "model.keras": "the model: pictures in, probabilities out",
+    "models": "the model of each fold",
+    "folds": "what each fold's process wrote",
+    "submission.csv": "the submission",
+    "steps.png": "the steps of an ensemble",
+}
+"""What the files of a run folder are, in the order of the page."""
+FLAGS = {
+    "strategy": "--strategy", "bases": "--base", "size": "--size", "head": "--head", "l2": "--l2", "seed": "--seed",
+    "train_views": "--train-view", "training.epochs": "--epochs", "training.unfreeze": "--unfreeze",
+    "training.sizes": "--sizes",
+}  # fmt: skip
+"""The flags of `invoke run` that set a field of the recipe."""
+MIN_FINISH_FOLDS = 3
+"""As ensemble/members.py demands."""
+REPEATED_FLAGS = ("bases", "train_views")
+
+
+def build_recipe(run: Run) -> list[tuple[str, str]]:
+    """Lists the fields of the recipe that have a value; how a network is trained with every default in its place."""
+    recipe: dict[str, Any] = dict(run.recipe)
+    training = recipe.pop("training")
+    strategy = read_strategy(run.config)
+    if strategy not in ("features", *DERIVED_STRATEGIES):
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in training.items()
+        }
+        recipe["training"] = asdict(Training(**values).resolved(strategy))
+    flat = flatten_mapping(recipe)
+    return [(name, _format_value(value)) for name, value in flat.items() if value is not None]
+
+
+def build_environment(run: Run) -> list[tuple[str, str]]:
+    """Lists versions, commit, device, cores, seed and digests of weights."""
+    stored = flatten_mapping(run.environment)
+    return [(name, _format_value(value)) for name, value in stored.items() if value not in (None, "")]
+
+
+def _format_value(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def build_timing(run: Run) -> Section:
+    """Builds time and memory: each stage's where they are kept, each fold's of a network, and the whole run's."""
+    results = run.results
+    stages, total = results.get("stages", []), float(results.get("seconds", 0.0))
+    longest = max((stage["seconds"] for stage in stages), default=0.0)
+    memory = results.get("peak_megabytes")
+    return {
+        "seconds": f"{total:,.1f}",
+        "memory": f"{memory:,.0f}" if memory else "",
+        "stages": [
+            {
+                "name": stage["name"], "seconds": f"{stage['seconds']:,.1f}",
+                "length": round(100 * stage["seconds"] / longest) if longest else 0,
+                "memory": f"{stage['peak_megabytes']:,.0f}" if stage["peak_megabytes"] else "",
+            }
+            for stage in stages
+        ],
+        "folds": [
+            {name: fact[name] for name in ("fold", "epochs", "best_epoch")} | {"seconds": f"{fact['seconds']:,.0f}"}
+            for fact in results.get("training", [])
+        ],
+        "speed": {
+            text: max(choice["pictures_per_second"].values(), default=0)
+            for text, choice in results.get("engines", {}).items()
+            if choice.get("pictures_per_second")
+        },
+    }  # fmt: skip
+
+
+def build_files(folder: Path) -> list[Section]:
+    """Lists the files of a run folder, with their sizes; a folder counts as the sum of its files."""
+    order = {name: place for place, name in enumerate(FILES)}
+    present = sorted(folder.iterdir(), key=lambda path: (order.get(path.name, len(order)), path.name))
+    return [
+        {"name": path.name, "what": FILES.get(path.name, ""), "size": _format_size(_measure(path))}
+        for path in present
+        if not path.name.startswith(".") and path.name != "report.html"
+    ]
+
+
+def _measure(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def _format_size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
+
+
+def build_commands(run: Run) -> list[tuple[str, str]]:
+    """Builds the commands that make the run again, each with what it does."""
+    name, commit = run.config["competition"]["name"], str(run.environment.get("commit") or "")
+    comp, commands = find_comp_argument(name), list[tuple[str, str]]()
+    if commit:
+        changed = "; there were uncommitted changes, which it does not have" if commit.endswith("+changes") else ""
+        commands.append((f"git checkout {commit.partition('+')[0]}", f"the code of then{changed}"))
+    if run.config.get("made_of"):
+        commands.append((f"invoke ensemble --comp {comp} --rebuild {run.folder.name}", "made again of its members"))
+    else:
+        command, missing = build_run_command(run, comp)
+        also = f"; set these in the recipe first: {', '.join(missing)}" if missing else ""
+        commands.append((command, f"the same run{also}"))
+        if not run.config.get("debug") and len(run.config["folds"]) == run.recipe["folds"] >= MIN_FINISH_FOLDS:
+            commands.append((f"invoke finish --comp {comp} --run {run.folder.name}", "what calibration would bring"))
+    return [*commands, (f"invoke report --comp {comp} --run {run.folder.name}", "this page again")]
+
+
+def build_run_command(run: Run, comp: str) -> tuple[str, list[str]]:
+    """Builds the command of a run on its competition's recipe, and lists the fields that no flag sets.
+
+    Args:
+        run: the run.
+        comp: the competition as --comp takes it.
+    """
+    name, config = run.config["competition"]["name"], run.config
+    own = competitions.find(name).recipe if name in competitions.names() else Recipe()
+    before, after = flatten_mapping(asdict(own)), flatten_mapping(run.recipe)
+    parts, missing = ["invoke", "run", "--comp", comp], []
+    for field, value in after.items():
+        was = before.get(field)
+        if value == (list(was) if isinstance(was, tuple) else was) or (config.get("debug") and field == "folds"):
+            continue
+        if field == "grouping" and value == "estimated":
+            parts.append("--grouped")
+        elif field in FLAGS and (value is not None or field == "size"):
+            parts += _format_flag(field, value)
+        else:
+            missing.append(f"{field}={value!r}")
+    if len(config["folds"]) < run.recipe["folds"]:
+        parts += [word for fold in config["folds"] for word in ("--fold", str(fold))]
+    parts += ["--debug"] if config.get("debug") else []
+    engine = config.get("engine", "auto")
+    return " ".join([*parts, *([] if engine == "auto" else ["--engine", engine])]), missing
+
+
+def _format_flag(field: str, value: Any) -> Sequence[str]:
+    """Returns a flag and its value, quoted for a shell; a flag that may be repeated once for each value."""
+    if field in REPEATED_FLAGS:
+        return [word for one in value for word in (FLAGS[field], shlex.quote(one))]
+    text = ",".join(map(str, value)) if isinstance(value, list) else "own" if value is None else str(value)
+    return [FLAGS[field], shlex.quote(text)]
+
+
+def build_members(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Lists the runs that a run is made of, with their weights where the method has one for each."""
+    members = config.get("made_of") or []
+    weights = (config.get("fitted") or {}).get("weights") or [None] * len(members)
+    pairs = zip(members, weights, strict=True) if len(weights) == len(members) else [(one, None) for one in members]
+    return [(one["run"], "" if weight is None else f"{weight:.3f}") for one, weight in pairs]
