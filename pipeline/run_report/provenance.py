@@ -118,16 +118,16 @@ def build_commands(run: Run) -> list[tuple[str, str]]:
     comp, commands = find_comp_argument(name), list[tuple[str, str]]()
     if commit:
         changed = "; there were uncommitted changes, which it does not have" if commit.endswith("+changes") else ""
-        commands.append((f"git checkout {commit.partition('+')[0]}", f"the code of then{changed}"))
+        commands.append((f"git checkout {commit.partition('+')[0]}", f"The code of that commit{changed}"))
     if run.config.get("made_of"):
-        commands.append((f"invoke ensemble --comp {comp} --rebuild {run.folder.name}", "made again of its members"))
+        commands.append((f"invoke ensemble --comp {comp} --rebuild {run.folder.name}", "The same run, made again of its members"))
     else:
         command, missing = build_run_command(run, comp)
         also = f"; set these in the recipe first: {', '.join(missing)}" if missing else ""
-        commands.append((command, f"the same run{also}"))
+        commands.append((command, f"The same run{also}"))
         if not run.config.get("debug") and len(run.config["folds"]) == run.recipe["folds"] >= MIN_FINISH_FOLDS:
-            commands.append((f"invoke finish --comp {comp} --run {run.folder.name}", "what calibration would bring"))
-    return [*commands, (f"invoke report --comp {comp} --run {run.folder.name}", "this page again")]
+            commands.append((f"invoke finish --comp {comp} --run {run.folder.name}", "What calibration would bring"))
+    return [*commands, (f"invoke report --comp {comp} --run {run.folder.name}", "This page again")]
 
 
 def build_run_command(run: Run, comp: str) -> tuple[str, list[str]]:

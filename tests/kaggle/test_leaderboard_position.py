@@ -16,6 +16,7 @@ from pipeline.kaggle.leaderboard import (
     compute_rank,
     compute_top_percent,
     find_leaderboard,
+    format_medals,
     format_position,
 )
 
@@ -110,3 +111,24 @@ def test_the_standing_survives_its_way_through_a_file(tmp_path):
     write_json(tmp_path / "metrics.json", asdict(found))
     stored = read_json(tmp_path / "metrics.json")
     assert replace(LeaderboardPosition(**stored), remarks=tuple(stored["remarks"])) == found
+
+
+@pytest.mark.parametrize(
+    ("score", "medal"), [(0.03, "gold"), (0.03882, "gold"), (0.05, "silver"), (0.0612, "bronze"), (0.0613, "no medal")]
+)
+def test_a_score_earns_the_best_medal_whose_line_it_reaches(score, medal):
+    assert format_medals(PETS, score) == f"{medal}: gold at 0.03882, silver at 0.05038, bronze at 0.06127"
+
+
+def test_where_a_higher_score_is_better_so_are_the_medals():
+    assert format_medals(LEADERBOARDS["invasive-species-monitoring"], 0.9925).startswith("silver")
+
+
+def test_medals_that_only_leaks_reach_are_called_so():
+    assert "only leaks reach scores beyond 0.10" in format_medals(DOGS, 0.3)
+
+
+@pytest.mark.parametrize("board", LEADERBOARDS.values())
+def test_a_medal_lies_where_the_table_has_its_rank(board):
+    tops = [compute_top_percent(board, line) for line in board.medals]
+    assert tops == sorted(tops) and 0 < tops[0] < 4 and tops[-1] < 21

@@ -1,5 +1,6 @@
 """A dataset's views of its pictures: which can be predicted, in whose order, and what classes are numbered."""
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 
 from pipeline.config import Competition, Labels
 from pipeline.data.labels import PictureTable
-from pipeline.workflow.context import Dataset
+from pipeline.workflow.context import Dataset, list_stages, log_stage
 
 
 @pytest.fixture
@@ -42,3 +43,13 @@ def test_folds_are_those_of_the_training_pictures(data):
 
 def test_the_positive_class_has_its_number_among_the_classes(data):
     assert data.positive == 1
+
+
+def test_the_stages_of_a_run_are_those_since_its_start():
+    with log_stage("before"):
+        pass
+    started = time.perf_counter()
+    with log_stage("pixels") as lines:
+        lines.append("none")
+    (stage,) = list_stages(started)
+    assert stage["name"] == "pixels" and 0 <= stage["seconds"] < 5 and stage["peak_megabytes"] > 1
