@@ -2,7 +2,7 @@
 
 from invoke import Context
 
-from pipeline.cli.common import command, load_competition, parse_number, parse_numbers, parse_size
+from pipeline.cli.common import command, load_competition, parse_number, parse_numbers, parse_path, parse_size
 
 
 @command()
@@ -140,12 +140,20 @@ def runs(_: Context, comp: str | None = None, json: bool = False) -> None:
     positional=["before", "after"],
     before="a run: its name, the beginning of it, or its path",
     after="the run to hold against it",
+    page="write it as an HTML page to this path, too",
 )
-def compare(_: Context, before: str | None = None, after: str | None = None, comp: str | None = None) -> None:
+def compare(
+    _: Context, before: str | None = None, after: str | None = None, comp: str | None = None, page: str | None = None
+) -> None:
     """Compare two runs: `invoke compare A B`, each a run's name, its beginning, or a path."""
     from pipeline.runs.compare import compare_runs
 
-    compare_runs(before or "", after or "", comp)
+    compared = compare_runs(before or "", after or "", comp)
+    if path := parse_path(page):
+        from pipeline import paths
+        from pipeline.run_report.experiment_page import write_comparison_page
+
+        print(f"wrote {paths.format_path(write_comparison_page(path, compared))}")
 
 
 @command(

@@ -15,6 +15,7 @@ from pipeline.evaluation.metrics import find_metric
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, RULE, build_figure, render_png, style_axes
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_atomic
+from pipeline.run_report.experiment_page import write_experiment_page
 from pipeline.runs import folder as runs
 
 MAX_COMBINATIONS = 32
@@ -207,7 +208,7 @@ def format_verdict(gain: Interval, head: str, *, refused: bool = False) -> str:
 
 
 def write_search_report(competition: Competition, result: BaseSearchResult) -> list[Path]:
-    """Prints the tables and what follows from them; writes scout.csv and scout.png.
+    """Prints the tables and what follows from them; writes scout.csv, scout.png and scout.html.
 
     Args:
         competition: whose reports' folder they go to.
@@ -220,4 +221,12 @@ def write_search_report(competition: Competition, result: BaseSearchResult) -> l
     picture = plot_combinations(result, title)
     runs.write_table(folder / "scout.csv", build_records(result))
     write_atomic(folder / "scout.png", lambda file: file.write(picture))
-    return [folder / "scout.csv", folder / "scout.png"]
+    page = write_experiment_page(
+        folder / "scout.html",
+        title=title,
+        kind="base search",
+        conclusions=[RANKING_NOTE, *format_conclusions(result)],
+        tables={"Combinations": build_records(result)},
+        picture=picture,
+    )
+    return [folder / "scout.csv", folder / "scout.png", page]

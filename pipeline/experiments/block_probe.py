@@ -26,6 +26,7 @@ from pipeline.figures.style import BLUE, INK, ORANGE, PALE, build_figure, render
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_atomic
 from pipeline.models.base import Base, parse_base
+from pipeline.run_report.experiment_page import write_experiment_page
 from pipeline.runs import folder as runs
 from pipeline.training import linear_probe
 from pipeline.workflow.context import Dataset, log_stage
@@ -237,7 +238,7 @@ def format_table(result: BlockComparison, metric: str) -> list[str]:
 
 
 def write_block_report(competition: str, base: str, file: str, metric: str, result: BlockComparison) -> list[Path]:
-    """Prints the table and what follows from it; writes the curve and the table.
+    """Prints the table and what follows from it; writes the curve, the table and the page.
 
     Args:
         competition: its name.
@@ -247,7 +248,7 @@ def write_block_report(competition: str, base: str, file: str, metric: str, resu
         result: from `find_best_block`.
 
     Returns:
-        The paths of the PNG and the CSV file.
+        The paths of the PNG, the CSV and the HTML file.
     """
     print_lines(format_table(result, metric), format_conclusions(result, metric))
     words = f"{base} on {competition}: {format_headline(result)}"
@@ -258,7 +259,15 @@ def write_block_report(competition: str, base: str, file: str, metric: str, resu
     folder = paths.reports_folder(competition)
     write_atomic(folder / f"{file}.png", lambda opened: opened.write(picture))
     runs.write_table(folder / f"{file}.csv", rows)
-    return [folder / f"{file}.png", folder / f"{file}.csv"]
+    page = write_experiment_page(
+        folder / f"{file}.html",
+        title=words,
+        kind="comparison of blocks",
+        conclusions=format_conclusions(result, metric),
+        tables={"Blocks": rows},
+        picture=picture,
+    )
+    return [folder / f"{file}.png", folder / f"{file}.csv", page]
 
 
 def run_block_probe(competition: Competition, options: RunOptions) -> list[Path]:

@@ -30,6 +30,7 @@ from pipeline.evaluation.intervals import (
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, PALE, build_figure, render_png, style_axes
 from pipeline.figures.text_table import format_text_table, print_lines
 from pipeline.files import write_atomic, write_text
+from pipeline.run_report.experiment_page import write_experiment_page
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
 from pipeline.workflow.finish import find_finished_run
@@ -242,9 +243,18 @@ def write_ladder_report(
     ]
     folder = paths.reports_folder(name)
     picture, records = folder / f"staircase-{base}.png", folder / f"ladder-{base}.csv"
-    write_atomic(picture, lambda file: file.write(plot_staircase(steps, chance=chance)))
+    staircase = plot_staircase(steps, chance=chance)
+    write_atomic(picture, lambda file: file.write(staircase))
     runs.write_table(records, rows)
-    return [records, picture]
+    page = write_experiment_page(
+        folder / f"ladder-{base}.html",
+        title=f"{name}: the ladder of {base}",
+        kind="ladder",
+        conclusions=[line for line, _ in compared.values()],
+        tables={"Strategies, means over seeds": rows},
+        picture=staircase,
+    )
+    return [records, picture, page]
 
 
 def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> dict[str, Any]:

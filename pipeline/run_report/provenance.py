@@ -120,7 +120,9 @@ def build_commands(run: Run) -> list[tuple[str, str]]:
         changed = "; there were uncommitted changes, which it does not have" if commit.endswith("+changes") else ""
         commands.append((f"git checkout {commit.partition('+')[0]}", f"The code of that commit{changed}"))
     if run.config.get("made_of"):
-        commands.append((f"invoke ensemble --comp {comp} --rebuild {run.folder.name}", "The same run, made again of its members"))
+        commands.append(
+            (f"invoke ensemble --comp {comp} --rebuild {run.folder.name}", "The same run, made again of its members")
+        )
     else:
         command, missing = build_run_command(run, comp)
         also = f"; set these in the recipe first: {', '.join(missing)}" if missing else ""
