@@ -17,6 +17,8 @@ Section = dict[str, Any]
 MAX_WORST, MAX_NEAREST, MAX_SUSPECTS, MAX_PAIRS = 24, 3, 24, 12
 THUMBNAIL_SIDE, NEAREST_SIDE, MAP_SIDE = 112, 64, 48
 """Sides of thumbnails in pixels."""
+URGENT_KINDS = {"two labels", "train and test", "across folds"}
+"""Kinds of equal pictures that are shown, as audit/report.py names them."""
 MAX_MAP_PICTURES, MAP_COLUMNS = 600, 25
 MAP_WIDTH, MAP_HEIGHT = 720, 460
 NO_PICTURES = "The pixel cache of this machine does not have these pictures, so they are shown by name alone."
@@ -37,26 +39,34 @@ class PictureSections:
     def __init__(self, result: ValidationResult, digests: Mapping[str, str]) -> None:
         self.result, self.digests = result, digests
         self.source = ThumbnailSource(digests)
+        held = set(result.ids)
+        self.names = [*result.ids, *(name for name in result.run.folds.index if name not in held)]
         self.features: np.ndarray | None = None
         self.bases: list[str] = []
-        if result.ids and all(name in digests for name in result.ids):
-            self.features, self.bases = load_features(result.run, [digests[name] for name in result.ids])
+        if result.ids and all(name in digests for name in self.names):
+            self.features, self.bases = load_features(result.run, [digests[name] for name in self.names])
 
     def build_worst(self) -> Section:
         """Builds the pictures of the highest log loss, each with the nearest pictures that its model was trained on."""
         result, labels = self.result, self.result.oof.labels
         losses = compute_picture_losses(labels, result.probabilities)
-        rows = np.argsort(-losses, kind="stable")[:MAX_WORST]
-        wrong = [int(row) for row in rows if result.predicted[row] != labels[row]]
+        mistakes = np.flatnonzero(result.predicted != labels)
+        wrong = [int(row) for row in mistakes[np.argsort(-losses[mistakes], kind="stable")][:MAX_WORST]]
         nearest = {row: self._find_nearest(row) for row in wrong}
         large = self.source.encode([result.ids[row] for row in wrong], THUMBNAIL_SIDE)
-        small = self.source.encode([result.ids[other] for each in nearest.values() for other, _ in each], NEAREST_SIDE)
+        small = self.source.encode([name for each in nearest.values() for name, _ in each], NEAREST_SIDE)
         cards = [
             self._describe(row, large)
             | {"loss": f"{losses[row]:.2f}"}
             | {
                 "nearest": [
-                    self._describe(other, small) | {"cosine": f"{cosine:.2f}"} for other, cosine in nearest[row]
+                    {
+                        "name": name,
+                        "label": result.run.label[name],
+                        "source": small.get(name, ""),
+                        "cosine": f"{cosine:.2f}",
+                    }
+                    for name, cosine in nearest[row]
                 ]
             }
             for row in wrong
@@ -76,14 +86,15 @@ class PictureSections:
             "right": bool(label == guess),
         }  # fmt: skip
 
-    def _find_nearest(self, row: int) -> list[tuple[int, float]]:
-        """Finds the pictures of other folds whose features have the highest cosine; row and cosine."""
+    def _find_nearest(self, row: int) -> list[tuple[str, float]]:
+        """Finds the pictures of other folds whose features have the highest cosine; id and cosine."""
         if self.features is None:
             return []
-        fold_of, count = self.result.oof.fold_of, len(self.bases)
-        cosine = np.where(fold_of == fold_of[row], -np.inf, self.features @ self.features[row] / count)
-        order = np.argsort(-cosine, kind="stable")[:MAX_NEAREST]
-        return [(int(other), float(cosine[other])) for other in order if np.isfinite(cosine[other])]
+        fold = self.result.run.fold
+        cosine = self.features @ self.features[row] / len(self.bases)
+        own = np.array([fold[name] for name in self.names]) == fold[self.result.ids[row]]
+        order = np.argsort(np.where(own, np.inf, -cosine), kind="stable")[:MAX_NEAREST]
+        return [(self.names[other], float(cosine[other])) for other in order if not own[other]]
 
     def build_audit(self) -> Section | None:
         """Builds what the audit of this competition found; None where there was none."""
@@ -91,25 +102,26 @@ class PictureSections:
         stored = read_json(paths.reports_folder(name) / "audit.json")
         if not stored:
             return None
-        row_of = {name: row for row, name in enumerate(self.result.ids)}
-        suspects = [
-            one | {"row": row_of[one["picture"].partition("/")[2]]}
-            for one in stored["suspects"]
-            if one["picture"].partition("/")[2] in row_of
-        ]
-        pairs = [one for one in stored["pairs"] if {"two labels", "train and test", "across folds"} & {*one["kinds"]}]
-        shown = suspects[:MAX_SUSPECTS]
-        ends = [one[end].partition("/")[2] for one in pairs[:MAX_PAIRS] for end in ("first", "second")]
-        thumbnails = self.source.encode([*(self.result.ids[one["row"]] for one in shown), *ends], THUMBNAIL_SIDE)
+        row_of = {f"train/{name}": row for row, name in enumerate(self.result.ids)}
+        suspects = [one for one in stored["suspects"] if one["picture"] in row_of]
+        pairs = [one for one in stored["pairs"] if URGENT_KINDS & {*one["kinds"]}]
+        copies = [(one["first"], one["second"]) for one in pairs[:MAX_PAIRS]]
+        shown = [*(one["picture"] for one in suspects[:MAX_SUSPECTS]), *(name for pair in copies for name in pair)]
+        ids = [name.removeprefix("train/") for name in shown if name.startswith("train/")]
+        thumbnails = self.source.encode(ids, THUMBNAIL_SIDE)
+        sources = {
+            f"train/{name}": source for name, source in thumbnails.items()
+        }  # test pictures may have the same ids
         return {
             "title": stored["title"], "findings": stored["findings"], "suspects": len(suspects), "pairs": len(pairs),
-            "cards": [self._describe(one["row"], thumbnails) | {"guess": one["guess"]} for one in shown],
+            "cards": [
+                self._describe(row_of[one["picture"]], thumbnails) | {"guess": one["guess"]}
+                for one in suspects[:MAX_SUSPECTS]
+            ],
             "copies": [
-                {"kinds": ", ".join(one["kinds"]), "pictures": [
-                    {"name": one[end], "source": thumbnails.get(one[end].partition("/")[2], "")}
-                    for end in ("first", "second")
-                ]}
-                for one in pairs[:MAX_PAIRS]
+                {"kinds": ", ".join(one["kinds"]),
+                 "pictures": [{"name": name, "source": sources.get(name, "")} for name in names]}
+                for one, names in zip(pairs, copies, strict=False)
             ],
             "page": paths.format_path(paths.reports_folder(name) / "audit.html"),
         }  # fmt: skip

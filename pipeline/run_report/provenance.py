@@ -51,7 +51,7 @@ def build_recipe(run: Run) -> list[tuple[str, str]]:
         }
         recipe["training"] = asdict(Training(**values).resolved(strategy))
     flat = flatten_mapping(recipe)
-    return [(name, _format_value(value)) for name, value in flat.items() if value is not None]
+    return [(name, _format_value(value)) for name, value in flat.items() if value not in (None, (), [])]
 
 
 def build_environment(run: Run) -> list[tuple[str, str]]:

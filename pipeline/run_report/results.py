@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import confusion
-from pipeline.evaluation.intervals import Interval, estimate_fold_gain
+from pipeline.evaluation.intervals import Interval, estimate_fold_gain, estimate_picture_difference
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import score_classes
 from pipeline.evaluation.reliability import ReliabilityBin, compute_ece, compute_reliability
-from pipeline.figures.step_table import StepResult
 from pipeline.kaggle.leaderboard import (
     LeaderboardPosition,
     find_leaderboard,
@@ -267,37 +266,47 @@ def _plot_confidences(bins: Sequence[ReliabilityBin], total: int) -> Chart:
 
 def build_steps(result: ValidationResult) -> list[Section]:
     """Builds what each step brought: those of an ensemble as it recorded them; of a run the views and their mean."""
-    steps = result.run.results.get("steps") or [step.record() for step in _score_views(result)]
+    steps = result.run.results.get("steps") or _score_views(result)
     metric = result.oof.scorer
     return [
         {
             **step,
             "score": metric.format(step["score"], step["spread"]),
-            "gain": "" if not step["against"] else f"{step['gain']:+.5f}",
-            "ends": "" if step["gain_low"] is None or not step["against"]
-            else f"{step['gain_low']:+.5f} to {step['gain_high']:+.5f}",
+            "gain": f"{step['gain']:+.5f}" if step["against"] else "",
+            "ends": f"{step['gain_low']:+.5f} to {step['gain_high']:+.5f}"
+            if step["against"] and step["gain_low"] is not None
+            else "",
         }
         for step in steps
-    ]  # fmt: skip
+    ]
 
 
-def _score_views(result: ValidationResult) -> list[StepResult]:
-    """Scores each view, and the mean against the first; nothing for one view, or for one fold."""
-    oof = result.oof
-    if len(result.views) < 2 or len(oof.folds) < 2:
+def _score_views(result: ValidationResult) -> list[Section]:
+    """Scores each view and their mean, and its gain over the first: over folds, of one fold over its pictures."""
+    oof, names = result.oof, [f"view {name}" for name in result.views]
+    if len(names) < 2:
         return []
     mean, *views = oof.part.predictions
-    steps = [
-        StepResult(kind="view", name=f"view {name}", folds=oof.by_fold(values), kept=name == result.views[0])
-        for name, values in zip(result.views, views, strict=True)
+    if len(oof.folds) > 1:
+        gain = estimate_fold_gain(oof, views[0], mean)
+    else:
+        difference = estimate_picture_difference(oof, views[0], mean)
+        gain = difference if oof.higher else -difference
+    rows = [
+        {"name": name, **_score_step(oof, values), "against": "", "verdict": "" if place else "the start"}
+        for place, (name, values) in enumerate(zip(names, views, strict=True))
     ]
-    gain = estimate_fold_gain(oof, views[0], mean)
-    steps.append(
-        StepResult(
-            kind="view", name=MEAN_OF_VIEWS, folds=oof.by_fold(mean), against=steps[0].name, gain=gain, kept=True
-        )
-    )
-    return steps
+    record = gain.record()
+    compared = {"gain": record["estimate"], "gain_low": record["low"], "gain_high": record["high"]}
+    last = {"name": MEAN_OF_VIEWS, **_score_step(oof, mean), "against": names[0], "verdict": gain.verdict}
+    return [*rows, last | compared]
+
+
+def _score_step(oof: OOFPredictions, values: np.ndarray) -> Section:
+    """Scores predictions: mean over folds, and sample deviation where there are several."""
+    folds = oof.by_fold(values)
+    spread = float(np.std(folds, ddof=1)) if len(folds) > 1 else None
+    return {"score": float(np.mean(folds)), "spread": spread, "note": ""}
 
 
 def build_curves(run: Run) -> list[Chart]:

@@ -4,6 +4,7 @@ import itertools
 import logging
 import re
 
+import numpy as np
 import pytest
 
 from pipeline import paths
@@ -11,6 +12,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import read_json, write_json, write_text
 from pipeline.run_report import write
 from pipeline.run_report.examples import NO_FEATURES, NO_PICTURES
+from pipeline.runs import folder as runs
 from tests.run_report.conftest import BASE, cache_pictures
 from tests.written import MINE, written
 
@@ -137,3 +139,34 @@ def test_an_error_of_the_report_is_a_warning_that_names_the_remedy(caplog, monke
     with caplog.at_level(logging.WARNING):
         assert write.try_write_report(folder := written(), {}) is None
     assert f"invoke report --comp mine --run {folder.name}" in caplog.text
+
+
+def test_nearest_pictures_of_a_single_fold_are_among_those_that_it_was_trained_on():
+    folder = written(1.0, pictures=100, bases=(BASE,), folds=(2,))
+    run = write.load_run(folder)
+    card = write.PictureSections(write.ValidationResult.load(run), cache_pictures(folder)).build_worst()["cards"][0]
+    assert len(card["nearest"]) == 3 and all(run.fold[other["name"]] != 2 for other in card["nearest"])
+
+
+@pytest.mark.parametrize("folds", [(0, 1, 2, 3, 4), (0,)])
+def test_the_mean_of_the_views_is_compared_with_the_first_view(folds):
+    folder = written(1.0, folds=folds)
+    with np.load(folder / "oof.npz") as stored:
+        arrays = dict(stored)
+    worse = (arrays["probabilities"] + 1) / 5
+    runs.write_predictions(
+        folder / "oof.npz", arrays["ids"], arrays["classes"], arrays["probabilities"], plain=worse, flip=worse
+    )
+    plain, flip, mean = write.results.build_steps(write.ValidationResult.load(write.load_run(folder)))
+    assert (plain["verdict"], flip["verdict"], mean["verdict"]) == ("the start", "", "better")
+    assert mean["against"] == "view plain" and mean["gain"].startswith("+") and " to +" in mean["ends"]
+
+
+def test_a_test_picture_is_not_shown_as_the_training_picture_of_the_same_id(cached_run):
+    folder, digests = cached_run
+    pair = {"first": "train/p1", "second": "test/p2", "kinds": ["train and test"]}
+    record = {"title": "The audit", "findings": [], "suspects": [], "pairs": [pair]}
+    write_json(paths.reports_folder(MINE.name) / "audit.json", record)
+    sections = write.PictureSections(write.ValidationResult.load(write.load_run(folder)), digests)
+    (copy,) = sections.build_audit()["copies"]
+    assert [bool(picture["source"]) for picture in copy["pictures"]] == [True, False]
