@@ -91,7 +91,7 @@ def test_runs_are_joined_by_id_and_the_winner_explains_itself(mine, home, capsys
     names = [write_run(mine, 1), write_run(mine, 2, turn=-1), write_run(mine, 99)]
     folder = made(mine)
     found = {path.name for path in folder.iterdir()}
-    wanted = "config environment metrics folds history oof test submission steps"
+    wanted = "config environment metrics folds history oof test submission steps report"
     assert {name.partition(".")[0] for name in found} == set(wanted.split())
     config, results = read_json(folder / "config.json"), read_json(folder / "metrics.json")
     assert [each["run"] for each in config["made_of"]] == sorted(names) and "ensemble" in config["steps"]
