@@ -63,7 +63,7 @@ def write_comparison_page(path: Path, result: RunComparison) -> Path:
     """Writes the page of two compared runs: the verdict, what differs, and the classes that moved."""
     sides = {"A": result.before, "B": result.after}
     runs = [
-        {"": name, "run": side.listed.run, side.listed.metric: side.listed.score, "pictures": side.pictures}
+        {"side": name, "run": side.listed.run, side.listed.metric: side.listed.score, "pictures": side.pictures}
         for name, side in sides.items()
     ]
     differing = [
@@ -73,7 +73,7 @@ def write_comparison_page(path: Path, result: RunComparison) -> Path:
     classes = [
         {
             "class": one.name, "pictures": one.pictures, "A": one.before, "B": one.after,
-            "net": one.gained - one.lost, "p": one.p_value, "": "beyond noise" if one.beyond_noise else "",
+            "net": one.gained - one.lost, "p": one.p_value, "verdict": "beyond noise" if one.beyond_noise else "within noise",
         }
         for one in moved
         if one.gained or one.lost

@@ -86,9 +86,9 @@ def build_timing(run: Run) -> Section:
             for fact in results.get("training", [])
         ],
         "speed": {
-            text: max(choice["pictures_per_second"].values(), default=0)
+            text: speed
             for text, choice in results.get("engines", {}).items()
-            if choice.get("pictures_per_second")
+            if (speed := (choice.get("pictures_per_second") or {}).get(choice["engine"]))
         },
     }  # fmt: skip
 

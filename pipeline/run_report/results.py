@@ -272,13 +272,18 @@ def build_steps(result: ValidationResult) -> list[Section]:
         {
             **step,
             "score": metric.format(step["score"], step["spread"]),
-            "gain": f"{step['gain']:+.5f}" if step["against"] else "",
-            "ends": f"{step['gain_low']:+.5f} to {step['gain_high']:+.5f}"
+            "gain": _format_gain(step["gain"]) if step["against"] else "",
+            "ends": f"{_format_gain(step['gain_low'])} to {_format_gain(step['gain_high'])}"
             if step["against"] and step["gain_low"] is not None
             else "",
         }
         for step in steps
     ]
+
+
+def _format_gain(gain: float) -> str:
+    """Formats a gain with its sign; zero is +0, whatever its sign was."""
+    return f"{round(gain, 5) + 0.0:+.5f}"
 
 
 def _score_views(result: ValidationResult) -> list[Section]:
