@@ -73,7 +73,8 @@ def write_comparison_page(path: Path, result: RunComparison) -> Path:
     classes = [
         {
             "class": one.name, "pictures": one.pictures, "A": one.before, "B": one.after,
-            "net": one.gained - one.lost, "p": one.p_value, "verdict": "beyond noise" if one.beyond_noise else "within noise",
+            "net": one.gained - one.lost, "p": one.p_value,
+            "verdict": "beyond noise" if one.beyond_noise else "within noise",
         }
         for one in moved
         if one.gained or one.lost
