@@ -10,6 +10,8 @@ from pipeline.run_report.write import render_page
 from pipeline.runs.compare import RunComparison, format_setting, format_verdict
 
 Records = Sequence[Mapping[str, Any]]
+HIDDEN_COLUMN = "folds"
+"""The scores of single folds, which the CSV file beside a page has."""
 
 
 def write_experiment_page(
@@ -37,9 +39,9 @@ def write_experiment_page(
         "footer": "One file: works offline, and sends no request.",
         "conclusions": conclusions,
         "tables": [
-            {"caption": caption, "columns": list(records[0]), "rows": [build_row(one) for one in records]}
+            {"caption": caption, "columns": list(rows[0]), "rows": [build_row(one) for one in rows]}
             for caption, records in tables.items()
-            if records
+            if (rows := [{name: one[name] for name in one if name != HIDDEN_COLUMN} for one in records])
         ],
         "picture": f"data:image/png;base64,{base64.b64encode(picture).decode()}" if picture else "",
     }
