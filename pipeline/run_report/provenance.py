@@ -23,6 +23,7 @@ FILES = {
     "metrics.json": "scores, time and memory",
     "leaderboard.json": "Kaggle's answer to the submission",
     "model.keras": "the model: pictures in, probabilities out",
+    "heads.npz": "the trained heads, by which invoke predict predicts new pictures",
     "models": "the model of each fold",
     "folds": "what each fold's process wrote",
     "submission.csv": "the submission",
