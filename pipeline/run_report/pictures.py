@@ -34,11 +34,11 @@ def find_digests(run: Run) -> dict[str, str]:
     is_here = (folder / "complete.json").is_file() and (folder / "raw").is_dir()
     if stored.get("data") is None and not is_here:
         return {}
-    kept = {key: stored[key] for key in ("name", "slug", "data", "synthetic", "metric")}
+    kept = {key: stored.get(key) for key in ("name", "slug", "data", "synthetic", "metric")}
     submission = Submission(**stored["submission"]) if stored.get("submission") else None
     try:
         train, _ = load_labeled_pictures(Competition(**kept, labels=Labels(**stored["labels"]), submission=submission))
-    except (StarshiftError, OSError):
+    except (StarshiftError, OSError, TypeError):  # TypeError: fields of another version
         return {}
     return dict(zip(train["id"], train["sha256"], strict=True))
 

@@ -3,6 +3,8 @@
 import itertools
 import logging
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -170,3 +172,11 @@ def test_a_test_picture_is_not_shown_as_the_training_picture_of_the_same_id(cach
     sections = write.PictureSections(write.ValidationResult.load(write.load_run(folder)), digests)
     (copy,) = sections.build_audit()["copies"]
     assert [bool(picture["source"]) for picture in copy["pictures"]] == [True, False]
+
+
+def test_the_command_writes_the_report_of_an_older_run():
+    folder = written()
+    command = [sys.executable, "-m", "invoke", "report", "--run", folder.name]
+    done = subprocess.run(command, cwd=paths.REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and f"{folder.name}/report.html" in done.stdout, done.stderr
+    assert (folder / "report.html").is_file()
