@@ -31,7 +31,7 @@ MAX_WHOLE_MATRIX = 24
 """Classes of the largest matrix that is shown whole; a larger one is shown group by group."""
 OVERVIEW_SIDE = 640
 """Side of the overview of the whole matrix, in units of the drawing."""
-MIN_VISIBLE_SHARE = 0.15
+MIN_VISIBLE_SHARE = 0.25
 """How strongly one picture colours its cell in the overview, at least."""
 MEAN_OF_VIEWS = "mean of the views"
 
