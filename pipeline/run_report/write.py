@@ -1,12 +1,10 @@
 """Writes report.html into a run's folder: collects the sections and renders one page that needs no other file."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import find_comp_argument
 from pipeline.figures.style import BLUE, GREEN, GREY, INK, ORANGE, RULE
 from pipeline.files import write_text
 from pipeline.run_report import provenance, results
@@ -15,7 +13,6 @@ from pipeline.run_report.pictures import find_digests
 from pipeline.run_report.results import ValidationResult
 from pipeline.runs.load import Run, find_run_folder, load_run
 
-log = logging.getLogger(__name__)
 REPORT_FILE = "report.html"
 CONTENTS = (
     ("confusions", "Confusions"), ("classes", "Classes"), ("worst", "Worst pictures"), ("calibration", "Calibration"),
@@ -42,18 +39,6 @@ def write_report(folder: Path, digests: Mapping[str, str] | None = None, *, tsne
     path = folder / REPORT_FILE
     write_text(path, render_page("run.html", data))
     return path
-
-
-def try_write_report(folder: Path, digests: Mapping[str, str]) -> Path | None:
-    """Writes the report of a run that has just finished; an error is a warning, since the run itself is whole."""
-    try:
-        return write_report(folder, digests)
-    except Exception as error:
-        log.warning(
-            "  warning: the run is finished, but not its report: %s: %s\n    remedy: invoke report --comp %s --run %s",
-            *(type(error).__name__, error, find_comp_argument(folder.parent.name), folder.name),
-        )
-        return None
 
 
 def write_report_of(text: str, comp: str | None, *, tsne: bool = False) -> Path:

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe, RunOptions, select_folds
+from pipeline.config import (
+    SCRATCH_STRATEGIES,
+    Competition,
+    Recipe,
+    RunOptions,
+    find_comp_argument,
+    select_folds,
+)
 from pipeline.data import folds as splits
 from pipeline.evaluation import metrics, submission
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds
@@ -291,13 +298,19 @@ def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -
 
 
 def write_report(run: RunContext) -> None:
-    """Writes report.html of a finished run; an error is a warning."""
-    from pipeline.run_report.write import try_write_report
+    """Writes report.html of a finished run; any error is a warning, since the run itself is whole."""
+    train, folder = run.data.pictures.train, run.folder
+    try:
+        from pipeline.run_report.write import write_report as write
 
-    train = run.data.pictures.train
-    with log_stage("report") as lines:
-        path = try_write_report(run.folder, dict(zip(train["id"], train["sha256"], strict=True)))
-        lines.append(paths.format_path(path) if path else "none")
+        with log_stage("report") as lines:
+            path = write(folder, dict(zip(train["id"], train["sha256"], strict=True)))
+            lines.append(paths.format_path(path))
+    except Exception as error:
+        log.warning(
+            "  warning: the run is finished, but not its report: %s: %s\n    remedy: invoke report --comp %s --run %s",
+            *(type(error).__name__, error, find_comp_argument(run.competition.name), folder.name),
+        )
 
 
 def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], device: str) -> Path:

@@ -1,7 +1,6 @@
 """The page of a run: whole in one file, escaped, accessible, and written whatever is missing."""
 
 import itertools
-import logging
 import re
 import subprocess
 import sys
@@ -134,13 +133,6 @@ def test_the_steps_of_an_ensemble_are_shown_with_their_gains():
 def test_an_unfinished_run_has_no_report():
     with pytest.raises(StarshiftError, match="not finished"):
         write.write_report(written(finished=False))
-
-
-def test_an_error_of_the_report_is_a_warning_that_names_the_remedy(caplog, monkeypatch):
-    monkeypatch.setattr(write, "render_page", lambda *_: 1 / 0)
-    with caplog.at_level(logging.WARNING):
-        assert write.try_write_report(folder := written(), {}) is None
-    assert f"invoke report --comp mine --run {folder.name}" in caplog.text
 
 
 def test_nearest_pictures_of_a_single_fold_are_among_those_that_it_was_trained_on():
