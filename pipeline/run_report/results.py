@@ -120,7 +120,7 @@ def format_interval(result: Interval | None) -> Mapping[str, Any]:
         return {"text": "–", "ends": "no pictures", "value": -1}
     return {
         "text": f"{100 * result.estimate:.1f}",
-        "ends": f"{100 * result.low:.0f}–{100 * result.high:.0f}",
+        "ends": f"{100 * result.low:.1f}–{100 * result.high:.1f}",
         "value": result.estimate,
     }
 
