@@ -157,7 +157,7 @@ def compare(
 
 
 @command(
-    run="a run: its name, the beginning of it, or its path",
+    run="a run: its name, the beginning of it, its path, latest (where not given) or best",
     open="open it in the browser, too",
     tsne="draw the map by t-SNE instead of PCA; takes some seconds",
 )
@@ -168,7 +168,7 @@ def report(_: Context, run: str | None = None, comp: str | None = None, open: bo
     from pipeline import paths
     from pipeline.run_report.write import write_report_of
 
-    path = write_report_of(run or "", comp, tsne=tsne)
+    path = write_report_of(run or "latest", comp, tsne=tsne)
     print(f"wrote {paths.format_path(path)}")
     if open:
         webbrowser.open(path.resolve().as_uri())
