@@ -72,7 +72,7 @@ def predict_with_run(
     if as_json:
         print(json.dumps({"run": folder.name, "pictures": predictor.build_records(predictions)}, indent=1))
     elif len(files) == 1:
-        print("\n".join(predictor.format_top_classes(predictions)))
+        print("\n".join(predictor.format_predictions(predictions)))
     if target is not None:
         predictor.write_prediction_table(target, predictions)
         logging.getLogger(__name__).info(

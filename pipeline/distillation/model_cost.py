@@ -105,7 +105,7 @@ def measure_speed(members: Sequence[Path], data: Dataset, engine: str) -> float 
     """Pictures a second when each base of these runs sees each picture once; None where one cannot be run here."""
     networks: dict[tuple[str, int], tuple[Base, Path]] = {}
     for folder in members:
-        for base in load.list_bases(runs.read_config(folder)):
+        for base in load.list_bases(runs.read_config(folder)).values():
             networks[str(base), base.size] = base, folder
     if any(not base.published and not Path(base.weights).is_file() for base, _ in networks.values()):
         return None

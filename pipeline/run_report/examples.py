@@ -10,8 +10,10 @@ from pipeline.config import find_comp_argument
 from pipeline.evaluation.metrics import compute_picture_losses
 from pipeline.files import read_json
 from pipeline.run_report.charts import Axis
-from pipeline.run_report.pictures import ThumbnailSource, build_sprite, encode_data_url, load_features
+from pipeline.run_report.pictures import ThumbnailSource, build_sprite, encode_data_url
 from pipeline.run_report.results import ValidationResult
+from pipeline.runs.listing import shorten_base_name
+from pipeline.runs.novelty import load_features, normalize_parts
 
 Section = dict[str, Any]
 MAX_WORST, MAX_NEAREST, MAX_SUSPECTS, MAX_PAIRS = 24, 3, 24, 12
@@ -44,7 +46,9 @@ class PictureSections:
         self.features: np.ndarray | None = None
         self.bases: list[str] = []
         if result.ids and all(name in digests for name in self.names):
-            self.features, self.bases = load_features(result.run, [digests[name] for name in self.names])
+            parts = load_features(result.run, [digests[name] for name in self.names])
+            self.features = normalize_parts(list(parts.values())) if parts else None
+            self.bases = [shorten_base_name(text) for text in parts]
 
     def build_worst(self) -> Section:
         """Builds the pictures of the highest log loss, each with the nearest pictures that its model was trained on."""
@@ -91,7 +95,7 @@ class PictureSections:
         if self.features is None:
             return []
         fold = self.result.run.fold
-        cosine = self.features @ self.features[row] / len(self.bases)
+        cosine = self.features @ self.features[row]
         own = np.array([fold[name] for name in self.names]) == fold[self.result.ids[row]]
         order = np.argsort(np.where(own, np.inf, -cosine), kind="stable")[:MAX_NEAREST]
         return [(self.names[other], float(cosine[other])) for other in order if not own[other]]

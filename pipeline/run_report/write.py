@@ -9,9 +9,9 @@ from pipeline.figures.style import BLUE, GREEN, GREY, INK, ORANGE, RULE
 from pipeline.files import write_text
 from pipeline.run_report import provenance, results
 from pipeline.run_report.examples import PictureSections, build_audit_command
-from pipeline.run_report.pictures import find_digests
 from pipeline.run_report.results import ValidationResult
 from pipeline.runs.load import Run, find_run_folder, load_run
+from pipeline.runs.novelty import find_digests
 
 REPORT_FILE = "report.html"
 CONTENTS = (

@@ -100,15 +100,16 @@ def read_strategy(config: Mapping[str, Any]) -> str:
     return "features" if strategy == "pseudo" else strategy
 
 
-def list_bases(config: Mapping[str, Any]) -> list[Base]:
-    """Lists the bases of a run, the one alone that was trained, or the small network of `scratch`.
+def list_bases(config: Mapping[str, Any]) -> dict[str, Base]:
+    """Lists the bases of a run by their names in its recipe, the trained one alone, or the small network of `scratch`.
 
     Args:
         config: the run's config.json.
     """
     recipe = config["competition"]["recipe"]
     texts = select_bases(read_strategy(config), recipe["bases"])
-    return [parse_base(text, recipe["size"]) for text in texts] or [build_scratch_base(recipe["size"])]
+    named = {text: parse_base(text, recipe["size"]) for text in texts}
+    return named or {"scratch": build_scratch_base(recipe["size"])}
 
 
 def find_run_folder(text: str, comp: str | None) -> Path:

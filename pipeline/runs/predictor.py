@@ -22,12 +22,15 @@ from pipeline.models import inference_engines
 from pipeline.models.base import Base
 from pipeline.runs import folder as runs
 from pipeline.runs import load
+from pipeline.runs.novelty import FALSE_ALARMS, Neighbours, load_neighbours, normalize_parts
 from pipeline.training.export import HEADS_FILE, read_heads
 
 CHUNK_SIZE = 64
 """Pictures that are decoded and predicted at a time."""
 TOP_K = 5
 BAR_WIDTH = 30
+NEAREST = 3
+"""Training pictures that are named beside an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +42,25 @@ class RunPredictor:
         sizes: sides of the pictures that it takes, in pixels, ascending.
         views: that are averaged.
         predict_view: from pictures (n, size, size, 3) uint8 by size to the folds' mean probabilities (n, classes).
+        extract: from the same to the features (n, width) of each frozen base, by its name in the recipe.
+        neighbours: the training pictures, where their features are on this machine.
     """
 
     classes: tuple[str, ...]
     sizes: tuple[int, ...]
     views: tuple[str, ...]
     predict_view: Callable[[Mapping[int, np.ndarray]], np.ndarray]
+    extract: Callable[[Mapping[int, np.ndarray]], dict[str, np.ndarray]]
+    neighbours: Neighbours | None = None
+
+    def compare(self, pixels: Mapping[int, np.ndarray]) -> tuple[np.ndarray, list[list[tuple[str, str, float]]]]:
+        """Returns which pictures are unlike the training pictures, (n,) bool, and the nearest of those to each."""
+        if self.neighbours is None:
+            count = len(next(iter(pixels.values())))
+            return np.zeros(count, bool), [[] for _ in range(count)]
+        parts = self.extract(pixels)
+        features = normalize_parts([parts[text] for text in self.neighbours.texts])
+        return self.neighbours.is_novel(features), self.neighbours.find_nearest(features, NEAREST)
 
     def predict(self, pixels: Mapping[int, np.ndarray], digests: Sequence[str]) -> np.ndarray:
         """Predicts pictures, averaged over the views.
@@ -71,12 +87,16 @@ class PicturePredictions:
         classes: names, in the order of the columns.
         names: of the pictures that can be read.
         probabilities: (pictures, classes) float32.
+        novel: whether a picture is unlike the training pictures, (pictures,) bool; None where that is not known.
+        nearest: the nearest training pictures of each: id, class and cosine; empty where they are not known.
         unreadable: why the others cannot be read, by name.
     """
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
     probabilities: np.ndarray
+    novel: np.ndarray | None
+    nearest: list[list[tuple[str, str, float]]]
     unreadable: Mapping[str, str]
 
     def list_top_classes(self) -> list[list[tuple[str, float]]]:
@@ -107,27 +127,50 @@ def load_predictor(folder: Path) -> RunPredictor:
     """
     run = load.load_run(folder)
     bases = load.list_bases(run.config)
-    predict_view = _load_heads(run, bases) if (folder / HEADS_FILE).is_file() else _load_models(folder, bases)
+    extract = _load_engines(run, bases)
+    predict_view = (
+        _load_heads(folder, extract) if (folder / HEADS_FILE).is_file() else _load_models(folder, list(bases.values()))
+    )
     return RunPredictor(
         classes=tuple(run.classes),
-        sizes=tuple(sorted({base.size for base in bases})),
+        sizes=tuple(sorted({base.size for base in bases.values()})),
         views=tuple(run.recipe["views"]),
         predict_view=predict_view,
+        extract=extract,
+        neighbours=load_neighbours(run),
     )
 
 
-def _load_heads(run: load.Run, bases: Sequence[Base]) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
-    """Loads the engines of the bases and the heads of the folds."""
-    heads, engines = read_heads(run.folder / HEADS_FILE), []
-    used = [choice["engine"] for choice in run.results["engines"].values()]
-    for base, engine in zip(bases, used, strict=True):
-        available = engine == "keras" or inference_engines.has_openvino()
-        choice = inference_engines.EngineChoice(engine=engine if available else "keras")
-        engines.append(inference_engines.load_engine(base, choice))
+def _load_engines(
+    run: load.Run, bases: Mapping[str, Base]
+) -> Callable[[Mapping[int, np.ndarray]], dict[str, np.ndarray]]:
+    """Loads the engines of the frozen bases, the ones that the run used, when they are first needed."""
+    used = {text: str(choice["engine"]) for text, choice in run.results.get("engines", {}).items()}
+    engines = dict[str, inference_engines.Engine]()
+
+    def load_one(text: str, base: Base) -> inference_engines.Engine:
+        fastest = "openvino" if inference_engines.has_openvino() else "keras"
+        engine = used.get(text, fastest)
+        choice = inference_engines.EngineChoice(engine=engine if fastest == "openvino" else "keras")
+        return inference_engines.load_engine(base, choice)
+
+    def extract(pixels: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
+        for text, base in bases.items():
+            if text not in engines:
+                engines[text] = load_one(text, base)
+        return {text: engines[text](pixels[base.size]) for text, base in bases.items()}
+
+    return extract
+
+
+def _load_heads(
+    folder: Path, extract: Callable[[Mapping[int, np.ndarray]], dict[str, np.ndarray]]
+) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
+    """Loads the heads of the folds, which take the features of all bases."""
+    heads = read_heads(folder / HEADS_FILE)
 
     def predict_view(pixels: Mapping[int, np.ndarray]) -> np.ndarray:
-        parts = [engine(pixels[base.size]) for base, engine in zip(bases, engines, strict=True)]
-        features = np.concatenate(parts, axis=1)
+        features = np.concatenate(list(extract(pixels).values()), axis=1)
         return np.mean([head.probabilities(features) for head in heads], axis=0)
 
     return predict_view
@@ -191,6 +234,7 @@ def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> Pict
         files: pictures by name.
     """
     names, parts, unreadable = list[str](), list[np.ndarray](), dict[str, str]()
+    novel, nearest = list[np.ndarray](), list[list[tuple[str, str, float]]]()
     with tqdm(total=len(files), desc="pictures", disable=len(files) <= CHUNK_SIZE, delay=3) as bar:
         for chunk in _decode_chunks(files, predictor.sizes):
             good = {name: item for name, item in chunk.items() if not isinstance(item, str)}
@@ -199,12 +243,17 @@ def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> Pict
                 pixels = {size: np.stack([item[0][size] for item in good.values()]) for size in predictor.sizes}
                 parts.append(predictor.predict(pixels, [item[1] for item in good.values()]))
                 names.extend(good)
+                unlike, near = predictor.compare(pixels)
+                novel.append(unlike)
+                nearest.extend(near)
             bar.update(len(chunk))
     empty = np.empty((0, len(predictor.classes)), np.float32)
     return PicturePredictions(
         classes=predictor.classes,
         names=tuple(names),
         probabilities=np.concatenate(parts) if parts else empty,
+        novel=np.concatenate([*novel, np.zeros(0, bool)]) if predictor.neighbours else None,
+        nearest=nearest,
         unreadable=unreadable,
     )
 
@@ -226,20 +275,34 @@ def _decode_chunks(files: Mapping[str, Path], sizes: Sequence[int]) -> Iterator[
             yield dict(zip(part, pool.map(decode, [files[name] for name in part]), strict=True))
 
 
-def format_top_classes(predictions: PicturePredictions) -> list[str]:
-    """Formats each picture's likeliest classes, a line each with a bar."""
+def format_predictions(predictions: PicturePredictions) -> list[str]:
+    """Formats each picture's likeliest classes, a line each with a bar, and what is known of its neighbourhood."""
     lines = []
-    for name, top in zip(predictions.names, predictions.list_top_classes(), strict=True):
+    for number, (name, top) in enumerate(zip(predictions.names, predictions.list_top_classes(), strict=True)):
         width = max(len(label) for label, _ in top)
         lines += [name, *(f"  {label:<{width}}  {p:>6.1%}  {'█' * round(BAR_WIDTH * p)}".rstrip() for label, p in top)]
+        if predictions.novel is None:
+            lines.append("  the training pictures are not on this machine: nothing says whether this is one like them")
+            continue
+        if predictions.novel[number]:
+            lines.append(f"  not sure: unlike the training pictures (so are {FALSE_ALARMS:.0%} of pictures like those)")
+        near = (f"{label} {identity} ({cosine:.2f})" for identity, label, cosine in predictions.nearest[number])
+        lines.append(f"  nearest training pictures: {', '.join(near)}")
     return lines + [f"{name}: cannot be read: {reason}" for name, reason in predictions.unreadable.items()]
 
 
 def build_records(predictions: PicturePredictions) -> list[dict[str, Any]]:
     """Builds one record a picture, by name, for JSON: its likeliest classes, or why it cannot be read."""
+    novel = [None] * len(predictions.names) if predictions.novel is None else predictions.novel.tolist()
+    tops = predictions.list_top_classes()
     records: list[dict[str, Any]] = [
-        {"picture": name, "classes": [{"class": label, "probability": p} for label, p in top]}
-        for name, top in zip(predictions.names, predictions.list_top_classes(), strict=True)
+        {
+            "picture": name,
+            "classes": [{"class": label, "probability": p} for label, p in top],
+            "unlike_training": unlike,
+            "nearest": [{"id": identity, "class": label, "cosine": cosine} for identity, label, cosine in near],
+        }
+        for name, top, unlike, near in zip(predictions.names, tops, novel, predictions.nearest, strict=True)
     ]
     records += [{"picture": name, "error": reason} for name, reason in predictions.unreadable.items()]
     return sorted(records, key=lambda record: str(record["picture"]))
@@ -248,9 +311,12 @@ def build_records(predictions: PicturePredictions) -> list[dict[str, Any]]:
 def write_prediction_table(path: Path, predictions: PicturePredictions) -> None:
     """Writes a CSV file, a row a picture: the likeliest classes and their probabilities; empty where unreadable."""
     blank = dict.fromkeys(build_table_row([("", 0.0)] * min(TOP_K, len(predictions.classes))), "")
-    rows = {name: {"picture": name, **blank} for name in (*predictions.names, *predictions.unreadable)}
-    for name, top in zip(predictions.names, predictions.list_top_classes(), strict=True):
+    unknown = {"unlike_training": ""}
+    rows = {name: {"picture": name, **blank, **unknown} for name in (*predictions.names, *predictions.unreadable)}
+    for number, (name, top) in enumerate(zip(predictions.names, predictions.list_top_classes(), strict=True)):
         rows[name] |= build_table_row(top)
+        if predictions.novel is not None:
+            rows[name]["unlike_training"] = "yes" if predictions.novel[number] else "no"
     runs.write_table(path, [rows[name] for name in sorted(rows)])
 
 

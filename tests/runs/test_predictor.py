@@ -1,6 +1,7 @@
 """New pictures predicted by a finished run: the answers are those of its submission."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from invoke import Context
 
 import competitions
+from pipeline import paths
 from pipeline.cli.learnware import predict
 from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
@@ -16,6 +18,7 @@ from pipeline.runs import folder as runs
 from pipeline.runs import load, predictor
 from pipeline.training.export import HEADS_FILE
 from pipeline.workflow import run as flow
+from tests.conftest import encoded
 
 TESTS = [f"{number}.jpg" for number in range(6)]
 
@@ -56,16 +59,17 @@ def test_networks_of_all_folds_answer_as_their_submission_does(mine, tmp_path):
 
 def test_a_photo_s_likeliest_classes_are_printed_with_bars(finished, tmp_path, capsys):
     predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "1.jpg"))
-    name, first, second = capsys.readouterr().out.splitlines()
+    name, first, second, *_, nearest = capsys.readouterr().out.splitlines()
     assert name == "1.jpg" and first.startswith("  blue") and "█" in first and second.startswith("  red")
+    assert nearest.startswith("  nearest training pictures: blue blue/")
     assert not (tmp_path / "predictions.csv").exists()
 
 
 def test_many_pictures_are_written_a_row_each(finished, tmp_path):
     predict(Context(), run="latest", images=str(tmp_path / "pictures" / "test"), out=str(tmp_path / "out.csv"))
     header, first, *_, last = (tmp_path / "out.csv").read_text().splitlines()
-    assert header == "picture,class_1,probability_1,class_2,probability_2"
-    assert first.startswith("0.jpg,red,0.") and last == "9.jpg,,,,"
+    assert header == "picture,class_1,probability_1,class_2,probability_2,unlike_training"
+    assert first.startswith("0.jpg,red,0.") and last == "9.jpg,,,,,"
 
 
 def test_answers_are_printed_as_json(finished, tmp_path, capsys):
@@ -114,3 +118,16 @@ def test_a_run_without_a_model_says_so(finished):
         (finished / name).unlink()
     with pytest.raises(StarshiftError, match="has no model"):
         predictor.load_predictor(finished)
+
+
+def test_a_picture_unlike_the_training_pictures_is_not_sure(finished, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 3)).astype(np.uint8)
+    (tmp_path / "noise.png").write_bytes(encoded(noise, "PNG"))
+    predict(Context(), run=finished.name, images=str(tmp_path / "noise.png"))
+    assert "  not sure: unlike the training pictures (so are 5% of pictures like those)" in capsys.readouterr().out
+
+
+def test_without_the_training_pictures_nothing_is_said_of_likeness(finished, tmp_path, capsys):
+    shutil.rmtree(paths.cache_folder("features"))
+    predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "1.jpg"))
+    assert "the training pictures are not on this machine" in capsys.readouterr().out
