@@ -6,6 +6,8 @@ The tables of README.md, docs/measured.md and the competition files are made of 
 """
 
 import argparse
+import json
+import re
 
 from pipeline.files import write_json
 from pipeline.paths import REPOSITORY
@@ -31,7 +33,8 @@ def main() -> None:
         "metrics": run.results,
     }
     path = FOLDER / wanted.comp / f"{wanted.name}.json"
-    write_json(path, record)
+    # A weights file is named without its folder, which depends on the machine.
+    write_json(path, json.loads(re.sub(r"=[^\"=]*/([^\"/]+)", r"=\1", json.dumps(record))))
     print(f"{path.relative_to(REPOSITORY)}: {run.results['metric']} {run.results['score']:.5f}")
 
 
