@@ -24,7 +24,7 @@ COMPETITION = Competition(
     labels=Labels(csv="labels.csv", image="id", label="breed", folder="train", suffix=".jpg"),
     submission=Submission(image="id", layout="one column per class"),
     metric="log_loss",
-    recipe=Recipe(bases=("efficientnet_lite2", "efficientnet_lite2:300"), head="linear", folds=5, views=("plain", "flip")),
+    recipe=Recipe(bases=("efficientnet_lite2", "efficientnet_lite2:300"), folds=5, views=("plain", "flip")),
 )
 
 RECIPES = {"gpu": replace(COMPETITION.recipe, bases=("convnext_xlarge", "efficientnet_v2_l"))}
