@@ -30,6 +30,14 @@ def fetch_data(competition: Competition, options: RunOptions) -> Path:
     return raw
 
 
+def warn_of_synthetic_bases(competition: Competition, bases: list[Base]) -> None:
+    """Warns where a base that knows synthetic pictures alone is to see photographs."""
+    for base in bases:
+        if competition.synthetic is None and base.weights == "imagenet" and base.entry.ours:
+            log.warning("  warning: %s has learned from synthetic pictures alone; photographs want a base that has seen"
+                        " photographs, such as efficientnet_lite2", base.name)  # fmt: skip
+
+
 def fetch_weights(bases: list[Base]) -> None:
     """Fetches missing weights. It runs before any picture is read, so that an error comes early.
 

@@ -59,6 +59,7 @@ def prepare_dataset(competition: Competition, bases: list[Base], options: RunOpt
     """
     find_metric(competition.metric)  # a misspelt one would show after the training only
     raw = prepare.fetch_data(competition, options)
+    prepare.warn_of_synthetic_bases(competition, bases)
     prepare.fetch_weights(bases)
     pictures, sample = prepare.read_pictures(competition, raw, options)
     stores = {base.size: open_pixel_store(base.size) for base in bases}

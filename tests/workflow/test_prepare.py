@@ -10,6 +10,7 @@ from pipeline.config import Competition, Recipe, RunOptions, apply_options, sele
 from pipeline.data import pixel_cache
 from pipeline.errors import StarshiftError
 from pipeline.models.base import parse_base
+from pipeline.workflow.prepare import warn_of_synthetic_bases
 from pipeline.workflow.run import prepare_dataset
 from tests.conftest import drawn, encoded
 
@@ -52,3 +53,14 @@ def test_the_table_stage_names_the_classes(tmp_path, caplog):
         Competition(name="own", data=str(tmp_path / "own"), recipe=Recipe(folds=2)), BASES, RunOptions(debug=True)
     )
     assert "0 test pictures; 5 classes: Black-grass, Charlock, Cleavers, Fat Hen, ..." in caplog.text
+
+
+@pytest.mark.parametrize(("text", "warned"), [("petite", True), ("petite=none", False), ("efficientnet_lite0", False)])
+def test_a_base_that_knows_synthetic_pictures_alone_is_no_base_for_photographs(text, warned, mine, caplog):
+    warn_of_synthetic_bases(competitions.load(Path(mine)), [parse_base(text)])
+    assert ("synthetic pictures alone" in caplog.text) == warned
+
+
+def test_no_warning_is_given_where_pictures_are_synthetic(caplog):
+    warn_of_synthetic_bases(competitions.find("sprouts"), [parse_base("petite")])
+    assert not caplog.text
