@@ -172,3 +172,33 @@ def report(_: Context, run: str | None = None, comp: str | None = None, open: bo
     print(f"wrote {paths.format_path(path)}")
     if open:
         webbrowser.open(path.resolve().as_uri())
+
+
+@command(
+    run="a run: its name, the beginning of it, its path, latest (where not given) or best",
+    images="a picture, a folder of pictures, or a pattern in quotes; 24 pictures at most are drawn",
+    label="the class to explain; each picture's likeliest where not given",
+    out="the PNG file; explanation.png where not given",
+    force="write over a file that is there",
+)
+def explain(
+    _: Context,
+    run: str | None = None,
+    comp: str | None = None,
+    images: str | None = None,
+    label: str | None = None,
+    out: str | None = None,
+    force: bool = False,
+) -> None:
+    """Draw what a run looks at: the places of pictures that speak for a class, and against it."""
+    from pathlib import Path
+
+    from pipeline.errors import require
+    from pipeline.paths import format_path
+    from pipeline.runs import activation_maps, load, predictor
+
+    require(images, "Which pictures?", expected="--images PICTURE, FOLDER or 'PATTERN'", received=images)
+    files, target = predictor.find_pictures(str(images)), parse_path(out) or Path("explanation.png")
+    predictor.check_output(target, force=force)
+    count = activation_maps.write_explanation(load.find_run_folder(run or "latest", comp), files, target, label)
+    print(f"wrote {format_path(target)}: {count} of {len(files)} pictures")

@@ -294,7 +294,7 @@ def write_run(
         folds=tuple(sorted(aligned.oof.folds)), started=started,
     )  # fmt: skip
     position = results.write_metrics(run, trained, result)
-    results.write_report(run)
+    results.write_report(run.folder, run.competition.name, run.data.digest_of)
     for line in format_position(position) if position else ():
         log.info("  %s", line)
     for path in (*files, folder):

@@ -24,6 +24,7 @@ from pipeline.kernels.push import build_purpose
 from pipeline.kernels.records import KernelRecord
 from pipeline.kernels.result_archive import ARCHIVE_NAME, ResultArchive, load_archive
 from pipeline.runs import folder as runs
+from pipeline.workflow.finish import write_report
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ def merge_run(archive: ResultArchive, record: KernelRecord) -> Path | None:
             place = paths.submissions_folder(record.competition)
             archive.extract({f"{inside}/submission.csv": place / f"{folder.name}.csv"})
             archive.extract({f"{inside}/submission.csv": place / "latest.csv"})
+        if not (folder / "report.html").is_file():  # the image there may lack what a report is made with
+            write_report(folder, record.competition)
     return folder
 
 

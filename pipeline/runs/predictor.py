@@ -176,8 +176,12 @@ def _load_heads(
     return predict_view
 
 
-def _load_models(folder: Path, bases: Sequence[Base]) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
-    """Loads the saved Keras models: the folds' networks, or the one model of heads on features."""
+def list_models(folder: Path) -> list[Path]:
+    """Lists the saved Keras models of a run: the folds' networks, or the one model of heads on features.
+
+    Raises:
+        StarshiftError: there is none.
+    """
     paths = sorted((folder / "models").glob("fold*.keras")) or [folder / "model.keras"]
     if not paths[0].is_file():
         raise StarshiftError(
@@ -186,6 +190,12 @@ def _load_models(folder: Path, bases: Sequence[Base]) -> Callable[[Mapping[int, 
             received="neither",
             remedy="an ensemble is asked through its members, which invoke runs lists; another run is made again",
         )
+    return paths
+
+
+def _load_models(folder: Path, bases: Sequence[Base]) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
+    """Loads the saved Keras models."""
+    paths = list_models(folder)
     import keras
 
     from pipeline.models.keras_input import ArraySequence, build_keras_input

@@ -112,6 +112,11 @@ class Dataset:
         """Which test pictures can be predicted, (test pictures,) bool."""
         return self.pictures.test["sha256"].isin(self.files).to_numpy()
 
+    @property
+    def digest_of(self) -> dict[str, str]:
+        """SHA-256 of each training picture, by id."""
+        return dict(zip(self.pictures.train["id"], self.train_digests, strict=True))
+
     @cached_property
     def train_digests(self) -> list[str]:
         """Digests of the training pictures."""

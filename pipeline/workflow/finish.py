@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -297,19 +297,23 @@ def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -
     return position
 
 
-def write_report(run: RunContext) -> None:
-    """Writes report.html of a finished run; any error is a warning, since the run itself is whole."""
-    train, folder = run.data.pictures.train, run.folder
+def write_report(folder: Path, competition: str, digests: Mapping[str, str] | None = None) -> None:
+    """Writes report.html of a finished run; any error is a warning, since the run itself is whole.
+
+    Args:
+        folder: of the run.
+        competition: its name.
+        digests: SHA-256 of each training picture, by id; None looks them up in the competition's data.
+    """
     try:
         from pipeline.run_report.write import write_report as write
 
         with log_stage("report") as lines:
-            path = write(folder, dict(zip(train["id"], train["sha256"], strict=True)))
-            lines.append(paths.format_path(path))
+            lines.append(paths.format_path(write(folder, digests)))
     except Exception as error:
         log.warning(
             "  warning: the run is finished, but not its report: %s: %s\n    remedy: invoke report --comp %s --run %s",
-            *(type(error).__name__, error, find_comp_argument(run.competition.name), folder.name),
+            *(type(error).__name__, error, find_comp_argument(competition), folder.name),
         )
 
 
@@ -330,7 +334,7 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
         competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
     )
     position = write_metrics(run, trained, results)
-    write_report(run)
+    write_report(folder, competition.name, data.digest_of)
     better = None if options.debug else find_better_run(folder, results, trained.folds)
     log_summary(competition, results, [*written, folder], position, better)
     return folder

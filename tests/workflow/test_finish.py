@@ -4,16 +4,13 @@ import logging
 import sys
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from pipeline import paths
-from pipeline.config import Recipe, RunOptions
-from pipeline.data.labels import PictureTable
+from pipeline.config import Recipe
 from pipeline.files import write_json
 from pipeline.workflow import finish
-from pipeline.workflow.context import Dataset, RunContext
-from tests.written import MINE, written
+from tests.written import written
 
 
 def a_run(name: str, *scores: float, split: str = "id,fold\n1,0\n", metric: str = "log_loss", **config):
@@ -70,31 +67,22 @@ def test_other_folds_debug_runs_and_runs_of_fewer_folds_are_not_compared():
     assert finish.find_better_run(folder, results, (0, 1)) is None
 
 
-def finished_run():
-    """A run that has its metrics, with as much of a context as the report needs."""
-    folder = written()
-    train = pd.DataFrame({"id": ["p0"], "sha256": ["0" * 64]})
-    pictures = PictureTable(train=train, test=train[:0], classes=list("abcd"), warnings=[])
-    data = Dataset(competition=MINE, raw=folder, pictures=pictures, sample=None, files={}, unreadable={})
-    return RunContext(competition=MINE, options=RunOptions(), data=data, folder=folder, folds=(0,), started=0.0)
-
-
 def test_a_finished_run_gets_its_report():
-    run = finished_run()
-    finish.write_report(run)
-    assert (run.folder / "report.html").is_file()
+    folder = written()
+    finish.write_report(folder, "mine")
+    assert (folder / "report.html").is_file()
 
 
 def test_an_error_of_the_report_is_a_warning_that_names_the_remedy(caplog, monkeypatch):
     monkeypatch.setattr("pipeline.run_report.write.render_page", lambda *_: 1 / 0)
-    run = finished_run()
+    folder = written()
     with caplog.at_level(logging.WARNING):
-        finish.write_report(run)
-    assert f"invoke report --comp mine --run {run.folder.name}" in caplog.text
+        finish.write_report(folder, "mine")
+    assert f"invoke report --comp mine --run {folder.name}" in caplog.text
 
 
 def test_a_report_that_cannot_be_imported_is_a_warning_too(caplog, monkeypatch):
     monkeypatch.setitem(sys.modules, "pipeline.run_report.write", None)
     with caplog.at_level(logging.WARNING):
-        finish.write_report(finished_run())
+        finish.write_report(written(), "mine")
     assert "the run is finished, but not its report" in caplog.text

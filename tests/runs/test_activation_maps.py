@@ -1,0 +1,99 @@
+"""Class-activation maps: a planted cue is where the map points, and the places of a map add up to the logit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import competitions
+from pipeline.config import RunOptions, Training
+from pipeline.errors import StarshiftError
+from pipeline.runs import activation_maps, predictor
+from pipeline.training.export import HEADS_FILE, read_heads
+from pipeline.workflow import run as flow
+from tests.conftest import drawn, encoded
+
+SIDE, SQUARE, MARGIN = 96, 20, 12
+"""The margin is half of what a place of the map sees: a random network answers to edges."""
+BASE = "mobilenet_025@conv_pw_3_relu=none"
+
+
+def plant(number):
+    """A picture with a bright square, and the corner of the square."""
+    top, left = np.random.default_rng(number).integers(4, SIDE - SQUARE - 4, 2)
+    pixels = drawn(number, SIDE, SIDE)
+    pixels[top : top + SQUARE, left : left + SQUARE] = 255
+    return pixels, (int(top), int(left))
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """The folder of a run whose classes are told apart by the square alone."""
+    for number in range(24):
+        for name, pixels in (("square", plant(number)[0]), ("nothing", drawn(500 + number, SIDE, SIDE))):
+            path = tmp_path / "pictures" / "train" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(pixels, "PNG"))
+    file = tmp_path / "cue.py"
+    file.write_text(
+        "from pipeline.config import *\nCOMPETITION = Competition(name='cue', data='pictures', metric='accuracy',"
+        f"labels=Labels(test=None), recipe=Recipe(bases=({BASE!r},), size={SIDE}, folds=3))"
+    )
+    return flow.run(competitions.load(file), RunOptions(engine="keras"))
+
+
+def test_a_planted_cue_is_where_the_map_points(planted):
+    explainer = activation_maps.load_explainer(planted)
+    pictures = [plant(number) for number in range(100, 120)]
+    label = explainer.classes.index("square")
+    maps = explainer.draw_maps({SIDE: np.stack([pixels for pixels, _ in pictures])}, [label] * 20)
+    found = [np.unravel_index(one.argmax(), one.shape) for one in maps]
+    inside = [all(-MARGIN <= at - begin < SQUARE + MARGIN for at, begin in zip(place, corner, strict=True))
+              for place, (_, corner) in zip(found, pictures, strict=True)]  # fmt: skip
+    assert np.mean(inside) >= 0.85  # by chance 0.21
+
+
+def test_the_places_of_a_map_add_up_to_the_logit(planted):
+    pixels = {SIDE: np.stack([plant(number)[0] for number in range(4)])}
+    (part,) = activation_maps.load_explainer(planted).compute(pixels)
+    weights = np.mean([head.layers[0][0] for head in read_heads(planted / HEADS_FILE)], axis=0)
+    logits = predictor.load_predictor(planted).extract(pixels)[BASE] @ weights
+    assert np.allclose(part.mean(axis=(1, 2)), logits - logits.mean(axis=1, keepdims=True), atol=1e-3)
+
+
+def test_a_sheet_shows_each_picture_beside_its_map(planted, tmp_path):
+    files = predictor.find_pictures(str(tmp_path / "pictures" / "train" / "square"))
+    assert activation_maps.write_explanation(planted, files, tmp_path / "sheet.png", "square") == 24
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 4 * SIDE and sheet.height > 12 * SIDE
+
+
+def test_a_class_that_the_run_does_not_know_is_named(planted, tmp_path):
+    with pytest.raises(StarshiftError, match="knows no class 'circle'"):
+        activation_maps.write_explanation(planted, {}, tmp_path / "sheet.png", "circle")
+
+
+def test_a_network_explains_itself_with_its_own_maps(mine, tmp_path):
+    competition = competitions.load(Path(mine))
+    training = Training(epochs=1, unfreeze="all")
+    recipe = replace(competition.recipe, strategy="finetune", bases=(BASE,), folds=2, training=training)
+    folder = flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras"))
+    pixels = {32: np.stack([drawn(number, 32, 32) for number in range(2)])}
+    maps = activation_maps.load_explainer(folder).draw_maps(pixels, [0, 1])
+    assert maps.shape == (2, 32, 32) and np.ptp(maps) > 0
+
+
+def test_a_head_of_several_layers_has_no_exact_map(mine):
+    competition = competitions.load(Path(mine))
+    recipe = replace(competition.recipe, head="mlp", training=Training(epochs=1))
+    folder = flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras"))
+    with pytest.raises(StarshiftError, match="exact for a linear head"):
+        activation_maps.load_explainer(folder)
+
+
+def test_a_run_that_did_not_keep_its_heads_is_made_again(planted):
+    (planted / HEADS_FILE).unlink()
+    with pytest.raises(StarshiftError, match="make it again"):
+        activation_maps.load_explainer(planted)
