@@ -200,5 +200,7 @@ def explain(
     require(images, "Which pictures?", expected="--images PICTURE, FOLDER or 'PATTERN'", received=images)
     files, target = predictor.find_pictures(str(images)), parse_path(out) or Path("explanation.png")
     predictor.check_output(target, force=force)
-    count = activation_maps.write_explanation(load.find_run_folder(run or "latest", comp), files, target, label)
+    count = activation_maps.write_explanation(
+        load.find_run_folder(run or "latest", comp, predictor.has_model), files, target, label
+    )
     print(f"wrote {format_path(target)}: {count} of {len(files)} pictures")

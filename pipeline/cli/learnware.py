@@ -67,7 +67,7 @@ def predict_with_run(
     target = out or (Path("predictions.csv") if len(files) > 1 and not as_json else None)
     if target is not None:
         predictor.check_output(target, force=force)
-    folder = load.find_run_folder(run, comp)
+    folder = load.find_run_folder(run, comp, predictor.has_model)
     predictions = predictor.predict_pictures(predictor.load_predictor(folder), files)
     if as_json:
         print(json.dumps({"run": folder.name, "pictures": predictor.build_records(predictions)}, indent=1))

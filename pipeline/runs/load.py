@@ -1,7 +1,7 @@
 """Loads a finished run: found by the beginning of its name, its predictions as tables by id and class."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -112,8 +112,13 @@ def list_bases(config: Mapping[str, Any]) -> dict[str, Base]:
     return named or {"scratch": build_scratch_base(recipe["size"])}
 
 
-def find_run_folder(text: str, comp: str | None) -> Path:
+def find_run_folder(text: str, comp: str | None, usable: Callable[[Path], bool] | None = None) -> Path:
     """Finds the run folder of this name, of a name that begins like this, or at this path; `latest` or `best`.
+
+    Args:
+        text: the name.
+        comp: name of a competition; None looks at all.
+        usable: which runs may be the latest or the best; None takes all.
 
     Raises:
         StarshiftError: none, or several.
@@ -121,7 +126,7 @@ def find_run_folder(text: str, comp: str | None) -> Path:
     if runs.is_run(Path(text).expanduser()):
         return Path(text).expanduser()
     if text in ("latest", "best"):
-        return _find_ranked_run(text, comp)
+        return _find_ranked_run(text, comp, usable or (lambda folder: True))
     names = [listing.find_competition_name(comp)] if comp else listing.list_competitions()
     folders = [folder for name in sorted(names) for folder in runs.list_run_folders(name)]
     whole = [folder for folder in folders if text == folder.name or folder.name.startswith(f"{text}-")]
@@ -171,11 +176,15 @@ def read_prediction_table(path: Path) -> pd.DataFrame:
     return pd.DataFrame(probabilities, index=ids, columns=classes)
 
 
-def _find_ranked_run(text: str, comp: str | None) -> Path:
+def _find_ranked_run(text: str, comp: str | None, usable: Callable[[Path], bool]) -> Path:
     """Finds the finished run that started last, or that scores best in the metric of most runs, debug runs apart."""
     names = [listing.find_competition_name(comp)] if comp else listing.list_competitions()
-    finished = {name: [one for one in listing.list_runs(name) if one.state == "finished"] for name in names}
-    finished = {name: found for name, found in finished.items() if found}
+    every = {name: [one for one in listing.list_runs(name) if one.state == "finished"] for name in names}
+    finished = {
+        name: found
+        for name, runs_of in every.items()
+        if (found := [one for one in runs_of if usable(paths.runs_folder(name) / one.run)])
+    }
     require(finished, "No run is finished.", expected="a finished run", received=comp or "no competition with runs",
             remedy=f"invoke run --comp {comp or 'COMP'}")  # fmt: skip
     if text == "latest":

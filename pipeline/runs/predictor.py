@@ -176,6 +176,11 @@ def _load_heads(
     return predict_view
 
 
+def has_model(folder: Path) -> bool:
+    """Returns whether a run can be asked; one that was made of others has no model of its own."""
+    return (folder / HEADS_FILE).is_file() or (folder / "model.keras").is_file() or (folder / "models").is_dir()
+
+
 def list_models(folder: Path) -> list[Path]:
     """Lists the saved Keras models of a run: the folds' networks, or the one model of heads on features.
 

@@ -131,3 +131,12 @@ def test_without_the_training_pictures_nothing_is_said_of_likeness(finished, tmp
     shutil.rmtree(paths.cache_folder("features"))
     predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "1.jpg"))
     assert "the training pictures are not on this machine" in capsys.readouterr().out
+
+
+def test_a_run_that_cannot_be_asked_is_neither_the_latest_nor_the_best(finished, mine):
+    competition = competitions.load(Path(mine))
+    later = flow.run(replace(competition, recipe=replace(competition.recipe, l2=1e3)), RunOptions(engine="keras"))
+    for name in (HEADS_FILE, "model.keras"):
+        (later / name).unlink()
+    assert load.find_run_folder("latest", "mine") == later
+    assert load.find_run_folder("latest", "mine", predictor.has_model) == finished
