@@ -245,9 +245,9 @@ def find_base(spec: dict[str, Any]) -> Base | None:
 
 def _list_weights_names(spec: dict[str, Any]) -> list[str]:
     """Lists what the weights of a digest may be called: published names, and files that a run was made with."""
-    kind, _, seed = spec["weights"].partition(":")
+    kind, _, rest = spec["weights"].partition(":")  # random:SEED, or random:SEED:BACKEND
     if kind == "random":
-        return [f"none:{seed}"]
+        return ["none:" + rest.partition(":")[0]]
     sizes = BASES[spec["base"]].trained_sizes if spec["base"] in BASES else ()
     published = ["imagenet", *(f"imagenet:{size}" for size in sizes)]
     environments = (read_json(path) or {} for path in paths.runs_folder("x").parent.glob("*/*/environment.json"))
