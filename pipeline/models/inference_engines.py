@@ -199,6 +199,11 @@ def has_openvino() -> bool:
     return True
 
 
+def find_float32_engine() -> str:
+    """Returns the engine that computes in float32 on any machine: OpenVINO where it is installed, else Keras."""
+    return "openvino" if has_openvino() else "keras"
+
+
 def has_bfloat16() -> bool:
     """Returns whether this processor multiplies bfloat16 in hardware, according to OpenVINO."""
     core = import_openvino().Core()

@@ -99,8 +99,7 @@ def _load_frozen(run: load.Run, bases: Mapping[str, Base], heads: Sequence[Head]
     """Loads the bases without their pooling, and the mean weights of the folds' heads."""
     _require_linear(len(heads[0].layers))
     weights = _center(np.mean([head.layers[0][0] for head in heads], axis=0))
-    engine = "openvino" if inference_engines.has_openvino() else "keras"
-    choice = inference_engines.EngineChoice(engine=engine)
+    choice = inference_engines.EngineChoice(engine=inference_engines.find_float32_engine())
     engines = [(base.size, inference_engines.load_engine(replace(base, pooling="none"), choice))
                for base in bases.values()]  # fmt: skip
 

@@ -5,6 +5,7 @@ their saved Keras models.
 """
 
 import glob
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from tqdm import tqdm
 from pipeline.data import images, transforms
 from pipeline.data.tables import list_pictures
 from pipeline.errors import StarshiftError, require
-from pipeline.files import hash_file
 from pipeline.models import inference_engines
 from pipeline.models.base import Base
 from pipeline.runs import folder as runs
@@ -32,6 +32,10 @@ BAR_WIDTH = 30
 NEAREST = 3
 """Training pictures that are named beside an answer."""
 
+Extract = Callable[[Mapping[int, np.ndarray]], dict[str, np.ndarray]]
+Classify = Callable[[Mapping[int, np.ndarray], Mapping[str, np.ndarray] | None], np.ndarray]
+"""See RunPredictor."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunPredictor:
@@ -41,39 +45,58 @@ class RunPredictor:
         classes: names, in the order of the columns.
         sizes: sides of the pictures that it takes, in pixels, ascending.
         views: that are averaged.
-        predict_view: from pictures (n, size, size, 3) uint8 by size to the folds' mean probabilities (n, classes).
-        extract: from the same to the features (n, width) of each frozen base, by its name in the recipe.
+        extract: from pictures (n, size, size, 3) uint8 by size to the features (n, width) of each frozen base, by its
+            name in the recipe.
+        classify: from pictures, and their features in the same view where they were extracted, to the folds' mean
+            probabilities (n, classes).
         neighbours: the training pictures, where their features are on this machine.
     """
 
     classes: tuple[str, ...]
     sizes: tuple[int, ...]
     views: tuple[str, ...]
-    predict_view: Callable[[Mapping[int, np.ndarray]], np.ndarray]
-    extract: Callable[[Mapping[int, np.ndarray]], dict[str, np.ndarray]]
+    extract: Extract
+    classify: Classify
     neighbours: Neighbours | None = None
 
-    def compare(self, pixels: Mapping[int, np.ndarray]) -> tuple[np.ndarray, list[list[tuple[str, str, float]]]]:
-        """Returns which pictures are unlike the training pictures, (n,) bool, and the nearest of those to each."""
-        if self.neighbours is None:
-            count = len(next(iter(pixels.values())))
-            return np.zeros(count, bool), [[] for _ in range(count)]
-        parts = self.extract(pixels)
-        features = normalize_parts([parts[text] for text in self.neighbours.texts])
-        return self.neighbours.is_novel(features), self.neighbours.find_nearest(features, NEAREST)
+    def compare(
+        self, features: Mapping[str, np.ndarray] | None, count: int
+    ) -> tuple[np.ndarray, list[list[tuple[str, str, float]]]]:
+        """Compares pictures with the training pictures.
 
-    def predict(self, pixels: Mapping[int, np.ndarray], digests: Sequence[str]) -> np.ndarray:
+        Args:
+            features: in the plain view, by base; None without neighbours.
+            count: of the pictures.
+
+        Returns:
+            Which are unlike the training pictures, (n,) bool, and the nearest of those to each.
+        """
+        if self.neighbours is None or features is None:
+            return np.zeros(count, bool), [[] for _ in range(count)]
+        joined = normalize_parts([features[text] for text in self.neighbours.texts])
+        return self.neighbours.is_novel(joined), self.neighbours.find_nearest(joined, NEAREST)
+
+    def predict(
+        self,
+        pixels: Mapping[int, np.ndarray],
+        digests: Sequence[str],
+        plain: Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray:
         """Predicts pictures, averaged over the views.
 
         Args:
             pixels: the pictures (n, size, size, 3) uint8 RGB, by size.
             digests: SHA-256 of each picture's bytes, which seeds augmented views.
+            plain: their features in the plain view, where they were extracted.
 
         Returns:
             Probabilities (n, classes) float32; rows sum to 1.
         """
         predictions = [
-            self.predict_view({size: transforms.apply_view(view, pixels[size], digests) for size in self.sizes})
+            self.classify(
+                {size: transforms.apply_view(view, pixels[size], digests) for size in self.sizes},
+                plain if view == "plain" else None,
+            )
             for view in self.views
         ]
         return np.asarray(np.mean(predictions, axis=0, dtype=np.float64), np.float32)
@@ -128,31 +151,28 @@ def load_predictor(folder: Path) -> RunPredictor:
     run = load.load_run(folder)
     bases = load.list_bases(run.config)
     extract = _load_engines(run, bases)
-    predict_view = (
+    classify = (
         _load_heads(folder, extract) if (folder / HEADS_FILE).is_file() else _load_models(folder, list(bases.values()))
     )
     return RunPredictor(
         classes=tuple(run.classes),
         sizes=tuple(sorted({base.size for base in bases.values()})),
         views=tuple(run.recipe["views"]),
-        predict_view=predict_view,
         extract=extract,
+        classify=classify,
         neighbours=load_neighbours(run),
     )
 
 
-def _load_engines(
-    run: load.Run, bases: Mapping[str, Base]
-) -> Callable[[Mapping[int, np.ndarray]], dict[str, np.ndarray]]:
+def _load_engines(run: load.Run, bases: Mapping[str, Base]) -> Extract:
     """Loads the engines of the frozen bases, the ones that the run used, when they are first needed."""
     used = {text: str(choice["engine"]) for text, choice in run.results.get("engines", {}).items()}
     engines = dict[str, inference_engines.Engine]()
 
     def load_one(text: str, base: Base) -> inference_engines.Engine:
-        fastest = "openvino" if inference_engines.has_openvino() else "keras"
-        engine = used.get(text, fastest)
-        choice = inference_engines.EngineChoice(engine=engine if fastest == "openvino" else "keras")
-        return inference_engines.load_engine(base, choice)
+        installed = inference_engines.find_float32_engine()
+        engine = used.get(text, installed) if installed != "keras" else installed
+        return inference_engines.load_engine(base, inference_engines.EngineChoice(engine=engine))
 
     def extract(pixels: Mapping[int, np.ndarray]) -> dict[str, np.ndarray]:
         for text, base in bases.items():
@@ -163,22 +183,20 @@ def _load_engines(
     return extract
 
 
-def _load_heads(
-    folder: Path, extract: Callable[[Mapping[int, np.ndarray]], dict[str, np.ndarray]]
-) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
+def _load_heads(folder: Path, extract: Extract) -> Classify:
     """Loads the heads of the folds, which take the features of all bases."""
     heads = read_heads(folder / HEADS_FILE)
 
-    def predict_view(pixels: Mapping[int, np.ndarray]) -> np.ndarray:
-        features = np.concatenate(list(extract(pixels).values()), axis=1)
+    def classify(pixels: Mapping[int, np.ndarray], extracted: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        features = np.concatenate(list((extracted or extract(pixels)).values()), axis=1)
         return np.mean([head.probabilities(features) for head in heads], axis=0)
 
-    return predict_view
+    return classify
 
 
 def has_model(folder: Path) -> bool:
     """Returns whether a run can be asked; one that was made of others has no model of its own."""
-    return (folder / HEADS_FILE).is_file() or (folder / "model.keras").is_file() or (folder / "models").is_dir()
+    return (folder / HEADS_FILE).is_file() or bool(_find_models(folder))
 
 
 def list_models(folder: Path) -> list[Path]:
@@ -187,8 +205,8 @@ def list_models(folder: Path) -> list[Path]:
     Raises:
         StarshiftError: there is none.
     """
-    paths = sorted((folder / "models").glob("fold*.keras")) or [folder / "model.keras"]
-    if not paths[0].is_file():
+    paths = _find_models(folder)
+    if not paths:
         raise StarshiftError(
             f"The run {folder.name} has no model.",
             expected=f"models/fold*.keras or model.keras in {folder}",
@@ -198,7 +216,11 @@ def list_models(folder: Path) -> list[Path]:
     return paths
 
 
-def _load_models(folder: Path, bases: Sequence[Base]) -> Callable[[Mapping[int, np.ndarray]], np.ndarray]:
+def _find_models(folder: Path) -> list[Path]:
+    return sorted((folder / "models").glob("fold*.keras")) or list(folder.glob("model.keras"))
+
+
+def _load_models(folder: Path, bases: Sequence[Base]) -> Classify:
     """Loads the saved Keras models."""
     paths = list_models(folder)
     import keras
@@ -207,13 +229,13 @@ def _load_models(folder: Path, bases: Sequence[Base]) -> Callable[[Mapping[int, 
 
     models, sizes = [keras.models.load_model(path, compile=False) for path in paths], sorted({b.size for b in bases})
 
-    def predict_view(pixels: Mapping[int, np.ndarray]) -> np.ndarray:
+    def classify(pixels: Mapping[int, np.ndarray], _: Mapping[str, np.ndarray] | None) -> np.ndarray:
         inputs = [pixels[size] for size in sizes]
         values = [model.predict(build_keras_input(ArraySequence(inputs, CHUNK_SIZE)), verbose=0) for model in models]
         mean = np.mean(values, axis=0, dtype=np.float64)
         return np.asarray(mean / mean.sum(axis=1, keepdims=True))
 
-    return predict_view
+    return classify
 
 
 def find_pictures(text: str) -> dict[str, Path]:
@@ -256,9 +278,11 @@ def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> Pict
             unreadable |= {name: item for name, item in chunk.items() if isinstance(item, str)}
             if good:
                 pixels = {size: np.stack([item[0][size] for item in good.values()]) for size in predictor.sizes}
-                parts.append(predictor.predict(pixels, [item[1] for item in good.values()]))
+                # Both need the features of the plain view: they are extracted once.
+                plain = predictor.extract(pixels) if predictor.neighbours else None
+                parts.append(predictor.predict(pixels, [item[1] for item in good.values()], plain))
                 names.extend(good)
-                unlike, near = predictor.compare(pixels)
+                unlike, near = predictor.compare(plain, len(good))
                 novel.append(unlike)
                 nearest.extend(near)
             bar.update(len(chunk))
@@ -279,7 +303,7 @@ def _decode_chunks(files: Mapping[str, Path], sizes: Sequence[int]) -> Iterator[
     def decode(path: Path) -> tuple[dict[int, np.ndarray], str] | str:
         try:
             data = path.read_bytes()
-            return {size: images.decode(data, size) for size in sizes}, hash_file(path)
+            return {size: images.decode(data, size) for size in sizes}, hashlib.sha256(data).hexdigest()
         except (images.UnreadableImageError, OSError) as error:
             return str(error)
 

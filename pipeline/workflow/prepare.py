@@ -170,5 +170,5 @@ def learn_directions(competition: Competition, bases: list[Base], files: dict[st
                 lines.append(f"{base} learned from {len(pictures)} pictures, without labels")
             if older := pooling.list_alternatives(base):
                 log.info("  other pictures gave %s: named so, what is cached of it is used", " and ".join(older))
-        named[text] = text.replace(f"+{SECOND_MOMENTS}", f"+{base.pooling}")
+        named[text] = text.replace(f"+{SECOND_MOMENTS}", f"+{base.pooling}", 1)
     return replace(competition, recipe=replace(recipe, bases=tuple(named.get(text, text) for text in recipe.bases)))
