@@ -1,4 +1,4 @@
-"""Tasks that show what is there: comps, show, cache, augmented, runs, compare, report."""
+"""Tasks that show what is there or export it: comps, show, cache, augmented, runs, compare, report, explain, export."""
 
 from invoke import Context
 
@@ -204,3 +204,46 @@ def explain(
         load.find_run_folder(run or "latest", comp, predictor.has_model), files, target, label
     )
     print(f"wrote {format_path(target)}: {count} of {len(files)} pictures")
+
+
+@command(
+    run="a run: its name, the beginning of it, its path, latest (where not given) or best",
+    format="onnx, tflite, openvino or savedmodel",
+    int8="quantise to int8, with ranges measured on training pictures",
+    final="the final model of the run instead of the average of its folds",
+    images="a folder of pictures to measure int8 on, where the training pictures are not on this machine",
+    out="the file or folder; in the run's folder where not given",
+    force="write over a file that is there",
+)
+def export(
+    _: Context,
+    run: str | None = None,
+    comp: str | None = None,
+    format: str | None = None,
+    int8: bool = False,
+    final: bool = False,
+    images: str | None = None,
+    out: str | None = None,
+    force: bool = False,
+) -> None:
+    """Export the model of a run to another format, and check that it answers as the run's."""
+    from pipeline.errors import require
+    from pipeline.paths import format_path
+    from pipeline.runs import load, model_formats, predictor
+    from pipeline.training.export import MODEL_FILE
+    from pipeline.training.fold_job import FINAL_MODEL_FILE
+
+    model_formats.find_format(str(format), int8=int8)
+    name = FINAL_MODEL_FILE if final else MODEL_FILE
+    folder = load.find_run_folder(run or "latest", comp, lambda one: (one / name).is_file())
+    require((folder / name).is_file(), f"{folder.name} has no {name}.", expected=f"a run with {name}", received="none",
+            remedy="invoke run --final with the run's flags" if final else "another run")  # fmt: skip
+    if (target := parse_path(out)) is None:
+        target = folder / "exports" / model_formats.build_name(str(format), name, int8=int8)
+        target.parent.mkdir(exist_ok=True)
+    else:
+        predictor.check_output(target, force=force)
+    exported = model_formats.export_model(
+        load.load_run(folder), folder / name, str(format), target, int8=int8, folder=parse_path(images)
+    )
+    print(f"wrote {format_path(target)}: {model_formats.format_exported(exported)}")

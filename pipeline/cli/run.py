@@ -71,6 +71,8 @@ def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
     force="fetch the data and compute the features again",
     resplit="make new folds",
     grouped="keep pictures of one scene in one fold, as invoke audit found them",
+    final="also train one network on all pictures: final.keras, a fifth of the size of model.keras; a finished run is "
+    "not made again",
     on="kaggle: the same run on a Kaggle GPU, its results brought home",
     accelerator="with --on kaggle: NvidiaTeslaT4 (the default) or cpu",
     internet="with --on kaggle: turn it on; then weights are downloaded there",
@@ -102,6 +104,7 @@ def run(
     force: bool = False,
     resplit: bool = False,
     grouped: bool = False,
+    final: bool = False,
     on: str | None = None,
     accelerator: str | None = None,
     internet: bool = False,
@@ -142,10 +145,19 @@ def run(
         tensorboard=tensorboard,
     )
     if on is not None or dry_run or accelerator or internet or attach or not wait:
+        from pipeline.errors import require
+
+        require(not final, "A kernel does not train the final model.", expected="--final without --on kaggle",
+                received="both", remedy="train it here once the run is home: the command without --on")  # fmt: skip
         send_to_kaggle(competition, options, on, accelerator, internet, attach, wait, dry_run)
         return
     if find_lr:
         flow.find_learning_rate(competition, options)
+        return
+    if final:
+        from pipeline.workflow.final_model import run_with_final_model
+
+        run_with_final_model(competition, options)
         return
     folder = flow.run(competition, options)
     if competition.synthetic and not debug:

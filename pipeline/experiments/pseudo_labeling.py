@@ -147,8 +147,7 @@ def write_run(
     assembly, extractors = live
     result = finish.compute_metrics(competition, data, trained.after)
     with log_stage("model") as notes:
-        result["parity_difference"] = export_model(assembly, folder, extractors, data, trained.after)
-        notes.append(f"live and cached predictions differ by at most {result['parity_difference']:.1e}")
+        result |= export_model(assembly, folder, extractors, data, trained.after, notes)
     result["before"] = finish.compute_metrics(competition, data, trained.before)["score"]
     result["l2"] = trained.l2
     result["pseudo"] = [

@@ -122,7 +122,10 @@ def parse_signature(record: Any) -> ModelSignature:
         require_valid(known, "a known base", texts)
     for size in (*sizes, *(one.size for one in bases)):
         require_valid(32 <= size <= 2048, "sizes of 32 to 2048 pixels", size)
-    require_valid(list(sizes) == sorted({one.size for one in bases}), "an input for every size of its bases", sizes)
+    each = sorted({one.size for one in bases})
+    require_valid(
+        list(sizes) in (each, each[-1:]), "one input of its bases' largest size, or one for every size", sizes
+    )
     for field, own in (("resize", images.RESIZE_METHOD), ("colour", COLOUR), ("answer", ANSWER)):
         require_valid(record[field] == own, f"{field}: {own}", record[field])
     return signature

@@ -187,7 +187,8 @@ def combine_licences(licence: str, networks: Sequence[bases.Base]) -> str:
             remedy=f"--licence {base.entry.licence!r}, or none",
         )
         licence = base.entry.licence if base.entry.same_terms else licence
-    return "; ".join([licence, *dict.fromkeys(f"weights of {base.identity}: {base.entry.terms}" for base in published)])
+    weights = (f"weights of {name}: {terms}" for name, terms in bases.list_licences(networks).items())
+    return "; ".join([licence, *weights])
 
 
 def _check_name(shelf: Store, name: str) -> None:
@@ -228,7 +229,7 @@ def publish_run(folder: Path, shelf: Store, request: PublishRequest, options: Ru
     with log_stage("model") as messages:
         model = source.model.read_bytes()
         live = safe_loading.load_model(model, source.model.name)
-        contract = build_signature(source, name)
+        contract = replace(build_signature(source, name), sizes=tuple(one.shape[1] for one in live.inputs))
         pictures = load_probe_pictures(max(contract.sizes), request.pictures)
         predictions = cached_predictions.predict_probe(live, contract, pictures)
         about = build_metadata(source, contract, request, live, len(digests))

@@ -212,7 +212,7 @@ LAYER_NAMES = (
     "Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Cropping1D Cropping2D Dense "
     "DepthwiseConv2D Dropout Flatten GlobalAveragePooling1D GlobalAveragePooling2D GlobalMaxPooling1D "
     "GlobalMaxPooling2D InputLayer LayerNormalization MaxPooling2D Multiply "
-    "Normalization ReLU Rescaling Reshape SeparableConv2D Softmax ZeroPadding2D"
+    "Normalization ReLU Rescaling Reshape Resizing SeparableConv2D Softmax ZeroPadding2D"
 )
 INITIALIZER_NAMES = (
     "GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal Ones RandomNormal RandomUniform VarianceScaling Zeros"
@@ -231,7 +231,8 @@ ALLOWED_CLASSES = frozenset(
         *(("keras.layers", name) for name in LAYER_NAMES.split()),
         *(("keras.initializers", name) for name in INITIALIZER_NAMES.split()),
         # Private module paths, as Keras writes them into config.json (checked with 3.13.2 and 3.15.1).
-        *(("keras.src.ops.numpy", name) for name in ("Add", "Flip", "Multiply", "Take")),
+        *(("keras.src.ops.numpy", name) for name in ("Add", "Flip", "Multiply", "Round", "Take")),
+        ("keras.src.ops.core", "Cast"),
         ("keras", "DTypePolicy"),
         ("keras", "Sequential"),
         ("keras.src.models.sequential", "Sequential"),

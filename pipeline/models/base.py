@@ -14,6 +14,7 @@ import importlib.util
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -350,6 +351,12 @@ def build_scratch_base(size: int | None) -> Base:
 def list_networks(recipe: Recipe) -> list[Base]:
     """Lists the networks of a recipe's strategy: its bases, or the small network."""
     return list(name_networks(recipe).values())
+
+
+def list_licences(networks: Sequence[Base]) -> dict[str, str]:
+    """Lists the licences of published weights by base, those that the table knows."""
+    published = [base for base in networks if base.published and not base.random and base.entry.licence]
+    return {base.identity: base.entry.terms for base in published}
 
 
 def name_networks(recipe: Recipe) -> dict[str, Base]:

@@ -151,9 +151,7 @@ def load_predictor(folder: Path) -> RunPredictor:
     run = load.load_run(folder)
     bases = load.list_bases(run.config)
     extract = _load_engines(run, bases)
-    classify = (
-        _load_heads(folder, extract) if (folder / HEADS_FILE).is_file() else _load_models(folder, list(bases.values()))
-    )
+    classify = _load_heads(folder, extract) if (folder / HEADS_FILE).is_file() else _load_models(folder)
     return RunPredictor(
         classes=tuple(run.classes),
         sizes=tuple(sorted({base.size for base in bases.values()})),
@@ -220,17 +218,17 @@ def _find_models(folder: Path) -> list[Path]:
     return sorted((folder / "models").glob("fold*.keras")) or list(folder.glob("model.keras"))
 
 
-def _load_models(folder: Path, bases: Sequence[Base]) -> Classify:
+def _load_models(folder: Path) -> Classify:
     """Loads the saved Keras models."""
     paths = list_models(folder)
     import keras
 
     from pipeline.models.keras_input import ArraySequence, build_keras_input
 
-    models, sizes = [keras.models.load_model(path, compile=False) for path in paths], sorted({b.size for b in bases})
+    models = [keras.models.load_model(path, compile=False) for path in paths]
 
     def classify(pixels: Mapping[int, np.ndarray], _: Mapping[str, np.ndarray] | None) -> np.ndarray:
-        inputs = [pixels[size] for size in sizes]
+        inputs = [pixels[tensor.shape[1]] for tensor in models[0].inputs]
         values = [model.predict(build_keras_input(ArraySequence(inputs, CHUNK_SIZE)), verbose=0) for model in models]
         mean = np.mean(values, axis=0, dtype=np.float64)
         return np.asarray(mean / mean.sum(axis=1, keepdims=True))
@@ -367,6 +365,6 @@ def check_output(path: Path, *, force: bool) -> None:
     """
     require(path.parent.is_dir(), f"There is no folder {path.parent}.", expected="a file in a folder that exists",
             received=str(path), remedy=f"mkdir -p {path.parent}")  # fmt: skip
-    require(not path.is_dir(), f"{path} is a folder.", expected="the name of a CSV file", received=str(path))
+    require(not path.is_dir(), f"{path} is a folder.", expected="the name of a file", received=str(path))
     require(force or not path.exists(), f"{path} is there already.", expected="a new file", received=str(path),
             remedy="--force writes over it; --out names another")  # fmt: skip

@@ -23,6 +23,8 @@ from pipeline.models.base import Base
 from pipeline.models.heads import Head
 from pipeline.models.inference_engines import FEATURE_TOLERANCE, compute_relative_difference
 
+MODEL_FILE = "model.keras"
+"""The one model of a run, in its folder: all folds averaged, from pictures of one size to probabilities."""
 HEADS_FILE = "heads.npz"
 """The heads of a run on features, in its folder."""
 PARITY_SAMPLE_SIZE = 16
@@ -130,8 +132,13 @@ class ModelExporter:
         pixels: Mapping[int, np.ndarray],
         cached: np.ndarray,
         precision: str,
-    ) -> float:
-        """Puts the heads on, runs `check_parity`, and saves model.keras in the run's folder."""
+    ) -> dict[str, float]:
+        """Puts the heads on, runs `check_parity`, and saves model.keras in the run's folder.
+
+        Returns:
+            Entries of metrics.json: `parity_difference`; and where bases differ in size `resize_difference`, the
+            largest difference of a probability from resizing inside the model.
+        """
         write_heads(folder / HEADS_FILE, heads)
         arrays = {f"pixels-{size}": values for size, values in pixels.items()}
         path = folder / "assembly.npz"
@@ -145,7 +152,7 @@ class ModelExporter:
         )
         if "coarse" in answer:
             raise PrecisionError.from_json(answer["coarse"])
-        return float(answer["difference"])
+        return {name: float(value) for name, value in answer.items()}
 
     def stop(self) -> None:
         """Ends the process, if it still runs."""
@@ -154,26 +161,53 @@ class ModelExporter:
             self.process.communicate()
 
 
-def build_averaged_model(bases: Sequence[Base], heads: Sequence[Head], extractors: Sequence[Any] | None = None) -> Any:
-    """Builds a keras.Model from uint8 pictures, one input a distinct size, to the heads' mean probabilities.
+def build_averaged_model(
+    bases: Sequence[Base], heads: Sequence[Head], extractors: Sequence[Any] | None = None, *, resized: bool = False
+) -> Any:
+    """Builds a keras.Model from uint8 pictures to the heads' mean probabilities.
 
     Args:
         bases: in the order in which their features are concatenated.
         heads: one a fold.
         extractors: built before; None builds them.
+        resized: take one input of the largest size and resize it inside; else one input a distinct size.
     """
     import keras
 
     from pipeline.training.networks import apply_head, build_head_layers
 
     sizes = sorted({base.size for base in bases})
-    inputs = {size: keras.Input((size, size, 3), dtype="uint8", name=f"pixels_{size}") for size in sizes}
+    inputs = [build_input(size) for size in (sizes[-1:] if resized else sizes)]
+    pixels = dict(zip(reversed(sizes), reversed(inputs), strict=False))
+    pixels |= {size: _resize_inside(inputs[-1], size) for size in sizes if size not in pixels}
     pairs = zip(bases, extractors or build_extractors(bases), strict=True)
-    parts = [extractor(inputs[base.size]) for base, extractor in pairs]
+    parts = [extractor(pixels[base.size]) for base, extractor in pairs]
     features = keras.layers.Concatenate(name="features")(parts) if len(parts) > 1 else parts[0]
     outputs = [apply_head(features, build_head_layers(head, f"fold{number}")) for number, head in enumerate(heads)]
-    mean = keras.layers.Average(name="probabilities")(outputs) if len(outputs) > 1 else outputs[0]
-    return keras.Model([inputs[size] for size in sizes], mean, name="starshift")
+    return keras.Model(inputs, build_average(outputs), name="starshift")
+
+
+def build_input(size: int) -> Any:
+    """Builds the input of a model: pictures (n, size, size, 3) uint8."""
+    import keras
+
+    return keras.Input((size, size, 3), dtype="uint8", name=f"pixels_{size}")
+
+
+def _resize_inside(pixels: Any, size: int) -> Any:
+    """Resizes pictures inside a model; bilinear without antialiasing, which every export format has."""
+    import keras
+
+    # Rounded to uint8, as pictures are decoded; an extractor would truncate.
+    resized = keras.layers.Resizing(size, size, interpolation="bilinear", name=f"resized_{size}")(pixels)
+    return keras.ops.cast(keras.ops.round(resized), "uint8")
+
+
+def build_average(outputs: Sequence[Any]) -> Any:
+    """Builds the mean of probabilities (n, classes) each."""
+    import keras
+
+    return keras.layers.Average(name="probabilities")(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def build_extractors(bases: Sequence[Base]) -> list[Any]:
@@ -212,6 +246,13 @@ def check_parity(
     return check_predictions(predicted, expected, precision, "the heads on cached features")
 
 
+def _compare_resized(separate: Any, single: Any, pixels: Mapping[int, np.ndarray]) -> float:
+    """Returns the largest difference of a probability between pictures decoded at each size and resized inside."""
+    shown = [pixels[size] for size in sorted(pixels)]
+    each, one = (np.asarray(out) for out in (separate(shown, training=False), single(shown[-1], training=False)))
+    return float(np.abs(each - one).max())
+
+
 def save_model(model: Any, path: Path) -> None:
     """Saves the model in Keras's format, atomically."""
     with replace_atomic(path) as partial:
@@ -233,8 +274,13 @@ def main() -> None:
         pixels = {base.size: stored[f"pixels-{base.size}"] for base in bases}
         model = build_averaged_model(bases, heads, extractors)
         try:
-            answer: dict[str, Any] = {"difference": check_parity(model, heads, pixels, stored["cached"], precision)}
-            save_model(model, folder / "model.keras")
+            answer: dict[str, Any] = {
+                "parity_difference": check_parity(model, heads, pixels, stored["cached"], precision)
+            }
+            if len(pixels) > 1:
+                separate, model = model, build_averaged_model(bases, heads, extractors, resized=True)
+                answer["resize_difference"] = _compare_resized(separate, model, pixels)
+            save_model(model, folder / MODEL_FILE)
         except PrecisionError as error:
             answer = {"coarse": error.to_json()}
     print(json.dumps(answer))

@@ -46,6 +46,8 @@ class FoldData:
         self.labels = np.array(job.labels)
         fold_of = np.array(job.fold_of)
         self.train, self.validation = np.flatnonzero(fold_of != job.fold), np.flatnonzero(fold_of == job.fold)
+        if job.final_epochs:
+            self.train = np.arange(len(job.train))
         self.test = np.arange(len(job.train), len(self.digests))
 
     @property
@@ -147,7 +149,7 @@ class FoldData:
         job, training = self.job, training or self.job.training
         labels, soft = self.labels[self.train], self.soft_targets(train)
         return Trainer(
-            name=f"fold {job.fold} {stage}",
+            name=f"{job.title} {stage}",
             model=model,
             batches=TrainSequence(train, self.train, labels, job.classes, training, seed=job.seed, soft=soft),
             validation=ValidationSet(
@@ -166,6 +168,7 @@ class FoldData:
             from_start=from_start,
             tensorboard=job.folder / "tensorboard" / f"fold{job.fold}-{stage}" if job.tensorboard else None,
             soft_targets=job.soft_targets,
+            stop_after=dict(job.final_epochs).get(stage),
         )
 
     def run(self, trainer: Trainer) -> TrainingState:

@@ -22,6 +22,8 @@ from pipeline.models.base import Base
 from pipeline.training.soft_targets import SoftTargetsInfo
 
 log = logging.getLogger(__name__)
+FINAL_MODEL_FILE = "final.keras"
+"""The network that was trained on all pictures, in the run's folder."""
 TRAINING_VERSION = 3
 """Version of the arithmetic of training, raised when the same job gives other numbers, so that results never mix."""
 
@@ -70,6 +72,8 @@ class FoldJob:
         tensorboard: write TensorBoard's files.
         find_learning_rate: only look for a learning rate.
         soft_targets: the soft targets; None trains on labels alone.
+        final_epochs: of the final model, which is trained on all pictures: pairs of a stage and its epochs. The fold's
+            pictures only choose the L2 of its first head. Empty for a fold.
     """
 
     folder: Path
@@ -94,16 +98,22 @@ class FoldJob:
     tensorboard: bool = False
     find_learning_rate: bool = False
     soft_targets: SoftTargetsInfo | None = None
+    final_epochs: tuple[tuple[str, int], ...] = ()
 
     @property
     def stem(self) -> Path:
         """The fold's files without their endings."""
-        return self.folder / "folds" / f"fold{self.fold}"
+        return self.folder / "folds" / ("final" if self.final_epochs else f"fold{self.fold}")
+
+    @property
+    def title(self) -> str:
+        """Names the job in log lines and errors."""
+        return "final model" if self.final_epochs else f"fold {self.fold}"
 
     @property
     def model(self) -> Path:
         """The file of the fold's model."""
-        return self.folder / "models" / f"fold{self.fold}.keras"
+        return self.folder / FINAL_MODEL_FILE if self.final_epochs else find_fold_model(self.folder, self.fold)
 
     @property
     def error_file(self) -> Path:
@@ -115,6 +125,8 @@ class FoldJob:
         values = json.loads(
             json.dumps({**asdict(self), "folder": "", "tensorboard": False, "version": TRAINING_VERSION}, default=str)
         )
+        if not self.final_epochs:
+            del values["final_epochs"]  # the jobs of folds keep the fingerprint that they had without it
         digest = "" if self.base.name == "scratch" else bases.compute_weights_digest(self.base)
         # TensorFlow's jobs keep the fingerprint that they had before there was another backend.
         backend = {} if find_backend() == "tensorflow" else {"backend": find_backend()}
@@ -127,11 +139,17 @@ class FoldJob:
         return path
 
 
+def find_fold_model(folder: Path, fold: int) -> Path:
+    """Returns the path of a fold's model in a run's folder."""
+    return folder / "models" / f"fold{fold}.keras"
+
+
 def read_fold_job(path: Path) -> FoldJob:
     """Reads the job in a file."""
     values = json.loads(path.read_text(encoding="utf-8"))
     tuples = ("labels", "fold_of", "train", "test", "views", "training_views")
     values |= {name: tuple(values[name]) for name in tuples}
+    values["final_epochs"] = tuple((stage, epochs) for stage, epochs in values["final_epochs"])
     training = Training(**{**values["training"], "sizes": tuple(values["training"]["sizes"])})
     whole = {"folder": Path(values["folder"]), "base": Base(**values["base"]), "metric": MetricSpec(**values["metric"])}
     if values.get("soft_targets"):
@@ -185,7 +203,7 @@ def read_result(job: FoldJob) -> FoldResult | None:
             result = FoldResult(stored["history"], stored["facts"], arrays["validation"], arrays["test"])
             _check_shapes(job, result)
     except (DamagedFileError, OSError) as error:
-        log.warning("  warning: the result of fold %d is damaged (%s): it is trained again", job.fold, error)
+        log.warning("  warning: the result of %s is damaged (%s): it is trained again", job.title, error)
         return None
     return result
 
@@ -207,7 +225,7 @@ def train_fold(job: FoldJob) -> FoldResult:
         StarshiftError: training failed.
     """
     if (result := read_result(job)) is not None:
-        log.info("          fold %d is done already", job.fold)
+        log.info("          %s is done already", job.title)
         return result
     code = _run_process(job)
     if (result := read_result(job)) is None:
@@ -244,7 +262,7 @@ def _build_failure(job: FoldJob, code: int) -> StarshiftError:
         return StarshiftError.from_json(values)
     killed = code == subprocesses.KILLED_CODE
     return StarshiftError(
-        f"Training of fold {job.fold} ended before it was done.",
+        f"Training of {job.title} ended before it was done.",
         received="it was killed, most likely since memory ended" if killed else f"exit code {code}",
         remedy="the same command goes on from the last epoch"
         + ("; a smaller batch_size, size or number of cached views needs less memory" if killed else ""),

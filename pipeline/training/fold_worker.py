@@ -94,18 +94,14 @@ def write_lr_curve(job: FoldJob, curve: LearningRateCurve) -> None:
 
 
 def _log_stages(job: FoldJob, fitted: FittedFold) -> None:
-    """Logs one line a stage of training."""
+    """Logs one line a stage of training; the final model has no score, since it saw every picture."""
     for stage in fitted.stages:
-        log.info(
-            "          fold %d: %d epochs of %.1f s, the best %s: %s %.5f in the view %s",
-            job.fold,
-            stage.epoch,
-            float(np.median(stage.seconds)) if stage.seconds else 0.0,
-            f"was {stage.best_epoch}" if stage.best_epoch >= 0 else "is what they began with",
-            job.metric.name,
-            stage.best_score,
-            job.views[0],
-        )
+        seconds = float(np.median(stage.seconds)) if stage.seconds else 0.0
+        line = f"{job.title}: {stage.epoch} epochs of {seconds:.1f} s"
+        if not job.final_epochs:
+            best = f"was {stage.best_epoch}" if stage.best_epoch >= 0 else "is what they began with"
+            line += f", the best {best}: {job.metric.name} {stage.best_score:.5f} in the view {job.views[0]}"
+        log.info("          %s", line)
 
 
 def main() -> int:

@@ -126,6 +126,7 @@ class Trainer:
         from_start: the weights before the first epoch are scored too, and may turn out the best ones.
         tensorboard: folder of TensorBoard's files; None writes none.
         soft_targets: temperature and weight of the batches' soft targets; None where they have labels alone.
+        stop_after: so many epochs, whose last weights are taken, without patience; None takes the best ones.
     """
 
     name: str
@@ -141,6 +142,7 @@ class Trainer:
     from_start: bool = False
     tensorboard: Path | None = None
     soft_targets: SoftTargetsInfo | None = None
+    stop_after: int | None = None
 
     def run(self) -> TrainingState:
         """Trains until the epochs or the patience end; the model then has the best weights."""
@@ -153,7 +155,7 @@ class Trainer:
             if self.from_start:
                 self._evaluate(state, -1)
             checkpoint.save_checkpoint(self.file, self.fingerprint, state, self.model)
-        epochs = int(self.training.epochs or 0)
+        epochs = int(self.training.epochs or 0) if self.stop_after is None else self.stop_after
         total = epochs * len(self.batches)
         done = state.epoch * len(self.batches)
         with tqdm(total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False) as self._bar:
@@ -206,6 +208,7 @@ class Trainer:
         loss = cross_entropy(probabilities, self.validation.labels)
         gain = score - state.best_score if self.validation.higher else state.best_score - score
         better = not state.best or gain > 0 or (gain == 0 and loss < state.best_loss)
+        better = better or self.stop_after is not None
         if better:
             state.best = copy_values(self.model.variables)
             state.best_epoch, state.best_score, state.best_loss = epoch, score, loss

@@ -1,8 +1,6 @@
 """Finishes a run: metrics, submission, leaderboard position, and the files of its folder, metrics.json last."""
 
 import logging
-import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,6 +26,8 @@ from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, f
 from pipeline.models.backend import find_backend
 from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks, name_networks
 from pipeline.runs import folder as runs
+from pipeline.runs.model_card import build_model_card
+from pipeline.training.export import MODEL_FILE
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow.context import Dataset, RunContext, list_stages, log_stage, measure_peak_memory
 
@@ -241,17 +241,6 @@ def fill_test_predictions(data: Dataset, predicted: np.ndarray) -> np.ndarray:
     return test
 
 
-def link_fold_model(folder: Path) -> None:
-    """Links the model of a single fold as the run's model.keras."""
-    models = sorted((folder / "models").glob("fold*.keras"))
-    path = folder / "model.keras"
-    if len(models) == 1 and not path.exists():
-        try:
-            os.link(models[0], path)
-        except OSError:
-            shutil.copy(models[0], path)
-
-
 def write_run_files(
     competition: Competition, data: Dataset, folder: Path, trained: CVResult, test: np.ndarray, *, submit: bool
 ) -> list[Path]:
@@ -330,6 +319,15 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
     test = fill_test_predictions(data, trained.test)
     environment = runs.describe_environment(competition.recipe.seed, device)
     write_json(folder / "environment.json", {**environment, "weights": compute_weights_digests(competition)})
+    if (model := folder / MODEL_FILE).is_file():
+        folds = trained.folds
+        trained_on = (
+            f"{len(folds)} models in one, averaged; each was trained without one fold"
+            if len(folds) > 1
+            else f"all training pictures but fold {folds[0]}"
+        )
+        card = build_model_card(competition, data.pictures.classes, results, environment, model, trained_on)
+        write_json(model.with_suffix(".json"), card)
     written = write_run_files(
         competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
     )

@@ -21,11 +21,12 @@ from pipeline.models.base import Base, list_networks
 from pipeline.models.inference_engines import find_precision
 from pipeline.training import cross_validation, export, linear_probe
 from pipeline.training.cross_validation import CVJob
+from pipeline.training.fold_average import save_fold_average
 from pipeline.training.fold_job import FoldJob, MetricSpec
 from pipeline.training.linear_probe import CVResult
 from pipeline.training.soft_targets import SoftTargets
 from pipeline.workflow.context import Dataset, RunContext, log_stage
-from pipeline.workflow.finish import compute_metrics, format_score_spread, link_fold_model
+from pipeline.workflow.finish import compute_metrics, format_score_spread
 
 log = logging.getLogger(__name__)
 TUNED_PARAMETERS = {"linear": "l2", "lda": "shrinkage and scale"}
@@ -84,10 +85,9 @@ class HeadTraining:
             PrecisionError: bfloat16 is too coarse for the heads.
         """
         with log_stage("model") as lines:
-            difference = export_model(self.exporter, self.run.folder, self.extractors, self.run.data, trained)
-            lines.append(f"live and cached predictions differ by at most {difference:.1e}")
+            differences = export_model(self.exporter, self.run.folder, self.extractors, self.run.data, trained, lines)
         return {
-            "parity_difference": difference,
+            **differences,
             "parameters": sum(array.size for layer in trained.heads[0].layers for array in layer),
             "engines": {
                 text: asdict(extractor.choose(()))
@@ -123,8 +123,10 @@ class NetworkTraining:
         return trained, results
 
     def save_model(self, trained: CVResult) -> dict[str, Any]:
-        """Runs the stage model: the model of a single fold is the run's. Returns entries of metrics.json."""
-        link_fold_model(self.run.folder)
+        """Runs the stage model: averages the models of the folds. Returns entries of metrics.json."""
+        with log_stage("model") as lines:
+            save_fold_average(self.run.folder, trained.folds)
+            lines.append(f"{len(trained.folds)} networks in one" if len(trained.folds) > 1 else "the fold's network")
         facts, job = trained.facts, self.cv.job
         return {
             "parity_difference": max(fact["parity_difference"] for fact in facts),
@@ -273,11 +275,21 @@ def _extract_run_features(
 
 
 def export_model(
-    exporter: export.ModelExporter, folder: Path, extractors: list[Extractor], data: Dataset, trained: CVResult
-) -> float:
-    """Puts the heads on the live bases, saves the model, and returns the difference of the parity check."""
+    exporter: export.ModelExporter,
+    folder: Path,
+    extractors: list[Extractor],
+    data: Dataset,
+    trained: CVResult,
+    lines: list[str],
+) -> dict[str, float]:
+    """Puts the heads on the live bases and saves the model. Returns entries of metrics.json, and logs their meaning."""
     digests = [data.train_digests[place] for place in export.select_positions(len(data.train_digests))]
     cached = extract_features(extractors, digests, ("plain",))["plain"]
     pixels = {e.base.size: pixel_cache.read_pixels(e.store, digests, data.files, few=True) for e in extractors}
     precisions = {find_precision(extractor.choose(digests).engine) for extractor in extractors}
-    return exporter.finish(folder, trained.heads, pixels, cached, "bfloat16" if "bfloat16" in precisions else "float32")
+    precision = "bfloat16" if "bfloat16" in precisions else "float32"
+    differences = exporter.finish(folder, trained.heads, pixels, cached, precision)
+    lines.append(f"live and cached predictions differ by at most {differences['parity_difference']:.1e}")
+    if (resized := differences.get("resize_difference")) is not None:
+        lines.append(f"{max(pixels)} px for all bases, resized inside, change a probability by at most {resized:.1e}")
+    return differences

@@ -309,7 +309,7 @@ def changed(shelf: Path, member: str, **values) -> None:
         ({"name": "other"}, "different names or classes"),
         ({"name": "../other"}, "a name"),
         ({"views": ["plain", "__import__('os')"]}, "known views"),
-        ({"sizes": [64]}, "an input for every size"),
+        ({"sizes": [64]}, "one for every size"),
         ({"sizes": [True]}, "sizes: a whole number"),
         ({"sizes": [31]}, "sizes of 32"),
         ({"resize": "crop"}, "resize: stretch"),

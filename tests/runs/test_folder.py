@@ -14,10 +14,10 @@ from pipeline.errors import StarshiftError
 from pipeline.files import write_json, write_text
 from pipeline.kernels import result_archive
 from pipeline.runs import folder as runs
+from pipeline.training.fold_average import save_fold_average
 from pipeline.workflow.finish import (
     compute_weights_digests,
     find_finished_run,
-    link_fold_model,
     measure_peak_memory,
     open_run_folder,
 )
@@ -93,7 +93,7 @@ def test_a_model_that_a_killed_process_left_half_written_is_none(home):
     models.mkdir()
     (models / ".7.partial.fold1.keras").write_text("half")
     (models / "fold0.keras").write_text("whole")
-    link_fold_model(models.parent)
+    save_fold_average(models.parent, (0,))
     assert (models.parent / "model.keras").read_text() == "whole"
 
 

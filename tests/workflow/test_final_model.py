@@ -1,0 +1,56 @@
+"""The final model of a run is one network on all pictures, trained as long as was best on the folds."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import competitions
+from pipeline.config import RunOptions, Training
+from pipeline.errors import StarshiftError
+from pipeline.training.fold_data import FoldData
+from pipeline.training.fold_job import read_fold_job
+from pipeline.workflow.final_model import run_with_final_model, select_epochs
+
+
+@pytest.fixture
+def competition(mine):
+    """The small network on two folds."""
+    found = competitions.load(Path(mine))
+    return replace(found, recipe=replace(found.recipe, strategy="scratch", folds=2, training=Training(epochs=2)))
+
+
+def test_the_final_model_is_trained_on_all_pictures_and_is_one_network(competition):
+    folder = run_with_final_model(competition, RunOptions())
+    job = read_fold_job(folder / "folds" / "final.job.json")
+    assert np.array_equal(FoldData(job).train, np.arange(len(job.train)))
+    final, average = (keras.models.load_model(folder / name) for name in ("final.keras", "model.keras"))
+    assert final.count_params() * 2 == average.count_params()
+    card = json.loads((folder / "final.json").read_text())
+    assert card["trained_on"].startswith("all training pictures") and "final.json" in card["example"][1]
+
+
+def test_a_finished_run_gets_a_final_model_without_being_made_again(competition):
+    folder = run_with_final_model(competition, RunOptions())
+    os.utime(folder / "metrics.json", (1, 1))
+    (folder / "final.keras").unlink()
+    assert run_with_final_model(competition, RunOptions()) == folder and (folder / "final.keras").is_file()
+    assert (folder / "metrics.json").stat().st_mtime == 1
+
+
+def test_heads_on_features_have_no_final_model(mine):
+    with pytest.raises(StarshiftError, match="strategy that trains a network"):
+        run_with_final_model(competitions.load(Path(mine)), RunOptions())
+
+
+def test_the_epochs_are_the_median_of_the_best_of_the_folds():
+    rows = [("0", 3), ("1", 5), ("2", 4)]
+    history = [{"stage": "head", "fold": "0", "epoch": "0", "chosen": "True"}]
+    for fold, best in rows:
+        history += [{"stage": "finetune", "fold": fold, "epoch": str(e), "chosen": str(e == best)} for e in range(7)]
+    history += [{"stage": "polish", "fold": fold, "epoch": "0", "chosen": "False"} for fold, _ in rows]
+    assert select_epochs(history) == {"finetune": 5, "polish": 0}
