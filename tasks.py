@@ -17,7 +17,7 @@ def _interrupt(*_: int | FrameType | None) -> None:
 signal.signal(signal.SIGINT, _interrupt)
 
 from pipeline.cli.ensemble import ensemble, finish, pseudo
-from pipeline.cli.experiments import audit, blocks, distill, ladder, pretrain, scout, views
+from pipeline.cli.experiments import audit, blocks, distill, ladder, layers, pretrain, scout, views
 from pipeline.cli.inspect import augmented, cache, compare, comps, explain, export, report, runs, show
 from pipeline.cli.kaggle import submit, weights
 from pipeline.cli.learnware import predict, store

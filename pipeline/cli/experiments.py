@@ -206,3 +206,13 @@ def audit(
     from pipeline.config import RunOptions
 
     run_audit(competition, RunOptions(engine=engine, bundle=parse_path(bundle)))
+
+
+@command(base="a whole convolutional base, name[:size][=weights]; its first layers answer to edges, its last to things")
+def layers(_: Context, comp: str | None = None, base: tuple[str, ...] = (), size: str | None = None) -> None:
+    """Draw what single filters of a base answer to, from early to late layers."""
+    competition = load_competition(comp, bases=base, size=parse_size(size))
+    from pipeline.experiments.layer_filters import write_layer_sheet
+    from pipeline.paths import format_path
+
+    print(f"wrote {format_path(write_layer_sheet(competition))}")

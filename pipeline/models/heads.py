@@ -25,6 +25,16 @@ class Head:
             values = (np.maximum(values, 0) if number else values) @ weights + bias
         return softmax(values)
 
+    def compute_gradients(self, features: np.ndarray) -> np.ndarray:
+        """Computes the gradients of the logits with respect to features (n, width) float32: (n, width, classes)."""
+        inputs = [features]
+        for weights, bias in self.layers[:-1]:
+            inputs.append(np.maximum(inputs[-1] @ weights + bias, 0))
+        gradients = np.broadcast_to(self.layers[-1][0], (len(features), *self.layers[-1][0].shape))
+        for (weights, _), values in zip(self.layers[-2::-1], inputs[:0:-1], strict=True):
+            gradients = weights @ ((values > 0)[..., None] * gradients)
+        return np.asarray(gradients, np.float32)
+
     def scaled(self, scale: float) -> "Head":
         """Returns the head with its logits multiplied by a scale."""
         *below, (weights, bias) = self.layers

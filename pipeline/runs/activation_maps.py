@@ -2,7 +2,9 @@
 
 Where maps are averaged and the head is linear, a class's logit is the mean over places of maps times weights, so what
 each place contributes is known exactly (Zhou et al. 2016, Learning Deep Features for Discriminative Localization, CVPR,
-section 2). A logit counts beside the other classes', so each class's weights are taken less the mean over classes.
+section 2). Elsewhere the weights are the logit's gradients, averaged over places (Selvaraju et al. 2017, Grad-CAM,
+ICCV, section 3), here without their ReLU, so that places against a class are seen, too. A logit counts beside the other
+classes', so each class's weights are taken less the mean over classes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +34,10 @@ MAX_BYTES = 1_500_000
 Evidence = Callable[[Mapping[int, np.ndarray]], list[np.ndarray]]
 """From pictures (n, size, size, 3) uint8 by size to contributions (n, height, width, classes) float32, an array a part.
 
-The mean over the places of a part, summed over the parts, is the class's logit less its bias and the classes' mean.
+Of averaged maps and a linear head, the mean over the places of a part, summed over the parts, is the class's logit less
+its bias and the classes' mean.
 """
+MAP_POOLINGS = ("avg", "max", "both")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +48,18 @@ class Explainer:
         classes: names, in the order of the maps' last axis.
         sizes: sides of the pictures that it takes, in pixels, ascending.
         compute: the contributions of places.
+        is_exact: whether the contributions add up to the logit, or are Grad-CAM's.
     """
 
     classes: tuple[str, ...]
     sizes: tuple[int, ...]
     compute: Evidence
+    is_exact: bool
+
+    @property
+    def method(self) -> str:
+        """Names the method."""
+        return "class-activation map: exact" if self.is_exact else "Grad-CAM: by gradients"
 
     def draw_maps(self, pixels: Mapping[int, np.ndarray], labels: Sequence[int]) -> np.ndarray:
         """Computes what each place of pictures says for one class each.
@@ -72,74 +83,95 @@ def load_explainer(folder: Path) -> Explainer:
     """Loads what a finished run explains its answers with.
 
     Raises:
-        StarshiftError: its bases are not average-pooled, its head is not linear, or it has no model.
+        StarshiftError: a base has no maps that are pooled by average or maximum, or the run has no model.
     """
     run = load.load_run(folder)
     bases = load.list_bases(run.config)
     for base in bases.values():
-        require(base.pooling == "avg", "A map is exact where a base's maps are averaged.", expected="pooling avg",
-                received=str(base), remedy="a run whose bases are average-pooled")  # fmt: skip
+        require(base.pooling in MAP_POOLINGS and not base.entry.tokens, "A picture is explained by a base's maps.",
+                expected="a convolutional base with pooling avg, max or both", received=str(base),
+                remedy="explain a run on such bases")  # fmt: skip
     if (folder / HEADS_FILE).is_file():
-        compute = _load_frozen(run, bases, read_heads(folder / HEADS_FILE))
+        heads = read_heads(folder / HEADS_FILE)
+        compute, layers = _load_frozen(bases, heads), len(heads[0].layers)
     elif load.read_strategy(run.config) == "features":
         raise StarshiftError(f"{folder.name} did not keep its heads.", expected=HEADS_FILE, received="a run of before",
                              remedy="make it again; its features are cached")  # fmt: skip
     else:
-        compute = _load_networks(folder)
-    sizes = tuple(sorted({base.size for base in bases.values()}))
-    return Explainer(classes=tuple(run.classes), sizes=sizes, compute=compute)
+        compute, layers = _load_networks(folder)
+    return Explainer(
+        classes=tuple(run.classes),
+        sizes=tuple(sorted({base.size for base in bases.values()})),
+        compute=compute,
+        is_exact=layers == 1 and all(base.pooling == "avg" for base in bases.values()),
+    )
 
 
-def _require_linear(layers: int) -> None:
-    require(layers == 1, "A map is exact for a linear head.", expected="--head linear or lda, or a fine-tuned network",
-            received=f"a head of {layers} layers", remedy="explain a run with such a head")  # fmt: skip
-
-
-def _load_frozen(run: load.Run, bases: Mapping[str, Base], heads: Sequence[Head]) -> Evidence:
-    """Loads the bases without their pooling, and the mean weights of the folds' heads."""
-    _require_linear(len(heads[0].layers))
-    weights = _center(np.mean([head.layers[0][0] for head in heads], axis=0))
+def _load_frozen(bases: Mapping[str, Base], heads: Sequence[Head]) -> Evidence:
+    """Loads the bases without their pooling, and takes the mean over the folds' heads."""
     choice = inference_engines.EngineChoice(engine=inference_engines.find_float32_engine())
+    poolings = [base.pooling for base in bases.values()]
     engines = [(base.size, inference_engines.load_engine(replace(base, pooling="none"), choice))
                for base in bases.values()]  # fmt: skip
 
     def compute(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-        parts, first = [], 0
-        for size, run_engine in engines:
-            maps = run_engine(pixels[size])
-            parts.append(maps @ weights[first : first + maps.shape[-1]])
-            first += maps.shape[-1]
-        return parts
+        return weigh_maps([run_engine(pixels[size]) for size, run_engine in engines], poolings, heads)
 
     return compute
 
 
-def _load_networks(folder: Path) -> Evidence:
-    """Loads the networks of the folds, their maps before pooling, and the weights of their heads."""
+def _load_networks(folder: Path) -> tuple[Evidence, int]:
+    """Loads the networks of the folds, their maps before pooling, and their heads; returns the layers of those, too."""
     paths = predictor.list_models(folder)
     import keras
 
-    pairs = []
+    kinds = {keras.layers.GlobalAveragePooling2D: "avg", keras.layers.GlobalMaxPooling2D: "max"}
+    networks = []
     for path in paths:
         model = keras.models.load_model(path, compile=False)
-        pooling = [layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
-        dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-        require(pooling, "A map is exact where a network averages its maps.", expected="average pooling",
+        pooled = {kinds[type(layer)]: layer for layer in model.layers if type(layer) in kinds}
+        require(pooled, "A picture is explained by maps that a network pools.", expected="average or maximum pooling",
                 received=f"none in {path.name}", remedy="explain a run that starts from a base")  # fmt: skip
-        _require_linear(len(dense))
-        kernel = _center(keras.ops.convert_to_numpy(dense[0].kernel)) / len(paths)
-        pairs.append((keras.Model(model.input, pooling[0].input), kernel))
+        dense = [layer.get_weights() for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+        maps = keras.Model(model.input, next(iter(pooled.values())).input)
+        networks.append((maps, "both" if len(pooled) > 1 else next(iter(pooled)), Head(tuple(map(tuple, dense)))))
 
     def compute(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
         (batch,) = pixels.values()
-        return [keras.ops.convert_to_numpy(maps(batch, training=False)) @ kernel for maps, kernel in pairs]
+        parts = [
+            weigh_maps([keras.ops.convert_to_numpy(maps(batch, training=False))], [pooling], [head])[0]
+            for maps, pooling, head in networks
+        ]
+        return [np.mean(parts, axis=0)]
 
-    return compute
+    return compute, len(networks[0][2].layers)
 
 
-def _center(weights: np.ndarray) -> np.ndarray:
-    """Returns weights (channels, classes) less their mean over the classes, which softmax does not see."""
-    return np.asarray(weights - weights.mean(axis=1, keepdims=True), np.float32)
+def weigh_maps(maps: Sequence[np.ndarray], poolings: Sequence[str], heads: Sequence[Head]) -> list[np.ndarray]:
+    """Weighs maps by the gradients of the logits.
+
+    Args:
+        maps: (n, height, width, channels) of each base, in the order in which its features are concatenated.
+        poolings: of each base.
+        heads: their gradients are averaged.
+
+    Returns:
+        (n, height, width, classes) float32 of each base.
+    """
+    pooled = {"avg": lambda one: one.mean(axis=(1, 2)), "max": lambda one: one.max(axis=(1, 2))}
+    kinds = [("avg", "max") if pooling == "both" else (pooling,) for pooling in poolings]
+    pairs = zip(maps, kinds, strict=True)
+    features = np.concatenate([pooled[kind](one) for one, names in pairs for kind in names], axis=1)
+    gradients = np.mean([head.compute_gradients(features) for head in heads], axis=0)
+    gradients = gradients - gradients.mean(axis=2, keepdims=True)  # softmax does not see what all logits share
+    parts, first = [], 0
+    for one, names in zip(maps, kinds, strict=True):
+        channels = one.shape[-1]
+        # Over the places of a channel, both poolings' gradients add up to the gradient of the pooled feature.
+        shared = gradients[:, first : first + channels * len(names)].reshape(len(one), len(names), channels, -1).sum(1)
+        parts.append(np.einsum("nhwc,nck->nhwk", one, shared, optimize=True))
+        first += channels * len(names)
+    return parts
 
 
 def overlay_map(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -185,7 +217,7 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
         for caption in (name[-28:], f"{answer.classes[number][:20]} {row[number]:.1%}")
     ]
     title = f"What {folder.name} looks at"
-    note = "orange speaks for the class, blue against it"
+    note = f"orange speaks for the class, blue against it ({explainer.method})"
     sheet = draw_contact_sheet(np.stack(pictures), COLUMNS, captions, title=title, note=note, limit=MAX_BYTES)
     write_atomic(out, lambda file: file.write(sheet))
     return len(answer.names)

@@ -47,8 +47,8 @@ def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mi
     run = next((home / "data" / "runs" / "mine").iterdir())
     names = {path.name for path in run.iterdir()}
     wanted = (
-        "config.json environment.json folds.csv heads.npz history.csv oof.npz test.npz metrics.json model.keras model.json "
-        "submission.csv report.html"
+        "config.json environment.json folds.csv heads.npz history.csv oof.npz test.npz metrics.json "
+        "model.keras model.json submission.csv report.html"
     )
     assert names == set(wanted.split())
     results = json.loads((run / "metrics.json").read_text())
