@@ -160,15 +160,23 @@ def compare(
     run="a run: its name, the beginning of it, its path, latest (where not given) or best",
     open="open it in the browser, too",
     tsne="draw the map by t-SNE instead of PCA; takes some seconds",
+    maps="show what the run looks at in right and wrong pictures; loads its bases",
 )
-def report(_: Context, run: str | None = None, comp: str | None = None, open: bool = False, tsne: bool = False) -> None:
+def report(
+    _: Context,
+    run: str | None = None,
+    comp: str | None = None,
+    open: bool = False,
+    tsne: bool = False,
+    maps: bool = False,
+) -> None:
     """Write the HTML report of a finished run into its folder: one file, which works offline."""
     import webbrowser
 
     from pipeline import paths
     from pipeline.run_report.write import write_report_of
 
-    path = write_report_of(run or "latest", comp, tsne=tsne)
+    path = write_report_of(run or "latest", comp, tsne=tsne, maps=maps)
     print(f"wrote {paths.format_path(path)}")
     if open:
         webbrowser.open(path.resolve().as_uri())

@@ -3,20 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pipeline import paths
 from pipeline.config import find_comp_argument
+from pipeline.data.pixel_cache import open_pixel_store
+from pipeline.errors import StarshiftError
 from pipeline.evaluation.metrics import compute_picture_losses
 from pipeline.files import read_json
 from pipeline.run_report.charts import Axis
 from pipeline.run_report.pictures import ThumbnailSource, build_sprite, encode_data_url
 from pipeline.run_report.results import ValidationResult
+from pipeline.runs.activation_maps import load_explainer, overlay_map
 from pipeline.runs.listing import shorten_base_name
 from pipeline.runs.novelty import load_features, normalize_parts
 
 Section = dict[str, Any]
 MAX_WORST, MAX_NEAREST, MAX_SUSPECTS, MAX_PAIRS = 24, 3, 24, 12
+MAX_EXPLAINED = 8
+"""Right pictures, and wrong ones, whose maps are shown."""
 THUMBNAIL_SIDE, NEAREST_SIDE, MAP_SIDE = 112, 64, 48
 """Sides of thumbnails in pixels."""
 URGENT_KINDS = {"two labels", "train and test", "across folds"}
@@ -89,6 +95,29 @@ class PictureSections:
             "predicted": result.classes[guess], "share": f"{result.probabilities[row, guess]:.1%}",
             "right": bool(label == guess),
         }  # fmt: skip
+
+    def build_maps(self) -> Section:
+        """Builds what the run looks at in the worst of its wrong pictures and in the surest of its right ones."""
+        result, labels = self.result, self.result.oof.labels
+        losses, right = compute_picture_losses(labels, result.probabilities), result.predicted == labels
+        order = np.argsort(losses, kind="stable")
+        rows = [*order[~right[order]][::-1][:MAX_EXPLAINED], *order[right[order]][:MAX_EXPLAINED]]
+        try:
+            explainer = load_explainer(result.run.folder)
+        except StarshiftError as error:
+            return {"cards": [], "note": f"There is no map: {error.expected} is needed, and this is {error.received}."}
+        digests = [self.digests.get(result.ids[row], "") for row in rows]
+        stores = {size: open_pixel_store(size) for size in explainer.sizes}
+        if any(store.missing(digests) for store in stores.values()):
+            return {"cards": [], "note": NO_PICTURES}
+        pixels = {size: store.read_few(digests) for size, store in stores.items()}
+        maps = explainer.draw_maps(pixels, [int(result.predicted[row]) for row in rows])
+        cards = [
+            self._describe(row, {result.ids[row]: _shrink(picture)})
+            | {"overlay": _shrink(overlay_map(picture, values))}
+            for row, picture, values in zip(rows, pixels[explainer.sizes[-1]], maps, strict=True)
+        ]
+        return {"cards": cards, "note": "", "method": explainer.method}
 
     def _find_nearest(self, row: int) -> list[tuple[str, float]]:
         """Finds the pictures of other folds whose features have the highest cosine; id and cosine."""
@@ -195,3 +224,8 @@ def project(features: np.ndarray, *, tsne: bool = False) -> np.ndarray:
     left, values, _ = randomized_svd(features - features.mean(axis=0), min(2, *features.shape), random_state=0)
     places = left * values
     return np.pad(places, ((0, 0), (0, 2 - places.shape[1])))
+
+
+def _shrink(picture: np.ndarray) -> str:
+    """Encodes a picture (side, side, 3) uint8 as a thumbnail in a data URL."""
+    return encode_data_url(cv2.resize(picture, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), interpolation=cv2.INTER_AREA))

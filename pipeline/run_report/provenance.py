@@ -134,7 +134,12 @@ def build_commands(run: Run) -> list[tuple[str, str]]:
         commands.append((command, f"The same run{also}"))
         if not run.config.get("debug") and len(run.config["folds"]) == run.recipe["folds"] >= MIN_FINISH_FOLDS:
             commands.append((f"invoke finish --comp {comp} --run {run.folder.name}", "What calibration would bring"))
-    return [*commands, (f"invoke report --comp {comp} --run {run.folder.name}", "This page again")]
+    return [*commands, (build_report_command(run), "This page again")]
+
+
+def build_report_command(run: Run) -> str:
+    """Builds the command that writes the page again."""
+    return f"invoke report --comp {find_comp_argument(run.config['competition']['name'])} --run {run.folder.name}"
 
 
 def build_run_command(run: Run, comp: str) -> tuple[str, list[str]]:

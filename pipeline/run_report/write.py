@@ -9,44 +9,48 @@ from pipeline.figures.style import BLUE, GREEN, GREY, INK, ORANGE, RULE
 from pipeline.files import write_text
 from pipeline.run_report import provenance, results
 from pipeline.run_report.examples import PictureSections, build_audit_command
+from pipeline.run_report.provenance import build_report_command
 from pipeline.run_report.results import ValidationResult
 from pipeline.runs.load import Run, find_run_folder, load_run
 from pipeline.runs.novelty import find_digests
 
 REPORT_FILE = "report.html"
 CONTENTS = (
-    ("confusions", "Confusions"), ("classes", "Classes"), ("worst", "Worst pictures"), ("calibration", "Calibration"),
-    ("curves", "Learning curves"), ("steps", "Steps"), ("audit", "Audit"), ("map", "Map"), ("origin", "Recipe"),
-    ("time", "Time"), ("files", "Files and commands"),
+    ("confusions", "Confusions"), ("classes", "Classes"), ("worst", "Worst pictures"), ("sight", "What it looks at"),
+    ("calibration", "Calibration"), ("curves", "Learning curves"), ("steps", "Steps"), ("audit", "Audit"),
+    ("map", "Map"), ("origin", "Recipe"), ("time", "Time"), ("files", "Files and commands"),
 )  # fmt: skip
 """The sections of the page: anchor and name."""
 COLOURS = {"ink": INK, "grey": GREY, "rule": RULE, "blue": BLUE, "orange": ORANGE, "green": GREEN}
 
 
-def write_report(folder: Path, digests: Mapping[str, str] | None = None, *, tsne: bool = False) -> Path:
+def write_report(
+    folder: Path, digests: Mapping[str, str] | None = None, *, tsne: bool = False, maps: bool = False
+) -> Path:
     """Writes report.html into the folder of a finished run, and returns its path.
 
     Args:
         folder: of the run.
         digests: SHA-256 of each training picture, by id; None looks them up in the competition's data.
         tsne: draw the map by t-SNE instead of PCA; takes some seconds.
+        maps: show what the run looks at; loads its bases, which takes some seconds more.
 
     Raises:
         StarshiftError: the run is not finished, or a file of it is missing or damaged.
     """
     run = load_run(folder)
-    data = collect_report(run, find_digests(run) if digests is None else digests, tsne=tsne)
+    data = collect_report(run, find_digests(run) if digests is None else digests, tsne=tsne, maps=maps)
     path = folder / REPORT_FILE
     write_text(path, render_page("run.html", data))
     return path
 
 
-def write_report_of(text: str, comp: str | None, *, tsne: bool = False) -> Path:
+def write_report_of(text: str, comp: str | None, *, tsne: bool = False, maps: bool = False) -> Path:
     """Writes the report of the run of this name, of a name that begins like this, or at this path."""
-    return write_report(find_run_folder(text, comp), tsne=tsne)
+    return write_report(find_run_folder(text, comp), tsne=tsne, maps=maps)
 
 
-def collect_report(run: Run, digests: Mapping[str, str], *, tsne: bool = False) -> dict[str, Any]:
+def collect_report(run: Run, digests: Mapping[str, str], *, tsne: bool = False, maps: bool = False) -> dict[str, Any]:
     """Collects what the page shows, as plain data and charts; arguments as of `write_report`."""
     result, name = ValidationResult.load(run), run.config["competition"]["name"]
     pictures = PictureSections(result, digests)
@@ -62,6 +66,8 @@ def collect_report(run: Run, digests: Mapping[str, str], *, tsne: bool = False) 
         "confusions": results.build_confusions(result),
         "class_scores": results.build_class_scores(result),
         "worst": pictures.build_worst(),
+        "maps": pictures.build_maps() if maps else None,
+        "maps_command": f"{build_report_command(run)} --maps",
         "calibration": results.build_calibration(result),
         "curves": results.build_curves(run),
         "steps": results.build_steps(result),

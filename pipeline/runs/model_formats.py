@@ -83,7 +83,14 @@ def _load_saved_model(path: Path) -> Predict:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
-    return lambda pixels: np.asarray(loaded.serve(pixels))
+    (name,) = loaded.signatures["serving_default"].structured_input_signature[1]
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        # Looked up here, since a signature does not keep its model alive.
+        (probabilities,) = loaded.signatures["serving_default"](**{name: tf.constant(pixels)}).values()
+        return np.asarray(probabilities)
+
+    return predict
 
 
 def _write_onnx(model: Any, path: Path, sample: np.ndarray | None) -> None:

@@ -11,6 +11,7 @@ import competitions
 from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.models.heads import Head
+from pipeline.run_report.write import write_report
 from pipeline.runs import activation_maps, predictor
 from pipeline.training.export import HEADS_FILE, read_heads
 from pipeline.workflow import run as flow
@@ -69,6 +70,12 @@ def test_a_sheet_shows_each_picture_beside_its_map(planted, tmp_path):
     assert activation_maps.write_explanation(planted, files, tmp_path / "sheet.png", "square") == 24
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 4 * SIDE and sheet.height > 12 * SIDE
+
+
+def test_the_report_shows_what_the_run_looks_at(planted):
+    assert "map of " not in write_report(planted).read_text()
+    page = write_report(planted, maps=True).read_text()
+    assert page.count('alt="Picture map of ') >= 8 and "class-activation map: exact" in page
 
 
 def test_a_class_that_the_run_does_not_know_is_named(planted, tmp_path):
