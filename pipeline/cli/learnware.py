@@ -60,6 +60,7 @@ def predict_with_run(
     import logging
     from pathlib import Path
 
+    from pipeline.ensemble.ensemble_predictor import can_predict, load_any_predictor
     from pipeline.paths import format_path
     from pipeline.runs import load, predictor
 
@@ -67,8 +68,8 @@ def predict_with_run(
     target = out or (Path("predictions.csv") if len(files) > 1 and not as_json else None)
     if target is not None:
         predictor.check_output(target, force=force)
-    folder = load.find_run_folder(run, comp, predictor.has_model)
-    predictions = predictor.predict_pictures(predictor.load_predictor(folder), files)
+    folder = load.find_run_folder(run, comp, can_predict)
+    predictions = predictor.predict_pictures(load_any_predictor(folder), files)
     if as_json:
         print(json.dumps({"run": folder.name, "pictures": predictor.build_records(predictions)}, indent=1))
     elif len(files) == 1:

@@ -209,7 +209,7 @@ def list_models(folder: Path) -> list[Path]:
             f"The run {folder.name} has no model.",
             expected=f"models/fold*.keras or model.keras in {folder}",
             received="neither",
-            remedy="an ensemble is asked through its members, which invoke runs lists; another run is made again",
+            remedy="make it again; its features are cached",
         )
     return paths
 
