@@ -49,7 +49,7 @@ def build_model_card(
             "dtype": "uint8",
             "value_range": [0, 255],
             "channels": "RGB",
-            "resize": f"the whole picture, stretched to a square: {RESIZE_METHOD}",
+            "resize": f"the whole picture to a square: {RESIZE_METHOD}",
         },
         "output": "probabilities (pictures, classes) float32; rows sum to 1",
         "bases": [str(base) for base in networks],
