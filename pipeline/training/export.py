@@ -8,6 +8,8 @@ import importlib
 import json
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +29,10 @@ MODEL_FILE = "model.keras"
 """The one model of a run, in its folder: all folds averaged, from pictures of one size to probabilities."""
 HEADS_FILE = "heads.npz"
 """The heads of a run on features, in its folder."""
+NEW_DEFAULTS: dict[str, Any] = {
+    "input_axes": None, "output_axes": None, "renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99,
+}  # fmt: skip
+"""Entries of initializers and of BatchNormalization that Keras 3.15.1 writes and 3.13.2 refuses, with their defaults."""
 PARITY_SAMPLE_SIZE = 16
 PROBABILITY_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 """Largest difference of a probability, by what was rounded: nothing, activations kept as float16, the arithmetic."""
@@ -254,9 +260,29 @@ def _compare_resized(separate: Any, single: Any, pixels: Mapping[int, np.ndarray
 
 
 def save_model(model: Any, path: Path) -> None:
-    """Saves the model in Keras's format, atomically."""
-    with replace_atomic(path) as partial:
-        model.save(partial)
+    """Saves the model in Keras's format, atomically, so that Kaggle's Keras (3.13.2) loads it, too."""
+    with replace_atomic(path) as partial, tempfile.TemporaryDirectory(dir=path.parent) as place:
+        saved = Path(place) / path.name
+        model.save(saved)
+        with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(partial, "w") as older:
+            for member in archive.infolist():
+                content = archive.read(member)
+                if member.filename == "config.json":
+                    content = json.dumps(drop_new_defaults(json.loads(content))).encode()
+                older.writestr(member, content)
+
+
+def drop_new_defaults(config: Any) -> Any:
+    """Drops from a model's config (JSON values) the entries of NEW_DEFAULTS that say nothing else."""
+    if isinstance(config, list):
+        return [drop_new_defaults(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        name: drop_new_defaults(value)
+        for name, value in config.items()
+        if name not in NEW_DEFAULTS or value != NEW_DEFAULTS[name]
+    }
 
 
 def main() -> None:

@@ -1,5 +1,8 @@
 """The parity check: features from pixels are held against cached ones, not only what the heads make of them."""
 
+import zipfile
+
+import keras
 import numpy as np
 import pytest
 
@@ -7,8 +10,9 @@ from pipeline.errors import StarshiftError
 from pipeline.models.base import parse_base
 from pipeline.models.build import build_extractor, preprocess
 from pipeline.models.heads import Head
+from pipeline.models.small_cnn import build_small_cnn
 from pipeline.training import export
-from pipeline.training.export import build_averaged_model, check_parity
+from pipeline.training.export import NEW_DEFAULTS, build_averaged_model, check_parity, drop_new_defaults, save_model
 from pipeline.training.fold_data import FoldData
 from pipeline.training.strategies import train_frozen
 
@@ -55,3 +59,15 @@ def test_the_strategy_frozen_compares_features_too(job_of, monkeypatch):
     )
     with pytest.raises(StarshiftError, match=r"features that are cached \(the frozen base\)"):
         train_frozen(FoldData(job))
+
+
+def test_a_saved_model_has_no_entry_that_an_earlier_keras_refuses(tmp_path):
+    save_model(build_small_cnn(32, 2, 0.0), tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        config = archive.read("config.json").decode()
+    assert "BatchNormalization" in config and not [name for name in NEW_DEFAULTS if f'"{name}"' in config]
+    assert keras.models.load_model(tmp_path / "model.keras").output_shape == (None, 2)
+
+
+def test_an_entry_that_is_not_the_default_is_kept():
+    assert drop_new_defaults([{"renorm": True, "input_axes": None}]) == [{"renorm": True}]
