@@ -32,7 +32,7 @@ HEADS_FILE = "heads.npz"
 NEW_DEFAULTS: dict[str, Any] = {
     "input_axes": None, "output_axes": None, "renorm": False, "renorm_clipping": None, "renorm_momentum": 0.99,
 }  # fmt: skip
-"""Entries of initializers and of BatchNormalization that Keras 3.15.1 writes and 3.13.2 refuses, with their defaults."""
+"""Entries of initializers and BatchNormalization that Keras 3.15.1 writes and 3.13.2 refuses, with their defaults."""
 PARITY_SAMPLE_SIZE = 16
 PROBABILITY_TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 5e-2}
 """Largest difference of a probability, by what was rounded: nothing, activations kept as float16, the arithmetic."""
