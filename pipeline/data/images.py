@@ -5,7 +5,7 @@ JPEG and plain PNG are decoded fast, other formats by Pillow; a file's name does
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -189,8 +189,8 @@ def _convert_to_rgb(picture: Any) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def read_dimensions(path: Path) -> tuple[int, int]:
-    """Reads width and height in pixels, upright, from the file's header.
+def read_dimensions(path: Path | IO[bytes]) -> tuple[int, int]:
+    """Reads width and height in pixels, upright, from the header of a file.
 
     Raises:
         UnreadableImageError: no picture.

@@ -8,6 +8,7 @@ section 2). A logit counts beside the other classes', so each class's weights ar
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,11 +30,8 @@ COLUMNS = 4
 MAX_OPACITY = 0.65
 MAX_BYTES = 1_500_000
 
-Evidence = Callable[[Mapping[int, np.ndarray]], list[np.ndarray]]
-"""From pictures (n, size, size, 3) uint8 by size to contributions (n, height, width, classes) float32, an array a part.
-
-The mean over the places of a part, summed over the parts, is the class's logit less its bias and the classes' mean.
-"""
+ExtractMaps = Callable[[Mapping[int, np.ndarray]], list[np.ndarray]]
+"""From pictures (n, size, size, 3) uint8 by size to maps (n, height, width, channels) float32, an array a part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +41,48 @@ class Explainer:
     Args:
         classes: names, in the order of the maps' last axis.
         sizes: sides of the pictures that it takes, in pixels, ascending.
-        compute: the contributions of places.
+        extract: the maps of each part before they are averaged.
+        weights: of the channels of all parts (channels, classes) float32, less their mean over the classes.
+        texts: the base of each part, as the recipe names it, where the means of the parts are the features that the
+            run predicts with; else empty.
     """
 
     classes: tuple[str, ...]
     sizes: tuple[int, ...]
-    compute: Evidence
+    extract: ExtractMaps
+    weights: np.ndarray
+    texts: tuple[str, ...] = ()
 
-    def draw_maps(self, pixels: Mapping[int, np.ndarray], labels: Sequence[int]) -> np.ndarray:
+    def compute(self, pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        """Computes the contributions (n, height, width, classes) float32 of places, an array a part.
+
+        The mean over the places of a part, summed over the parts, is the class's logit less its bias and the classes'
+        mean.
+        """
+        parts = self.extract(pixels)
+        return [part @ weights for part, weights in zip(parts, self._split_weights(parts), strict=True)]
+
+    def _split_weights(self, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return np.split(self.weights, np.cumsum([part.shape[-1] for part in parts])[:-1])
+
+    def pool_parts(self, parts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Averages maps over their places to the features (n, channels) float32 of each base in `texts`."""
+        return {text: part.mean(axis=(1, 2)) for text, part in zip(self.texts, parts, strict=True)}
+
+    def draw_maps(self, parts: Sequence[np.ndarray], labels: Sequence[int]) -> np.ndarray:
         """Computes what each place of pictures says for one class each.
 
         Args:
-            pixels: the pictures (n, size, size, 3) uint8 RGB, by size.
+            parts: their maps, from `extract`.
             labels: the number of the class for each picture.
 
         Returns:
             (n, size, size) float32 at the largest size: positive for the class, negative against it.
         """
-        side, rows = self.sizes[-1], np.arange(len(labels))
+        side = self.sizes[-1]
         maps = np.zeros((len(labels), side, side), np.float32)
-        for part in self.compute(pixels):
-            chosen = part[rows, :, :, list(labels)]
+        for part, weights in zip(parts, self._split_weights(parts), strict=True):
+            chosen = [one @ weights[:, label] for one, label in zip(part, labels, strict=True)]
             maps += np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_LINEAR) for one in chosen])
         return maps
 
@@ -79,15 +98,19 @@ def load_explainer(folder: Path) -> Explainer:
     for base in bases.values():
         require(base.pooling == "avg", "A map is exact where a base's maps are averaged.", expected="pooling avg",
                 received=str(base), remedy="a run whose bases are average-pooled")  # fmt: skip
+    texts = tuple[str, ...]()
     if (folder / HEADS_FILE).is_file():
-        compute = _load_frozen(run, bases, read_heads(folder / HEADS_FILE))
+        extract, weights = _load_frozen(bases, read_heads(folder / HEADS_FILE))
+        engines = [str(choice["engine"]) for choice in run.results.get("engines", {}).values()]
+        # What was rounded to bfloat16 is not the mean of float32 maps.
+        texts = tuple(bases) if "bfloat16" not in map(inference_engines.find_precision, engines) else ()
     elif load.read_strategy(run.config) == "features":
         raise StarshiftError(f"{folder.name} did not keep its heads.", expected=HEADS_FILE, received="a run of before",
                              remedy="make it again; its features are cached")  # fmt: skip
     else:
-        compute = _load_networks(folder)
+        extract, weights = _load_networks(folder)
     sizes = tuple(sorted({base.size for base in bases.values()}))
-    return Explainer(classes=tuple(run.classes), sizes=sizes, compute=compute)
+    return Explainer(classes=tuple(run.classes), sizes=sizes, extract=extract, weights=weights, texts=texts)
 
 
 def _require_linear(layers: int) -> None:
@@ -95,7 +118,7 @@ def _require_linear(layers: int) -> None:
             received=f"a head of {layers} layers", remedy="explain a run with such a head")  # fmt: skip
 
 
-def _load_frozen(run: load.Run, bases: Mapping[str, Base], heads: Sequence[Head]) -> Evidence:
+def _load_frozen(bases: Mapping[str, Base], heads: Sequence[Head]) -> tuple[ExtractMaps, np.ndarray]:
     """Loads the bases without their pooling, and the mean weights of the folds' heads."""
     _require_linear(len(heads[0].layers))
     weights = _center(np.mean([head.layers[0][0] for head in heads], axis=0))
@@ -103,23 +126,18 @@ def _load_frozen(run: load.Run, bases: Mapping[str, Base], heads: Sequence[Head]
     engines = [(base.size, inference_engines.load_engine(replace(base, pooling="none"), choice))
                for base in bases.values()]  # fmt: skip
 
-    def compute(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-        parts, first = [], 0
-        for size, run_engine in engines:
-            maps = run_engine(pixels[size])
-            parts.append(maps @ weights[first : first + maps.shape[-1]])
-            first += maps.shape[-1]
-        return parts
+    def extract(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        return [run_engine(pixels[size]) for size, run_engine in engines]
 
-    return compute
+    return extract, weights
 
 
-def _load_networks(folder: Path) -> Evidence:
-    """Loads the networks of the folds, their maps before pooling, and the weights of their heads."""
+def _load_networks(folder: Path) -> tuple[ExtractMaps, np.ndarray]:
+    """Loads the networks of the folds up to their maps before pooling, and the weights of their heads."""
     paths = predictor.list_models(folder)
     import keras
 
-    pairs = []
+    networks, weights = list[Any](), list[np.ndarray]()
     for path in paths:
         model = keras.models.load_model(path, compile=False)
         pooling = [layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
@@ -127,14 +145,14 @@ def _load_networks(folder: Path) -> Evidence:
         require(pooling, "A map is exact where a network averages its maps.", expected="average pooling",
                 received=f"none in {path.name}", remedy="explain a run that starts from a base")  # fmt: skip
         _require_linear(len(dense))
-        kernel = _center(keras.ops.convert_to_numpy(dense[0].kernel)) / len(paths)
-        pairs.append((keras.Model(model.input, pooling[0].input), kernel))
+        networks.append(keras.Model(model.input, pooling[0].input))
+        weights.append(_center(keras.ops.convert_to_numpy(dense[0].kernel)) / len(paths))
 
-    def compute(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    def extract(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
         (batch,) = pixels.values()
-        return [keras.ops.convert_to_numpy(maps(batch, training=False)) @ kernel for maps, kernel in pairs]
+        return [keras.ops.convert_to_numpy(network(batch, training=False)) for network in networks]
 
-    return compute
+    return extract, np.concatenate(weights)
 
 
 def _center(weights: np.ndarray) -> np.ndarray:
@@ -177,7 +195,8 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
         chosen = np.full(len(chosen), explainer.classes.index(label))
     contents = [files[name].read_bytes() for name in answer.names]
     pixels = {size: np.stack([images.decode(one, size) for one in contents]) for size in explainer.sizes}
-    maps, shown = explainer.draw_maps(pixels, chosen.tolist()), pixels[explainer.sizes[-1]]
+    maps = explainer.draw_maps(explainer.extract(pixels), chosen.tolist())
+    shown = pixels[explainer.sizes[-1]]
     pictures = [each for picture, one in zip(shown, maps, strict=True) for each in (picture, overlay_map(picture, one))]
     captions = [
         caption
