@@ -24,6 +24,7 @@ ORDER = [
         "figures",
         "runs",
         "run_report",
+        "serving",
         "workflow",
     ),
     *("kernels", "learnware", "audit", "ensemble", "distillation", "experiments", "cli"),

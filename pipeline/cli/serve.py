@@ -1,4 +1,4 @@
-"""The task that answers pictures on a web page: serve."""
+"""The task that answers pictures on a web page of this machine: serve."""
 
 from invoke import Context
 

@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from pipeline.errors import StarshiftError, require
-from pipeline.figures.style import BLUE, ORANGE
+from pipeline.figures.style import BLUE, GREY, ORANGE
 from pipeline.run_report.pictures import encode_data_url
 from pipeline.runs.novelty import FALSE_ALARMS
 from pipeline.serving.answers import SCHEMA, Answer, PictureService, RefusedError, Upload, load_service
@@ -28,9 +28,9 @@ from pipeline.serving.guard import LOOPBACK, Application, Guard
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
-DARK_BLUE, DARK_ORANGE = "#56b4e9", "#f0883e"
-"""BLUE and ORANGE on a dark page, as in the run's report."""
-MEMORY_SECONDS = 60.0
+COLOURS = {"": (BLUE, ORANGE, GREY), ".dark": ("#56b4e9", "#f0883e", "#a9adb3")}
+"""Blue, orange and grey on a light page, and on a dark one, as in the run's report."""
+KEPT_SECONDS = 60.0
 
 
 def import_gradio() -> Any:
@@ -54,24 +54,44 @@ class UploadReader:
     """Reads files that the page uploaded, and removes them.
 
     Gradio names a file by its content, so two senders of one picture have one file between them. What was read stays in
-    memory for MEMORY_SECONDS, for the other one.
+    memory for KEPT_SECONDS: for the other sender, and for the page, which shows what it sends.
+
+    Args:
+        folder: of the uploads.
     """
 
-    def __init__(self) -> None:
-        self._lock, self._recent = Lock(), dict[Path, tuple[float, bytes]]()
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._lock, self._recent = folder, Lock(), dict[Path, tuple[float, bytes]]()
 
     def read(self, path: Path) -> bytes:
-        """Returns the bytes of a file, and removes it."""
+        """Returns the bytes of an upload, and removes its file; nothing where there is none."""
         with self._lock:
-            now = time.monotonic()
-            self._recent = {key: one for key, one in self._recent.items() if now - one[0] < MEMORY_SECONDS}
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                return self._recent.get(path, (now, b""))[1]
-            path.unlink(missing_ok=True)
-            self._recent[path] = (now, data)
+            self._remove_old()
+            data = self._find(path)
+            if data:
+                self._recent[path] = (time.monotonic(), data)
+                path.unlink(missing_ok=True)
             return data
+
+    def show(self, path: Path) -> bytes:
+        """Returns the bytes of an upload; nothing where there is none."""
+        with self._lock:
+            return self._find(path)
+
+    def _find(self, path: Path) -> bytes:
+        if path.resolve().is_relative_to(self.folder):
+            with contextlib.suppress(OSError):
+                return path.read_bytes()
+        return self._recent.get(path, (0.0, b""))[1]
+
+    def _remove_old(self) -> None:
+        """Removes what was read before KEPT_SECONDS, and uploads of then that were cut off or never answered."""
+        now, then = time.monotonic(), time.time() - KEPT_SECONDS
+        self._recent = {path: one for path, one in self._recent.items() if now - one[0] < KEPT_SECONDS}
+        for path in [*self.folder.glob("*/*"), *self.folder.glob("*")]:
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < then:
+                    path.rmdir() if path.is_dir() else path.unlink()
 
 
 @cache
@@ -97,21 +117,21 @@ def build_page(service: PictureService, reader: UploadReader) -> Any:
     gradio = import_gradio()
     limits = service.limits
 
-    def answer(gallery: Sequence[tuple[str, str | None]] | None) -> tuple[str, None]:
-        uploads = [(Path(path).name, reader.read(Path(path))) for path, _ in gallery or ()]
+    def answer(gallery: Sequence[tuple[str, str | None]] | None) -> tuple[Any, Any]:
+        if not gallery:  # emptied by the answer before
+            return gradio.skip(), gradio.skip()
+        uploads = [(Path(path).name, reader.read(Path(path))) for path, _ in gallery]
         try:
-            return render_answers(service.answer(uploads)), None
+            return render_answers(service.answer(uploads)), []
         except RefusedError as error:
-            return render_refusal(str(error)), None
+            return render_refusal(str(error)), []
 
     with gradio.Blocks(title=f"Ask {service.run}", analytics_enabled=False, delete_cache=(30, 60)) as page:
-        gradio.Markdown(
-            f"# Which is it?\nAnswered by the run **{service.run}** on this machine. Pictures are not kept."
-        )
+        gradio.Markdown(f"# Predict pictures\nBy the run **{service.run}**, on this machine. Pictures are not kept.")
         drop = gradio.Gallery(
             label=f"Drop up to {limits.pictures} pictures of {limits.bytes / 1e6:g} MB, paste one, or take a photo",
-            sources=["upload", "webcam", "clipboard"], type="filepath", file_types=["image"], height=220, columns=6,
-            buttons=[],
+            sources=["upload", "webcam", "clipboard"], type="filepath", file_types=["image"], height=280, columns=6,
+            buttons=[], elem_id="drop",
         )  # fmt: skip
         if service.no_map:
             gradio.Markdown(f"No map of what speaks for a class: {service.no_map}")
@@ -119,8 +139,9 @@ def build_page(service: PictureService, reader: UploadReader) -> Any:
             gradio.Markdown(
                 "The training pictures are not on this machine: nothing says whether a picture is like them."
             )
-        shown = gradio.HTML(elem_id="answers")
-        drop.upload(answer, drop, [shown, drop], api_visibility="private", show_progress="minimal")
+        shown = gradio.HTML(padding=False)
+        # Of what the webcam takes Gradio 6.31 tells by `change` alone; `once`, since an upload may change it twice.
+        drop.change(answer, drop, [shown, drop], api_visibility="private", show_progress="minimal", trigger_mode="once")
     return page.queue(max_size=50, default_concurrency_limit=4)
 
 
@@ -141,26 +162,30 @@ def build_app(service: PictureService, uploads: Path, *, hosts: tuple[str, ...] 
 
     # Their pages would load scripts from elsewhere.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    add_endpoint(app, service)
+    reader = UploadReader(uploads)
+    add_endpoint(app, service, reader)
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    css = (FOLDER / "page.css").read_text(encoding="utf-8") + (
-        f":root {{ --answer-blue: {BLUE}; --answer-orange: {ORANGE}; }}"
-        f".dark {{ --answer-blue: {DARK_BLUE}; --answer-orange: {DARK_ORANGE}; }}"
+    css = (FOLDER / "page.css").read_text(encoding="utf-8") + "".join(
+        f"{page} .answer {{ --answer-blue: {blue}; --answer-orange: {orange}; --answer-grey: {grey}; }}"
+        for page, (blue, orange, grey) in COLOURS.items()
     )
     gradio.mount_gradio_app(
-        app, build_page(service, UploadReader()), path="/", theme=gradio.themes.Default(primary_hue="blue", **fonts),
+        app, build_page(service, reader), path="/", theme=gradio.themes.Default(primary_hue="blue", **fonts),
         css=css, max_file_size=service.limits.bytes, footer_links=[], run_history=False, show_error=False,
         ssr_mode=False, enable_monitoring=False, pwa=False, mcp_server=False,
     )  # fmt: skip
-    return Guard(app, service.limits, str(uploads), hosts)
+    return Guard(app, service.limits, hosts)
 
 
-def add_endpoint(app: Any, service: PictureService) -> None:
-    """Adds POST /api/predict and GET /api/schema to a FastAPI application."""
+def add_endpoint(app: Any, service: PictureService, reader: UploadReader) -> None:
+    """Adds POST /api/predict and GET /api/schema to a FastAPI application, and the page's own view of its uploads.
+
+    The last stands in the place of Gradio's, which fetches addresses, too, and fails where a file was just read.
+    """
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
-    from starlette.responses import JSONResponse
+    from starlette.responses import JSONResponse, Response
 
     async def predict(request: Request) -> JSONResponse:
         try:
@@ -174,6 +199,12 @@ def add_endpoint(app: Any, service: PictureService) -> None:
     async def schema(_: Request) -> JSONResponse:
         return JSONResponse(SCHEMA)
 
+    async def show(request: Request) -> Response:
+        data = await run_in_threadpool(reader.show, Path(request.path_params["path"]))
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}  # a picture, whatever it says
+        return Response(data, 200 if data else 404, headers, "image/jpeg")
+
+    app.add_route("/gradio_api/file={path:path}", show, methods=["GET"])
     app.add_route("/api/predict", predict, methods=["POST"])
     app.add_route("/api/schema", schema, methods=["GET"])
 

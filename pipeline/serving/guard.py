@@ -17,7 +17,7 @@ Application = Callable[[Message, Receive, Send], Awaitable[None]]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PAGE_PATHS = (
     r"/|/config/?|/theme\.css|/manifest\.json|/favicon\.ico|/(static|assets|svelte)/.*|/api/(predict|schema)"
-    r"|/gradio_api/(upload|upload_progress|startup-events|info|queue/(join|data)|heartbeat/\w+|cancel|reset/?)"
+    r"|/gradio_api/(upload|upload_progress|startup-events|info|queue/(join|data)|heartbeat/\w+|cancel|reset/?|file=.+)"
 )
 """What the page and the endpoint need. Gradio has more: it fetches other addresses for whoever asks, and edits code."""
 
@@ -31,14 +31,12 @@ class Guard:
     Args:
         app: the application.
         limits: of a request.
-        uploads: the folder of uploads, which the page shows until they are answered.
         hosts: names by which a request may address the server; None allows all. A page of another site that resolves
             its own name to this machine (DNS rebinding) does not have them.
     """
 
-    def __init__(self, app: Application, limits: Limits, uploads: str, hosts: tuple[str, ...] | None) -> None:
+    def __init__(self, app: Application, limits: Limits, hosts: tuple[str, ...] | None) -> None:
         self.app, self.limits, self.hosts = app, limits, hosts
-        self.paths = re.compile(rf"{PAGE_PATHS}|/gradio_api/file={re.escape(uploads)}/.*")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """See ASGI 3.0."""
@@ -48,7 +46,7 @@ class Guard:
         headers = {key.lower(): value.decode("latin-1") for key, value in scope["headers"]}
         if self.hosts and _strip_port(headers.get(b"host", "")) not in self.hosts:
             await _refuse(send, 421, f"This server is called {' or '.join(self.hosts)}.")
-        elif not self.paths.fullmatch(scope["path"]):
+        elif not re.fullmatch(PAGE_PATHS, scope["path"]):
             await _refuse(send, 404, "There is no such page.")
         elif int(headers.get(b"content-length", "0") or 0) > self.limits.request_bytes:
             await _refuse(send, 413, self._describe_limit())
