@@ -21,7 +21,7 @@ DISTRIBUTIONS = {
 FOR_USERS = {f"requirements{kind}.txt" for kind in ("", "-common", "-jax", "-audit", "-hub", "-serve")}
 ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist"}
 ONLY_RUN |= {"kagglehub", "regex", "sentencepiece", "tokenizers", "six", "python-multipart"}
-"""Required, nowhere imported: TensorFlow where there is no tensorflow-cpu, tools, what KerasHub, kaggle and Starlette import."""
+"""Required, nowhere imported: TensorFlow where there is no tensorflow-cpu, tools, what other packages import."""
 ONLY_FILES = {entry.package for entry in BASES.values()}
 """Required for the weights in them."""
 UNIX = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog"}

@@ -29,6 +29,11 @@ from pipeline.runs.predictor import (
 SHOWN_SIDE, THUMBNAIL_SIDE = 320, 96
 """Longer side of a picture beside its answer, and side of a training picture, in pixels."""
 MAX_NAME = 80
+FAULTS = {
+    "UnidentifiedImageError": "it is no picture of a known format",
+    "DecompressionBombError": "it claims to have more pixels than any camera",
+}
+"""What Pillow's errors say of a file."""
 Upload = tuple[str, bytes]
 """A name as the sender gave it, and the bytes of the file."""
 
@@ -255,10 +260,10 @@ def check_picture(data: bytes, limits: Limits) -> tuple[int, int]:
     if len(data) > limits.bytes:
         raise images.UnreadableImageError(f"the file is larger than {limits.bytes / 1e6:g} MB")
     try:
-        width, height = images.read_dimensions(io.BytesIO(data))
+        width, height = images.read_dimensions(io.BytesIO(data), limits.megapixels * 1_000_000)
     except images.UnreadableImageError as error:
-        text = "it is no picture of a known format" if data else "the file is empty"
-        raise images.UnreadableImageError(text) from error
+        text = FAULTS.get(type(error.__cause__).__name__, "it is damaged, or not whole")
+        raise images.UnreadableImageError(text if data else "the file is empty") from error
     if width * height > limits.megapixels * 1e6:
         text = f"it has {width} x {height} pixels, more than {limits.megapixels} megapixels"
         raise images.UnreadableImageError(text)
