@@ -4,6 +4,7 @@ Gradio is optional. Its page loads nothing from elsewhere, and uploads are remov
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 COLOURS = {"": (BLUE, ORANGE, GREY), ".dark": ("#56b4e9", "#f0883e", "#a9adb3")}
 """Blue, orange and grey on a light page, and on a dark one, as in the run's report."""
-KEPT_SECONDS = 60.0
+KEPT_SECONDS, MAX_KEPT_BYTES = 60.0, 200_000_000
 
 
 def import_gradio() -> Any:
@@ -54,7 +55,7 @@ class UploadReader:
     """Reads files that the page uploaded, and removes them.
 
     Gradio names a file by its content, so two senders of one picture have one file between them. What was read stays in
-    memory for KEPT_SECONDS: for the other sender, and for the page, which shows what it sends.
+    memory for KEPT_SECONDS, up to MAX_KEPT_BYTES: for the other sender, and for the page, which shows what it sends.
 
     Args:
         folder: of the uploads.
@@ -66,12 +67,15 @@ class UploadReader:
     def read(self, path: Path) -> bytes:
         """Returns the bytes of an upload, and removes its file; nothing where there is none."""
         with self._lock:
-            self._remove_old()
             data = self._find(path)
             if data:
                 self._recent[path] = (time.monotonic(), data)
                 path.unlink(missing_ok=True)
-            return data
+        self.remove_old()
+        later = Timer(KEPT_SECONDS, self.remove_old)
+        later.daemon = True
+        later.start()
+        return data
 
     def show(self, path: Path) -> bytes:
         """Returns the bytes of an upload; nothing where there is none."""
@@ -84,14 +88,17 @@ class UploadReader:
                 return path.read_bytes()
         return self._recent.get(path, (0.0, b""))[1]
 
-    def _remove_old(self) -> None:
+    def remove_old(self) -> None:
         """Removes what was read before KEPT_SECONDS, and uploads of then that were cut off or never answered."""
         now, then = time.monotonic(), time.time() - KEPT_SECONDS
-        self._recent = {path: one for path, one in self._recent.items() if now - one[0] < KEPT_SECONDS}
-        for path in [*self.folder.glob("*/*"), *self.folder.glob("*")]:
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < then:
-                    path.rmdir() if path.is_dir() else path.unlink()
+        with self._lock:
+            recent = [one for one in self._recent.items() if now - one[1][0] < KEPT_SECONDS]
+            sizes = itertools.accumulate(len(data) for _, (_, data) in reversed(recent))
+            self._recent = dict(recent[len(recent) - sum(size <= MAX_KEPT_BYTES for size in sizes) :])
+            for path in [*self.folder.glob("*/*"), *self.folder.glob("*")]:
+                with contextlib.suppress(OSError):
+                    if path.stat().st_mtime < then:
+                        path.rmdir() if path.is_dir() else path.unlink()
 
 
 @cache
@@ -99,17 +106,10 @@ def _load_environment() -> Environment:
     return Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True)
 
 
-def render_answers(answers: Sequence[Answer]) -> str:
-    """Renders answers as HTML."""
+def render_answers(answers: Sequence[Answer], refusal: str = "") -> str:
+    """Renders answers, or why there are none, as HTML."""
     template = _load_environment().get_template("answers.html")
-    return template.render(answers=answers, encode=encode_data_url, false_alarms=FALSE_ALARMS)
-
-
-def render_refusal(text: str) -> str:
-    """Renders why pictures are not answered."""
-    return (
-        _load_environment().from_string('<div class="answer"><p class="unsure">{{ text }}</p></div>').render(text=text)
-    )
+    return template.render(answers=answers, refusal=refusal, encode=encode_data_url, false_alarms=FALSE_ALARMS)
 
 
 def build_page(service: PictureService, reader: UploadReader) -> Any:
@@ -124,7 +124,7 @@ def build_page(service: PictureService, reader: UploadReader) -> Any:
         try:
             return render_answers(service.answer(uploads)), []
         except RefusedError as error:
-            return render_refusal(str(error)), []
+            return render_answers([], str(error)), []
 
     with gradio.Blocks(title=f"Ask {service.run}", analytics_enabled=False, delete_cache=(30, 60)) as page:
         gradio.Markdown(f"# Predict pictures\nBy the run **{service.run}**, on this machine. Pictures are not kept.")

@@ -60,6 +60,10 @@ def test_a_training_picture_that_is_not_in_the_pixel_cache_is_named(make_service
     assert len(re.findall(r"blue<br>\d\.jpg<br>cosine", html)) == 3
 
 
+def test_a_refusal_is_shown_in_the_place_of_answers():
+    assert "at most &lt;10&gt;" in app.render_answers([], "at most <10>")
+
+
 @pytest.mark.parametrize("data", [BLUE, b"text"])
 def test_a_name_is_text_and_never_html(data, make_service):
     html = app.render_answers(make_service().answer([("<img src=x onerror=alert(1)>.jpg", data)]))
@@ -87,7 +91,24 @@ def test_what_was_read_is_soon_forgotten(uploads, reader, monkeypatch):
     path = upload(uploads)
     reader.read(path)
     monkeypatch.setattr(app, "KEPT_SECONDS", 0.0)
+    reader.remove_old()
     assert reader.read(path) == b""
+
+
+def test_what_was_read_is_forgotten_by_itself(uploads, reader, monkeypatch):
+    monkeypatch.setattr(app, "KEPT_SECONDS", 0.05)
+    path = upload(uploads)
+    reader.read(path)
+    time.sleep(0.5)
+    assert reader.show(path) == b""
+
+
+def test_the_latest_are_remembered_where_much_is_sent(uploads, reader, monkeypatch):
+    monkeypatch.setattr(app, "MAX_KEPT_BYTES", 2 * len(BLUE))
+    paths = [upload(uploads, f"sha/{number}.jpg") for number in range(3)]
+    for path in paths:
+        reader.read(path)
+    assert [reader.show(path) for path in paths] == [b"", BLUE, BLUE]
 
 
 def test_uploads_that_nobody_asked_about_are_removed(uploads, reader):

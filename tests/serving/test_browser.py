@@ -11,18 +11,16 @@ import sys
 import urllib.error
 import urllib.request
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import competitions
-from pipeline.config import RunOptions
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.paths import REPOSITORY
 from pipeline.serving.answers import SCHEMA
 from pipeline.workflow import run as flow
-from tests.conftest import drawn, encoded
+from tests.conftest import drawn, encoded, two_classes
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
@@ -37,28 +35,40 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def server(mine, home, tmp_path):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run, and the environment in which it is found."""
+    folder = tmp_path_factory.mktemp("served")
+    two_classes(folder / "pictures")
+    recipe = Recipe(bases=("mobilenet_025@conv_pw_3_relu=none",), size=32, folds=3)
+    competition = Competition(name="served", data=str(folder / "pictures"), metric="accuracy", recipe=recipe)
+    homes = {"STARSHIFT_HOME": str(folder / "home"), "KERAS_HOME": str(folder / "keras")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in homes.items():
+            patch.setenv(name, value)
+        yield flow.run(competition, RunOptions(engine="keras")), os.environ | homes
+
+
+@pytest.fixture(scope="module")
+def server(finished, tmp_path_factory):
     """A server of a finished run: its address, and the folder that its uploads pass through."""
-    run = flow.run(competitions.load(Path(mine)), RunOptions(engine="keras"))
-    (tmp_path / "tmp").mkdir()
+    run, environment = finished
+    folder, log = tmp_path_factory.mktemp("uploads"), tmp_path_factory.mktemp("log") / "errors.txt"
     command = [sys.executable, "-m", "invoke", "serve", "--run", run.name, "--port", "0"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "PYTHONUNBUFFERED": "1"}
-    log = tmp_path / "server.log"
-    with log.open("w") as file, subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE,
-                                                 stderr=file, text=True) as process:  # fmt: skip
-        assert process.stdout
+    options = {"cwd": REPOSITORY, "text": True, "stdout": subprocess.PIPE}
+    environment |= {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}
+    with log.open("w") as file, subprocess.Popen(command, env=environment, stderr=file, **options) as process:
         first = next((line for line in process.stdout if "http://" in line), "")
         assert first, log.read_text()
-        yield re.search(r"http://\S+", first)[0], tmp_path / "tmp"
+        yield re.search(r"http://[\w.:]+", first)[0], folder
         process.terminate()
-    assert not list((tmp_path / "tmp").iterdir()), "uploads are left"
+    assert list(folder.iterdir()) == [], "uploads are left"
     assert "Traceback" not in log.read_text() and "ERROR" not in log.read_text()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium."""
+    """Chromium, with a webcam that shows a green field."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -134,7 +144,7 @@ def test_a_photo_is_taken_by_the_webcam(server, browser):
         page.get_by_label("Capture from camera").click()
         page.get_by_text("Click to Access Webcam").click()
         page.get_by_label("capture photo").click()
-        assert "blue" in read_answers(page, "webcam")[0]
+        assert "Likeliest classes" in read_answers(page, "webcam")[0]
 
 
 def test_what_is_too_much_is_refused_in_words(server, browser):
