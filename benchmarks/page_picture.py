@@ -8,7 +8,10 @@ Needs Playwright, which `make test-serve` installs into .venv/serve.
 
 import argparse
 import importlib
+import io
 import shutil
+
+from PIL import Image
 
 
 def take_picture(address: str, images: list[str], out: str, width: int, theme: str) -> None:
@@ -24,8 +27,10 @@ def take_picture(address: str, images: list[str], out: str, width: int, theme: s
         page.wait_for_function(f"document.querySelectorAll('.answer').length == {len(images)}", timeout=60_000)
         page.wait_for_selector("input[type=file]", state="attached", timeout=60_000)
         page.wait_for_timeout(1000)  # the progress bar fades
-        page.screenshot(path=out, full_page=True)
+        shown = page.screenshot(full_page=True)
         opened.close()
+    with Image.open(io.BytesIO(shown)) as picture:  # 256 colours take half of the bytes
+        picture.convert("RGB").quantize(256).save(out, "PNG", optimize=True)
 
 
 def main() -> None:
@@ -34,7 +39,7 @@ def main() -> None:
     parser.add_argument("--address", default="http://127.0.0.1:7860")
     parser.add_argument("--image", action="append", required=True)
     parser.add_argument("--out", default="page.png")
-    parser.add_argument("--width", type=int, default=1000)
+    parser.add_argument("--width", type=int, default=1100)
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     flags = parser.parse_args()
     take_picture(flags.address, flags.image, flags.out, flags.width, flags.theme)
