@@ -17,6 +17,6 @@ def serve(
     from pipeline.runs import load, predictor
     from pipeline.serving import app
 
-    app.import_gradio()
+    app.require_gradio()
     folder = load.find_run_folder(run or "latest", comp, predictor.has_model)
     app.serve_run(folder, host, parse_number(port, "--port"))

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock, Timer
 from typing import Any
@@ -34,20 +35,25 @@ COLOURS = {"": (BLUE, ORANGE, GREY), ".dark": ("#56b4e9", "#f0883e", "#a9adb3")}
 KEPT_SECONDS, MAX_KEPT_BYTES = 60.0, 200_000_000
 
 
-def import_gradio() -> Any:
+def require_gradio() -> None:
+    """Raises a StarshiftError where Gradio is not installed. It is not imported, which takes seconds."""
+    require(find_spec("gradio"), "Gradio is not installed.", expected="gradio", received="none",
+            remedy="pip install -r requirements-serve.txt")  # fmt: skip
+
+
+def import_gradio(uploads: Path) -> Any:
     """Imports gradio, its telemetry off.
+
+    Args:
+        uploads: the folder for uploads, where Gradio also makes folders as soon as it is imported.
 
     Raises:
         StarshiftError: it is not installed.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio
-    except ImportError as error:
-        raise StarshiftError(
-            "Gradio is not installed.", expected="gradio, which shows the page", received=str(error),
-            remedy="pip install -r requirements-serve.txt",
-        ) from error  # fmt: skip
+    require_gradio()
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(uploads)}
+    import gradio
+
     return gradio
 
 
@@ -114,8 +120,7 @@ def render_answers(answers: Sequence[Answer], refusal: str = "") -> str:
 
 def build_page(service: PictureService, reader: UploadReader) -> Any:
     """Builds the page, a gradio.Blocks."""
-    gradio = import_gradio()
-    limits = service.limits
+    gradio, limits = import_gradio(reader.folder), service.limits
 
     def answer(gallery: Sequence[tuple[str, str | None]] | None) -> tuple[Any, Any]:
         if not gallery:  # emptied by the answer before
@@ -156,8 +161,7 @@ def build_app(service: PictureService, uploads: Path, *, hosts: tuple[str, ...] 
     Raises:
         StarshiftError: Gradio is not installed.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    gradio = import_gradio()
+    gradio = import_gradio(uploads)
     from fastapi import FastAPI
 
     # Their pages would load scripts from elsewhere.
@@ -243,7 +247,7 @@ def serve_run(folder: Path, host: str, port: int) -> None:
     Raises:
         StarshiftError: Gradio is not installed, the run cannot be asked, or the port is taken.
     """
-    import_gradio()
+    require_gradio()
     import uvicorn
 
     # So that the folder of uploads is removed then, too.

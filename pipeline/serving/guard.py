@@ -45,11 +45,11 @@ class Guard:
             return
         headers = {key.lower(): value.decode("latin-1") for key, value in scope["headers"]}
         if self.hosts and _strip_port(headers.get(b"host", "")) not in self.hosts:
-            await _refuse(send, 421, f"This server is called {' or '.join(self.hosts)}.")
+            await _refuse(scope, send, 421, f"This server is called {' or '.join(self.hosts)}.")
         elif not re.fullmatch(PAGE_PATHS, scope["path"]):
-            await _refuse(send, 404, "There is no such page.")
+            await _refuse(scope, send, 404, "There is no such page.")
         elif int(headers.get(b"content-length", "0") or 0) > self.limits.request_bytes:
-            await _refuse(send, 413, self._describe_limit())
+            await _refuse(scope, send, 413, self._describe_limit())
         else:
             await self._pass_on(scope, receive, send)
 
@@ -89,7 +89,7 @@ class Guard:
             if not refusal:
                 raise
         if refusal and not has_begun:
-            await _refuse(send, *refusal)
+            await _refuse(scope, send, *refusal)
 
 
 def _strip_port(host: str) -> str:
@@ -97,10 +97,14 @@ def _strip_port(host: str) -> str:
     return re.sub(r":\d+$", "", host).strip("[]") if not host.startswith("[") else host[1:].partition("]")[0]
 
 
-async def _refuse(send: Send, status: int, message: str) -> None:
-    """Answers a request with an error as JSON."""
-    body = json.dumps({"error": message}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    # What is left of the body is not read, so the connection cannot be used again.
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
+async def _refuse(scope: Message, send: Send, status: int, message: str) -> None:
+    """Answers a request with an error: as JSON to the endpoint, as text to the page, which shows it."""
+    as_json = scope["path"].startswith("/api/")
+    body = json.dumps({"error": message}).encode() if as_json else message.encode()
+    headers = [
+        (b"content-type", b"application/json" if as_json else b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),  # what is left of the body is not read
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -60,6 +60,10 @@ def test_a_body_that_is_announced_too_large_is_not_even_read():
     assert status == 413
 
 
+def test_the_page_is_told_in_plain_words():
+    assert ask("/gradio_api/upload", bodies=[b"x" * 101]) == (413, b"At most 0.0001 MB are taken at a time.")
+
+
 @pytest.mark.parametrize("app", [count_bytes, fail])
 def test_a_body_that_arrives_too_slowly_is_cut_off(app):
     status, body = ask(bodies=[b"x"] * 9, pause=0.03, app=app)
