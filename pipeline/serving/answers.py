@@ -5,6 +5,7 @@ Uploads come from anyone: sizes are checked before anything is decoded, and pict
 
 import contextlib
 import io
+import itertools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,7 +161,7 @@ class PictureService:
         return _Decoded(names=list(good), pixels=pixels, digests=digests, shapes=shapes), unreadable
 
     def _predict(self, decoded: _Decoded, unreadable: Mapping[str, str]) -> tuple[PicturePredictions, list[np.ndarray]]:
-        """Predicts pictures; also returns their maps, if there are any."""
+        """Predicts pictures; also returns their maps, where these gave the features."""
         probabilities = np.empty((0, len(self.predictor.classes)), np.float32)
         unlike, nearest, parts = np.zeros(0, bool), list[list[tuple[str, str, float]]](), list[np.ndarray]()
         if decoded.names:
@@ -191,7 +192,7 @@ class PictureService:
             extracted = {view: {text: part[row] for text, part in pooled.items()} for view, row in rows.items()}
             return [part[:count] for part in parts], extracted
         plain = self.predictor.extract(decoded.pixels) if self.predictor.neighbours else None
-        return self.explainer.extract(decoded.pixels) if self.explainer else [], {"plain": plain} if plain else {}
+        return [], {"plain": plain} if plain else {}
 
     def _draw(
         self,
@@ -206,6 +207,7 @@ class PictureService:
         pictures = decoded.pixels[self.predictor.sizes[-1]]
         overlays: list[np.ndarray | None] = [None] * len(decoded.names)
         if self.explainer:
+            parts = parts or self.explainer.extract(decoded.pixels)
             maps = self.explainer.draw_maps(parts, predictions.probabilities.argmax(axis=1).tolist())
             overlays = [overlay_map(one, values) for one, values in zip(pictures, maps, strict=True)]
         thumbnails = self.thumbnails.read([name for near in predictions.nearest for name, *_ in near], THUMBNAIL_SIDE)
@@ -246,8 +248,8 @@ def name_uploads(uploads: Sequence[Upload]) -> dict[str, bytes]:
     for given, data in uploads:
         plain = "".join(letter for letter in given.replace("\\", "/").rpartition("/")[2] if letter.isprintable())
         name = plain[-MAX_NAME:].strip() or "picture"
-        taken = sum(other == name or other.startswith(f"{name} (") for other in files)
-        files[f"{name} ({taken + 1})" if taken else name] = data
+        candidates = (f"{name} ({number})" if number > 1 else name for number in itertools.count(1))
+        files[next(one for one in candidates if one not in files)] = data
     return files
 
 

@@ -5,6 +5,7 @@ import json
 import struct
 import threading
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,16 @@ def test_without_a_map_the_plain_view_is_looked_at_once_and_the_answer_is_the_sa
     assert json.dumps(answer) == json.dumps(make_service().predict([("a.jpg", BLUE)]))
 
 
+def test_maps_that_are_no_features_are_extracted_for_the_page_alone(make_service, colours):
+    service = make_service()
+    service.explainer = replace(service.explainer, texts=())
+    passes = []
+    for ask in (service.predict, service.answer):
+        ask([("a.jpg", BLUE)])
+        passes.append(colours.passes)
+    assert passes == [2, 5]  # plain, and flip; these and the maps
+
+
 def test_answers_come_in_the_order_of_the_uploads(make_service):
     answers = make_service().answer([("z.jpg", RED), ("broken.jpg", b"text"), ("a.jpg", BLUE)])
     assert [one.record["picture"] for one in answers] == ["z.jpg", "broken.jpg", "a.jpg"]
@@ -147,9 +158,18 @@ def test_two_senders_at_once_have_each_their_answer(make_service):
 
 
 def test_names_are_unique_short_and_without_folders():
-    given = ["../../etc/passwd", "C:\\pictures\\dog.jpg", "dog.jpg", "", "\x1b[31m", "x" * 500, "dog.jpg"]
+    given = [
+        "../../etc/passwd",
+        "C:\\pictures\\dog.jpg",
+        "dog.jpg",
+        "",
+        "\x1b[31m",
+        "x" * 500,
+        "dog.jpg (3)",
+        "dog.jpg",
+    ]
     names = list(name_uploads([(name, b"") for name in given]))
-    assert names == ["passwd", "dog.jpg", "dog.jpg (2)", "picture", "[31m", "x" * 80, "dog.jpg (3)"]
+    assert names == ["passwd", "dog.jpg", "dog.jpg (2)", "picture", "[31m", "x" * 80, "dog.jpg (3)", "dog.jpg (4)"]
 
 
 def test_a_picture_is_shown_upright_in_its_own_proportions(make_service):
