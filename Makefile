@@ -5,7 +5,7 @@ REQUIREMENTS := requirements.txt requirements-common.txt
 JAX_TESTS := models features training workflow learnware distillation experiments
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-lowest test-jax test-hub lint clean
+.PHONY: run test test-slow test-lowest test-jax test-hub test-serve lint clean
 
 run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
@@ -32,6 +32,10 @@ test-jax: .venv-jax/ready
 test-hub: .venv/hub/ready
 	PYTHONPATH=.venv/hub $(BIN)/python -m pytest tests/*/test_hub_*.py
 
+# The page of `invoke serve` in Chromium, which must be installed. Gradio lies beside the environment's packages: 250 MB.
+test-serve: .venv/serve/ready
+	PYTHONPATH=.venv/serve $(BIN)/python -m pytest tests/serving -m "slow or not slow"
+
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -53,6 +57,10 @@ lint: .venv/ready
 
 .venv/hub/ready: .venv/ready requirements-hub.txt
 	@$(INSTALL) --no-deps --upgrade --target .venv/hub -r requirements-hub.txt
+	@touch $@
+
+.venv/serve/ready: .venv/ready requirements-serve.txt
+	@$(INSTALL) --upgrade --target .venv/serve -r requirements-serve.txt "playwright>=1.55,<2"
 	@touch $@
 
 .venv-lowest/ready: $(REQUIREMENTS) requirements-dev.txt .ci/lowest

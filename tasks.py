@@ -22,6 +22,7 @@ from pipeline.cli.inspect import augmented, cache, compare, comps, explain, expo
 from pipeline.cli.kaggle import submit, weights
 from pipeline.cli.learnware import predict, store
 from pipeline.cli.run import download, features, kernel, run
+from pipeline.cli.serve import serve
 
 ns = Collection.from_module(sys.modules[__name__])
 ns.add_collection(store)

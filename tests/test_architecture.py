@@ -24,6 +24,7 @@ ORDER = [
         "figures",
         "runs",
         "run_report",
+        "serving",
         "workflow",
     ),
     *("kernels", "learnware", "audit", "ensemble", "distillation", "experiments", "cli"),
@@ -138,7 +139,7 @@ def own_names(tree) -> set[str]:
     """What a module defines: functions, classes, variables, fields, attributes of self that it assigns."""
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)

@@ -5,7 +5,7 @@ JPEG and plain PNG are decoded fast, other formats by Pillow; a file's name does
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -189,8 +189,12 @@ def _convert_to_rgb(picture: Any) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def read_dimensions(path: Path) -> tuple[int, int]:
-    """Reads width and height in pixels, upright, from the file's header.
+def read_dimensions(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, int]:
+    """Reads width and height in pixels, upright, from the header of a file.
+
+    Args:
+        path: of the file, or the open file.
+        most: pixels; of a larger picture the orientation is not read, for which Pillow 12 decodes a PNG file.
 
     Raises:
         UnreadableImageError: no picture.
@@ -200,7 +204,8 @@ def read_dimensions(path: Path) -> tuple[int, int]:
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
     try:
         with Image.open(path) as picture:
-            turned = picture.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
+            is_small = picture.width * picture.height <= most
+            turned = is_small and picture.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
             return (picture.height, picture.width) if turned else (picture.width, picture.height)
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error

@@ -38,11 +38,11 @@ class EnsemblePredictor(RunPredictor):
         self,
         pixels: Mapping[int, np.ndarray],
         digests: Sequence[str],
-        plain: Mapping[str, np.ndarray] | None = None,
+        extracted: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> np.ndarray:
         """See RunPredictor."""
         used = [one for one in self.members if one is not None]
-        answers = iter([one.predict(pixels, digests, plain if one is used[0] else None) for one in used])
+        answers = iter([one.predict(pixels, digests, extracted if one is used[0] else None) for one in used])
         unused = np.full((len(digests), len(self.classes)), 1 / len(self.classes), np.float32)
         parts = [unused if one is None else next(answers) for one in self.members]
         return self.fitted.predict(MemberPredictions(np.stack(parts))).astype(np.float32)

@@ -111,7 +111,7 @@ class PictureSections:
         if any(store.missing(digests) for store in stores.values()):
             return {"cards": [], "note": NO_PICTURES}
         pixels = {size: store.read_few(digests) for size, store in stores.items()}
-        maps = explainer.draw_maps(pixels, [int(result.predicted[row]) for row in rows])
+        maps = explainer.draw_maps(explainer.extract(pixels), [int(result.predicted[row]) for row in rows])
         cards = [
             self._describe(row, {result.ids[row]: _shrink(picture)})
             | {"overlay": _shrink(overlay_map(picture, values))}

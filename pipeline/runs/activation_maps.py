@@ -10,6 +10,7 @@ classes', so each class's weights are taken less the mean over classes.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,12 +32,10 @@ COLUMNS = 4
 MAX_OPACITY = 0.65
 MAX_BYTES = 1_500_000
 
-Evidence = Callable[[Mapping[int, np.ndarray]], list[np.ndarray]]
-"""From pictures (n, size, size, 3) uint8 by size to contributions (n, height, width, classes) float32, an array a part.
-
-Of averaged maps and a linear head, the mean over the places of a part, summed over the parts, is the class's logit less
-its bias and the classes' mean.
-"""
+ExtractMaps = Callable[[Mapping[int, np.ndarray]], list[np.ndarray]]
+"""From pictures (n, size, size, 3) uint8 by size to maps (n, height, width, channels) float32, an array a part."""
+WeighChannels = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+"""From the maps of each part to the weights of their channels (n, channels, classes) float32."""
 MAP_POOLINGS = ("avg", "max", "both")
 
 
@@ -47,34 +46,52 @@ class Explainer:
     Args:
         classes: names, in the order of the maps' last axis.
         sizes: sides of the pictures that it takes, in pixels, ascending.
-        compute: the contributions of places.
+        extract: the maps of each part before they are pooled.
+        weigh: the weights of their channels.
         is_exact: whether the contributions add up to the logit, or are Grad-CAM's.
+        texts: the base of each part, as the recipe names it, where the means of the parts are the features that the
+            run predicts with; else empty.
     """
 
     classes: tuple[str, ...]
     sizes: tuple[int, ...]
-    compute: Evidence
+    extract: ExtractMaps
+    weigh: WeighChannels
     is_exact: bool
+    texts: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
         """Names the method."""
         return "class-activation map: exact" if self.is_exact else "Grad-CAM: by gradients"
 
-    def draw_maps(self, pixels: Mapping[int, np.ndarray], labels: Sequence[int]) -> np.ndarray:
+    def compute(self, pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        """Computes the contributions (n, height, width, classes) float32 of places, an array a part.
+
+        Of averaged maps and a linear head, the mean over the places of a part, summed over the parts, is the class's
+        logit less its bias and the classes' mean.
+        """
+        parts = self.extract(pixels)
+        return [np.einsum("nhwc,nck->nhwk", *pair) for pair in zip(parts, self.weigh(parts), strict=True)]
+
+    def pool_parts(self, parts: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Averages maps over their places to the features (n, channels) float32 of each base in `texts`."""
+        return {text: part.mean(axis=(1, 2)) for text, part in zip(self.texts, parts, strict=True)}
+
+    def draw_maps(self, parts: Sequence[np.ndarray], labels: Sequence[int]) -> np.ndarray:
         """Computes what each place of pictures says for one class each.
 
         Args:
-            pixels: the pictures (n, size, size, 3) uint8 RGB, by size.
+            parts: their maps, from `extract`.
             labels: the number of the class for each picture.
 
         Returns:
             (n, size, size) float32 at the largest size: positive for the class, negative against it.
         """
-        side, rows = self.sizes[-1], np.arange(len(labels))
+        side = self.sizes[-1]
         maps = np.zeros((len(labels), side, side), np.float32)
-        for part in self.compute(pixels):
-            chosen = part[rows, :, :, list(labels)]
+        for part, weights in zip(parts, self.weigh(parts), strict=True):
+            chosen = [one @ each[:, label] for one, each, label in zip(part, weights, labels, strict=True)]
             maps += np.stack([cv2.resize(one, (side, side), interpolation=cv2.INTER_LINEAR) for one in chosen])
         return maps
 
@@ -91,64 +108,72 @@ def load_explainer(folder: Path) -> Explainer:
         require(base.pooling in MAP_POOLINGS and not base.entry.tokens, "A picture is explained by a base's maps.",
                 expected="a convolutional base with pooling avg, max or both", received=str(base),
                 remedy="explain a run on such bases")  # fmt: skip
+    averaged, texts = all(base.pooling == "avg" for base in bases.values()), tuple[str, ...]()
     if (folder / HEADS_FILE).is_file():
         heads = read_heads(folder / HEADS_FILE)
-        compute, layers = _load_frozen(bases, heads), len(heads[0].layers)
+        (extract, weigh), layers = _load_frozen(bases, heads), len(heads[0].layers)
+        engines = [str(choice["engine"]) for choice in run.results.get("engines", {}).values()]
+        # What was rounded to bfloat16 is not the mean of float32 maps.
+        if averaged and "bfloat16" not in map(inference_engines.find_precision, engines):
+            texts = tuple(bases)
     elif load.read_strategy(run.config) == "features":
         raise StarshiftError(f"{folder.name} did not keep its heads.", expected=HEADS_FILE, received="a run of before",
                              remedy="make it again; its features are cached")  # fmt: skip
     else:
-        compute, layers = _load_networks(folder)
+        extract, weigh, layers = _load_networks(folder)
     return Explainer(
         classes=tuple(run.classes),
         sizes=tuple(sorted({base.size for base in bases.values()})),
-        compute=compute,
-        is_exact=layers == 1 and all(base.pooling == "avg" for base in bases.values()),
+        extract=extract,
+        weigh=weigh,
+        is_exact=layers == 1 and averaged,
+        texts=texts,
     )
 
 
-def _load_frozen(bases: Mapping[str, Base], heads: Sequence[Head]) -> Evidence:
+def _load_frozen(bases: Mapping[str, Base], heads: Sequence[Head]) -> tuple[ExtractMaps, WeighChannels]:
     """Loads the bases without their pooling, and takes the mean over the folds' heads."""
     choice = inference_engines.EngineChoice(engine=inference_engines.find_float32_engine())
     poolings = [base.pooling for base in bases.values()]
     engines = [(base.size, inference_engines.load_engine(replace(base, pooling="none"), choice))
                for base in bases.values()]  # fmt: skip
 
-    def compute(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
-        return weigh_maps([run_engine(pixels[size]) for size, run_engine in engines], poolings, heads)
+    def extract(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        return [run_engine(pixels[size]) for size, run_engine in engines]
 
-    return compute
+    return extract, lambda parts: weigh_channels(parts, poolings, heads)
 
 
-def _load_networks(folder: Path) -> tuple[Evidence, int]:
-    """Loads the networks of the folds, their maps before pooling, and their heads; returns the layers of those, too."""
+def _load_networks(folder: Path) -> tuple[ExtractMaps, WeighChannels, int]:
+    """Loads the networks of the folds up to their maps before pooling, and their heads; returns their layers, too."""
     paths = predictor.list_models(folder)
     import keras
 
     kinds = {keras.layers.GlobalAveragePooling2D: "avg", keras.layers.GlobalMaxPooling2D: "max"}
-    networks = []
+    networks, poolings, heads = list[Any](), list[str](), list[Head]()
     for path in paths:
         model = keras.models.load_model(path, compile=False)
         pooled = {kinds[type(layer)]: layer for layer in model.layers if type(layer) in kinds}
         require(pooled, "A picture is explained by maps that a network pools.", expected="average or maximum pooling",
                 received=f"none in {path.name}", remedy="explain a run that starts from a base")  # fmt: skip
         dense = [layer.get_weights() for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-        maps = keras.Model(model.input, next(iter(pooled.values())).input)
-        networks.append((maps, "both" if len(pooled) > 1 else next(iter(pooled)), Head(tuple(map(tuple, dense)))))
+        networks.append(keras.Model(model.input, next(iter(pooled.values())).input))
+        poolings.append("both" if len(pooled) > 1 else next(iter(pooled)))
+        heads.append(Head(tuple(map(tuple, dense))))
 
-    def compute(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    def extract(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
         (batch,) = pixels.values()
-        parts = [
-            weigh_maps([keras.ops.convert_to_numpy(maps(batch, training=False))], [pooling], [head])[0]
-            for maps, pooling, head in networks
-        ]
-        return [np.mean(parts, axis=0)]
+        return [keras.ops.convert_to_numpy(network(batch, training=False)) for network in networks]
 
-    return compute, len(networks[0][2].layers)
+    def weigh(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+        each = zip(parts, poolings, heads, strict=True)
+        return [weigh_channels([part], [pooling], [head])[0] / len(parts) for part, pooling, head in each]
+
+    return extract, weigh, len(heads[0].layers)
 
 
-def weigh_maps(maps: Sequence[np.ndarray], poolings: Sequence[str], heads: Sequence[Head]) -> list[np.ndarray]:
-    """Weighs maps by the gradients of the logits.
+def weigh_channels(maps: Sequence[np.ndarray], poolings: Sequence[str], heads: Sequence[Head]) -> list[np.ndarray]:
+    """Weighs the channels of maps by the gradients of the logits.
 
     Args:
         maps: (n, height, width, channels) of each base, in the order in which its features are concatenated.
@@ -156,7 +181,7 @@ def weigh_maps(maps: Sequence[np.ndarray], poolings: Sequence[str], heads: Seque
         heads: their gradients are averaged.
 
     Returns:
-        (n, height, width, classes) float32 of each base.
+        (n, channels, classes) float32 of each base.
     """
     pooled = {"avg": lambda one: one.mean(axis=(1, 2)), "max": lambda one: one.max(axis=(1, 2))}
     kinds = [("avg", "max") if pooling == "both" else (pooling,) for pooling in poolings]
@@ -164,14 +189,14 @@ def weigh_maps(maps: Sequence[np.ndarray], poolings: Sequence[str], heads: Seque
     features = np.concatenate([pooled[kind](one) for one, names in pairs for kind in names], axis=1)
     gradients = np.mean([head.compute_gradients(features) for head in heads], axis=0)
     gradients = gradients - gradients.mean(axis=2, keepdims=True)  # softmax does not see what all logits share
-    parts, first = [], 0
+    weights, first = [], 0
     for one, names in zip(maps, kinds, strict=True):
         channels = one.shape[-1]
         # Over the places of a channel, both poolings' gradients add up to the gradient of the pooled feature.
         shared = gradients[:, first : first + channels * len(names)].reshape(len(one), len(names), channels, -1).sum(1)
-        parts.append(np.einsum("nhwc,nck->nhwk", one, shared, optimize=True))
+        weights.append(shared)
         first += channels * len(names)
-    return parts
+    return weights
 
 
 def overlay_map(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -209,7 +234,7 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
         chosen = np.full(len(chosen), explainer.classes.index(label))
     contents = [files[name].read_bytes() for name in answer.names]
     pixels = {size: np.stack([images.decode(one, size) for one in contents]) for size in explainer.sizes}
-    maps, shown = explainer.draw_maps(pixels, chosen.tolist()), pixels[explainer.sizes[-1]]
+    maps, shown = explainer.draw_maps(explainer.extract(pixels), chosen.tolist()), pixels[explainer.sizes[-1]]
     pictures = [each for picture, one in zip(shown, maps, strict=True) for each in (picture, overlay_map(picture, one))]
     captions = [
         caption

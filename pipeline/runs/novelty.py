@@ -5,7 +5,7 @@ et al. 2022, Out-of-Distribution Detection with Deep Nearest Neighbors, ICML, se
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Neighbours:
         texts: the bases of the features, as the recipe names them.
         features: (n, width) float32, of length 1.
         threshold: the distance of the K-th nearest above which a picture is novel.
+        digests: their SHA-256, by id, where they are known.
     """
 
     names: Sequence[str]
@@ -47,6 +48,7 @@ class Neighbours:
     texts: tuple[str, ...]
     features: np.ndarray
     threshold: float
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def is_novel(self, features: np.ndarray) -> np.ndarray:
         """Returns whether pictures are unlike the training ones, (m,) bool; features (m, width) of length 1."""
@@ -117,6 +119,7 @@ def load_neighbours(run: Run) -> Neighbours | None:
         texts=tuple(parts),
         features=features,
         threshold=estimate_threshold(features, run.folds["group"].to_numpy(str)),
+        digests=digests,
     )
 
 

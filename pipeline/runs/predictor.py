@@ -80,22 +80,22 @@ class RunPredictor:
         self,
         pixels: Mapping[int, np.ndarray],
         digests: Sequence[str],
-        plain: Mapping[str, np.ndarray] | None = None,
+        extracted: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     ) -> np.ndarray:
         """Predicts pictures, averaged over the views.
 
         Args:
             pixels: the pictures (n, size, size, 3) uint8 RGB, by size.
             digests: SHA-256 of each picture's bytes, which seeds augmented views.
-            plain: their features in the plain view, where they were extracted.
+            extracted: their features by base, by view, of views in which they were extracted.
 
         Returns:
             Probabilities (n, classes) float32; rows sum to 1.
         """
+        known = extracted or {}
         predictions = [
             self.classify(
-                {size: transforms.apply_view(view, pixels[size], digests) for size in self.sizes},
-                plain if view == "plain" else None,
+                {size: transforms.apply_view(view, pixels[size], digests) for size in self.sizes}, known.get(view)
             )
             for view in self.views
         ]
@@ -278,7 +278,8 @@ def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> Pict
                 pixels = {size: np.stack([item[0][size] for item in good.values()]) for size in predictor.sizes}
                 # Both need the features of the plain view: they are extracted once.
                 plain = predictor.extract(pixels) if predictor.neighbours else None
-                parts.append(predictor.predict(pixels, [item[1] for item in good.values()], plain))
+                digests = [item[1] for item in good.values()]
+                parts.append(predictor.predict(pixels, digests, {"plain": plain} if plain else None))
                 names.extend(good)
                 unlike, near = predictor.compare(plain, len(good))
                 novel.append(unlike)
@@ -300,8 +301,7 @@ def _decode_chunks(files: Mapping[str, Path], sizes: Sequence[int]) -> Iterator[
 
     def decode(path: Path) -> tuple[dict[int, np.ndarray], str] | str:
         try:
-            data = path.read_bytes()
-            return {size: images.decode(data, size) for size in sizes}, hashlib.sha256(data).hexdigest()
+            return decode_picture(path.read_bytes(), sizes)
         except (images.UnreadableImageError, OSError) as error:
             return str(error)
 
@@ -310,6 +310,15 @@ def _decode_chunks(files: Mapping[str, Path], sizes: Sequence[int]) -> Iterator[
         for start in range(0, len(names), CHUNK_SIZE):
             part = names[start : start + CHUNK_SIZE]
             yield dict(zip(part, pool.map(decode, [files[name] for name in part]), strict=True))
+
+
+def decode_picture(data: bytes, sizes: Sequence[int]) -> tuple[dict[int, np.ndarray], str]:
+    """Decodes a picture to pixels (size, size, 3) uint8 RGB by size, and the SHA-256 of its bytes.
+
+    Raises:
+        UnreadableImageError: no picture, or a truncated one.
+    """
+    return {size: images.decode(data, size) for size in sizes}, hashlib.sha256(data).hexdigest()
 
 
 def format_predictions(predictions: PicturePredictions) -> list[str]:

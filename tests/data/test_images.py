@@ -204,3 +204,10 @@ def test_the_word_exif_in_a_comment_turns_no_picture_and_costs_nothing(monkeypat
     monkeypatch.setattr(images, "_read_orientation", lambda _: pytest.fail("asked Pillow"))
     whole = ODD["jpeg"]
     assert images.decode(whole[:2] + segment(0xFE, b"Exif\0\0 is what this is not") + whole[2:], None) is not None
+
+
+def test_dimensions_beyond_a_limit_are_read_from_the_header_alone():
+    header = encoded(np.zeros((9, 12, 3), np.uint8), "PNG")[:45]
+    assert images.read_dimensions(io.BytesIO(header), most=100) == (12, 9)
+    with pytest.raises(images.UnreadableImageError):
+        images.read_dimensions(io.BytesIO(header))

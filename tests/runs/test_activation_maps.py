@@ -1,5 +1,6 @@
 """Class-activation maps: a planted cue is where the map points, and the places of a map add up to the logit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_a_planted_cue_is_where_the_map_points(planted):
     explainer = activation_maps.load_explainer(planted)
     pictures = [plant(number) for number in range(100, 120)]
     label = explainer.classes.index("square")
-    maps = explainer.draw_maps({SIDE: np.stack([pixels for pixels, _ in pictures])}, [label] * 20)
+    maps = explainer.draw_maps(explainer.extract({SIDE: np.stack([pixels for pixels, _ in pictures])}), [label] * 20)
     found = [np.unravel_index(one.argmax(), one.shape) for one in maps]
     inside = [all(-MARGIN <= at - begin < SQUARE + MARGIN for at, begin in zip(place, corner, strict=True))
               for place, (_, corner) in zip(found, pictures, strict=True)]  # fmt: skip
@@ -63,6 +64,20 @@ def test_the_places_of_a_map_add_up_to_the_logit(planted):
     weights = np.mean([head.layers[0][0] for head in read_heads(planted / HEADS_FILE)], axis=0)
     logits = predictor.load_predictor(planted).extract(pixels)[BASE] @ weights
     assert np.allclose(part.mean(axis=(1, 2)), logits - logits.mean(axis=1, keepdims=True), atol=1e-3)
+
+
+def test_the_means_of_maps_are_the_features_that_the_run_predicts_with(planted):
+    pixels = {SIDE: np.stack([plant(number)[0] for number in range(4)])}
+    explainer = activation_maps.load_explainer(planted)
+    pooled = explainer.pool_parts(explainer.extract(pixels))
+    assert np.allclose(pooled[BASE], predictor.load_predictor(planted).extract(pixels)[BASE], atol=1e-5)
+
+
+def test_the_means_of_maps_are_no_features_of_a_run_that_rounded_them_to_bfloat16(planted):
+    metrics = json.loads((planted / "metrics.json").read_text())
+    metrics["engines"][BASE]["engine"] = "openvino-bf16"
+    (planted / "metrics.json").write_text(json.dumps(metrics))
+    assert activation_maps.load_explainer(planted).texts == ()
 
 
 def test_a_sheet_shows_each_picture_beside_its_map(planted, tmp_path):
@@ -89,7 +104,8 @@ def test_a_network_explains_itself_with_its_own_maps(mine, tmp_path):
     recipe = replace(competition.recipe, strategy="finetune", bases=(BASE,), folds=2, training=training)
     folder = flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras"))
     pixels = {32: np.stack([drawn(number, 32, 32) for number in range(2)])}
-    maps = activation_maps.load_explainer(folder).draw_maps(pixels, [0, 1])
+    explainer = activation_maps.load_explainer(folder)
+    maps = explainer.draw_maps(explainer.extract(pixels), [0, 1])
     assert maps.shape == (2, 32, 32) and np.ptp(maps) > 0
 
 
@@ -115,8 +131,8 @@ def test_by_grad_cam_a_planted_cue_is_where_maximum_pooling_and_several_layers_l
     first = np.eye(8, 3, dtype=np.float32)  # the first three of the averaged channels
     first[5, 1] = 1.0  # and the maximum of the second
     head = Head(((first, np.zeros(3, np.float32)), (np.eye(3, dtype=np.float32), np.zeros(3, np.float32))))
-    (part,) = activation_maps.weigh_maps([maps], ["both"], [head])
-    assert np.unravel_index(part[0, ..., 1].argmax(), (6, 6)) == (2, 3)
+    (weights,) = activation_maps.weigh_channels([maps], ["both"], [head])
+    assert np.unravel_index((maps[0] @ weights[0, :, 1]).argmax(), (6, 6)) == (2, 3)
 
 
 def test_a_head_of_several_layers_is_explained_by_grad_cam(mine):
@@ -126,7 +142,8 @@ def test_a_head_of_several_layers_is_explained_by_grad_cam(mine):
         flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras"))
     )
     size = explainer.sizes[-1]
-    maps = explainer.draw_maps({size: np.stack([drawn(number, size, size) for number in range(2)])}, [0, 1])
+    pixels = {size: np.stack([drawn(number, size, size) for number in range(2)])}
+    maps = explainer.draw_maps(explainer.extract(pixels), [0, 1])
     assert not explainer.is_exact and maps.shape == (2, size, size) and np.ptp(maps) > 0
 
 
