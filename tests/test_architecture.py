@@ -12,7 +12,7 @@ from pipeline.paths import REPOSITORY
 
 PIPELINE = REPOSITORY / "pipeline"
 ORDER = [
-    *("errors", "files", "old_names", "paths", "logs", "subprocesses", "config"),
+    *("errors", "files", "old_names", "paths", "terminal", "logs", "output", "subprocesses", "config"),
     *(
         "synthetic",
         "kaggle",

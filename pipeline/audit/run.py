@@ -29,6 +29,7 @@ from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.base import parse_base
+from pipeline.output import print_results
 from pipeline.workflow.context import Dataset, log_stage
 from pipeline.workflow.run import prepare_dataset
 
@@ -55,7 +56,9 @@ def run_audit(competition: Competition, options: RunOptions) -> list[Path]:
     groups = folds.write_groups(folder, dataset.digests[: dataset.training], names, {"base": str(base)})
     title = f"{competition.name}: an audit of {len(dataset):,} pictures with {base}"
     write_text(reports / "audit.html", report.render_page(result, findings, title))
-    write_json(reports / "audit.json", report.build_record(result, findings, title))
+    record = report.build_record(result, findings, title)
+    print_results(record)
+    write_json(reports / "audit.json", record)
     written = [groups, reports / "audit.json", reports / "audit.html"]
     for path in written:
         log.info("wrote %s", paths.format_path(path))

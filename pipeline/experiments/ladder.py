@@ -24,14 +24,17 @@ from pipeline.evaluation.intervals import (
     compare_paired,
     estimate_over_seeds,
     estimate_over_seeds_and_pictures,
+    find_verdict,
     format_difference,
     wilson_interval,
 )
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, PALE, build_figure, render_png, style_axes
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import format_records
 from pipeline.files import write_atomic, write_text
+from pipeline.output import print_lines, print_results
 from pipeline.run_report.experiment_page import write_experiment_page
 from pipeline.runs import folder as runs
+from pipeline.terminal import paint_verdict
 from pipeline.workflow import run
 from pipeline.workflow.finish import find_finished_run
 from pipeline.workflow.train import select_trained_base
@@ -51,7 +54,7 @@ class LadderStep:
         pictures: how many the validation part and the test part have.
         seconds: that the strategy took, caches as they were.
         trained: number of trained parameters.
-        within_noise: whether it cannot be told from the step before.
+        verdict: on it against the step before, see `find_verdict`; empty for the first.
     """
 
     name: str
@@ -60,7 +63,7 @@ class LadderStep:
     pictures: tuple[int, int]
     seconds: float
     trained: int
-    within_noise: bool = False
+    verdict: str = ""
 
     @property
     def height(self) -> float:
@@ -157,11 +160,11 @@ def _draw_parts(axes: Axes, place: int, step: LadderStep) -> None:
 def _draw_costs(axes: Axes, place: int, step: LadderStep, gain: float | None) -> None:
     """Writes below a step its name, its gain and its cost."""
     gained = "" if gain is None else f"{100 * gain:+.1f} points"
-    gained += ", within noise" if step.within_noise else ""
+    gained += f", {step.verdict}" if step.verdict == "within noise" else ""
     number = f"{step.trained:,}" if step.trained < 1e6 else f"{step.trained / 1e6:,.2f} M"
     lines = [
         (step.name, 11, INK, "bold"),
-        (gained or "the first step", 8.5, GREY if step.within_noise or gain is None else BLUE, "normal"),
+        (gained or "the first step", 8.5, GREY if step.verdict == "within noise" or gain is None else BLUE, "normal"),
         (format_duration(step.seconds), 8.5, INK, "normal"),
         (f"{number} trained parameters", 8.5, INK, "normal"),
     ]
@@ -219,16 +222,17 @@ def write_ladder_report(
         after: compare_strategies(by_strategy[before], by_strategy[after])
         for before, after in itertools.pairwise(names)
     }
-    rows = [build_table_row(strategy, by_strategy[strategy], pictures[1]) for strategy in names]
-    table = [
-        [row["strategy"], f"{row['validation']:.1%}",
-         f"{row['test']:.1%} ({row['test_low']:.1%} to {row['test_high']:.1%})", f"{row['seconds']:.0f}",
-         f"{row['trained']:,}"]
-        for row in rows
-    ]  # fmt: skip
-    header = ["strategy", "validation", "test (95 % interval)", "seconds", "trained"]
-    lines = format_text_table(header, table, right=("validation", "seconds", "trained"))
-    print_lines([*lines, *(f"  {line}" for line, _ in compared.values())])
+    rows = [build_table_row(strategy, by_strategy[strategy], pictures[1], compared.get(strategy)) for strategy in names]
+    sentences = [one.sentence for one in compared.values()]
+    print_results(
+        {"competition": name, "base": base, "chance": chance, "strategies": rows},
+        format_records(rows, {
+            "strategy": "{strategy}", "validation": "{validation:.1%}",
+            "test (95 % interval)": "{test:.1%} ({test_low:.1%} to {test_high:.1%})", "points": "{points:+.1f}",
+            "verdict": lambda row: paint_verdict(row["verdict"]), "seconds": "{seconds:,.0f}", "trained": "{trained:,}",
+        }),
+        [paint_verdict(line) for line in sentences],
+    )  # fmt: skip
     steps = [
         LadderStep(
             name=strategy,
@@ -237,7 +241,7 @@ def write_ladder_report(
             pictures=pictures,
             seconds=row["seconds"],
             trained=row["trained"],
-            within_noise=strategy in compared and compared[strategy][1],
+            verdict=row["verdict"],
         )
         for strategy, row in zip(names, rows, strict=True)
     ]
@@ -250,14 +254,31 @@ def write_ladder_report(
         folder / f"ladder-{base}.html",
         title=f"{name}: the ladder of {base}",
         kind="ladder",
-        conclusions=[line for line, _ in compared.values()],
+        conclusions=sentences,
         tables={"Strategies, means over seeds": rows},
         picture=staircase,
     )
     return [records, picture, page]
 
 
-def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class StrategyComparison:
+    """A strategy compared with the one before it on the ladder.
+
+    Args:
+        points: difference of the test accuracies, in percentage points.
+        verdict: see `find_verdict`.
+        sentence: the same in words, with the interval.
+    """
+
+    points: float
+    verdict: str
+    sentence: str
+
+
+def build_table_row(
+    name: str, result: Sequence[StrategyResult], total: int, compared: StrategyComparison | None = None
+) -> dict[str, Any]:
     """Builds a row of the table: means over seeds; the interval is Wilson's, or Student's over seeds where wider."""
     right = float(np.mean([one.right.sum() for one in result]))
     interval = wilson_interval(right, total)
@@ -272,13 +293,15 @@ def build_table_row(name: str, result: Sequence[StrategyResult], total: int) -> 
         "test": interval.estimate,
         "test_low": low,
         "test_high": high,
+        "points": compared.points if compared else None,
+        "verdict": compared.verdict if compared else "",
         "seconds": float(np.mean([one.seconds for one in result])),
         "trained": result[0].trained,
     }
 
 
-def compare_strategies(before: Sequence[StrategyResult], after: Sequence[StrategyResult]) -> tuple[str, bool]:
-    """Compares two strategies on the test pictures. Returns a sentence, and whether the difference is noise.
+def compare_strategies(before: Sequence[StrategyResult], after: Sequence[StrategyResult]) -> StrategyComparison:
+    """Compares two strategies on the test pictures.
 
     Over seeds and pictures where there are several seeds, by McNemar's exact test where there is one.
     """
@@ -291,7 +314,10 @@ def compare_strategies(before: Sequence[StrategyResult], after: Sequence[Strateg
         truth = np.ones(len(before[0].right), int)
         result = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
         difference, noise = result.difference, result.within_noise
-    return format_difference(after[0].strategy, before[0].strategy, difference, within_noise=noise, points=True), noise
+    verdict = find_verdict(difference.estimate, within_noise=noise)
+    names = after[0].strategy, before[0].strategy
+    sentence = format_difference(*names, difference, within_noise=noise, points=True)
+    return StrategyComparison(100 * difference.estimate, verdict, sentence)
 
 
 DEFAULT_SIZES = (2000, 1000, 1000)

@@ -46,9 +46,9 @@ def test_every_combination_is_tried_and_the_two_that_belong_together_win():
         )
         growth = select_members(trials)
         assert 1 in growth.winner and len(growth.winner & {0, 2}) == 1 and 3 not in growth.winner
-        verdicts = {step.member: step.verdict for step in growth.steps if step.verdict != "added"}
-        assert len(verdicts) == 2 and all(words.startswith("refused") for words in verdicts.values())
-        assert verdicts[3] == "refused: it hurts" or metric == "accuracy"
+        refused = {step.member: step.gain.verdict for step in growth.steps if step.decision == "refused"}
+        assert len(refused) == 2 and {step.decision for step in growth.steps} == {"added", "refused"}
+        assert refused[3] == "worse" or metric == "accuracy"
 
 
 def test_a_strength_is_chosen_by_the_other_folds():

@@ -60,7 +60,7 @@ def test_the_best_cut_is_found_and_where_depth_stops_paying():
         "from middle on, more depth gains at most one standard error" in said
         and "2.0 times as fast: --base base@middle" in said
     )
-    assert 'recipe: bases=("base@high",)' in said and format_headline(found) == "high beats the whole base"
+    assert 'recipe: bases=("base@high",)' in said and format_headline(found) == "high is better than the whole base"
 
 
 def test_a_large_loss_is_not_called_enough_because_pictures_are_few():
@@ -114,4 +114,4 @@ def test_a_cut_that_is_right_once_more_on_every_fold_does_not_beat_the_whole_bas
     best = block("best", [score + 0.01 for score in whole])
     assert format_headline(tried([best, block(WHOLE_BASE, whole)])) == "best is within noise of the whole base"
     best = block("best", [score + 0.02 for score in whole])
-    assert format_headline(tried([best, block(WHOLE_BASE, whole)])) == "best beats the whole base"
+    assert format_headline(tried([best, block(WHOLE_BASE, whole)])) == "best is better than the whole base"
