@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterable
 from typing import IO, Any
 
@@ -52,6 +53,25 @@ def find_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+class ProgressBar(tqdm):  # type: ignore[type-arg]
+    """A bar that stays hidden for its delay, even where a line is logged meanwhile: tqdm 4.67 would show it then."""
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the delay has not passed yet."""
+        return time.time() < getattr(self, "start_t", time.time()) + self.delay
+
+    def display(self, *args: Any, **options: Any) -> None:
+        """See tqdm."""
+        if not self.is_hidden:
+            super().display(*args, **options)
+
+    def clear(self, *args: Any, **options: Any) -> None:
+        """See tqdm."""
+        if not self.is_hidden:
+            super().clear(*args, **options)
+
+
 def open_bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
     """Opens a progress bar of the terminal's width with the time left; silent where standard error is no terminal.
 
@@ -59,4 +79,4 @@ def open_bar(items: Iterable[Any] | None = None, **options: Any) -> Any:
         items: to iterate over; None where the caller updates the bar.
         options: of tqdm, such as `desc`, `unit` and `total`.
     """
-    return tqdm(items, **{"disable": None, "leave": False, "dynamic_ncols": True, "delay": BAR_DELAY, **options})
+    return ProgressBar(items, **{"disable": None, "leave": False, "dynamic_ncols": True, "delay": BAR_DELAY, **options})

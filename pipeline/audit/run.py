@@ -30,6 +30,7 @@ from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.base import parse_base
 from pipeline.output import print_results
+from pipeline.terminal import open_bar
 from pipeline.workflow.context import Dataset, log_stage
 from pipeline.workflow.run import prepare_dataset
 
@@ -174,9 +175,11 @@ def scan_pictures(extractor: Extractor, dataset: AuditDataset) -> tuple[np.ndarr
     """Computes the hashes and the keypoints of all pictures."""
     with log_stage("look") as messages, ThreadPoolExecutor(1) as background:
         hashes, parts = [], []
-        for _, pixels in pixel_cache.iterate_chunks(extractor.store, dataset.digests, dataset.files, "plain"):
-            hashes.append(background.submit(duplicates.compute_hashes, pixels))
-            parts.append(detect_keypoints(pixels))
+        with open_bar(total=len(dataset), desc="keypoints", unit="picture") as bar:
+            for _, pixels in pixel_cache.iterate_chunks(extractor.store, dataset.digests, dataset.files, "plain"):
+                hashes.append(background.submit(duplicates.compute_hashes, pixels))
+                parts.append(detect_keypoints(pixels))
+                bar.update(len(pixels))
         keypoints = concatenate_keypoints(parts)
         messages.append(f"{keypoints.counts.sum():,} keypoints in {len(dataset):,} pictures")
         return np.concatenate([one.result() for one in hashes]), keypoints

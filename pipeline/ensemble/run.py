@@ -43,7 +43,7 @@ from pipeline.kaggle.leaderboard import format_position
 from pipeline.output import print_results
 from pipeline.runs import folder as runs
 from pipeline.runs import load
-from pipeline.terminal import paint_verdict
+from pipeline.terminal import open_bar, paint_verdict
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow import finish as results
 from pipeline.workflow.context import RunContext, log_stage
@@ -186,7 +186,8 @@ def fit_methods(
             beyond_noise=False,
         )
     tried = [FunctionProcedure(oof, name, ensemble.METHODS[name]) for name in select_methods(oof, request.methods)]
-    methods = [evaluate_procedure("method", procedure, selection.current) for procedure in tried]
+    bar = open_bar(tried, desc="methods", unit="method")
+    methods = [evaluate_procedure("method", procedure, selection.current) for procedure in bar]
     among = [procedure for procedure in tried if procedure.name not in ensemble.REFERENCE_METHODS] or tried
     chosen = OneStandardErrorRule(oof, "ensemble", among)
     record = chosen.on(oof.folds).record()

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import require
 from pipeline.evaluation import metrics
 from pipeline.evaluation.nested_cv import OOFPredictions
+from pipeline.terminal import open_bar
 
 CONFIDENCE = 0.95
 MIN_RELATIVE_SPREAD = 1e-9
@@ -274,7 +275,8 @@ def format_interval(result: Interval, form: str, scale: float = 1) -> str:
 def format_plus_minus(result: Interval, digits: int) -> str:
     """Formats an estimate ± half its interval, and the second test's p-value where that overrules it."""
     half = f"{(result.high - result.low) / 2:.{digits}f}" if result.is_bounded else "unknown"
-    return f"{result.estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
+    estimate = round(result.estimate, digits) + 0.0  # no -0
+    return f"{estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
 
 
 def format_mean(mean: float, spread: float, digits: int = 4) -> str:
@@ -364,7 +366,8 @@ def _compute_percentiles(
     """Computes a value of rows and its percentiles when rows are drawn anew within each class."""
     rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
     estimate = value(np.arange(len(truth)))
-    drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
+    repeats = open_bar(range(samples), desc="bootstrap", unit="sample")
+    drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in repeats]
     low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval.around(estimate, float(min(low, estimate)), float(max(high, estimate)))
 

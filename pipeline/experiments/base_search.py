@@ -99,7 +99,8 @@ def open_thread_pool() -> Iterator[ThreadPoolExecutor]:
 def compute_principal_directions(values: Sequence[np.ndarray], most: int) -> list[ridge.PrincipalComponents]:
     """Computes the leading directions of each feature set, (pictures, width) float32."""
     with open_thread_pool() as pool:
-        return list(pool.map(lambda one: ridge.compute_principal_components(one, most), values))
+        reduced = pool.map(lambda one: ridge.compute_principal_components(one, most), values)
+        return list(open_bar(reduced, total=len(values), desc="principal directions", unit="base"))
 
 
 def select_l2(members: Members, table: np.ndarray, higher: bool) -> CombinationResult:

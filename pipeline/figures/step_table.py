@@ -121,7 +121,7 @@ def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Inte
     record, kept = find_metric(metric), [step for step in steps if step.kept]
     first, last = kept[0], kept[-1]
     if first is last:
-        return f"nothing is better than the {first.name}"
+        return f"nothing beats the {first.name}"
     share = f"; {difference.estimate / first.score:+.1%}" if not record.higher_is_better else ""
     lines = format_difference(
         last.name, first.name, difference, within_noise=difference.within_noise, higher=record.higher_is_better

@@ -97,7 +97,7 @@ READ_SIZES = {zipfile.ZIP_LZMA: 4096}
 def damage(archive: Path) -> str:
     """Returns the archive's fault; empty where every member has its checksum."""
     with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
+        for entry in open_bar(opened.infolist(), desc=f"check {archive.name}", unit="file"):
             try:
                 for _ in _read_pieces(opened, entry):
                     pass

@@ -108,9 +108,9 @@ def test_a_step_within_noise_is_said_to_be_so():
         hits = np.arange(100) < right
         return StrategyResult(strategy=strategy, seed=0, validation=right / 100, right=hits, seconds=1.0, trained=10)
 
-    assert ladder.compare_strategies([one("a", 70)], [one("b", 72)])[1]
-    words, noise = ladder.compare_strategies([one("a", 70)], [one("b", 95)])
-    assert not noise and "b is better than a, beyond noise" in words
+    assert ladder.compare_strategies([one("a", 70)], [one("b", 72)]).verdict == "within noise"
+    compared = ladder.compare_strategies([one("a", 70)], [one("b", 95)])
+    assert compared.verdict == "better" and "b is better than a, beyond noise" in compared.sentence
 
 
 def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_too():
@@ -122,10 +122,10 @@ def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_to
             for seed, right in enumerate(shares)
         ]
 
-    words, noise = ladder.compare_strategies(some("a", 400, 402, 398), some("b", 440, 441, 439))
-    assert not noise and "b is better than a, beyond noise: +8.0 points" in words
-    words, noise = ladder.compare_strategies(some("a", 300, 402, 498), some("b", 440, 441, 439))
-    assert noise and "b is within noise of a: +8.0 points" in words
+    sure = ladder.compare_strategies(some("a", 400, 402, 398), some("b", 440, 441, 439))
+    assert sure.verdict == "better" and "b is better than a, beyond noise: +8.0 points" in sure.sentence
+    unsure = ladder.compare_strategies(some("a", 300, 402, 498), some("b", 440, 441, 439))
+    assert unsure.verdict == "within noise" and "b is within noise of a: +8.0 points" in unsure.sentence
 
 
 def test_a_line_of_several_seeds_has_the_wider_interval():
@@ -148,7 +148,7 @@ def of_seeds(strategy, right):
 @pytest.mark.parametrize(("few", "words"), [(5, "is within noise of"), (6, "is better than")])
 def test_seeds_that_all_gain_every_picture_are_judged_by_how_many_there_are(few, words):
     before, after = of_seeds("scratch", np.zeros(few, bool)), of_seeds("features", np.ones(few, bool))
-    assert words in ladder.compare_strategies(before, after)[0]
+    assert words in ladder.compare_strategies(before, after).sentence
 
 
 def test_seeds_of_one_accuracy_are_as_sure_as_their_pictures_allow():
