@@ -1,6 +1,7 @@
 """The ladder: every strategy on the same pictures, through the command line, and what is told of it."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,8 +43,11 @@ def test_strategies_climb_on_one_split_and_a_second_time_costs_nothing(mine, hom
     assert [row["strategy"] for row in rows] == ["scratch", "features"]
     assert float(rows[1]["test"]) > 0.9 and int(rows[0]["trained"]) > int(rows[1]["trained"]) > 0
     assert next(folder.glob("staircase-*.png")).read_bytes()[:4] == b"\x89PNG"
-    again = invoke(*command, *strategies)
-    assert again.returncode == 0 and "training" not in again.stdout and "features is" in again.stdout
+    assert "features is" in done.stdout
+    again = invoke(*command, *strategies, "--json")
+    assert again.returncode == 0 and "training" not in again.stderr, again.stderr
+    climbed = json.loads(again.stdout)["strategies"]
+    assert [row["strategy"] for row in climbed] == ["scratch", "features"] and climbed[1]["verdict"]
     assert not list((home / "submissions").glob("*/*.csv"))
 
 
