@@ -83,7 +83,7 @@ def evaluate_combinations(
         )
 
     with open_thread_pool() as pool:
-        return list(open_bar(pool.map(evaluate, result), desc="combinations", total=len(result)))
+        return list(open_bar(pool.map(evaluate, result), desc="scout", unit="combination", total=len(result)))
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ def build_run_record(path: Path, name: str, rank: int, one: RunSummary) -> dict[
         "score ± spread": PageCell(format_score(one), one.score), "chance": one.chance,
         "accuracy": PageCell(format_number(one.accuracy, ".1%"), one.accuracy), "standing, top %": one.top,
         "public": answer and answer.public, "private": answer and answer.private,
-        "strategy": one.strategy, "bases": format_bases(one), "folds": format_folds(one),
+        "strategy": one.strategy, "bases": format_bases(one), "folds trained": format_folds(one),
         "seconds": one.seconds, "state": one.state,
     }  # fmt: skip
 

@@ -283,7 +283,7 @@ def build_steps(result: ValidationResult) -> list[Section]:
 
 
 def split_verdict(step: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the verdict of the nested folds and what the final fit does; before 0.3 both were in one phrase."""
+    """Returns the verdict of the nested folds and what the final fit does; older runs have one phrase for both."""
     verdict, _, decision = step["verdict"].partition(", ")
     if verdict in ("the start", "not tried"):
         verdict, decision = "", verdict
