@@ -97,9 +97,9 @@ def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
 
     Args:
         steps: at least one, of one kind.
-        metric: its name.
+        metric: its name, which stands above scores that are compared with nothing.
     """
-    judged = f"{metric}, nested (judged)" if any(step.gain for step in steps) else metric
+    judged = "nested (judged)" if any(step.gain for step in steps) else metric
     return format_records(steps, {
         steps[0].kind: lambda step: step.name,
         judged: lambda step: find_metric(metric).format(step.score, step.spread),

@@ -48,7 +48,7 @@ def format_text_table(header: Sequence[str], rows: Sequence[Sequence[str]], inde
     """Formats the header and the rows, a line each, columns as wide as their widest cell.
 
     On a terminal, columns of text are cut until the table fits. Where that is not enough, none is: the columns that do
-    not fit follow below, beside the first one once more.
+    not fit follow below an empty line, beside the first one once more.
 
     Args:
         header: names of the columns, with their units.
@@ -60,8 +60,9 @@ def format_text_table(header: Sequence[str], rows: Sequence[Sequence[str]], inde
     limit = find_width()
     if limit is not None:
         columns = _shrink_text(columns, numeric, limit - indent)
-    lines = []
+    lines: list[str] = []
     for part in _split_columns(columns, None if limit is None else limit - indent):
+        lines += [""] if lines else []
         widths = {number: max(map(measure_width, columns[number])) for number in part}
         for row in range(len(rows) + 1):
             cells = []

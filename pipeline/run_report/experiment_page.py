@@ -104,7 +104,9 @@ def write_runs_page(path: Path, listed: Mapping[str, Sequence[RunSummary]]) -> P
     for name, result in listed.items():
         for metric, chosen in group_by_metric(result).items():
             caption = f"{name}, by {metric}"
-            tables[caption] = [build_run_record(path, name, rank, one) for rank, one in enumerate(chosen, start=1)]
+            records = [build_run_record(path, name, rank, one) for rank, one in enumerate(chosen, start=1)]
+            used = [column for column in records[0] if any(record[column] not in (None, "") for record in records)]
+            tables[caption] = [{column: record[column] for column in used} for record in records]
             conclusions += [f"{caption}: {line}" for line in format_conclusions(chosen)]
     title = f"Runs of {', '.join(listed)}"
     return write_experiment_page(path, title=title, kind="list of runs", conclusions=conclusions, tables=tables)
@@ -117,12 +119,23 @@ def build_run_record(path: Path, name: str, rank: int, one: RunSummary) -> dict[
     return {
         "rank": rank if one.state == "finished" else None,
         "run": PageCell(one.run, href=Path(link).as_posix() if link else ""),
-        "score ± spread": PageCell(format_score(one), one.score), "chance": one.chance,
-        "accuracy": PageCell(format_number(one.accuracy, ".1%"), one.accuracy), "standing, top %": one.top,
-        "public": answer and answer.public, "private": answer and answer.private,
-        "strategy": one.strategy, "bases": format_bases(one), "folds trained": format_folds(one),
-        "seconds": one.seconds, "state": one.state,
-    }  # fmt: skip
+        "score ± spread": PageCell(format_score(one), one.score),
+        "chance": one.chance,
+        "accuracy": build_number_cell(one.accuracy, ".1%"),
+        "standing, top %": build_number_cell(one.top, ".1f"),
+        "public": answer and answer.public,
+        "private": answer and answer.private,
+        "strategy": one.strategy,
+        "bases": format_bases(one),
+        "folds trained": format_folds(one),
+        "seconds": build_number_cell(one.seconds, ",.0f"),
+        "state": "" if one.state == "finished" else one.state,
+    }
+
+
+def build_number_cell(value: float | None, form: str) -> PageCell | None:
+    """Builds the cell of a number in a format; None where it is not known."""
+    return None if value is None else PageCell(format_number(value, form), value)
 
 
 def write_comparison_page(path: Path, result: RunComparison) -> Path:

@@ -246,7 +246,7 @@ def test_a_table_of_steps_says_what_was_kept_and_the_chart_is_drawn():
         step_table.format_step_table([start, better, noise], "log_loss"),
         step_table.Interval(-0.1, -0.15, -0.05),
     )
-    assert lines[0].endswith("verdict       final fit") and "log_loss, nested (judged)" in lines[0]
+    assert lines[0].endswith("verdict       final fit") and "nested (judged)" in lines[0]
     assert re.search(r"\+0.10000 ± 0.05000 +better +kept$", lines[2])
     assert re.search("within noise +left out$", lines[3])
     assert "-16.7%" in step_table.format_total_gain([start, better, noise], "log_loss", fallen)

@@ -58,7 +58,8 @@ def test_what_does_not_fit_at_all_follows_below_beside_the_first_column(columns)
     columns(30)
     header = ["rank", *(f"number {letter}" for letter in "abcd")]
     lines = format_text_table(header, [["1", *["12,345.678"] * 4], ["2", *["0.5"] * 4]])
-    assert max(map(len, lines)) <= 30 and [line.split()[0] for line in lines] == ["rank", "1", "2"] * 2
+    keys = [line.split()[0] if line else "" for line in lines]
+    assert max(map(len, lines)) <= 30 and keys == ["rank", "1", "2", "", "rank", "1", "2"]
     assert sum(line.count("12,345.678") for line in lines) == 4
 
 
