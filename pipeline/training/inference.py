@@ -56,6 +56,6 @@ def predict_features(model: Any, source: Source, positions: np.ndarray) -> np.nd
 def _predict_outputs(model: Any, source: Source, positions: np.ndarray) -> np.ndarray:
     batches = _PaddedSequence(source, positions)
     with open_bar(total=len(batches), desc="predict", unit="batch") as bar:
-        step = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda *_: bar.update())
+        step = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: bar.update())
         values = model.predict(build_keras_input(batches), verbose=0, callbacks=[step])
     return np.asarray(values[: len(positions)])
