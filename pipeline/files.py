@@ -15,8 +15,11 @@ from types import SimpleNamespace
 from typing import IO, Any
 
 from pipeline.errors import StarshiftError
+from pipeline.terminal import open_bar
 
 CHUNK_BYTES = 1 << 20
+MIN_BAR_BYTES = 1 << 26
+"""Bytes of a file that may take some time to read."""
 PARTIAL_PATTERN = re.compile(r"^\..*\.partial(\.|$)")
 """Names of files that are being written, or that a killed process left."""
 
@@ -174,7 +177,14 @@ def format_utc(time: datetime | None = None) -> str:
 def hash_file(path: Path) -> str:
     """Computes the SHA-256 of the file's bytes, 64 hex digits."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        if (size := os.fstat(file.fileno()).st_size) < MIN_BAR_BYTES:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        with open_bar(total=size, desc=f"read {Path(path).name}", unit="B", unit_scale=True) as bar:
+            while block := file.read(CHUNK_BYTES):
+                digest.update(block)
+                bar.update(len(block))
+        return digest.hexdigest()
 
 
 def hash_json(value: Any) -> str:

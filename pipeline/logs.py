@@ -1,4 +1,4 @@
-"""Silences libraries that write on the terminal while they are imported."""
+"""Logs plain lines beside progress bars, and silences libraries that write on the terminal while they are imported."""
 
 import contextlib
 import importlib.abc
@@ -10,12 +10,35 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from tqdm import tqdm
+
+from pipeline.terminal import paint
+
 CHATTY_LIBRARIES = ("openvino", "tensorflow", "jax", "absl", "h5py")
+
+
+class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Logs lines above the progress bars, which are cleared meanwhile."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Handler."""
+        return super().format(record).replace("warning:", paint("warning:", "yellow", self.stream), 1)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """See logging.Handler; a reader who went away (`invoke runs | head`) ends the command instead."""
+        if isinstance(error := sys.exception(), BrokenPipeError):
+            raise error
+        super().handleError(record)
 
 
 def set_up() -> None:
     """Logs plain messages to standard output, and of libraries that log much their errors only."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LineHandler(sys.stdout)], force=True)
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.terminal import open_bar
+
 PICTURE_SIDE = 128
 """Pixels; at 224 no more pairs were told apart on plant-seedlings, and printed labels began to match each other."""
 MAX_KEYPOINTS = 150
@@ -136,7 +138,8 @@ def find_inlier_matches(keypoints: Keypoints, pairs: np.ndarray) -> list[np.ndar
     runs = [run for run in np.split(pairs, cuts) if len(run)]
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
         matches = pool.map(lambda run: _match_one_picture(keypoints, int(run[0, 0]), run[:, 1]), runs)
-        return [one for several in matches for one in several]
+        return [one for several in open_bar(matches, total=len(runs), desc="match keypoints", unit="picture")
+                for one in several]  # fmt: skip
 
 
 def _match_one_picture(keypoints: Keypoints, first: int, others: np.ndarray) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from pipeline.config import Recipe
 from pipeline.data.folds import assign_folds
 from pipeline.evaluation import metrics
 from pipeline.evaluation.intervals import Interval, estimate_over_folds, estimate_over_seeds
+from pipeline.terminal import open_bar
 from pipeline.training import linear_probe
 
 EXIF_TAGS = {"maker": 271, "model": 272, "orientation": 274, "software": 305, "date": 306}
@@ -38,7 +39,8 @@ def read_metadata_table(files: Sequence[Path]) -> pd.DataFrame:
         files: pictures; of one that cannot be opened only the size of its file is known.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        table = pd.DataFrame(list(pool.map(_read_metadata, files, chunksize=64)))
+        rows = open_bar(pool.map(_read_metadata, files, chunksize=64), total=len(files), desc="read files", unit="file")
+        table = pd.DataFrame(list(rows))
     for name in table.select_dtypes(exclude="number"):
         table[name] = table[name].fillna("").astype(str)
     return table
@@ -120,7 +122,8 @@ def cross_validate_metadata(
     auc, scores = _cross_validate(forest, varying.to_numpy(), labels, fold_of)
     tree = DecisionTreeClassifier(min_samples_leaf=MIN_LEAF_SIZE_ALONE, random_state=seed)
     aucs = {
-        str(name): _cross_validate(tree, varying[[name]].to_numpy(), labels, fold_of)[0].estimate for name in varying
+        str(name): _cross_validate(tree, varying[[name]].to_numpy(), labels, fold_of)[0].estimate
+        for name in open_bar(varying, desc="fields of the files", unit="field")
     }
     return SeparabilityResult(auc=auc, scores=scores, field_aucs=dict(sorted(aucs.items(), key=lambda item: -item[1])))
 
@@ -272,7 +275,7 @@ def cross_validate_head(
     table = pd.DataFrame({"label": labels, "group": groups})
     classes, folds = int(labels.max()) + 1, range(plain.folds)
     scores, correct, oof = [], np.zeros(len(labels)), np.zeros((len(labels), classes))
-    for repeat in range(CV_REPEATS):
+    for repeat in open_bar(range(CV_REPEATS), desc="cross-validate", unit="split"):
         plain = replace(plain, split_seed=recipe.split_seed + repeat)
         fold_of = assign_folds(table, plain)
         trained = linear_probe.train_heads(

@@ -29,6 +29,8 @@ from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
 from pipeline.models.base import parse_base
+from pipeline.output import print_results
+from pipeline.terminal import open_bar
 from pipeline.workflow.context import Dataset, log_stage
 from pipeline.workflow.run import prepare_dataset
 
@@ -55,7 +57,9 @@ def run_audit(competition: Competition, options: RunOptions) -> list[Path]:
     groups = folds.write_groups(folder, dataset.digests[: dataset.training], names, {"base": str(base)})
     title = f"{competition.name}: an audit of {len(dataset):,} pictures with {base}"
     write_text(reports / "audit.html", report.render_page(result, findings, title))
-    write_json(reports / "audit.json", report.build_record(result, findings, title))
+    record = report.build_record(result, findings, title)
+    print_results(record)
+    write_json(reports / "audit.json", record)
     written = [groups, reports / "audit.json", reports / "audit.html"]
     for path in written:
         log.info("wrote %s", paths.format_path(path))
@@ -171,9 +175,11 @@ def scan_pictures(extractor: Extractor, dataset: AuditDataset) -> tuple[np.ndarr
     """Computes the hashes and the keypoints of all pictures."""
     with log_stage("look") as messages, ThreadPoolExecutor(1) as background:
         hashes, parts = [], []
-        for _, pixels in pixel_cache.iterate_chunks(extractor.store, dataset.digests, dataset.files, "plain"):
-            hashes.append(background.submit(duplicates.compute_hashes, pixels))
-            parts.append(detect_keypoints(pixels))
+        with open_bar(total=len(dataset), desc="keypoints", unit="picture") as bar:
+            for _, pixels in pixel_cache.iterate_chunks(extractor.store, dataset.digests, dataset.files, "plain"):
+                hashes.append(background.submit(duplicates.compute_hashes, pixels))
+                parts.append(detect_keypoints(pixels))
+                bar.update(len(pixels))
         keypoints = concatenate_keypoints(parts)
         messages.append(f"{keypoints.counts.sum():,} keypoints in {len(dataset):,} pictures")
         return np.concatenate([one.result() for one in hashes]), keypoints

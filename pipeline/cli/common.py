@@ -35,11 +35,14 @@ FLAG_HELP = {
     "bundle": "an archive that was downloaded by hand",
     "scenes": "let pictures of one scene (invoke audit finds them) agree on a class; takes some minutes",
     "store": "the store's folder; data/store where not given",
+    "json": "print one JSON document in place of the table (docs/json.md); logs go to standard error",
 }
 """Each shared flag's help; a task passes its own text where a flag means something else there."""
 
 
-def command(*, task_name: str | None = None, positional: Sequence[str] = (), **own_help: str) -> Callable[..., Any]:
+def command(
+    *, task_name: str | None = None, positional: Sequence[str] = (), json: bool = False, **own_help: str
+) -> Callable[..., Any]:
     """Makes a task of a function.
 
     Flags annotated `tuple[str, ...]` may be repeated. Errors are printed without a traceback.
@@ -47,17 +50,21 @@ def command(*, task_name: str | None = None, positional: Sequence[str] = (), **o
     Args:
         task_name: the function's where it is None.
         positional: arguments without a flag.
+        json: add the flag --json; the function prints by `print_results`.
         own_help: help of flags that FLAG_HELP does not have, or in place of its text.
     """
 
     def decorate(body: Callable[..., None]) -> Any:
         signature = inspect.signature(body)
-        flags = signature.parameters.values()
+        flags = [*signature.parameters.values()]
+        if json:
+            flags.append(inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False))
         repeated = {flag.name for flag in flags if flag.annotation == tuple[str, ...]}
 
         @functools.wraps(body)
         def run(context: Context, **values: Any) -> None:
-            with handle_errors():
+            as_json = json and values.pop("json", False)
+            with handle_errors(), _collect_json() if as_json else contextlib.nullcontext():
                 body(
                     context, **{key: tuple(value or ()) if key in repeated else value for key, value in values.items()}
                 )
@@ -77,6 +84,13 @@ def command(*, task_name: str | None = None, positional: Sequence[str] = (), **o
     return decorate
 
 
+def _collect_json() -> contextlib.AbstractContextManager[None]:
+    """Imports NumPy, which is too heavy for `invoke --list`."""
+    from pipeline.output import collect_json
+
+    return collect_json()
+
+
 @contextlib.contextmanager
 def handle_errors() -> Iterator[None]:
     """Sets up logging; prints a user's error without a traceback and exits with 1."""
@@ -85,12 +99,13 @@ def handle_errors() -> Iterator[None]:
     logs.import_quietly("tensorflow")
     logs.set_up()
     from pipeline.errors import StarshiftError
+    from pipeline.terminal import paint
 
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tasks.py has put another one in its place
         yield
     except StarshiftError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{paint('error:', 'red', sys.stderr)} {error}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `invoke comps | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -210,3 +225,12 @@ def parse_folds(fold: Any) -> tuple[int, ...]:
 def parse_path(text: str | None) -> Path | None:
     """Returns a flag's value as a path (`~` is the home folder), None where it has none."""
     return Path(text).expanduser() if text else None
+
+
+def log_written(path: Path) -> None:
+    """Logs that a file was written."""
+    import logging
+
+    from pipeline.paths import format_path
+
+    logging.getLogger(__name__).info("wrote %s", format_path(path))

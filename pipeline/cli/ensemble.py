@@ -9,6 +9,7 @@ SPECIALIST_HELP = "what the specialist for a confused pair sees; may be repeated
 
 
 @command(
+    json=True,
     run=f"{RUN_HELP}; may be repeated. Without it: all that share folds and pictures",
     method="try this method only, such as 'mean' or 'stacked linear'; may be repeated",
     finish="try the steps that fit the metric, too (--no-finish leaves them)",
@@ -37,7 +38,7 @@ def ensemble(
     run_ensemble(competition, run, request)
 
 
-@command(run=f"{RUN_HELP}; without it the best one", base=SPECIALIST_HELP)
+@command(json=True, run=f"{RUN_HELP}; without it the best one", base=SPECIALIST_HELP)
 def finish(
     _: Context,
     comp: str | None = None,
@@ -54,6 +55,7 @@ def finish(
 
 
 @command(
+    json=True,
     precision="the share that must be right among held-out pictures as sure as those taken; 0.97",
     cap="at most this share of the number of training pictures, in all and of each class; 0.5",
     weight="what such a picture counts against a labelled one; 0.5",

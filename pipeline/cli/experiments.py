@@ -5,6 +5,7 @@ from invoke import Context
 from pipeline.cli.common import (
     command,
     load_competition,
+    log_written,
     parse_folds,
     parse_number,
     parse_numbers,
@@ -15,6 +16,7 @@ from pipeline.cli.common import (
 
 
 @command(
+    json=True,
     teacher="a run (its name, or the beginning of it), or store:[FOLDER/]LEARNWARE; repeated, their mean teaches",
     student="a base, name[:size][@cut][+pooling][=weights], or scratch or augmented: the small network from nothing",
     strategy="features, frozen or finetune",
@@ -96,7 +98,7 @@ def pretrain(
     pretrain_petite.run_pretraining(pretrain_petite.build_debug_config(config) if debug else config, install=install)
 
 
-@command(base="a whole base, name[=weights]; may be repeated", engine="auto, keras or openvino")
+@command(json=True, base="a whole base, name[=weights]; may be repeated", engine="auto, keras or openvino")
 def blocks(
     _: Context,
     comp: str | None = None,
@@ -115,6 +117,7 @@ def blocks(
 
 
 @command(
+    json=True,
     strategy="some of scratch, augmented, features, frozen, 'frozen end to end', finetune; may be repeated",
     seeds="how many; the pictures and the split stay the same",
     sizes="training, validation and test pictures",
@@ -158,6 +161,7 @@ def ladder(
 
 
 @command(
+    json=True,
     directions="principal directions kept of each base's features; as many as the time allows where not given",
     verify="train the recipe's own head on the best base and on the winner (--no-verify leaves it)",
 )
@@ -179,7 +183,7 @@ def scout(
     run_base_search(competition, RunOptions(engine=engine), verify=verify, most=most)
 
 
-@command(run="name of a run, or what it begins with; the best with several views where not given")
+@command(json=True, run="name of a run, or what it begins with; the best with several views where not given")
 def views(_: Context, comp: str | None = None, run: str | None = None) -> None:
     """Show what each view of a run is worth, and how to weigh them."""
     from pipeline.experiments.tta import run_view_weighting
@@ -188,6 +192,7 @@ def views(_: Context, comp: str | None = None, run: str | None = None) -> None:
 
 
 @command(
+    json=True,
     base="whose features are used, name[:size][@cut][+pooling][=weights]; may be repeated",
     seed="of the drawn decoys and of the checks' folds",
 )
@@ -213,6 +218,5 @@ def layers(_: Context, comp: str | None = None, base: tuple[str, ...] = (), size
     """Draw what single filters of a base answer to, from early to late layers."""
     competition = load_competition(comp, bases=base, size=parse_size(size))
     from pipeline.experiments.layer_filters import write_layer_sheet
-    from pipeline.paths import format_path
 
-    print(f"wrote {format_path(write_layer_sheet(competition))}")
+    log_written(write_layer_sheet(competition))

@@ -1,29 +1,42 @@
 """Tasks that show what is there or export it: comps, show, cache, augmented, runs, compare, report, explain, export."""
 
+from typing import Any
+
 from invoke import Context
 
-from pipeline.cli.common import command, load_competition, parse_number, parse_numbers, parse_path, parse_size
+from pipeline.cli.common import (
+    command,
+    load_competition,
+    log_written,
+    parse_number,
+    parse_numbers,
+    parse_path,
+    parse_size,
+)
 
 
-@command()
+@command(json=True)
 def comps(_: Context) -> None:
     """List the competitions: metric, classes, pictures, and where the data stands."""
     import competitions
     from pipeline import paths
+    from pipeline.figures.text_table import format_records
     from pipeline.files import read_json
     from pipeline.kaggle.download import format_status
+    from pipeline.output import print_results
 
-    print(f"{'name':<18} {'metric':<16} {'classes':>7} {'train':>7} {'test':>7}  data")
+    records = []
     for name in competitions.names():
         competition = competitions.find(name)
         summary = read_json(paths.competition_folder(competition.name) / "summary.json") or {}
-        counts = "".join(
-            f" {summary.get(key, '?'):>7{',' if key in summary else ''}}" for key in ("classes", "train", "test")
-        )
-        print(f"{name:<18} {competition.metric:<16}{counts}  {format_status(competition)}")
+        counts = {key: summary.get(key) for key in ("classes", "train", "test")}
+        records.append({"name": name, "metric": competition.metric, **counts, "data": format_status(competition)})
+    columns = {"name": "{name}", "metric": "{metric}", "classes": "{classes:,}", "train": "{train:,}",
+               "test": "{test:,}", "data": "{data}"}  # fmt: skip
+    print_results({"competitions": records}, format_records(records, columns), apart=False)
 
 
-@command()
+@command(json=True)
 def show(
     _: Context,
     comp: str | None = None,
@@ -37,29 +50,41 @@ def show(
     from dataclasses import asdict
 
     import competitions
+    from pipeline.figures.text_table import format_records
     from pipeline.models.base import parse_base
+    from pipeline.output import print_results
+    from pipeline.runs.folder import flatten_mapping
 
     competition = load_competition(comp, recipe, bases=base, size=parse_size(size), head=head, strategy=strategy)
-    resolved, sections = competition.recipe, asdict(competition)
-    del sections["recipe"]["training"]
-    is_trained = resolved.strategy != "features"
-    sections["training"] = asdict(resolved.resolved_training) if is_trained else "none, by a head on features"
-    sections["other recipes"] = ", ".join(f"--recipe {name}" for name in competitions.list_recipes(comp)) or "none"
-    for section, values in sections.items():
-        for key, value in values.items() if isinstance(values, dict) else [("", values)]:
-            print(f"{section + ('.' + key if key else ''):<24} {value}")
-    for spec in (parse_base(text, resolved.size) for text in resolved.bases):
-        weights = "the drawn world" if spec.entry.ours and spec.published else spec.weights
-        if spec.from_hub and spec.weights == "imagenet":
-            weights = "the preset's"
-        if spec.entry.licence and spec.weights == "imagenet":
-            weights += f" ({spec.entry.terms})"
-        settings = f"{spec.size} px, cut {spec.cut or 'none'}, pooling {spec.pooling}, {weights} weights"
-        print(f"{'base ' + spec.name:<24} {settings}")
-    print(f"{'fingerprint':<24} {competition.fingerprint()[:16]}")
+    resolved, document = competition.recipe, asdict(competition)
+    del document["recipe"]["training"]
+    document["training"] = None if resolved.strategy == "features" else asdict(resolved.resolved_training)
+    document["other_recipes"] = list(competitions.list_recipes(comp))
+    document["networks"] = [describe_network(parse_base(text, resolved.size)) for text in resolved.bases]
+    document["fingerprint"] = competition.fingerprint()[:16]
+    settings = document | {"training": document["training"] or "none, by a head on features"}
+    rows = [{"name": name, "value": value} for name, value in flatten_mapping(settings).items() if name != "networks"]
+    for one in document["networks"]:
+        words = "{size} px, cut {cut}, pooling {pooling}, {weights} weights".format_map(one)
+        rows.append({"name": f"base {one['name']}", "value": words})
+    print_results(
+        document, format_records(rows, {"setting": "{name}", "value": lambda row: str(row["value"])}), apart=False
+    )
+
+
+def describe_network(spec: Any) -> dict[str, Any]:
+    """Describes a base of a recipe as plain values, with the terms of its weights."""
+    weights = "the drawn world" if spec.entry.ours and spec.published else spec.weights
+    if spec.from_hub and spec.weights == "imagenet":
+        weights = "the preset's"
+    if spec.entry.licence and spec.weights == "imagenet":
+        weights += f" ({spec.entry.terms})"
+    return {"name": spec.name, "size": spec.size, "cut": spec.cut or "none", "pooling": spec.pooling,
+            "weights": weights}  # fmt: skip
 
 
 @command(
+    json=True,
     verify="check every row's checksum, compute a few of each shard again, and check exported networks",
     prune="remove a store, by its key, or strays",
 )
@@ -67,16 +92,23 @@ def cache(_: Context, verify: bool = False, prune: tuple[str, ...] = ()) -> None
     """Show the cache; --verify checks it, --prune KEY (or `strays`) removes from it."""
     from pipeline.errors import StarshiftError
     from pipeline.features import cache as feature_cache
+    from pipeline.figures.text_table import format_records
+    from pipeline.output import print_lines, print_results
 
     if prune:
-        print(f"freed {feature_cache.prune_stores(list(prune)) / 1e6:,.1f} MB")
+        print_lines([f"freed {feature_cache.prune_stores(list(prune)) / 1e6:,.1f} MB"], apart=False)
     states, removed = _verify_cache() if verify else ({}, [])
     entries = feature_cache.list_entries()
-    for entry in entries:
-        state = states.get(entry.store.key, "")
-        print(f"{entry.store.key}  {entry.bytes / 1e6:>9,.1f} MB  {entry.rows:>8,} rows  {entry.description}{state}")
+    records = [
+        {"key": entry.store.key, "megabytes": entry.bytes / 1e6, "rows": entry.rows, "contents": entry.description,
+         "state": states.get(entry.store.key)}
+        for entry in entries
+    ]  # fmt: skip
+    columns = {"key": "{key}", "MB": "{megabytes:,.1f}", "rows": "{rows:,}", "contents": "{contents}",
+               "state": "{state}"}  # fmt: skip
     total = feature_cache.summarize_entries(entries)
-    print(f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB")
+    summary = f"{total['stores']} stores, {total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB"
+    print_results({"stores": records, "total": total}, [*format_records(records, columns), summary], apart=False)
     if removed:
         raise StarshiftError(
             f"The cache was damaged: {', '.join(removed)} removed.",
@@ -90,16 +122,18 @@ def _verify_cache() -> tuple[dict[str, str], list[str]]:
     """Verifies the whole cache. Returns each store's state by its key, and counts of what was removed."""
     from pipeline.features import cache as feature_cache
     from pipeline.features.cache import recheck_entry, remove_damaged_exports
+    from pipeline.terminal import open_bar
 
     states, counts = dict[str, str](), {"damaged shards": 0, "shards of wrong values": 0}
-    for entry in sorted(feature_cache.list_entries(), key=lambda entry: entry.description):
+    entries = sorted(feature_cache.list_entries(), key=lambda entry: entry.description)
+    for entry in open_bar(entries, desc="verify", unit="store"):
         damaged, recheck = feature_cache.verify_entry(entry), recheck_entry(entry)
         counts["damaged shards"] += len(damaged)
         counts["shards of wrong values"] += len(recheck.wrong)
         removed = len(damaged) + len(recheck.wrong)
         states[entry.store.key] = (
-            f"  {removed} damaged shards removed" if removed
-            else f"  whole; values not checked: {recheck.skipped}" if recheck.skipped else "  whole"
+            f"{removed} damaged shards removed" if removed
+            else f"whole; values not checked: {recheck.skipped}" if recheck.skipped else "whole"
         )  # fmt: skip
     counts["exported networks"] = len(remove_damaged_exports())
     return states, [f"{count} {what}" for what, count in counts.items() if count]
@@ -120,23 +154,26 @@ def augmented(
 ) -> None:
     """Draw a sheet of what training will see: pictures and their augmented views."""
     competition = load_competition(comp, size=parse_size(size), **parse_numbers(int, seed=seed))
-    from pipeline import paths
     from pipeline.figures.augmentations import write_sheet
 
     rows, columns = parse_number(pictures, "--pictures"), parse_number(views, "--views")
-    path = write_sheet(competition, pictures=rows, views=columns)
-    print(f"wrote {paths.format_path(path)}")
+    log_written(write_sheet(competition, pictures=rows, views=columns))
 
 
-@command(json="print JSON instead, with everything that is known")
-def runs(_: Context, comp: str | None = None, json: bool = False) -> None:
+@command(json=True, page="write them as an HTML page to this path, too")
+def runs(_: Context, comp: str | None = None, page: str | None = None) -> None:
     """List all runs, the best first, with Kaggle's scores where they were submitted."""
     from pipeline.runs.listing import print_all_runs
 
-    print_all_runs(comp, as_json=json)
+    listed = print_all_runs(comp)
+    if path := parse_path(page):
+        from pipeline.run_report.experiment_page import write_runs_page
+
+        log_written(write_runs_page(path, listed))
 
 
 @command(
+    json=True,
     positional=["before", "after"],
     before="a run: its name, the beginning of it, or its path",
     after="the run to hold against it",
@@ -150,10 +187,9 @@ def compare(
 
     compared = compare_runs(before or "", after or "", comp)
     if path := parse_path(page):
-        from pipeline import paths
         from pipeline.run_report.experiment_page import write_comparison_page
 
-        print(f"wrote {paths.format_path(write_comparison_page(path, compared))}")
+        log_written(write_comparison_page(path, compared))
 
 
 @command(
@@ -173,11 +209,10 @@ def report(
     """Write the HTML report of a finished run into its folder: one file, which works offline."""
     import webbrowser
 
-    from pipeline import paths
     from pipeline.run_report.write import write_report_of
 
     path = write_report_of(run or "latest", comp, tsne=tsne, maps=maps)
-    print(f"wrote {paths.format_path(path)}")
+    log_written(path)
     if open:
         webbrowser.open(path.resolve().as_uri())
 

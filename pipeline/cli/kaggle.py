@@ -20,6 +20,7 @@ def submit(
 
 
 @command(
+    json=True,
     upload="put them into a private dataset, which kernels without internet then find",
     dataset="its name, owner/slug or slug; starshift-weights where not given",
     dry_run="with --upload: show what would be sent, send nothing",
@@ -37,9 +38,10 @@ def weights(
     """Show the weights that a recipe needs, and put them where kernels without internet find them."""
     competition = load_competition(comp, bases=base, strategy=strategy, size=parse_size(size))
     from pipeline.kernels.weights import log_weights, upload_weights
+    from pipeline.output import print_lines
 
     needed = log_weights(competition)
     if needed and (upload or dry_run):
         upload_weights(competition, dataset, dry=dry_run)
     elif needed:
-        print(f"next: invoke weights --comp {comp} --upload")
+        print_lines([f"next: invoke weights --comp {comp} --upload"], apart=False)

@@ -11,13 +11,13 @@ NAME_HELP = "the learnware's name in the store"
 
 
 @command(
+    json=True,
     run="a finished run: its name or the beginning, latest, or best (with --comp)",
     learnware="instead of a run, a name in the store; may be repeated, with --by",
     images="a picture, a folder of pictures, or a pattern in quotes; with --learnware a folder",
     out="the CSV file; predictions.csv for more than one picture where not given",
     by="with several: mixture (averaged over the classes they share) or picture (the nearest one answers)",
     force="write over a file that is there",
-    json="print the answers of a run as JSON, and write no file but --out",
 )
 def predict(
     _: Context,
@@ -29,7 +29,6 @@ def predict(
     by: str | None = None,
     store: str | None = None,
     force: bool = False,
-    json: bool = False,
 ) -> None:
     """Predict pictures with a finished run, or with a learnware of the store."""
     from pathlib import Path
@@ -42,7 +41,7 @@ def predict(
     if run or comp:
         require(not (learnware or by or store), "A run answers alone.", expected="--run, or --learnware",
                 received="both")  # fmt: skip
-        predict_with_run(str(run or "best"), comp, str(images), parse_path(out), force=force, as_json=json)
+        predict_with_run(str(run or "best"), comp, str(images), parse_path(out), force=force)
         return
     shelf = stores.open_store(parse_path(store))
     require(learnware, "Which learnware?", expected=", ".join(shelf.names) or "none", received=learnware,
@@ -52,28 +51,24 @@ def predict(
     predict_folder(learnwares, Path(str(images)).expanduser(), target, shelf=shelf, by=by, force=force)
 
 
-def predict_with_run(
-    run: str, comp: str | None, images: str, out: Any, *, force: bool = False, as_json: bool = False
-) -> None:
+def predict_with_run(run: str, comp: str | None, images: str, out: Any, *, force: bool = False) -> None:
     """Predicts pictures with a run: one is printed, many are written; paths are checked before anything is loaded."""
-    import json
     import logging
     from pathlib import Path
 
     from pipeline.ensemble.ensemble_predictor import can_predict, load_any_predictor
+    from pipeline.output import is_json, print_results
     from pipeline.paths import format_path
     from pipeline.runs import load, predictor
 
     files = predictor.find_pictures(images)
-    target = out or (Path("predictions.csv") if len(files) > 1 and not as_json else None)
+    target = out or (Path("predictions.csv") if len(files) > 1 and not is_json() else None)
     if target is not None:
         predictor.check_output(target, force=force)
     folder = load.find_run_folder(run, comp, can_predict)
     predictions = predictor.predict_pictures(load_any_predictor(folder), files)
-    if as_json:
-        print(json.dumps({"run": folder.name, "pictures": predictor.build_records(predictions)}, indent=1))
-    elif len(files) == 1:
-        print("\n".join(predictor.format_predictions(predictions)))
+    lines = predictor.format_predictions(predictions) if len(files) == 1 else []
+    print_results({"run": folder.name, "pictures": predictor.build_records(predictions)}, lines, apart=False)
     if target is not None:
         predictor.write_prediction_table(target, predictions)
         logging.getLogger(__name__).info(
@@ -83,6 +78,7 @@ def predict_with_run(
 
 
 @command(
+    json=True,
     images="a folder of pictures, and the folders below it; they are looked at here and sent nowhere",
     classes="names of classes that the learnware must know, with commas between",
 )
@@ -145,7 +141,7 @@ def add(
     print(f"next: invoke predict --learnware {learnware.name} --images FOLDER")
 
 
-@command(task_name="list")
+@command(json=True, task_name="list")
 def list_(_: Context, store: str | None = None) -> None:
     """Show the learnwares of the store."""
     from pipeline.learnware import search
@@ -154,7 +150,7 @@ def list_(_: Context, store: str | None = None) -> None:
     search.print_store(stores.open_store(parse_path(store)))
 
 
-@command(learnware=NAME_HELP)
+@command(json=True, learnware=NAME_HELP)
 def show(_: Context, learnware: str | None = None, store: str | None = None) -> None:
     """Show a learnware's card: what it is for, how good it is, how it is asked."""
     from pipeline.learnware import search
@@ -173,7 +169,7 @@ def remove(_: Context, learnware: str | None = None, store: str | None = None) -
     print(f"removed {paths.format_path(path)}")
 
 
-@command(learnware="this one only; may be repeated")
+@command(json=True, learnware="this one only; may be repeated")
 def verify(_: Context, learnware: tuple[str, ...] = (), store: str | None = None) -> None:
     """Check digests, look every model through, and ask each for its probe pictures again."""
     import sys

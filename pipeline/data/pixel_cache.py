@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.data import images, transforms
 from pipeline.data.row_store import (
@@ -18,6 +17,7 @@ from pipeline.data.row_store import (
     run_in_background,
 )
 from pipeline.paths import cache_folder
+from pipeline.terminal import open_bar
 
 DECODE_BATCH_SIZE = 16
 """Pictures of one task of a thread: a task's overhead is a tenth of a picture's time."""
@@ -49,7 +49,7 @@ def fill_pixel_store(store: RowStore, files: Mapping[str, Path]) -> int:
     with (
         ThreadPoolExecutor(os.cpu_count()) as decoders,
         run_in_background() as write,
-        tqdm(total=len(missing), desc=f"decode {size} px", unit="picture", disable=None, leave=False) as bar,
+        open_bar(total=len(missing), desc=f"decode {size} px", unit="picture") as bar,
     ):
 
         def begin(part: list[str]) -> list[Future[list[DecodeResult]]]:

@@ -16,6 +16,7 @@ from pipeline.config import Competition, Labels
 from pipeline.data import images
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_file, read_json, write_json
+from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
 PICTURE_COLUMNS = ["id", "path", "label", "fold", "group", "width", "height", "sha256"]
@@ -219,7 +220,8 @@ def measure_pictures(rows: list[tuple[str, Path | None, str | None]], raw: Path,
         return key, [_compute_digest(path), width, height]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        measured = list(pool.map(measure, [path for _, path, _ in rows], chunksize=64))
+        results = pool.map(measure, [path for _, path, _ in rows], chunksize=64)
+        measured = list(open_bar(results, total=len(rows), desc="read pictures", unit="picture"))
     fresh = dict(entry for entry in measured if entry is not None)
     if fresh.keys() - cached.keys():
         write_json(memory, {**cached, **fresh})

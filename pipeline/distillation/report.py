@@ -15,12 +15,15 @@ from pipeline.evaluation.intervals import (
     bootstrap_score,
     estimate_over_folds,
     estimate_over_seeds,
+    find_verdict,
     format_interval,
     format_mean,
 )
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import format_text_table
 from pipeline.files import write_json, write_text
+from pipeline.output import print_results
 from pipeline.runs.listing import format_number
+from pipeline.terminal import paint_verdict
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,11 @@ class DistillationGains:
         """Whether every interval that there is lies below 0."""
         return all(one.is_negative for one in (self.seeds, self.folds, self.pictures) if one is not None)
 
+    @property
+    def verdict(self) -> str:
+        """See `find_verdict`; every interval has to agree."""
+        return find_verdict(self.pictures.estimate, within_noise=not (self.sure or self.harmful))
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationSummary:
@@ -120,13 +128,15 @@ class DistillationSummary:
 def write_distillation_report(finding: DistillationSummary, folder: Path) -> list[Path]:
     """Prints the table and what it means, and writes both as Markdown and all numbers as JSON. Returns the files."""
     header, rows = build_table(finding)
-    table = format_text_table(header, rows, right=header[1:])
-    print_lines([*table, *(f"  {sentence}" for sentence in format_sentences(finding))])
-    words, numbers = (folder / f"{finding.name}{suffix}" for suffix in (".md", ".json"))
-    write_text(words, format_markdown(finding))
     gains = {one.name: getattr(finding.gains, one.name) for one in fields(finding.gains)}
     known = {name: result and result.record() for name, result in gains.items()}
-    write_json(numbers, {**asdict(finding), "gains": known, "sure": finding.gains.sure})
+    sides = [{**asdict(side), "score": side.score} for side in finding.sides]
+    record = {**asdict(finding), "sides": sides, "gains": known, "verdict": finding.gains.verdict}
+    sentences = [paint_verdict(sentence) for sentence in format_sentences(finding)]
+    print_results(record, format_text_table(header, rows), sentences)
+    words, numbers = (folder / f"{finding.name}{suffix}" for suffix in (".md", ".json"))
+    write_text(words, format_markdown(finding))
+    write_json(numbers, {**record, "sure": finding.gains.sure})
     for path in (words, numbers):
         log.info("wrote %s", paths.format_path(path))
     return [words, numbers]
@@ -154,7 +164,7 @@ def format_sentences(finding: DistillationSummary) -> list[str]:
     kinds = [("seeds", gains.seeds), ("folds", gains.folds), ("pictures", gains.pictures)]
     noise = "; ".join(f"{format_interval(one, '+.4f')} over {kind}" for kind, one in kinds if one is not None)
     gain = finding.sides[2].score - finding.sides[1].score
-    verdict = "better, beyond noise" if gains.sure else "worse, beyond noise" if gains.harmful else "within noise"
+    verdict = gains.verdict if gains.verdict == "within noise" else f"{gains.verdict}, beyond noise"
     told_of = [f"distilled against labels alone: {verdict}: {finding.metric} {gain:+.4f}; gain (95 %) {noise}"]
     if gains.gap is None:
         told_of.append("there is no gap to the teacher beyond noise")

@@ -17,9 +17,9 @@ from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe, RunOptions,
 from pipeline.distillation import model_cost, report, teachers
 from pipeline.distillation.teachers import Teacher
 from pipeline.errors import StarshiftError, require
-from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
 from pipeline.models.base import list_networks
+from pipeline.output import print_lines
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training.cross_validation import list_cached_views

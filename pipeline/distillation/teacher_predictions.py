@@ -1,5 +1,6 @@
 """Computes a teacher's predictions anew: in other views, or nested, without the labels of the student's fold."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,6 +14,7 @@ from pipeline.models.base import Base, list_networks
 from pipeline.models.heads import Head
 from pipeline.runs import folder as runs
 from pipeline.runs import load
+from pipeline.terminal import open_bar
 from pipeline.training import linear_probe
 from pipeline.training.heads import logistic_regression
 from pipeline.workflow.context import Dataset
@@ -116,12 +118,12 @@ class FeatureTeacher:
         folds = range(self.recipe.folds)
         shape = (len(views) or 1, len(self.labels), self.classes)
         result = {str(fold): np.full(shape, np.nan, np.float32) for fold in folds}
-        for one in folds:
-            for other in range(one + 1, self.recipe.folds):
-                head = self.head_without(one, other)
-                for student, told_of in ((one, other), (other, one)):
-                    rows = self.fold_of == told_of
-                    result[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
+        pairs = list(itertools.combinations(folds, 2))
+        for one, other in open_bar(pairs, desc="nested teachers", unit="head"):
+            head = self.head_without(one, other)
+            for student, told_of in ((one, other), (other, one)):
+                rows = self.fold_of == told_of
+                result[str(student)][:, rows] = self.answer(head.scaled(self.scales[student]), rows, views)
         return result
 
 

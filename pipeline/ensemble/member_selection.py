@@ -73,13 +73,13 @@ class SelectionStep:
     Args:
         member: its number.
         gain: what it added; for one that was taken away again, what it had added to the rest.
-        verdict: `added`, `refused: within noise`, `refused: it hurts` or `dropped: within noise`.
+        decision: `added`, `refused` or `dropped`.
         onto: what it was tried on.
     """
 
     member: int
     gain: Interval
-    verdict: str
+    decision: str
     onto: Members
 
 
@@ -119,8 +119,7 @@ def _try_candidates(trials: CombinationScores, onto: Members, candidates: Member
     result = []
     for member in sorted(candidates):
         gain = trials.gain(onto | {member}, onto)
-        verdict = {"better": "added", "worse": "refused: it hurts"}.get(gain.verdict, "refused: within noise")
-        result.append(SelectionStep(member, gain, verdict, onto))
+        result.append(SelectionStep(member, gain, "added" if gain.is_positive else "refused", onto))
     return sorted(result, key=lambda step: -step.gain.estimate)
 
 
@@ -144,5 +143,5 @@ def _drop_members(trials: CombinationScores, grown: SelectionHistory) -> Selecti
         if gain.is_positive:
             break
         winner -= {member}
-        steps.append(SelectionStep(member, gain, "dropped: within noise", winner))
+        steps.append(SelectionStep(member, gain, "dropped", winner))
     return SelectionHistory(winner, steps)

@@ -38,16 +38,18 @@ from pipeline.evaluation.nested_cv import (
     Predictor,
 )
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain, plot_steps
-from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json, write_atomic, write_json
 from pipeline.kaggle.leaderboard import format_position
+from pipeline.output import print_results
 from pipeline.runs import folder as runs
 from pipeline.runs import load
+from pipeline.terminal import open_bar, paint_verdict
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow import finish as results
 from pipeline.workflow.context import RunContext, log_stage
 
 log = logging.getLogger(__name__)
+KEEPING_RULE = "the final fit keeps a choice among predictions where it scores better, a correction only beyond noise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,10 +186,12 @@ def fit_methods(
             beyond_noise=False,
         )
     tried = [FunctionProcedure(oof, name, ensemble.METHODS[name]) for name in select_methods(oof, request.methods)]
-    methods = [evaluate_procedure("method", procedure, selection.current) for procedure in tried]
+    bar = open_bar(tried, desc="methods", unit="method")
+    methods = [evaluate_procedure("method", procedure, selection.current) for procedure in bar]
     among = [procedure for procedure in tried if procedure.name not in ensemble.REFERENCE_METHODS] or tried
     chosen = OneStandardErrorRule(oof, "ensemble", among)
     record = chosen.on(oof.folds).record()
+    methods = [method.taken(method.name == record["method"]) for method in methods]
     selection.attempt(chosen, record["method"] + format_weights(record, names), beyond_noise=False)
     return selection, methods
 
@@ -226,8 +230,14 @@ def print_ensemble(aligned: AlignedMembers, made: EnsembleResult) -> None:
         for member, values in zip(aligned.members, oof.part.predictions, strict=True)
     ]
     best_first = sorted(runs, key=lambda step: -oof.scorer.sign * step.score)
-    tables = [format_step_table(steps, oof.metric) for steps in (best_first, made.methods, made.steps) if steps]
-    print_lines(*tables, [format_total_gain(made.steps, oof.metric, made.difference)])
+    tables = {"runs": best_first, "methods": made.methods, "steps": made.steps}
+    record = {name: [step.record() for step in steps] for name, steps in tables.items()}
+    total = format_total_gain(made.steps, oof.metric, made.difference)
+    print_results(
+        {"metric": oof.metric, **record, "total": made.difference.record(), "made": None},
+        *(format_step_table(steps, oof.metric) for steps in tables.values() if steps),
+        [paint_verdict(total), KEEPING_RULE],
+    )
 
 
 def run_ensemble(competition: Competition, requested: Sequence[str], request: EnsembleRequest) -> Path | None:
@@ -254,7 +264,9 @@ def run_ensemble(competition: Competition, requested: Sequence[str], request: En
         )
     made = fit_ensemble(competition, aligned, request)
     print_ensemble(aligned, made)
-    return write_run(competition, aligned, request, made, started)
+    folder = write_run(competition, aligned, request, made, started)
+    print_results({"made": folder and folder.name})
+    return folder
 
 
 def finish_run(competition: Competition, requested: str | None, request: EnsembleRequest) -> Path | None:

@@ -18,6 +18,7 @@ import numpy as np
 from pipeline.audit.scene_links import KeypointIndex, LinkFinder
 from pipeline.ensemble.log_linear import compute_logs, softmax
 from pipeline.evaluation.nested_cv import Folds, MemberPredictions, OOFPredictions, Predictor
+from pipeline.terminal import open_bar
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ class SceneSteps:
             after: what a fold's predictions become.
         """
         rows, result = require_rows(oof.part), list[tuple[np.ndarray, SceneLinks]]()
-        for fold in sorted(oof.folds):
+        for fold in open_bar(sorted(oof.folds), desc="links of scenes", unit="fold"):
             own = oof.fold_of == fold
             finder = self._indexes.build_index(oof, oof.folds - {fold} or oof.folds).finder()
             result.append((own, SceneLinks(*finder.links(rows[own], rows[pool_of(own)]))))

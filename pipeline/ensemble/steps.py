@@ -23,6 +23,7 @@ from pipeline.evaluation.nested_cv import (
     Procedure,
 )
 from pipeline.figures.step_table import StepResult
+from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
 RANK_MEAN = "rank mean"
@@ -108,7 +109,7 @@ def try_steps(
     ranked = selection.current.on(oof.folds).record().get("method") == RANK_MEAN
     if oof.scorer.score_ranks and several and not ranked:
         selection.attempt(FunctionProcedure(oof, "rank averaging", methods.METHODS[RANK_MEAN]))
-    for name in oof.scorer.corrections:
+    for name in open_bar(oof.scorer.corrections, desc="corrections", unit="step"):
         selection.then(
             name, calibration.CORRECTIONS[name], lambda record: calibration.format_calibration(record, classes)
         )

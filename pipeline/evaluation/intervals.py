@@ -5,12 +5,14 @@ A difference is always `after - before`. It is within noise when the test that f
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from pipeline.errors import require
 from pipeline.evaluation import metrics
 from pipeline.evaluation.nested_cv import OOFPredictions
+from pipeline.terminal import open_bar
 
 CONFIDENCE = 0.95
 MIN_RELATIVE_SPREAD = 1e-9
@@ -68,8 +70,8 @@ class Interval:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse` or `within noise`, where above zero is better."""
-        return "better" if self.is_positive else "worse" if self.is_negative else "within noise"
+        """See `find_verdict`; above zero is better."""
+        return find_verdict(self.estimate, within_noise=self.within_noise)
 
     @property
     def is_positive(self) -> bool:
@@ -85,6 +87,31 @@ class Interval:
         """Returns the numbers as plain JSON values."""
         low, high = (self.low, self.high) if self.is_bounded else (None, None)
         return {"estimate": self.estimate, "low": low, "high": high, "p_value": self.p_value}
+
+
+def find_verdict(gain: float, *, within_noise: bool) -> str:
+    """Returns `better`, `worse` or `within noise`: the words of every table and page.
+
+    Args:
+        gain: positive where it is better.
+        within_noise: by the test that fits.
+    """
+    return "within noise" if within_noise or not gain else "better" if gain > 0 else "worse"
+
+
+def build_difference_record(
+    difference: Interval, *, higher: bool = True, within_noise: bool | None = None
+) -> dict[str, Any]:
+    """Builds a difference as plain JSON values, with the verdict.
+
+    Args:
+        difference: after - before.
+        higher: whether a larger value is a better one.
+        within_noise: by another test; `difference.within_noise` where it is None.
+    """
+    noise = difference.within_noise if within_noise is None else within_noise
+    verdict = find_verdict(difference.estimate if higher else -difference.estimate, within_noise=noise)
+    return {**difference.record(), "verdict": verdict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,10 +252,10 @@ def format_difference(
     scale, form, unit = (100, "+.1f", " points") if points else (1, "+.4f", "")
     value = format(scale * difference.estimate, form)
     numbers = f"{value}{unit} (95 % interval {format_interval(difference, form, scale)})"
-    if within_noise:
+    verdict = find_verdict(difference.estimate if higher else -difference.estimate, within_noise=within_noise)
+    if verdict == "within noise":
         return f"{after} is within noise of {before}: {numbers}"
-    better = (difference.estimate > 0) == higher
-    return f"{after} is {'better' if better else 'worse'} than {before}, beyond noise: {numbers}"
+    return f"{after} is {verdict} than {before}, beyond noise: {numbers}"
 
 
 def format_interval(result: Interval, form: str, scale: float = 1) -> str:
@@ -248,7 +275,8 @@ def format_interval(result: Interval, form: str, scale: float = 1) -> str:
 def format_plus_minus(result: Interval, digits: int) -> str:
     """Formats an estimate ± half its interval, and the second test's p-value where that overrules it."""
     half = f"{(result.high - result.low) / 2:.{digits}f}" if result.is_bounded else "unknown"
-    return f"{result.estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
+    estimate = round(result.estimate, digits) + 0.0  # no -0
+    return f"{estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
 
 
 def format_mean(mean: float, spread: float, digits: int = 4) -> str:
@@ -338,7 +366,8 @@ def _compute_percentiles(
     """Computes a value of rows and its percentiles when rows are drawn anew within each class."""
     rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
     estimate = value(np.arange(len(truth)))
-    drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in range(samples)]
+    repeats = open_bar(range(samples), desc="bootstrap", unit="sample")
+    drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in repeats]
     low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval.around(estimate, float(min(low, estimate)), float(max(high, estimate)))
 

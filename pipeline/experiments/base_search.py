@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.config import Competition, Recipe, RunOptions
@@ -22,9 +21,12 @@ from pipeline.ensemble.calibration import FoldScorer
 from pipeline.ensemble.member_selection import CombinationScores, Members, select_members
 from pipeline.errors import require
 from pipeline.evaluation import metrics
+from pipeline.evaluation.intervals import build_difference_record
 from pipeline.experiments import base_search_report
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
+from pipeline.output import print_results
+from pipeline.terminal import open_bar, paint_verdict
 from pipeline.training import linear_probe
 from pipeline.training.heads import ridge
 from pipeline.workflow.context import Dataset, log_stage
@@ -81,7 +83,7 @@ def evaluate_combinations(
         )
 
     with open_thread_pool() as pool:
-        return list(tqdm(pool.map(evaluate, result), "combinations", len(result), disable=None, leave=False))
+        return list(open_bar(pool.map(evaluate, result), desc="scout", unit="combination", total=len(result)))
 
 
 @contextlib.contextmanager
@@ -97,7 +99,8 @@ def open_thread_pool() -> Iterator[ThreadPoolExecutor]:
 def compute_principal_directions(values: Sequence[np.ndarray], most: int) -> list[ridge.PrincipalComponents]:
     """Computes the leading directions of each feature set, (pictures, width) float32."""
     with open_thread_pool() as pool:
-        return list(pool.map(lambda one: ridge.compute_principal_components(one, most), values))
+        reduced = pool.map(lambda one: ridge.compute_principal_components(one, most), values)
+        return list(open_bar(reduced, total=len(values), desc="principal directions", unit="base"))
 
 
 def select_l2(members: Members, table: np.ndarray, higher: bool) -> CombinationResult:
@@ -166,7 +169,8 @@ def run_base_search(
     )
     written = base_search_report.write_search_report(competition, search)
     taken = confirm_winner(competition, data, options, search) if verify else growth.winner
-    log.info("recipe=%s", base_search_report.format_recipe(select_bases(recipe, taken)))
+    suggested = base_search_report.format_recipe(select_bases(recipe, taken))
+    print_results({"recipe": suggested}, [f"recipe={suggested}"], apart=False)
     for path in written:
         log.info("wrote %s", paths.format_path(path))
     return written
@@ -223,7 +227,8 @@ def confirm_winner(
             score = f"{competition.metric} {format_score_spread(results)}"
             notes.append(f"{search.format_members(members)}: {score}, accuracy {results['accuracy']:.1%}")
     gain = replace(trials, folds=folds).gain(winner, best)
-    log.info("%s", base_search_report.format_verdict(gain, competition.recipe.head, refused=refused))
+    verdict = base_search_report.format_verdict(gain, competition.recipe.head, refused=refused)
+    print_results({"head": build_difference_record(gain)}, [paint_verdict(verdict)], apart=False)
     return winner if gain.is_positive else best
 
 

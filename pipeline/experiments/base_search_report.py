@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,13 +11,15 @@ from matplotlib.axes import Axes
 from pipeline import paths
 from pipeline.config import Competition, Recipe
 from pipeline.ensemble.member_selection import CombinationScores, Members, SelectionHistory
-from pipeline.evaluation.intervals import Interval, format_mean, format_plus_minus
+from pipeline.evaluation.intervals import Interval, build_difference_record, format_mean, format_plus_minus
 from pipeline.evaluation.metrics import find_metric
 from pipeline.figures.style import BLUE, GREY, INK, ORANGE, RULE, build_figure, render_png, style_axes
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import Cell, format_records
 from pipeline.files import write_atomic
+from pipeline.output import print_results
 from pipeline.run_report.experiment_page import write_experiment_page
 from pipeline.runs import folder as runs
+from pipeline.terminal import paint_verdict
 
 MAX_COMBINATIONS = 32
 
@@ -130,7 +133,7 @@ def _draw_members(axes: Axes, result: BaseSearchResult, shown: Sequence[Members]
     axes.spines["bottom"].set_visible(False)
 
 
-def build_records(result: BaseSearchResult) -> list[dict[str, object]]:
+def build_records(result: BaseSearchResult) -> list[dict[str, Any]]:
     """Builds one record a combination, the best first."""
     return [
         {
@@ -148,21 +151,39 @@ def build_records(result: BaseSearchResult) -> list[dict[str, object]]:
     ]
 
 
-def format_tables(result: BaseSearchResult) -> list[str]:
-    """Formats the best combinations, every base alone and the winner; then the gain by each base, the largest first."""
-    ranked: list[list[str]] = []
-    for row, members in zip(build_records(result), result.trials.ranked(), strict=True):
-        if len(ranked) < MAX_TABLE_ROWS or len(members) == 1 or row["winner"]:
-            mark = "  <- the winner" if row["winner"] else ""
-            numbers = [str(row["rank"]), result.format_score(members), f"{row['l2']:.0e}", str(row["width"])]
-            ranked.append([*numbers, f"{row['bases']}{mark}"])
+def build_base_records(result: BaseSearchResult) -> list[dict[str, Any]]:
+    """Builds one record a base, alone and what it gains; the largest gain first."""
     gains = [result.trials.with_and_without(number) for number in range(len(result.names))]
-    worth = [
-        [result.format_score(frozenset([number])), format_plus_minus(gains[number], 4), result.short[number]]
-        for number in sorted(range(len(gains)), key=lambda one: -gains[one].estimate)
+    records = [
+        {
+            "base": result.names[number], "name": result.short[number],
+            "score": result.trials.mean(alone), "spread": result.spread(alone),
+            "gain": build_difference_record(gain), "worth": format_plus_minus(gain, 4),
+        }
+        for number, gain in enumerate(gains)
+        for alone in [frozenset([number])]
+    ]  # fmt: skip
+    return sorted(records, key=lambda record: -record["gain"]["estimate"])
+
+
+def format_tables(result: BaseSearchResult) -> list[list[str]]:
+    """Formats the best combinations, every base alone and the winner; then the gain by each base, the largest first."""
+    ranked = [
+        {**record, "mark": " <- the winner" if record["winner"] else ""}
+        for record, members in zip(build_records(result), result.trials.ranked(), strict=True)
+        if record["rank"] <= MAX_TABLE_ROWS or len(members) == 1 or record["winner"]
     ]
-    first, second = ("rank", result.metric, "l2", "width", "bases"), ("alone", "gain ± noise (95 %)", "base")
-    return [*format_text_table(first, ranked, right=first[:4]), "", *format_text_table(second, worth, right=second[:2])]
+    score = "{score:.4f} ± {spread:.4f}"
+    combinations = {
+        "rank": "{rank}",
+        result.metric: score,
+        "l2": "{l2:.0e}",
+        "width": "{width}",
+        "bases": "{bases}{mark}",
+    }
+    bases: dict[str, Cell] = {"base": "{name}", "alone": score, "gain ± noise (95 %)": "{worth}",
+             "verdict": lambda record: paint_verdict(record["gain"]["verdict"])}  # fmt: skip
+    return [[RANKING_NOTE, *format_records(ranked, combinations)], format_records(build_base_records(result), bases)]
 
 
 def format_conclusions(result: BaseSearchResult) -> list[str]:
@@ -170,7 +191,7 @@ def format_conclusions(result: BaseSearchResult) -> list[str]:
     lines = []
     for step in result.growth.steps:
         onto, name = result.format_members(step.onto), result.short[step.member]
-        lines.append(f"{step.verdict}: {name} onto {onto}: {format_plus_minus(step.gain, 4)}")
+        lines.append(f"{step.decision}, {step.gain.verdict}: {name} onto {onto}: {format_plus_minus(step.gain, 4)}")
     over = result.growth.over_best
     if over is not None:
         best, tried = result.format_members(result.trials.ranked()[0]), len(result.trials.folds)
@@ -178,6 +199,15 @@ def format_conclusions(result: BaseSearchResult) -> list[str]:
     winner = result.growth.winner
     lines.append(f"winner: {result.format_members(winner)}, {result.metric} {result.format_score(winner)}")
     return lines
+
+
+def build_step_records(result: BaseSearchResult) -> list[dict[str, Any]]:
+    """Builds one record a step of the selection."""
+    return [
+        {"base": result.names[step.member], "onto": result.format_members(step.onto), "decision": step.decision,
+         "gain": build_difference_record(step.gain)}
+        for step in result.growth.steps
+    ]  # fmt: skip
 
 
 def format_recipe(recipe: Recipe) -> str:
@@ -196,15 +226,9 @@ def format_verdict(gain: Interval, head: str, *, refused: bool = False) -> str:
         head: its name.
         refused: the quick classifier had not taken the combination.
     """
-    words = (
-        ("sees more in the combination than the ranking" if refused else "confirms it")
-        if gain.is_positive
-        else "sees a loss"
-        if gain.is_negative
-        else "sees no gain beyond noise"
-    )
-    than = "" if gain.is_positive else ", which is kept"
-    return f"the {head} head {words}: {format_plus_minus(gain, 4)} over the best base alone{than}"
+    follows = ", which is kept" if not gain.is_positive else ", though the ranking had refused it" if refused else ""
+    words = f"{gain.verdict}: {format_plus_minus(gain, 4)} over the best base alone{follows}"
+    return f"by the {head} head the combination is {words}"
 
 
 def write_search_report(competition: Competition, result: BaseSearchResult) -> list[Path]:
@@ -214,19 +238,24 @@ def write_search_report(competition: Competition, result: BaseSearchResult) -> l
         competition: whose reports' folder they go to.
         result: what scouting found.
     """
-    print_lines([RANKING_NOTE, *format_tables(result)], format_conclusions(result))
+    records = build_records(result)
+    print_results(
+        {"metric": result.metric, "combinations": records, "bases": build_base_records(result),
+         "steps": build_step_records(result), "winner": [result.names[one] for one in sorted(result.growth.winner)]},
+        *format_tables(result), [paint_verdict(line) for line in format_conclusions(result)],
+    )  # fmt: skip
     folder = paths.reports_folder(competition.name)
     winner, count = result.format_members(result.growth.winner), len(result.trials.folds)
     title = f"{competition.name}: take {winner}, of {count} combinations"
     picture = plot_combinations(result, title)
-    runs.write_table(folder / "scout.csv", build_records(result))
+    runs.write_table(folder / "scout.csv", records)
     write_atomic(folder / "scout.png", lambda file: file.write(picture))
     page = write_experiment_page(
         folder / "scout.html",
         title=title,
         kind="base search",
         conclusions=[RANKING_NOTE, *format_conclusions(result)],
-        tables={"Combinations": build_records(result)},
+        tables={"Combinations": records},
         picture=picture,
     )
     return [folder / "scout.csv", folder / "scout.png", page]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,17 +18,19 @@ from matplotlib.figure import Figure
 from pipeline import paths
 from pipeline.config import Competition, Recipe, RunOptions, select_folds
 from pipeline.evaluation import intervals
-from pipeline.evaluation.intervals import format_mean
+from pipeline.evaluation.intervals import build_difference_record, format_mean
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features import multi_depth
 from pipeline.features.extractor import Extractor
 from pipeline.figures.style import BLUE, INK, ORANGE, PALE, build_figure, render_png, style_axes
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import format_records
 from pipeline.files import write_atomic
 from pipeline.models.base import Base, parse_base
+from pipeline.output import print_results
 from pipeline.run_report.experiment_page import write_experiment_page
 from pipeline.runs import folder as runs
+from pipeline.terminal import open_bar, paint_verdict
 from pipeline.training import linear_probe
 from pipeline.workflow.context import Dataset, log_stage
 from pipeline.workflow.finish import compute_metrics
@@ -220,20 +223,27 @@ def format_headline(result: BlockComparison) -> str:
     """Formats the finding in a few words."""
     best, enough = result.blocks[result.best], result.blocks[result.enough]
     if best is not result.blocks[-1]:
-        return f"{best.block} {'is within noise of' if result.over_whole.within_noise else 'beats'} the {WHOLE_BASE}"
+        verdict = "within noise of" if result.over_whole.within_noise else "better than"
+        return f"{best.block} is {verdict} the {WHOLE_BASE}"
     return f"the {WHOLE_BASE} is best" if enough is best else f"{enough.block} is within noise of the {WHOLE_BASE}"
+
+
+def build_records(result: BlockComparison) -> list[dict[str, Any]]:
+    """Builds one record a block, from the picture upwards, as plain JSON values."""
+    columns = [one.name for one in fields(BlockResult) if one.name != "oof"]
+    marks = {result.enough: "enough", result.best: "best"}
+    return [
+        {**{name: getattr(block, name) for name in columns}, "choice": marks.get(number, "")}
+        for number, block in enumerate(result.blocks)
+    ]
 
 
 def format_table(result: BlockComparison, metric: str) -> list[str]:
     """Formats one line a block."""
-    rows = [
-        [block.block, str(block.width), format_mean(block.score, block.spread), f"{block.accuracy:.4f}",
-         f"{block.seconds:.2f}", f"{block.pictures_per_second:.0f}",
-         "best" if number == result.best else "enough" if number == result.enough else ""]
-        for number, block in enumerate(result.blocks)
-    ]  # fmt: skip
-    header = ["block", "width", metric, "accuracy", "seconds", "pictures/s", ""]
-    table = format_text_table(header, rows, right=("width", "accuracy", "seconds", "pictures/s"))
+    table = format_records(build_records(result), {
+        "block": "{block}", "width": "{width}", metric: "{score:.4f} ± {spread:.4f}", "accuracy": "{accuracy:.4f}",
+        "seconds": "{seconds:.2f}", "pictures/s": "{pictures_per_second:.0f}", "choice": "{choice}",
+    })  # fmt: skip
     return ["by a linear head in the plain view alone", *table]
 
 
@@ -250,12 +260,15 @@ def write_block_report(competition: str, base: str, file: str, metric: str, resu
     Returns:
         The paths of the PNG, the CSV and the HTML file.
     """
-    print_lines(format_table(result, metric), format_conclusions(result, metric))
+    records = build_records(result)
+    best, enough = result.blocks[result.best], result.blocks[result.enough]
+    record = {"metric": metric, "blocks": records, "best": best.recipe, "enough": enough.recipe,
+              "over_whole": build_difference_record(result.over_whole, higher=result.higher)}  # fmt: skip
+    conclusions = [paint_verdict(line) for line in format_conclusions(result, metric)]
+    print_results({base: record}, format_table(result, metric), conclusions)
     words = f"{base} on {competition}: {format_headline(result)}"
     picture = plot_depth_curve(result.blocks, metric=metric, best=result.best, enough=result.enough, title=words)
-    columns = [one.name for one in fields(BlockResult) if one.name != "oof"]
-    rows = [{name: getattr(block, name) for name in columns} for block in result.blocks]
-    rows = [{**row, "folds": " ".join(f"{value:.6f}" for value in row["folds"])} for row in rows]
+    rows = [{**row, "folds": " ".join(f"{value:.6f}" for value in row["folds"])} for row in records]
     folder = paths.reports_folder(competition)
     write_atomic(folder / f"{file}.png", lambda opened: opened.write(picture))
     runs.write_table(folder / f"{file}.csv", rows)
@@ -321,9 +334,8 @@ def probe_cuts(
         speeds = multi_depth.measure_speeds(cuts)
         notes.append(f"{speeds[-1]:,.0f} pictures/s through the whole of {cuts[-1]}, by Keras")
     with log_stage("heads") as notes:
-        blocks = [
-            probe_cut(competition, recipe, cut, data, folds, each) for cut, each in zip(cuts, speeds, strict=True)
-        ]
+        pairs = open_bar(zip(cuts, speeds, strict=True), total=len(cuts), desc="heads", unit="cut")
+        blocks = [probe_cut(competition, recipe, cut, data, folds, each) for cut, each in pairs]
         notes.append(f"{len(blocks)} cuts x {len(folds)} folds")
     if np.array_equal(blocks[-2].oof, blocks[-1].oof):
         del blocks[-2]  # the last block of many bases is their end

@@ -10,7 +10,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.config import Competition
@@ -21,6 +20,7 @@ from pipeline.figures.augmentations import interleave_classes, read_pictures
 from pipeline.figures.contact_sheet import draw_contact_sheet
 from pipeline.files import write_atomic
 from pipeline.models.base import Base, parse_base
+from pipeline.terminal import open_bar
 
 LAYERS, FILTERS, PATCHES = 5, 3, 8
 """Layers from early to late, filters of each, and the places that excite a filter most."""
@@ -88,7 +88,7 @@ def find_peaks(
     peaks: list[list[np.ndarray]] = [[] for _ in layers]
     cells: list[list[np.ndarray]] = [[] for _ in layers]
     sides = [int(one.shape[1]) for one in several.outputs]
-    for start in tqdm(range(0, len(pixels), BATCH_SIZE), desc="layers", unit="batch", delay=3, leave=False):
+    for start in open_bar(range(0, len(pixels), BATCH_SIZE), desc="layers", unit="batch"):
         maps: Any = model.predict_on_batch(pixels[start : start + BATCH_SIZE])
         for number, one in enumerate(keras.tree.flatten(maps)):
             flat = np.asarray(one).reshape(len(one), -1, one.shape[-1])

@@ -4,6 +4,7 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,11 @@ from pipeline.evaluation.intervals import estimate_fold_difference
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features.extractor import Extractor
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain
-from pipeline.figures.text_table import print_lines
 from pipeline.files import hash_json
 from pipeline.models.base import list_networks
+from pipeline.output import print_results
 from pipeline.runs import folder as runs
+from pipeline.terminal import open_bar, paint_verdict
 from pipeline.training import export, linear_probe
 from pipeline.training.pseudo_labels import PseudoLabelData, PseudoLabelFold, PseudoLabelRule, PseudoLabelTrainer
 from pipeline.workflow import finish
@@ -72,7 +74,9 @@ def run_pseudo_labels(competition: Competition, rule: PseudoLabelRule, options: 
         trained = train_heads(recipe, rule, data, train, test)
         if not evaluate_gain(competition, data, trained, rule):
             return None
-        return write_run(competition, options, data, trained, rule, (assembly, extractors), started)
+        folder = write_run(competition, options, data, trained, rule, (assembly, extractors), started)
+        print_results({"made": folder.name})
+        return folder
     finally:
         assembly.stop()
 
@@ -97,7 +101,7 @@ def train_heads(
             scales=scales,
         )  # fmt: skip
         teacher = PseudoLabelTrainer(recipe, material, rule)
-        students = [teacher.teach(fold, folds) for fold in folds]
+        students = [teacher.teach(fold, folds) for fold in open_bar(folds, desc="pseudo-labels", unit="fold")]
         notes.append(f"{np.mean([len(one.rows) for one in students]):,.0f} test pictures a fold")
     before, after = (
         linear_probe.predict_with_heads(
@@ -126,8 +130,20 @@ def evaluate_gain(competition: Competition, data: Dataset, trained: PseudoLabelH
     step = step.taken(step.helps, f"cap {rule.cap:.0%}, weight {rule.weight:g}, precision {rule.precision:.0%}")
     total = format_total_gain([first, step], oof.metric, difference)
     refusal = "pseudo-labels do not help beyond noise: nothing is written"
-    print_lines(format_step_table([first, step], oof.metric), [total if step.kept else refusal])
+    print_results(
+        {"metric": oof.metric, "folds": build_fold_records(trained), "steps": [one.record() for one in (first, step)],
+         "made": None},
+        format_step_table([first, step], oof.metric), [paint_verdict(total) if step.kept else refusal],
+    )  # fmt: skip
     return step.kept
+
+
+def build_fold_records(trained: PseudoLabelHeads) -> list[dict[str, Any]]:
+    """Builds one record a fold: how many test pictures were learned from, and how sure they are."""
+    return [
+        {"fold": one.fold, "pictures": len(one.rows), "threshold": one.threshold, "precision": one.precision}
+        for one in trained.students
+    ]
 
 
 def write_run(
@@ -150,10 +166,7 @@ def write_run(
         result |= export_model(assembly, folder, extractors, data, trained.after, notes)
     result["before"] = finish.compute_metrics(competition, data, trained.before)["score"]
     result["l2"] = trained.l2
-    result["pseudo"] = [
-        {"fold": one.fold, "pictures": len(one.rows), "threshold": one.threshold, "precision": one.precision}
-        for one in trained.students
-    ]
+    result["pseudo"] = build_fold_records(trained)
     result["parameters"] = sum(array.size for layer in trained.after.heads[0].layers for array in layer)
     device = ", ".join(one.choose([]).engine for one in extractors)
     run = RunContext(

@@ -13,8 +13,9 @@ import competitions
 from pipeline import paths
 from pipeline.config import Competition, Recipe, RunOptions, Training
 from pipeline.evaluation.intervals import Interval, wilson_interval
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import format_text_table
 from pipeline.files import write_atomic
+from pipeline.output import print_lines
 from pipeline.runs import folder as runs
 from pipeline.workflow import run
 from pipeline.workflow.finish import find_finished_run
@@ -76,7 +77,7 @@ def run_demo(competition: Competition, folder: Path, options: RunOptions) -> Non
         interval = wilson_interval(int(hits.sum()), len(truth))
         lines.append((name, f"{results['accuracy']:.1%}", format_accuracy(interval), f"{results['seconds']:.0f}"))
     header = ("starting point", "held out", "test (95 % interval)", "seconds")
-    print_lines(format_text_table(header, lines, right=("held out", "seconds")))
+    print_lines(format_text_table(header, lines))
     picture = paths.reports_folder(competition.name) / "predictions.png"
     write_atomic(picture, lambda file: file.write(draw_sheet(competition, folder, truth)))
     log.info("wrote %s", paths.format_path(picture))

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,15 @@ from pipeline.ensemble import methods
 from pipeline.ensemble.methods import WeightedAverage, build_objective
 from pipeline.ensemble.steps import evaluate_procedure
 from pipeline.errors import StarshiftError
-from pipeline.evaluation.intervals import Interval, estimate_fold_gain, format_plus_minus
+from pipeline.evaluation.intervals import Interval, build_difference_record, estimate_fold_gain, format_plus_minus
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import FunctionProcedure, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import format_records
+from pipeline.output import print_results
 from pipeline.runs import folder as runs
 from pipeline.runs import load
+from pipeline.terminal import paint_verdict
 
 SHARE_GRID = tuple(float(share) for share in np.linspace(0, 1, 21))
 
@@ -117,13 +120,13 @@ def run_view_weighting(comp: str, requested: str | None = None) -> Mapping[str, 
     log.info("%s: %d views of %s pictures, %s", folder.name, len(names), f"{len(oof.labels):,}", oof.metric)
     result = score_views(oof, names)
     tried, weights = select_weighting(oof, names)
-    print_lines(
-        format_view_scores(result, oof.metric),
-        format_step_table(tried, oof.metric),
-        format_conclusions(tried, weights, result),
-    )
+    views = build_view_records(result)
+    steps = [step.record() for step in tried]
+    record = {"run": folder.name, "metric": oof.metric, "views": views, "weightings": steps, "weights": weights}
+    tables = (format_view_scores(views, oof.metric), format_step_table(tried, oof.metric))
+    print_results(record, *tables, format_conclusions(tried, weights, result))
     path = paths.reports_folder(folder.parent.name) / f"views-{folder.name}.csv"
-    runs.write_table(path, [step.record() for step in tried])
+    runs.write_table(path, steps)
     log.info("wrote %s", paths.format_path(path))
     return weights
 
@@ -210,17 +213,26 @@ def format_weights(weights: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {weight:.2f}" for name, weight in used.items())
 
 
-def format_view_scores(result: list[ViewScore], metric: str) -> list[str]:
-    """Formats one line a view: its own score, and the gain of the mean of all by it."""
-    rows = []
-    for one in result:
-        alone = find_metric(metric).format(float(np.mean(one.folds)), float(np.std(one.folds, ddof=1)))
-        gain = one.gain
-        worth = format_plus_minus(gain, 5) if gain else ""
-        verdict = {"better": "helps", "worse": "hurts"}.get(gain.verdict, gain.verdict) if gain else ""
-        rows.append([one.name, alone, worth, verdict])
-    header = ["view", f"{metric} alone", "gain ± noise (95 %)", ""]
-    return format_text_table(header, rows, right=header[1:3])
+def build_view_records(result: list[ViewScore]) -> list[dict[str, Any]]:
+    """Builds one record a view: its own score, and the gain of the mean of all by it."""
+    return [
+        {
+            "view": one.name, "score": float(np.mean(one.folds)), "spread": float(np.std(one.folds, ddof=1)),
+            "gain": one.gain and build_difference_record(one.gain),
+            "worth": one.gain and format_plus_minus(one.gain, 5),
+        }
+        for one in result
+    ]  # fmt: skip
+
+
+def format_view_scores(records: list[dict[str, Any]], metric: str) -> list[str]:
+    """Formats one line a view."""
+    return format_records(records, {
+        "view": "{view}",
+        f"{metric} alone": lambda record: find_metric(metric).format(record["score"], record["spread"]),
+        "gain ± noise (95 %)": "{worth}",
+        "verdict": lambda record: paint_verdict(record["gain"]["verdict"] if record["gain"] else ""),
+    })  # fmt: skip
 
 
 def format_conclusions(tried: list[StepResult], weights: Mapping[str, float], result: list[ViewScore]) -> list[str]:

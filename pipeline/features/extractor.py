@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.data import pixel_cache
 from pipeline.data.row_store import DamagedShardError, RowStore, compute_shard_rows, run_in_background
@@ -15,6 +14,7 @@ from pipeline.features.cache import open_feature_store
 from pipeline.models import cuts, inference_engines
 from pipeline.models.base import Base
 from pipeline.models.inference_engines import Engine, find_precision, find_usable_rows, require_usable
+from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def iterate_rows(
         title: of the progress bar.
         most: pictures at a time, at most.
     """
-    with tqdm(total=len(digests), desc=title, unit="picture", disable=None, leave=False) as bar:
+    with open_bar(total=len(digests), desc=title, unit="picture") as bar:
         for part, pixels in pixel_cache.iterate_chunks(store, digests, files, view, most):
             yield part, engine(pixels)
             bar.update(len(part))

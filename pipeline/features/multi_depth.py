@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.data.pixel_cache import open_pixel_store
 from pipeline.errors import require
@@ -28,6 +27,7 @@ from pipeline.models.inference_engines import (
     OpenVINOEngine,
     require_usable,
 )
+from pipeline.terminal import open_bar
 
 PRECISION = "float32"
 VIEW = "plain"
@@ -142,7 +142,7 @@ def _time_cuts(bases: Sequence[Base]) -> list[float]:
     shape = (BATCH_SIZES["keras"], bases[-1].size, bases[-1].size, 3)
     noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     engines = [KerasEngine(functools.partial(keras.Model, model.input, output)) for output in model.outputs]
-    for engine in tqdm(engines, desc=f"speed of {bases[-1]}", unit="cut", disable=None, leave=False):
+    for engine in open_bar(engines, desc=f"speed of {bases[-1]}", unit="cut"):
         engine(noise)
     best, end = np.full(len(engines), np.inf), time.perf_counter() + MAX_SECONDS
     for finished in range(MAX_ROUNDS):

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from pipeline.evaluation.intervals import Interval, format_difference, format_plus_minus
+from pipeline.evaluation.intervals import Interval, find_verdict, format_difference, format_plus_minus
 from pipeline.evaluation.metrics import find_metric
 from pipeline.figures.style import BLUE, GREEN, GREY, INK, build_figure, render_png, style_axes
-from pipeline.figures.text_table import format_text_table
+from pipeline.figures.text_table import format_records
+from pipeline.terminal import paint_verdict
 
 MIN_VISIBLE_GAIN = 5e-6
-"""Smaller gains are zero in a table with five digits."""
+"""Smaller gains are zero in a table with five digits, and no verdict is built on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class StepResult:
         folds: the metric on each fold.
         against: what it is compared with; empty for what comes first.
         gain: the difference to that, positive where it is better, the mean over folds.
-        kept: whether what follows builds on it.
+        kept: whether the final fit builds on it; of methods, whether it is the one that was chosen.
         note: what the table says of it.
     """
 
@@ -56,7 +57,7 @@ class StepResult:
     @property
     def helps(self) -> bool:
         """Whether it is better than what it is compared with, beyond noise."""
-        return self.gain is not None and self.gain.is_positive and self.gain.estimate >= MIN_VISIBLE_GAIN
+        return self.verdict == "better"
 
     def taken(self, kept: bool, note: str = "") -> "StepResult":
         """Returns the same step with the decision on it."""
@@ -64,11 +65,22 @@ class StepResult:
 
     @property
     def verdict(self) -> str:
-        """In a word or two."""
+        """What the nested folds say of it, see `find_verdict`; empty where it is compared with nothing."""
+        return "" if self.gain is None else find_verdict(self.gain.estimate, within_noise=not self.counts)
+
+    @property
+    def counts(self) -> bool:
+        """Whether the gain is beyond noise and can be seen in a table, be it a loss."""
+        return self.gain is not None and not self.gain.within_noise and abs(self.gain.estimate) >= MIN_VISIBLE_GAIN
+
+    @property
+    def final_fit(self) -> str:
+        """What the final fit, on all folds, does with it."""
+        if self.kind != "step":
+            return "chosen" if self.kept else ""
         if self.gain is None:
             return "the start" if self.kept else "not tried" if self.against else ""
-        verdict = "no change" if abs(self.gain.estimate) < MIN_VISIBLE_GAIN else self.gain.verdict
-        return f"{verdict}, {'kept' if self.kept else 'dropped'}" if self.kind == "step" else verdict
+        return "kept" if self.kept else "left out"
 
     def record(self) -> dict[str, Any]:
         """Returns the numbers as plain JSON values."""
@@ -76,19 +88,26 @@ class StepResult:
         return {
             "kind": self.kind, "name": self.name, "score": self.score, "spread": self.spread, "against": self.against,
             "gain": gain["estimate"], "gain_low": gain["low"], "gain_high": gain["high"], "p_value": gain["p_value"],
-            "verdict": self.verdict, "kept": self.kept, "note": self.note,
+            "verdict": self.verdict, "final_fit": self.final_fit, "kept": self.kept, "note": self.note,
         }  # fmt: skip
 
 
 def format_step_table(steps: Sequence[StepResult], metric: str) -> list[str]:
-    """Formats one line a step: score ± spread over folds, gain ± half its interval, and the verdict."""
-    rows = []
-    for step in steps:
-        gain = "" if step.gain is None else format_plus_minus(step.gain, 5)
-        rows.append([step.name, find_metric(metric).format(step.score, step.spread), gain, step.verdict, step.note])
-    shown = [row if any(each[4] for each in rows) else row[:4] for row in rows]
-    header = ["", metric, "gain ± noise (95 %)", "", ""][: len(shown[0])]
-    return format_text_table(header, shown, right=(metric, "gain ± noise (95 %)"))
+    """Formats one line a step: its score and gain on nested folds, the verdict on them, and what the final fit does.
+
+    Args:
+        steps: at least one, of one kind.
+        metric: its name, which stands above scores that are compared with nothing.
+    """
+    judged = "nested (judged)" if any(step.gain for step in steps) else metric
+    return format_records(steps, {
+        steps[0].kind: lambda step: step.name,
+        judged: lambda step: find_metric(metric).format(step.score, step.spread),
+        "gain ± noise (95 %)": lambda step: "" if step.gain is None else format_plus_minus(step.gain, 5),
+        "verdict": lambda step: paint_verdict(step.verdict),
+        "final fit": lambda step: step.final_fit,
+        "note": lambda step: step.note,
+    })  # fmt: skip
 
 
 def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Interval) -> str:
@@ -102,7 +121,7 @@ def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Inte
     record, kept = find_metric(metric), [step for step in steps if step.kept]
     first, last = kept[0], kept[-1]
     if first is last:
-        return f"nothing is better than the {first.name}"
+        return f"nothing beats the {first.name}"
     share = f"; {difference.estimate / first.score:+.1%}" if not record.higher_is_better else ""
     lines = format_difference(
         last.name, first.name, difference, within_noise=difference.within_noise, higher=record.higher_is_better
@@ -154,9 +173,9 @@ def _draw_step(axes: Axes, place: int, step: StepResult) -> None:
     colour = BLUE if step.kept else GREY
     axes.scatter(step.folds, [place] * len(step.folds), s=13, color="white", edgecolor=colour, linewidth=0.9, zorder=3)
     axes.scatter([step.score], [place], s=52, color=colour, zorder=4)
-    words = step.verdict
+    words = step.final_fit
     if step.gain is not None:
-        words = f"{format_plus_minus(step.gain, 4)}, {step.verdict}"
+        words = ", ".join(filter(None, (format_plus_minus(step.gain, 4), step.verdict, step.final_fit)))
     axes.annotate(
         words, (1.02, place), xycoords=axes.get_yaxis_transform(), va="center", fontsize=8.5,
         color=GREEN if step.helps else GREY,

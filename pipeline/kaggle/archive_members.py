@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipeline.errors import StarshiftError
 from pipeline.files import CHUNK_BYTES
+from pipeline.terminal import open_bar
 
 MAX_FOLDERS = 64
 MAX_PART_BYTES = 255
@@ -98,7 +97,7 @@ READ_SIZES = {zipfile.ZIP_LZMA: 4096}
 def damage(archive: Path) -> str:
     """Returns the archive's fault; empty where every member has its checksum."""
     with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
+        for entry in open_bar(opened.infolist(), desc=f"check {archive.name}", unit="file"):
             try:
                 for _ in _read_pieces(opened, entry):
                     pass
@@ -144,7 +143,7 @@ def extract(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -
         FileExistsError: something is there already.
     """
     with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
-        files = tqdm(targets.items(), desc=f"unpack {archive.name}", unit="file", disable=None, leave=False)
+        files = open_bar(targets.items(), desc=f"unpack {archive.name}", unit="file")
         for target, member in files:
             with open(f"{folder}/{target}", "xb") as file:
                 file.writelines(_read_pieces(opened, opened.getinfo(member.name)))

@@ -11,6 +11,7 @@ Every call goes through `call_with_retries`, or `query` for what the client's ow
 import contextlib
 import io
 import shutil
+import sys
 from collections.abc import Mapping
 from functools import cache
 from operator import attrgetter
@@ -155,7 +156,7 @@ def download_bundle(slug: str, folder: Path) -> Path:
     purpose = CallPurpose(
         doing=f"downloading {slug}", kind="competition", name=slug, otherwise=otherwise, folder=folder
     )
-    options: dict[str, Any] = {"path": str(folder), "quiet": False, "purpose": purpose}
+    options: dict[str, Any] = {"path": str(folder), "quiet": not sys.stderr.isatty(), "purpose": purpose}
     call_with_retries(api.competition_download_files, slug, **options, safe_to_repeat=True)
     downloads = [path for path in folder.glob(f"{slug}.*") if not path.name.endswith(".kaggle-partial")]
     for page in [path for path in downloads if path.is_dir()]:  # an answer without a redirect, saved under its address

@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from tqdm import tqdm
 from tqdm.utils import CallbackIOWrapper
 
 from pipeline.kaggle import retry
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError, explain_error, format_error, is_transient
+from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
-MIN_BAR_BYTES = 8 << 20
-"""Bytes from which on a bar shows the progress."""
 
 
 def describe_file(path: Path) -> dict[str, Any]:
@@ -33,8 +31,7 @@ def send_file(path: Path, url: str, start: int = 0) -> None:
     """
     size = path.stat().st_size
     headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
-    options = {"desc": path.name, "unit": "B", "unit_scale": True, "disable": size < MIN_BAR_BYTES}
-    bar = tqdm(total=size, initial=start, **options)
+    bar = open_bar(total=size, initial=start, desc=path.name, unit="B", unit_scale=True)
     with path.open("rb") as file, bar, retry.build_session() as session:
         file.seek(start)
         # requests (checked with 2.34) sends an empty file object chunked, without a Content-Length; b"" has one.

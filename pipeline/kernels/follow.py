@@ -17,6 +17,7 @@ from pipeline.kaggle.api_errors import KaggleError
 from pipeline.kernels import push
 from pipeline.kernels.records import KernelRecord
 from pipeline.kernels.session import PROGRESS_PREFIX
+from pipeline.terminal import find_width
 
 log = logging.getLogger(__name__)
 END_STATUSES = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
@@ -103,7 +104,7 @@ class LogView:
     def state(self, text: str) -> None:
         """Shows the progress: over the last one on a terminal, elsewhere when it changed."""
         if self.terminal:
-            print(f"\r\x1b[K{text[:118]}", end="", flush=True)
+            print(f"\r\x1b[K{text[: (find_width() or 120) - 2]}", end="", flush=True)
         elif text != self.shown:
             print(text, flush=True)
         self.shown = text

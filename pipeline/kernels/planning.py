@@ -216,5 +216,5 @@ def format_plan(competition: Competition, accelerator: str, hours: float) -> lis
         ]
         for stage in stages
     ]
-    table = format_text_table(["strategy", "before", "a fold", f"in {hours:.1f} h", "sessions"], rows)
+    table = format_text_table(["strategy", "before", "a fold", f"in {hours:.1f} h", "sessions"], rows, indent=10)
     return [f"plan      measured on {accelerator} ({speeds.date}); at most:", *(f"          {line}" for line in table)]

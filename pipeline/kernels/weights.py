@@ -9,7 +9,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
-from pipeline.figures.text_table import format_text_table
+from pipeline.figures.text_table import format_records
 from pipeline.kaggle import datasets
 from pipeline.kaggle.api_errors import CallPurpose
 from pipeline.kaggle.client import authenticate
@@ -18,6 +18,7 @@ from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels.job import WeightsSpec
 from pipeline.models import base as bases
 from pipeline.models import hub_presets
+from pipeline.output import print_results
 
 log = logging.getLogger(__name__)
 DATASET_SLUG, DATASET_TITLE = "starshift-weights", "Starshift: weights of bases"
@@ -132,18 +133,23 @@ def list_file_names(api: Any, source: str) -> set[str]:
 def log_weights(competition: Competition) -> dict[WeightsSpec, Path]:
     """Prints which weights a recipe needs, and where they are."""
     specs = list_weights(competition)
-    for handle in list_models(competition):
+    models = list_models(competition)
+    for handle in models:
         log.info("%s, a Kaggle Model, is attached to a kernel by itself", handle)
     if not specs:
         log.info("%s needs no weights (strategy %s)", competition.name, competition.recipe.strategy)
-        return specs
-    rows = []
-    for spec, path in specs.items():
-        size = f"{path.stat().st_size / 1e6:,.1f}" if spec.sha256 else ""
-        digest, public = spec.sha256[:16] or "not here", find_public_dataset(spec.name) or ""
-        rows.append([spec.base, spec.name, size, digest, paths.format_path(path.parent), public])
-    header = ["base", "file", "MB", "SHA-256", "belongs in", "public dataset"]
-    log.info("%s", "\n".join(format_text_table(header, rows, ("MB",))))
+    records = [
+        {"base": spec.base, "file": spec.name, "megabytes": path.stat().st_size / 1e6 if spec.sha256 else None,
+         "sha256": spec.sha256 or None, "folder": paths.format_path(path.parent),
+         "public_dataset": find_public_dataset(spec.name)}
+        for spec, path in specs.items()
+    ]  # fmt: skip
+    table = format_records(records, {
+        "base": "{base}", "file": "{file}", "MB": "{megabytes:,.1f}",
+        "SHA-256": lambda record: (record["sha256"] or "not here")[:16], "belongs in": "{folder}",
+        "public dataset": "{public_dataset}",
+    })  # fmt: skip
+    print_results({"weights": records, "models": models}, table, apart=False)
     return specs
 
 

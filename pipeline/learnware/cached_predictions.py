@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline import paths
 from pipeline.data import images, pixel_cache, transforms
 from pipeline.data.row_store import DamagedShardError, RowStore
 from pipeline.learnware.archive import Learnware, ModelSignature
 from pipeline.learnware.safe_loading import build_refusal
+from pipeline.terminal import open_bar
 
 BATCH_SIZE = 32
 TIMING_PICTURES = 64
@@ -144,7 +144,7 @@ def _fill_cache(
     for store in pixel_stores.values():
         pixel_cache.fill_pixel_store(store, {digest: files[digest] for ids in missing.values() for digest in ids})
     total = sum(map(len, missing.values()))
-    with tqdm(total=total, desc=learnware.name, unit="picture", disable=None, leave=False) as bar:
+    with open_bar(total=total, desc=learnware.name, unit="picture") as bar:
         for view, ids in missing.items():
             contract = replace(learnware.contract, views=(view,))
             for start in range(0, len(ids), CHUNK_SIZE):

@@ -20,6 +20,7 @@ from pipeline.learnware.cached_predictions import predict_cached, select_classes
 from pipeline.learnware.kernel_mean_embedding import compute_nearness
 from pipeline.learnware.search import DOES_NOT_FIT, search_specifications
 from pipeline.learnware.store import Store
+from pipeline.output import print_results
 from pipeline.runs import folder as runs
 from pipeline.runs import predictor
 
@@ -83,6 +84,7 @@ def predict_folder(
         for name in sorted([*pictures.digests, *pictures.unreadable])
     ]
     runs.write_table(out, table)
+    print_results({"learnwares": names, "pictures": table})
     log.info("wrote %s: %d pictures, %d of them unreadable", paths.format_path(out), len(table),
              len(pictures.unreadable))  # fmt: skip
     return out

@@ -18,6 +18,7 @@ from pipeline.files import hash_file
 from pipeline.learnware.types import Probe
 from pipeline.models import base as bases
 from pipeline.models.base import Base
+from pipeline.terminal import open_bar
 
 DEFAULT_BASE = "efficientnet_lite0"
 """The probe of a store for which no other is named, at its own size: its weights come with the requirements."""
@@ -114,7 +115,7 @@ def scan_folder(folder: Path, size: int) -> PictureFolder:
     require(folder.is_dir(), "There is no such folder.", expected=expected, received=str(folder))
     pictures = list_pictures(folder)
     digests, files, unreadable = dict[str, str](), dict[str, Path](), dict[str, str]()
-    for name, path in pictures.items():
+    for name, path in open_bar(pictures.items(), desc="read pictures", unit="picture"):
         try:
             digests[name] = hash_file(path)
         except OSError as error:

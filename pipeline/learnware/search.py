@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError, require
-from pipeline.figures.text_table import format_text_table
+from pipeline.figures.text_table import Cell, format_records
 from pipeline.files import write_json
 from pipeline.learnware import kernel_mean_embedding
 from pipeline.learnware.archive import Learnware
@@ -31,6 +31,7 @@ from pipeline.learnware.kernel_mean_embedding import (
 from pipeline.learnware.probe import FolderFeatures, extract_folder_features, load_probe_base, require_equal_probes
 from pipeline.learnware.store import Store
 from pipeline.learnware.types import Probe, Specification
+from pipeline.output import print_results
 
 FIT_PERCENTILE = 99
 """Percentage of a task's own sets that fit."""
@@ -240,8 +241,11 @@ def _build_hit(one: Specification, pictures: int, distance: float, at_home: floa
 
 
 log = logging.getLogger(__name__)
-SEARCH_HEADER = ["learnware", "task", "MMD²", "typical", "limit", "of sets of", "at home", "share", "verdict"]
-STORE_HEADER = ["learnware", "classes", "score", "base", "strategy", "pictures", "MB", "pictures/s", "digest"]
+SEARCH_COLUMNS: dict[str, Cell] = {
+    "learnware": "{name}", "verdict": "{verdict}", "task": "{task}", "MMD²": "{distance:.4f}",
+    "typical": "{typical:.4f}", "limit": "{limit:.4f}", "of sets of": "{compared}", "at home": "{at_home:.0%}",
+    "share": "{weight:.0%}",
+}  # fmt: skip
 MIN_LISTED_SHARE = 0.005
 """Shares of a mixture below this are left out of its sentence."""
 
@@ -265,9 +269,12 @@ def run_search(images: Path, store: Store, classes: Sequence[str] = (), engine: 
     pictures = extract_folder_features(images, load_probe_base(store.probe), engine)
     result = search_specifications(pictures.features, specifications, store.probe, store.gamma, classes)
     best = select_best(result)
-    print_result(images, pictures, result, classes)
+    report = build_report(images, store, pictures, result, classes)
+    log_pictures(images, pictures, result, classes)
+    sentences = [format_mixture(result), format_picture_matches(pictures, result), report["verdict"]]
+    print_results(report, format_records(report["matches"], SEARCH_COLUMNS), sentences)
     path = paths.reports_folder("store") / f"search-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}.json"
-    write_json(path, build_report(images, store, pictures, result, classes))
+    write_json(path, report)
     log.info("wrote %s", paths.format_path(path))
     if result.fits:
         log.info("next: invoke predict --learnware %s --images %s", best.name, images)
@@ -280,8 +287,8 @@ def select_best(result: SearchResult) -> SearchHit:
     return min(result.matches, key=lambda match: (order.index(match.verdict), match.distance))
 
 
-def print_result(images: Path, pictures: FolderFeatures, result: SearchResult, classes: Sequence[str]) -> None:
-    """Prints the table, the mixture, where single pictures belong, and the verdict."""
+def log_pictures(images: Path, pictures: FolderFeatures, result: SearchResult, classes: Sequence[str]) -> None:
+    """Logs which pictures were searched with, and by which learnwares."""
     log.info("%s: %d pictures, looked at here; nothing was sent", paths.format_path(images), result.pictures)
     if pictures.copies:
         log.info("  %d copies of them are counted once", pictures.copies)
@@ -290,18 +297,6 @@ def print_result(images: Path, pictures: FolderFeatures, result: SearchResult, c
     if classes:
         left_out = "; ".join(f"{name} ({reason})" for name, reason in result.left_out.items())
         log.info("only learnwares that know %s; left out: %s", ", ".join(classes), left_out or "none")
-    rows = [
-        [
-            *(match.name, match.task, *(f"{value:.4f}" for value in (match.distance, match.typical, match.limit))),
-            *(str(match.compared), f"{match.at_home:.0%}", f"{match.weight:.0%}", match.verdict),
-        ]
-        for match in result.matches
-    ]
-    for line in format_text_table(SEARCH_HEADER, rows, SEARCH_HEADER[2:8]):
-        log.info("%s", line)
-    log.info("%s", format_mixture(result))
-    log.info("%s", format_picture_matches(pictures, result))
-    log.info("%s", format_verdict(result))
 
 
 def format_mixture(result: SearchResult) -> str:
@@ -366,30 +361,41 @@ def build_report(
 def print_store(store: Store) -> None:
     """Prints the learnwares of a store that can be used, and of the others why not."""
     gamma = "not yet decided" if store.gamma is None else f"{store.gamma:.4g}"
-    log.info("%s: compared by %s, gamma %s", paths.format_path(store.folder), store.probe, gamma)
-    rows = [format_store_row(learnware) for learnware in store.learnwares()]
-    for line in format_text_table(STORE_HEADER, rows, STORE_HEADER[5:8]):
-        log.info("%s", line)
-    if rows:
-        log.info("next: invoke store.show --learnware %s", rows[0][0])
+    header = f"{paths.format_path(store.folder)}: compared by {store.probe}, gamma {gamma}"
+    records = [build_record(learnware) for learnware in store.learnwares()]
+    following = [f"next: invoke store.show --learnware {records[0]['name']}"] if records else []
+    about = {"store": store.folder, "probe": asdict(store.probe), "gamma": store.gamma}
+    lines = [header, *format_records(records, STORE_COLUMNS), *following]
+    print_results({**about, "learnwares": records}, lines, apart=False)
 
 
-def format_store_row(learnware: Learnware) -> list[str]:
-    """Formats a learnware's line in the table."""
+def build_record(learnware: Learnware) -> dict[str, Any]:
+    """Builds a learnware's line in the table as plain JSON values."""
     about = learnware.specification.semantic
-    score = "" if about.score is None else f"{about.metric} {about.score:.5f}"
-    score += f" ± {about.spread:.5f}" if about.spread else ""
-    speed = "" if about.pictures_per_second is None else f"{about.pictures_per_second:.0f}"
-    return [
-        *(learnware.name, str(len(about.classes)), score, about.base, about.strategy, f"{about.pictures:,}"),
-        *(f"{about.megabytes:.1f}", speed, learnware.digest[:12]),
-    ]
+    return {
+        "name": learnware.name, "task": about.task, "classes": len(about.classes), "metric": about.metric,
+        "score": about.score, "spread": about.spread, "base": about.base, "strategy": about.strategy,
+        "pictures": about.pictures, "megabytes": about.megabytes, "pictures_per_second": about.pictures_per_second,
+        "digest": learnware.digest,
+    }  # fmt: skip
+
+
+def format_learnware_score(record: Mapping[str, Any]) -> str:
+    """Formats the score with its spread, where they are known."""
+    score = "" if record["score"] is None else f"{record['metric']} {record['score']:.5f}"
+    return score + (f" ± {record['spread']:.5f}" if record["spread"] else "")
+
+
+STORE_COLUMNS: dict[str, Cell] = {
+    "learnware": "{name}", "classes": "{classes}", "score": format_learnware_score,
+    "base": "{base}", "strategy": "{strategy}", "pictures": "{pictures:,}", "MB": "{megabytes:.1f}",
+    "pictures/s": "{pictures_per_second:.0f}", "digest": "{digest:.12}",
+}  # fmt: skip
 
 
 def print_card(learnware: Learnware) -> None:
     """Prints a learnware's card, and the digests of the archive's members."""
-    for line in learnware.card.splitlines():
-        log.info("%s", line)
-    log.info("%s, SHA-256 of its digests %s", paths.format_path(learnware.path), learnware.digest)
-    for name, digest in learnware.digests.items():
-        log.info("  %s  %s", digest, name)
+    digests = [f"  {digest}  {name}" for name, digest in learnware.digests.items()]
+    about = f"{paths.format_path(learnware.path)}, SHA-256 of its digests {learnware.digest}"
+    record = {**build_record(learnware), "path": learnware.path, "digests": learnware.digests, "card": learnware.card}
+    print_results(record, [*learnware.card.splitlines(), about, *digests], apart=False)

@@ -13,6 +13,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import NAME_PATTERN
 from pipeline.errors import StarshiftError, require
+from pipeline.figures.text_table import format_records
 from pipeline.files import read_json, write_json
 from pipeline.learnware import archive, cached_predictions
 from pipeline.learnware import probe as probes
@@ -20,6 +21,8 @@ from pipeline.learnware.archive import ARCHIVE_SUFFIX, Learnware
 from pipeline.learnware.safe_loading import parse_record, require_valid
 from pipeline.learnware.types import Probe, Specification
 from pipeline.models import base as bases
+from pipeline.output import print_results
+from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
 STORE_FILE = "store.json"
@@ -196,16 +199,16 @@ def verify_learnwares(store: Store, names: list[str] | None = None) -> dict[str,
     Returns:
         Why it is refused, by name; empty where the learnware passes.
     """
-    reasons = {}
-    for name in names or store.names:
+    records = []
+    for name in open_bar(names or store.names, desc="verify", unit="learnware"):
         try:
             learnware = store.learnware(name)
             difference = cached_predictions.check_probe_predictions(learnware)
         except StarshiftError as error:
-            reasons[name] = error.message
-            log.info("%-30s %s", name, error.message)
+            records.append({"name": name, "whole": False, "finding": error.message})
         else:
-            reasons[name] = ""
-            count = len(learnware.pictures)
-            log.info("%-30s whole; %d probe pictures answered as before (at most %.1e off)", name, count, difference)
-    return reasons
+            words = f"whole; {len(learnware.pictures)} probe pictures answered as before (at most {difference:.1e} off)"
+            records.append({"name": name, "whole": True, "finding": words})
+    lines = format_records(records, {"learnware": "{name}", "finding": "{finding}"})
+    print_results({"learnwares": records}, lines, apart=False)
+    return {one["name"]: "" if one["whole"] else one["finding"] for one in records}

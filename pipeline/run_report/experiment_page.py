@@ -1,13 +1,25 @@
 """Pages of experiments and comparisons, in the style of the run's report: conclusions, a picture, and tables."""
 
 import base64
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline import paths
 from pipeline.files import write_text
-from pipeline.run_report.write import render_page
-from pipeline.runs.compare import RunComparison, format_setting, format_verdict
+from pipeline.run_report.write import REPORT_FILE, render_page
+from pipeline.runs.compare import RunComparison, format_class_verdict, format_setting, format_verdict
+from pipeline.runs.listing import (
+    RunSummary,
+    format_bases,
+    format_conclusions,
+    format_folds,
+    format_number,
+    format_score,
+    group_by_metric,
+)
 
 Records = Sequence[Mapping[str, Any]]
 HIDDEN_COLUMN = "folds"
@@ -49,16 +61,81 @@ def write_experiment_page(
     return path
 
 
+@dataclass(frozen=True)
+class PageCell:
+    """A cell of a page's table whose text is not just its value.
+
+    Args:
+        text: that is shown.
+        value: a number that is sorted by; None for text.
+        href: address that the text links to.
+    """
+
+    text: str
+    value: float | None = None
+    href: str = ""
+
+
 def build_row(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Builds the cells of a row: text, and whether it is a number, which can be sorted by."""
+    """Builds the cells of a row: text, link, and whether it is a number, which can be sorted by."""
+    cells = [value if isinstance(value, PageCell) else build_cell(value) for value in record.values()]
     return [
-        {
-            "text": f"{value:.5g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value),
-            "value": value,
-            "number": isinstance(value, (int, float)) and not isinstance(value, bool),
-        }
-        for value in record.values()
+        {"text": cell.text, "value": cell.value, "number": cell.value is not None, "href": cell.href} for cell in cells
     ]
+
+
+def build_cell(value: Any) -> PageCell:
+    """Builds the cell of a plain value; None is empty."""
+    if value is None:
+        return PageCell("")
+    if isinstance(value, float):
+        return PageCell(f"{value:.5g}", value)
+    return PageCell(f"{value:,}", value) if type(value) is int else PageCell(str(value))
+
+
+def write_runs_page(path: Path, listed: Mapping[str, Sequence[RunSummary]]) -> Path:
+    """Writes the page of the runs of competitions, the best first, each with a link to its report.
+
+    Args:
+        path: of the page.
+        listed: runs by competition, from `print_all_runs`.
+    """
+    tables, conclusions = {}, list[str]()
+    for name, result in listed.items():
+        for metric, chosen in group_by_metric(result).items():
+            caption = f"{name}, by {metric}"
+            records = [build_run_record(path, name, rank, one) for rank, one in enumerate(chosen, start=1)]
+            used = [column for column in records[0] if any(record[column] not in (None, "") for record in records)]
+            tables[caption] = [{column: record[column] for column in used} for record in records]
+            conclusions += [f"{caption}: {line}" for line in format_conclusions(chosen)]
+    title = f"Runs of {', '.join(listed)}"
+    return write_experiment_page(path, title=title, kind="list of runs", conclusions=conclusions, tables=tables)
+
+
+def build_run_record(path: Path, name: str, rank: int, one: RunSummary) -> dict[str, Any]:
+    """Builds the record of a run in the page's table; its report is linked relative to the page."""
+    report, answer = paths.runs_folder(name) / one.run / REPORT_FILE, one.answer
+    link = os.path.relpath(report.resolve(), path.resolve().parent) if report.exists() else ""
+    return {
+        "rank": rank if one.state == "finished" else None,
+        "run": PageCell(one.run, href=Path(link).as_posix() if link else ""),
+        "score ± spread": PageCell(format_score(one), one.score),
+        "chance": one.chance,
+        "accuracy": build_number_cell(one.accuracy, ".1%"),
+        "standing, top %": build_number_cell(one.top, ".1f"),
+        "public": answer and answer.public,
+        "private": answer and answer.private,
+        "strategy": one.strategy,
+        "bases": format_bases(one),
+        "folds trained": format_folds(one),
+        "seconds": build_number_cell(one.seconds, ",.0f"),
+        "state": "" if one.state == "finished" else one.state,
+    }
+
+
+def build_number_cell(value: float | None, form: str) -> PageCell | None:
+    """Builds the cell of a number in a format; None where it is not known."""
+    return None if value is None else PageCell(format_number(value, form), value)
 
 
 def write_comparison_page(path: Path, result: RunComparison) -> Path:
@@ -76,7 +153,7 @@ def write_comparison_page(path: Path, result: RunComparison) -> Path:
         {
             "class": one.name, "pictures": one.pictures, "A": one.before, "B": one.after,
             "net": one.gained - one.lost, "p": one.p_value,
-            "verdict": "beyond noise" if one.beyond_noise else "within noise",
+            "verdict": format_class_verdict(one),
         }
         for one in moved
         if one.gained or one.lost

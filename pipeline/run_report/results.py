@@ -271,6 +271,7 @@ def build_steps(result: ValidationResult) -> list[Section]:
     return [
         {
             **step,
+            **split_verdict(step),
             "score": metric.format(step["score"], step["spread"]),
             "gain": _format_gain(step["gain"]) if step["against"] else "",
             "ends": f"{_format_gain(step['gain_low'])} to {_format_gain(step['gain_high'])}"
@@ -279,6 +280,15 @@ def build_steps(result: ValidationResult) -> list[Section]:
         }
         for step in steps
     ]
+
+
+def split_verdict(step: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the verdict of the nested folds and what the final fit does; older runs have one phrase for both."""
+    verdict, _, decision = step["verdict"].partition(", ")
+    if verdict in ("the start", "not tried"):
+        verdict, decision = "", verdict
+    verdict = "within noise" if verdict == "no change" else verdict
+    return {"verdict": verdict, "final_fit": step.get("final_fit", decision.replace("dropped", "left out"))}
 
 
 def _format_gain(gain: float) -> str:
@@ -298,8 +308,8 @@ def _score_views(result: ValidationResult) -> list[Section]:
         difference = estimate_picture_difference(oof, views[0], mean)
         gain = difference if oof.higher else -difference
     rows = [
-        {"name": name, **_score_step(oof, values), "against": "", "verdict": "" if place else "the start"}
-        for place, (name, values) in enumerate(zip(names, views, strict=True))
+        {"name": name, **_score_step(oof, values), "against": "", "verdict": ""}
+        for name, values in zip(names, views, strict=True)
     ]
     record = gain.record()
     compared = {"gain": record["estimate"], "gain_low": record["low"], "gain_high": record["high"]}

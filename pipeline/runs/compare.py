@@ -4,21 +4,29 @@ A is the first run, B the second one, and a difference is B - A.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.errors import StarshiftError
 from pipeline.evaluation import intervals, metrics
-from pipeline.evaluation.intervals import Interval, PairedComparison, format_difference
+from pipeline.evaluation.intervals import (
+    Interval,
+    PairedComparison,
+    build_difference_record,
+    find_verdict,
+    format_difference,
+)
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import ClassChange, compare_classes
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import format_records, format_text_table
+from pipeline.output import print_results
 from pipeline.runs import folder, listing
 from pipeline.runs.listing import RunSummary, format_folds, format_number, shorten_base_name
 from pipeline.runs.listing import format_score as score_of
 from pipeline.runs.load import Run, find_run_folder, load_run
+from pipeline.terminal import paint_verdict
 
 MAX_CLASSES = 5
 MAX_WIDTH = 48
@@ -114,22 +122,49 @@ class RunComparison:
 def print_comparison(result: RunComparison) -> None:
     """Prints the two runs, what differs, the difference on the same pictures, and the classes that moved most."""
     changes = [] if result.pictures.identical else format_class_changes(result)
-    print_lines(format_run_pair(result), format_differences(result), format_verdict(result), changes)
+    verdict = [paint_verdict(line) for line in format_verdict(result)]
+    blocks = (format_run_pair(result), format_differences(result), verdict, changes)
+    print_results(build_record(result), *blocks, apart=False)
+
+
+def build_record(result: RunComparison) -> dict[str, Any]:
+    """Builds the comparison as plain JSON values."""
+    return {
+        "metric": result.metric,
+        "runs": {
+            name: {"run": one.listed.run, "metric": one.listed.metric, "score": one.listed.score,
+                   "spread": one.listed.spread, "accuracy": one.listed.accuracy, "seconds": one.listed.seconds,
+                   "pictures": one.pictures, "pooled": one.pooled}
+            for name, one in (("A", result.before), ("B", result.after))
+        },
+        "differing": [{"name": name, "A": one, "B": other} for name, one, other in result.differing],
+        "pictures": asdict(result.pictures),
+        "difference": build_difference_record(result.difference, higher=result.higher),
+        "by_fold": result.by_fold and {
+            **build_difference_record(result.by_fold.difference, higher=result.higher),
+            "folds": result.by_fold.folds, "of_folds": result.by_fold.of_folds, "pictures": result.by_fold.pictures,
+        },
+        "accuracy": {
+            **build_difference_record(result.right.difference, within_noise=result.right.within_noise),
+            "p_value": result.right.p_value, "only_A_right": result.right.lost, "only_B_right": result.right.gained,
+        },
+        "classes": [{**asdict(one), "verdict": format_class_verdict(one)} for one in result.changes],
+    }  # fmt: skip
 
 
 def format_run_pair(result: RunComparison) -> list[str]:
     """Formats the two runs side by side."""
-    sides = [("A", result.before), ("B", result.after)]
-    rows = [
-        [name, one.listed.run, score_of(one.listed), format_number(one.listed.accuracy, ".1%"),
-         format_folds(one.listed), format_number(one.listed.seconds, ",.0f"),
-         "" if one.listed.state == "finished" else one.listed.state]
-        for name, one in sides
-    ]  # fmt: skip
-    metric = " / ".join(dict.fromkeys(one.listed.metric for _, one in sides))
-    return format_text_table(
-        ["", "run", metric, "accuracy", "folds", "seconds", ""], rows, ("accuracy", "folds", "seconds")
-    )
+    sides = {"A": result.before.listed, "B": result.after.listed}
+    metric = " / ".join(dict.fromkeys(one.metric for one in sides.values()))
+    return format_records(list(sides.items()), {
+        "": lambda side: side[0],
+        "run": lambda side: side[1].run,
+        metric: lambda side: score_of(side[1]),
+        "accuracy": lambda side: format_number(side[1].accuracy, ".1%"),
+        "folds": lambda side: format_folds(side[1]),
+        "seconds": lambda side: format_number(side[1].seconds, ",.0f"),
+        "state": lambda side: "" if side[1].state == "finished" else side[1].state,
+    })  # fmt: skip
 
 
 def format_differences(result: RunComparison) -> list[str]:
@@ -216,17 +251,24 @@ def format_class_changes(result: RunComparison) -> list[str]:
     ranked = sorted(moved, key=lambda one: (one.after - one.before, one.gained - one.lost), reverse=True)
     gains = [one for one in ranked if one.gained > one.lost][:MAX_CLASSES]
     losses = [one for one in ranked if one.gained < one.lost][-MAX_CLASSES:]
-    rows = [
-        [one.name, f"{one.pictures:,}", f"{one.before:.1%}", f"{one.after:.1%}",
-         f"{100 * (one.after - one.before):+.1f}", f"{one.gained - one.lost:+d}",
-         "< 0.001" if one.p_value < 0.001 else f"{one.p_value:.3f}",
-         "beyond noise" if one.beyond_noise else ""]
-        for one in (*gains, *losses)
-    ]  # fmt: skip
-    header = ["classes that moved most", "pictures", "A", "B", "points", "net", "p", ""]
     sure, total = sum(one.beyond_noise for one in result.changes), len(result.changes)
     note = f"{sure} of {total} classes moved beyond noise, with all {total} looked at (Benjamini and Hochberg)"
-    return [*format_text_table(header, rows, header[1:-1]), note]
+    table = format_records([*gains, *losses], {
+        "classes that moved most": lambda one: one.name,
+        "pictures": lambda one: f"{one.pictures:,}",
+        "A": lambda one: f"{one.before:.1%}",
+        "B": lambda one: f"{one.after:.1%}",
+        "points": lambda one: f"{100 * (one.after - one.before):+.1f}",
+        "net": lambda one: f"{one.gained - one.lost:+d}",
+        "p": lambda one: "< 0.001" if one.p_value < 0.001 else f"{one.p_value:.3f}",
+        "verdict": lambda one: paint_verdict(format_class_verdict(one)),
+    })  # fmt: skip
+    return [*table, note]
+
+
+def format_class_verdict(one: ClassChange) -> str:
+    """Returns the verdict on a class, as `Interval.verdict`."""
+    return find_verdict(one.gained - one.lost, within_noise=not one.beyond_noise)
 
 
 SAME_SPLIT_SHARE = 0.8

@@ -3,7 +3,6 @@
 Finished, debug and unfinished runs are read from their folders.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,16 +18,12 @@ from pipeline.config import SCRATCH_STRATEGIES
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.intervals import estimate_over_seeds, format_interval
 from pipeline.evaluation.metrics import find_metric
-from pipeline.figures.text_table import format_text_table, print_lines
+from pipeline.figures.text_table import format_records
 from pipeline.kaggle.leaderboard import SubmissionScores, compute_top_percent, find_leaderboard, read_submission_scores
+from pipeline.output import print_results
 from pipeline.runs import folder as runs
+from pipeline.terminal import paint
 
-TABLE_HEADER = (
-    *("", "run", "score", "accuracy", "strategy", "bases", "folds", "seconds", "top %", "public", "private", "state"),
-    "recipe",
-)
-FIXED_COLUMNS = 8
-RIGHT_COLUMNS = ("", "accuracy", "folds", "seconds", "top %", "public", "private")
 DERIVED_STRATEGIES = ("ensemble", "finish")
 """Strategies of runs that were made of others."""
 
@@ -44,6 +39,7 @@ class RunSummary:
         metric: that its score is in.
         score: mean over the folds; None where it is unfinished.
         spread: sample deviation over the folds; None where there is one.
+        chance: the metric of the classes' shares alone.
         accuracy: mean over the folds.
         strategy: the way of training.
         bases: as the recipe names them.
@@ -63,6 +59,7 @@ class RunSummary:
     metric: str
     score: float | None
     spread: float | None
+    chance: float | None
     accuracy: float | None
     strategy: str
     bases: tuple[str, ...]
@@ -82,36 +79,41 @@ def rank_runs(result: Sequence[RunSummary], metric: str) -> list[RunSummary]:
     return sorted(result, key=lambda one: (states.index(one.state), -sign * (one.score or 0.0), one.run))
 
 
-def print_run_tables(name: str, result: Sequence[RunSummary], own: str | None = None) -> None:
-    """Prints the runs, one table a metric.
+def format_run_tables(name: str, result: Sequence[RunSummary]) -> list[list[str]]:
+    """Formats the runs of a competition, one table a metric with its conclusions.
 
     Args:
         name: of the competition.
-        result: its runs, in any order.
-        own: the competition's own metric, which comes first.
+        result: from `list_ranked_runs`.
     """
-    for metric in sorted({one.metric for one in result}, key=lambda each: (each != own, each)):
-        chosen = rank_runs([one for one in result if one.metric == metric], metric)
+    tables = []
+    for metric, chosen in group_by_metric(result).items():
         best = f"the {find_metric(metric).direction.removesuffix('er')}est {metric} first"
-        header = f"{name}, {len(chosen)} runs, {best}; each is named by its start (UTC)"
-        print_lines([header, *format_run_table(chosen), *format_conclusions(chosen)])
+        chance = next((f"; chance {one.chance:.5f}" for one in chosen if one.chance is not None), "")
+        header = f"{name}, {len(chosen)} runs, {best}{chance}; each is named by its start (UTC)"
+        tables.append([header, *format_run_table(chosen), *format_conclusions(chosen)])
+    return tables
 
 
 def format_run_table(result: Sequence[RunSummary]) -> list[str]:
     """Formats one line a run: Kaggle's scores where there are any, and the settings that differ."""
     most = find_common_settings(result)
-    rows = []
-    for number, one in enumerate(result, start=1):
-        answer = one.answer or SubmissionScores()
-        done = one.state == "finished"
-        rows.append([
-            str(number) if done else "", one.handle, format_score(one), format_number(one.accuracy, ".1%"),
-            one.strategy, format_bases(one), format_folds(one), format_number(one.seconds, ",.0f"),
-            format_number(one.top, ".1f"), format_number(answer.public, ".5f"), format_number(answer.private, ".5f"),
-            "" if done else one.state, format_settings(one, most),
-        ])  # fmt: skip
-    kept = [column for column in range(len(TABLE_HEADER)) if column < FIXED_COLUMNS or any(row[column] for row in rows)]
-    return format_text_table([TABLE_HEADER[c] for c in kept], [[row[c] for c in kept] for row in rows], RIGHT_COLUMNS)
+    ranks = {one.run: str(number) for number, one in enumerate(result, start=1) if one.state == "finished"}
+    return format_records(result, {
+        "rank": lambda one: ranks.get(one.run, ""),
+        "run": lambda one: one.handle,
+        "score": lambda one: paint(format_score(one), "bold") if one is result[0] else format_score(one),
+        "accuracy": lambda one: format_number(one.accuracy, ".1%"),
+        "strategy": lambda one: one.strategy,
+        "bases": format_bases,
+        "folds": format_folds,
+        "seconds": lambda one: format_number(one.seconds, ",.0f"),
+        "top %": lambda one: format_number(one.top, ".1f"),
+        "public": lambda one: format_number(one.answer and one.answer.public, ".5f"),
+        "private": lambda one: format_number(one.answer and one.answer.private, ".5f"),
+        "state": lambda one: "" if one.state == "finished" else one.state,
+        "recipe": lambda one: format_settings(one, most),
+    })  # fmt: skip
 
 
 def format_score(one: RunSummary) -> str:
@@ -257,6 +259,7 @@ def load_summary(folder: Path, handle: str) -> RunSummary:
         metric=results.get("metric", competition.get("metric", "log_loss")),
         score=results.get("score"),
         spread=results.get("spread") if len(folds) > 1 else None,
+        chance=results.get("chance"),
         accuracy=results.get("accuracy"),
         strategy=recipe.get("strategy", ""),
         bases=() if recipe.get("strategy") in SCRATCH_STRATEGIES else tuple(recipe.get("bases", ())),
@@ -271,38 +274,38 @@ def load_summary(folder: Path, handle: str) -> RunSummary:
     )
 
 
-def print_all_runs(comp: str | None, *, as_json: bool = False) -> None:
-    """Prints the runs of a competition, or of every one that has any.
+def print_all_runs(comp: str | None) -> dict[str, list[RunSummary]]:
+    """Prints the runs of a competition, or of every one that has any, and returns them by competition.
 
     Args:
         comp: a competition's name, or the path of its file; None is all.
-        as_json: print them as one JSON object, runs by competition, the best first.
     """
-    result = {name: list_runs(name) for name in ([find_competition_name(comp)] if comp else list_competitions())}
+    result = {name: list_ranked_runs(name) for name in ([find_competition_name(comp)] if comp else list_competitions())}
     if not any(result.values()):
         raise StarshiftError(
             f"There is no run{' of ' + comp if comp else ''} yet.",
             expected=f"a folder in {paths.format_path(paths.runs_folder(find_competition_name(comp) if comp else ''))}",
             remedy=f"invoke run --comp {comp or 'NAME'}",
         )
-    if as_json:
-        print(
-            json.dumps(
-                {name: [build_record(name, one) for one in group_by_metric(each)] for name, each in result.items()}
-            )
-        )
-        return
-    for name, each in result.items():
-        print_run_tables(name, each, competitions.find(name).metric if name in competitions.names() else None)
+    for number, (name, each) in enumerate(result.items()):
+        records = [build_record(name, one) for one in each]
+        print_results({name: records}, *format_run_tables(name, each), apart=number > 0)
+    return result
 
 
-def group_by_metric(result: list[RunSummary]) -> list[RunSummary]:
-    """Sorts runs by metric, then the best first."""
-    return [
-        one
-        for metric in dict.fromkeys(each.metric for each in result)
-        for one in rank_runs([each for each in result if each.metric == metric], metric)
-    ]
+def list_ranked_runs(name: str) -> list[RunSummary]:
+    """Lists the runs of a competition by metric, its own first, then the best first."""
+    own = competitions.find(name).metric if name in competitions.names() else None
+    found = list_runs(name)
+    names = sorted({one.metric for one in found}, key=lambda metric: (metric != own, metric))
+    return [one for metric in names for one in rank_runs([each for each in found if each.metric == metric], metric)]
+
+
+def group_by_metric(result: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
+    """Groups runs by metric, in their order."""
+    return {
+        metric: [one for one in result if one.metric == metric] for metric in dict.fromkeys(r.metric for r in result)
+    }
 
 
 def build_record(name: str, one: RunSummary) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.data import images, transforms
 from pipeline.data.tables import list_pictures
@@ -23,6 +22,7 @@ from pipeline.models.base import Base
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.runs.novelty import FALSE_ALARMS, Neighbours, load_neighbours, normalize_parts
+from pipeline.terminal import open_bar
 from pipeline.training.export import HEADS_FILE, read_heads
 
 CHUNK_SIZE = 64
@@ -270,7 +270,7 @@ def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> Pict
     """
     names, parts, unreadable = list[str](), list[np.ndarray](), dict[str, str]()
     novel, nearest = list[np.ndarray](), list[list[tuple[str, str, float]]]()
-    with tqdm(total=len(files), desc="pictures", disable=len(files) <= CHUNK_SIZE, delay=3) as bar:
+    with open_bar(total=len(files), desc="pictures", unit="picture") as bar:
         for chunk in _decode_chunks(files, predictor.sizes):
             good = {name: item for name, item in chunk.items() if not isinstance(item, str)}
             unreadable |= {name: item for name, item in chunk.items() if isinstance(item, str)}

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_json, write_atomic
@@ -26,6 +25,7 @@ from pipeline.synthetic.parts import paint_parts, sample_colours
 from pipeline.synthetic.plants import PlantForm, grow_plant
 from pipeline.synthetic.rng import Rng
 from pipeline.synthetic.sprouts import SPECIES_FORMS
+from pipeline.terminal import open_bar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -150,7 +150,7 @@ def draw_in_processes(draw: Callable[[Job], Result], jobs: Sequence[Job], title:
     try:
         with block_interrupts():  # map hands over all jobs, and so starts all processes, before it returns
             results = pool.map(draw, jobs, chunksize=32)
-        with tqdm(total=len(jobs), desc=title, unit="picture", disable=None, leave=False) as bar:
+        with open_bar(total=len(jobs), desc=title, unit="picture") as bar:
             for result in results:
                 yield result
                 bar.update()

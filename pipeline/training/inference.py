@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from pipeline.models.keras_input import build_keras_input
+from pipeline.terminal import open_bar
 from pipeline.training.data_loader import Source
 
 BATCH_SIZE = 64
@@ -53,4 +54,8 @@ def predict_features(model: Any, source: Source, positions: np.ndarray) -> np.nd
 
 
 def _predict_outputs(model: Any, source: Source, positions: np.ndarray) -> np.ndarray:
-    return np.asarray(model.predict(build_keras_input(_PaddedSequence(source, positions)), verbose=0)[: len(positions)])
+    batches = _PaddedSequence(source, positions)
+    with open_bar(total=len(batches), desc="predict", unit="batch") as bar:
+        step = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: bar.update())
+        values = model.predict(build_keras_input(batches), verbose=0, callbacks=[step])
+    return np.asarray(values[: len(positions)])

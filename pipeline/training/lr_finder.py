@@ -12,10 +12,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.files import write_atomic
 from pipeline.models.keras_input import build_keras_input
+from pipeline.terminal import open_bar
 from pipeline.training.checkpoint import assign_values, copy_values
 from pipeline.training.data_loader import TrainSequence
 from pipeline.training.optimizer import LayerwiseAdamW
@@ -85,7 +85,7 @@ def run_range_test(trainer: Trainer, steps: int = STEPS) -> LearningRateCurve:
         LayerwiseAdamW(float(rates[0]), factors=trainer.factors, weight_decay=trainer.training.weight_decay or 0.0),
         functools.partial(compute_cross_entropy, smoothing=trainer.training.label_smoothing or 0.0),
     )
-    with tqdm(total=steps, desc=f"{trainer.name}, find the rate", unit="step", disable=None, leave=False) as bar:
+    with open_bar(total=steps, desc=f"{trainer.name}, find the rate", unit="step") as bar:
         callback = _RangeTestCallback(rates, bar)
         _run_epochs(model, batches, callback, steps)
     assign_values(model.variables, before)

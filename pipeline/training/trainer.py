@@ -14,12 +14,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.config import Training
 from pipeline.errors import StarshiftError
 from pipeline.models.keras_input import build_keras_input
 from pipeline.models.keras_private import is_seed_state, moments_of, set_batches_seen, without_loss_scaling
+from pipeline.terminal import open_bar
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import TrainingState, assign_values, copy_values
 from pipeline.training.data_loader import Source, TrainSequence
@@ -59,12 +59,10 @@ class EpochLogger(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """See keras.callbacks.Callback."""
         self.started = time.perf_counter()
-        self.bar = tqdm(
+        self.bar = open_bar(
             total=self.params["steps"],
             desc=f"epoch {self.number}/{self.epochs}",
             unit="step",
-            disable=None,
-            leave=False,
         )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -158,7 +156,7 @@ class Trainer:
         epochs = int(self.training.epochs or 0) if self.stop_after is None else self.stop_after
         total = epochs * len(self.batches)
         done = state.epoch * len(self.batches)
-        with tqdm(total=total, initial=done, desc=self.name, unit="batch", disable=None, leave=False) as self._bar:
+        with open_bar(total=total, initial=done, desc=self.name, unit="batch") as self._bar:
             while state.epoch < epochs and state.waited < int(self.training.patience or 0):
                 self._train_epoch(state)
                 checkpoint.save_checkpoint(self.file, self.fingerprint, state, self.model)

@@ -27,6 +27,7 @@ from pipeline.models.backend import find_backend
 from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks, name_networks
 from pipeline.runs import folder as runs
 from pipeline.runs.model_card import build_model_card
+from pipeline.terminal import paint
 from pipeline.training.export import MODEL_FILE
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow.context import Dataset, RunContext, list_stages, log_stage, measure_peak_memory
@@ -50,7 +51,7 @@ def log_summary(
     """Logs the score, its leaderboard position, the files, a better run, and what to try next."""
     name = competition.metric
     log.info("")
-    log.info("%s %s (chance %.5f)", name, format_score_spread(results), results["chance"])
+    log.info("%s %s (chance %.5f)", name, paint(format_score_spread(results), "bold"), results["chance"])
     for line in format_position(position) if position else ():
         log.info("  %s", line)
     peak = results["peak_megabytes"]

@@ -39,9 +39,10 @@ def mine(tmp_path):
 def test_what_was_planted_is_found_and_grouped_folds_keep_it_together(mine, home):
     early = invoke("run", "--comp", mine, "--engine", "keras", "--grouped")
     assert early.returncode == 1 and f"invoke audit --comp {mine}" in early.stderr and "Traceback" not in early.stderr
-    done = invoke("audit", "--comp", mine, "--engine", "keras")
+    done = invoke("audit", "--comp", mine, "--engine", "keras", "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads((home / "data" / "reports" / "mine" / "audit.json").read_text())
+    assert json.loads(done.stdout) == record
     pairs = {(pair["first"], pair["second"]): pair["kinds"] for pair in record["pairs"]}
     assert "two labels" in pairs["train/a/0.png", "train/b/<copy>.png"]
     assert pairs["train/b/1.png", "test/smaller.jpg"] == ["train and test"] and len(pairs) == 2
@@ -51,7 +52,7 @@ def test_what_was_planted_is_found_and_grouped_folds_keep_it_together(mine, home
     assert "&lt;copy&gt;.png" in page and "<copy>" not in page and "http" not in page
     assert page.count("data:image/jpeg;base64,") > 20
     for check in ("readable", "copies", "scenes", "folds", "files", "labels", "drift"):
-        assert sum(line.startswith(f"{check} ") for line in done.stdout.splitlines()) >= 1, check
+        assert sum(line.startswith(f"{check} ") for line in done.stderr.splitlines()) >= 1, check
     run = invoke("run", "--comp", mine, "--engine", "keras", "--grouped")
     assert run.returncode == 0, run.stderr
     folder = home / "data" / "competitions" / "mine"

@@ -1,5 +1,6 @@
 """A student taught by runs, the whole way; teachers that have not told of every picture are refused."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.features.extractor import Extractor
 from pipeline.files import read_json, write_json
 from pipeline.models.base import list_networks
 from pipeline.models.heads import softmax
+from pipeline.output import collect_json
 from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.training import linear_probe
@@ -64,7 +66,7 @@ def asked_of(folder, **changes) -> DistillationConfig:
     return DistillationConfig(**{"teachers": (folder.name,), **changes})
 
 
-def test_a_student_is_a_run_like_any_other_and_what_its_teacher_brought_is_told(mine, home, caplog):
+def test_a_student_is_a_run_like_any_other_and_what_its_teacher_brought_is_told(mine, home, caplog, capsys):
     caplog.set_level("INFO")
     teacher = flow.run(mine, replace(OPTIONS, skip_submission=True))
     files = distilling.run_distillation(student(mine), asked_of(teacher), OPTIONS, seeds=2)
@@ -85,7 +87,11 @@ def test_a_student_is_a_run_like_any_other_and_what_its_teacher_brought_is_told(
     for side in found["sides"]:
         assert 2_000 < side["cost"]["parameters"] < 20_000 and side["cost"]["pictures_per_second"] > 1
     assert "one seed says all" in caplog.text and "distilled against labels alone" in files[0].read_text()
-    again = distilling.run_distillation(student(mine), asked_of(teacher), OPTIONS)
+    with collect_json():
+        again = distilling.run_distillation(student(mine), asked_of(teacher), OPTIONS)
+    document = json.loads(capsys.readouterr().out)
+    assert [side["name"] for side in document["sides"]] == ["teacher", "student, labels alone", "student, distilled"]
+    assert document["verdict"] in ("better", "worse", "within noise")
     assert read_json(again[1])["runs"] == found["runs"], "finished runs are taken as they are"
     write_json(teacher.parent / "made" / "config.json", {"made_of": [{"run": teacher.name}, {"run": name}]})
     costs = [

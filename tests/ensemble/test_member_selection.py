@@ -24,14 +24,17 @@ def test_what_helps_is_added_and_what_hurts_is_refused():
 
     growth = select_members(trials(value))
     assert growth.winner == {0, 1} and growth.over_best is None
-    assert [(step.member, step.verdict) for step in growth.steps] == [(1, "added"), (2, "refused: it hurts")]
+    assert [(step.member, step.decision, step.gain.verdict) for step in growth.steps] == [
+        (1, "added", "better"),
+        (2, "refused", "worse"),
+    ]
     assert growth.steps[0].gain.estimate == pytest.approx(0.1, abs=0.01) and growth.steps[1].onto == {0, 1}
 
 
 def test_what_is_within_noise_is_refused_though_it_seems_to_help():
     growth = select_members(trials(lambda members: 0.8 + 0.001 * len(members), noise=0.01))
     assert len(growth.winner) == 1
-    assert {step.verdict for step in growth.steps} == {"refused: within noise"}
+    assert {(step.decision, step.gain.verdict) for step in growth.steps} == {("refused", "within noise")}
     assert growth.over_best is None or growth.over_best.low <= 0
 
 
@@ -41,7 +44,7 @@ def test_with_a_loss_lower_is_better_and_gains_are_positive():
 
     found = trials(value, higher=False)
     growth = select_members(found)
-    assert growth.winner == {1, 2} and all(step.gain.estimate > 0 for step in growth.steps if step.verdict == "added")
+    assert growth.winner == {1, 2} and all(step.gain.estimate > 0 for step in growth.steps if step.decision == "added")
     assert found.ranked()[0] >= {1, 2} and found.gain(frozenset({1}), frozenset({0})).low > 0
 
 
@@ -51,7 +54,7 @@ def test_a_member_that_the_others_make_superfluous_is_let_go():
 
     growth = select_members(trials(value))
     assert growth.winner == {1, 2}
-    assert [step.verdict for step in growth.steps][:3] == ["added", "added", "dropped: within noise"]
+    assert [step.decision for step in growth.steps][:3] == ["added", "added", "dropped"]
 
 
 def test_members_that_help_only_together_are_found_as_every_combination_was_tried():
@@ -77,7 +80,7 @@ def test_one_base_alone_is_the_winner():
 
 def test_a_member_that_adds_one_picture_on_every_fold_is_refused_and_one_that_adds_two_is_added():
     alone, other, both = frozenset([0]), frozenset([1]), frozenset([0, 1])
-    for pictures, verdict in ((1, "refused: within noise"), (2, "added")):
+    for pictures, verdict in ((1, "refused"), (2, "added")):
         folds = {alone: (0.80, 0.82, 0.81, 0.8, 0.84), other: (0.5,) * 5}
         folds[both] = tuple(score + pictures / 100 for score in folds[alone])
-        assert [step.verdict for step in select_members(CombinationScores(folds, 0.2, True, 0.01)).steps] == [verdict]
+        assert [step.decision for step in select_members(CombinationScores(folds, 0.2, True, 0.01)).steps] == [verdict]

@@ -1,6 +1,7 @@
 """Runs made of runs: which go together, joined by id, written so that they explain themselves, rebuilt to the bit."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 
@@ -245,10 +246,12 @@ def test_a_table_of_steps_says_what_was_kept_and_the_chart_is_drawn():
         step_table.format_step_table([start, better, noise], "log_loss"),
         step_table.Interval(-0.1, -0.15, -0.05),
     )
-    assert "better, kept" in lines[2] and "within noise, dropped" in lines[3] and "+0.10000 ± 0.05000" in lines[2]
+    assert lines[0].endswith("verdict       final fit") and "nested (judged)" in lines[0]
+    assert re.search(r"\+0.10000 ± 0.05000 +better +kept$", lines[2])
+    assert re.search("within noise +left out$", lines[3])
     assert "-16.7%" in step_table.format_total_gain([start, better, noise], "log_loss", fallen)
     assert step_table.plot_steps([start, better, noise], "log_loss", fallen)[:4] == b"\x89PNG"
-    assert step_table.format_total_gain([start], "auc", fallen).startswith("nothing is better")
+    assert step_table.format_total_gain([start], "auc", fallen).startswith("nothing beats")
 
 
 def test_a_correction_is_kept_beyond_noise_only_and_a_choice_where_it_is_better_at_all():
@@ -362,7 +365,7 @@ def test_a_step_that_is_right_once_more_on_every_fold_is_dropped_and_one_that_is
         held = held_of([wrong, fewer], labels, "accuracy")
         climb = StepwiseSelection(FunctionProcedure(held, "run", methods.build_single(0)))
         assert climb.attempt(FunctionProcedure(held, "step", methods.build_single(1))) == (more == 2)
-        assert ("within noise, dropped" in climb.steps[1].verdict) == (more == 1)
+        assert (climb.steps[1].verdict == "within noise") == (climb.steps[1].final_fit == "left out") == (more == 1)
         difference = intervals.estimate_fold_difference(held, wrong, fewer)
         assert more == 1 or "beyond noise" in step_table.format_total_gain(climb.steps, "accuracy", difference)
 

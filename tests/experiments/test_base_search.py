@@ -1,5 +1,6 @@
 """Scouting: planted sets are told apart, one that hurts is refused, and the command writes what it says."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,9 +47,9 @@ def test_every_combination_is_tried_and_the_two_that_belong_together_win():
         )
         growth = select_members(trials)
         assert 1 in growth.winner and len(growth.winner & {0, 2}) == 1 and 3 not in growth.winner
-        verdicts = {step.member: step.verdict for step in growth.steps if step.verdict != "added"}
-        assert len(verdicts) == 2 and all(words.startswith("refused") for words in verdicts.values())
-        assert verdicts[3] == "refused: it hurts" or metric == "accuracy"
+        refused = {step.member: step.gain.verdict for step in growth.steps if step.decision == "refused"}
+        assert len(refused) == 2 and {step.decision for step in growth.steps} == {"added", "refused"}
+        assert refused[3] == "worse" or metric == "accuracy"
 
 
 def test_a_strength_is_chosen_by_the_other_folds():
@@ -76,10 +77,13 @@ def test_the_command_ranks_combinations_refuses_and_writes_the_table_and_the_fig
     )
     flags = ("scout", "--comp", str(file), "--engine", "keras")
     bases = ("--base", "mobilenet_025@conv_pw_3_relu=none", "--base", "mobilenet_025@conv_pw_2_relu=none:1")
-    done = invoke(*flags, *bases)
+    done = invoke(*flags, *bases, "--json")
     assert done.returncode == 0, done.stderr
-    assert "3 combinations x 4 folds x 9 values of l2" in done.stdout and "recipe=Recipe(bases=(" in done.stdout
-    assert "refused: within noise" in done.stdout and "the linear head" not in done.stdout
+    assert "3 combinations x 4 folds x 9 values of l2" in done.stderr
+    document = json.loads(done.stdout)
+    assert document["recipe"].startswith("Recipe(bases=(") and "head" not in document
+    assert [(step["decision"], step["gain"]["verdict"]) for step in document["steps"]] == [("refused", "within noise")]
+    assert len(document["combinations"]) == 3 and len(document["bases"]) == 2
     folder = home / "data" / "reports" / "mine"
     table = pd.read_csv(folder / "scout.csv")
     assert (
@@ -96,8 +100,14 @@ def test_the_command_ranks_combinations_refuses_and_writes_the_table_and_the_fig
 @pytest.mark.parametrize(
     ("alone", "together", "heads", "taken", "words"),
     [
-        ([0.7, 0.8, 0.75, 0.7], [0.78, 0.78, 0.78, 0.78], [0.9, 0.91, 0.9, 0.92], {0, 1}, "sees more"),
-        ([0.7, 0.8, 0.75, 0.7], [0.78, 0.78, 0.78, 0.78], [0.7, 0.9, 0.7, 0.8], {0}, "no gain beyond noise"),
+        (
+            [0.7, 0.8, 0.75, 0.7],
+            [0.78, 0.78, 0.78, 0.78],
+            [0.9, 0.91, 0.9, 0.92],
+            {0, 1},
+            "though the ranking had refused it",
+        ),
+        ([0.7, 0.8, 0.75, 0.7], [0.78, 0.78, 0.78, 0.78], [0.7, 0.9, 0.7, 0.8], {0}, "within noise"),
         ([0.7, 0.8, 0.75, 0.7], [0.7, 0.7, 0.7, 0.7], [0.9, 0.91, 0.9, 0.92], {0}, ""),
     ],
 )

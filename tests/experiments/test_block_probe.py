@@ -1,5 +1,6 @@
 """Blocks compared: which is best, where depth stops paying, and what is said; once through the command line."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_the_best_cut_is_found_and_where_depth_stops_paying():
         "from middle on, more depth gains at most one standard error" in said
         and "2.0 times as fast: --base base@middle" in said
     )
-    assert 'recipe: bases=("base@high",)' in said and format_headline(found) == "high beats the whole base"
+    assert 'recipe: bases=("base@high",)' in said and format_headline(found) == "high is better than the whole base"
 
 
 def test_a_large_loss_is_not_called_enough_because_pictures_are_few():
@@ -98,14 +99,16 @@ def test_the_command_compares_every_block_and_writes_the_table_and_the_curve(tmp
         'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy",\n'
         "    recipe=Recipe(size=32, folds=3, augmented_views=2))\n"
     )
-    done = invoke("blocks", "--comp", str(file), "--base", "vgg16=none", "--size", "32", "--engine", "keras")
+    done = invoke("blocks", "--comp", str(file), "--base", "vgg16=none", "--size", "32", "--engine", "keras", "--json")
     assert done.returncode == 0, done.stderr
-    assert "24 computed in one pass" in done.stdout and "recipe: bases=" in done.stdout
+    assert "24 computed in one pass" in done.stderr
+    (document,) = json.loads(done.stdout).values()
     reports = home / "data" / "reports" / "mine"
     table = pd.read_csv(reports / "blocks-vgg16-32.csv")
     assert list(table["block"]) == [*(f"block{number}_pool" for number in range(1, 5)), WHOLE_BASE]
     assert list(table["width"]) == [64, 128, 256, 512, 512] and table["recipe"].iloc[1] == "vgg16@block2_pool=none"
-    assert table["score"].max() > 0.9 and f"best: {table['block'][table['score'].idxmax()]}," in done.stdout
+    assert table["score"].max() > 0.9 and document["best"] == table["recipe"][table["score"].idxmax()]
+    assert [one["block"] for one in document["blocks"]] == list(table["block"])
     assert (reports / "blocks-vgg16-32.png").stat().st_size < 200_000
 
 
@@ -114,4 +117,4 @@ def test_a_cut_that_is_right_once_more_on_every_fold_does_not_beat_the_whole_bas
     best = block("best", [score + 0.01 for score in whole])
     assert format_headline(tried([best, block(WHOLE_BASE, whole)])) == "best is within noise of the whole base"
     best = block("best", [score + 0.02 for score in whole])
-    assert format_headline(tried([best, block(WHOLE_BASE, whole)])) == "best beats the whole base"
+    assert format_headline(tried([best, block(WHOLE_BASE, whole)])) == "best is better than the whole base"

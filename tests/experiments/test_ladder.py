@@ -1,6 +1,7 @@
 """The ladder: every strategy on the same pictures, through the command line, and what is told of it."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,8 +43,11 @@ def test_strategies_climb_on_one_split_and_a_second_time_costs_nothing(mine, hom
     assert [row["strategy"] for row in rows] == ["scratch", "features"]
     assert float(rows[1]["test"]) > 0.9 and int(rows[0]["trained"]) > int(rows[1]["trained"]) > 0
     assert next(folder.glob("staircase-*.png")).read_bytes()[:4] == b"\x89PNG"
-    again = invoke(*command, *strategies)
-    assert again.returncode == 0 and "training" not in again.stdout and "features is" in again.stdout
+    assert "features is" in done.stdout
+    again = invoke(*command, *strategies, "--json")
+    assert again.returncode == 0 and "training" not in again.stderr, again.stderr
+    climbed = json.loads(again.stdout)["strategies"]
+    assert [row["strategy"] for row in climbed] == ["scratch", "features"] and climbed[1]["verdict"]
     assert not list((home / "submissions").glob("*/*.csv"))
 
 
@@ -108,9 +112,9 @@ def test_a_step_within_noise_is_said_to_be_so():
         hits = np.arange(100) < right
         return StrategyResult(strategy=strategy, seed=0, validation=right / 100, right=hits, seconds=1.0, trained=10)
 
-    assert ladder.compare_strategies([one("a", 70)], [one("b", 72)])[1]
-    words, noise = ladder.compare_strategies([one("a", 70)], [one("b", 95)])
-    assert not noise and "b is better than a, beyond noise" in words
+    assert ladder.compare_strategies([one("a", 70)], [one("b", 72)]).verdict == "within noise"
+    compared = ladder.compare_strategies([one("a", 70)], [one("b", 95)])
+    assert compared.verdict == "better" and "b is better than a, beyond noise" in compared.sentence
 
 
 def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_too():
@@ -122,10 +126,10 @@ def test_a_step_of_several_seeds_is_their_mean_and_its_noise_is_that_of_seeds_to
             for seed, right in enumerate(shares)
         ]
 
-    words, noise = ladder.compare_strategies(some("a", 400, 402, 398), some("b", 440, 441, 439))
-    assert not noise and "b is better than a, beyond noise: +8.0 points" in words
-    words, noise = ladder.compare_strategies(some("a", 300, 402, 498), some("b", 440, 441, 439))
-    assert noise and "b is within noise of a: +8.0 points" in words
+    sure = ladder.compare_strategies(some("a", 400, 402, 398), some("b", 440, 441, 439))
+    assert sure.verdict == "better" and "b is better than a, beyond noise: +8.0 points" in sure.sentence
+    unsure = ladder.compare_strategies(some("a", 300, 402, 498), some("b", 440, 441, 439))
+    assert unsure.verdict == "within noise" and "b is within noise of a: +8.0 points" in unsure.sentence
 
 
 def test_a_line_of_several_seeds_has_the_wider_interval():
@@ -148,7 +152,7 @@ def of_seeds(strategy, right):
 @pytest.mark.parametrize(("few", "words"), [(5, "is within noise of"), (6, "is better than")])
 def test_seeds_that_all_gain_every_picture_are_judged_by_how_many_there_are(few, words):
     before, after = of_seeds("scratch", np.zeros(few, bool)), of_seeds("features", np.ones(few, bool))
-    assert words in ladder.compare_strategies(before, after)[0]
+    assert words in ladder.compare_strategies(before, after).sentence
 
 
 def test_seeds_of_one_accuracy_are_as_sure_as_their_pictures_allow():

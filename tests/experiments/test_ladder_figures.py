@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.experiments import block_probe, ladder
+from pipeline.experiments import block_probe, staircase
 from pipeline.experiments.block_probe import BlockResult, plot_depth_curve
-from pipeline.experiments.ladder import LadderStep, format_duration, format_headline, plot_staircase
+from pipeline.experiments.staircase import LadderStep, format_duration, format_headline, plot_staircase
 
 PARTS = (1000, 1000)
 LADDER = [
@@ -19,7 +19,7 @@ LADDER = [
     LadderStep(name="features", validation=[0.98, 0.98], test=[0.978, 0.98], pictures=PARTS, seconds=8000, trained=9),
     LadderStep(
         name="finetune", validation=[0.988, 0.987], test=[0.986, 0.985], pictures=PARTS, seconds=60,
-        trained=23_842_240, within_noise=True,
+        trained=23_842_240, verdict="within noise",
     ),
 ]  # fmt: skip
 
@@ -41,7 +41,7 @@ def words(monkeypatch):
 
     def draw(function, *arguments, **named):
         kept = []
-        for module in (block_probe, ladder):
+        for module in (block_probe, staircase):
             monkeypatch.setattr(module, "render_png", lambda made: kept.append(made) or b"")
         function(*arguments, **named)
         from matplotlib.backends.backend_agg import FigureCanvasAgg

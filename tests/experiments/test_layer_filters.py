@@ -12,7 +12,7 @@ from pipeline.models.base import parse_base
 def test_a_sheet_has_the_patches_of_every_filter(mine, home, capsys):
     layers(Context(), comp=str(mine), base=("mobilenet_025=none",), size="64")
     path = home / "data" / "reports" / "mine" / "layers-mobilenet_025.png"
-    assert path.name in capsys.readouterr().out
+    assert path.name in "".join(capsys.readouterr())
     with Image.open(path) as sheet:
         assert sheet.width > 40 * PATCHES and sheet.height > 40 * FILTERS * 5
 

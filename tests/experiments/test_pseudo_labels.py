@@ -1,5 +1,6 @@
 """A run with pseudo-labels, the whole way: refused where it cannot be, dropped where it does not help, else written."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.experiments import pseudo_labeling
 from pipeline.files import read_json
+from pipeline.output import collect_json
 from pipeline.training import linear_probe
 from pipeline.training.pseudo_labels import PseudoLabelRule
 from tests.conftest import two_classes
@@ -38,7 +40,7 @@ def test_what_does_not_help_is_not_written_and_what_does_is_a_run_like_any_other
     assert len(pd.read_csv(folder / "submission.csv")) == 8
 
 
-def test_heads_without_pseudo_labels_are_as_sure_as_those_of_the_plain_run(mine, monkeypatch):
+def test_heads_without_pseudo_labels_are_as_sure_as_those_of_the_plain_run(mine, monkeypatch, capsys):
     seen, lessons = [], []
     train, learned = linear_probe.train_heads, pseudo_labeling.train_heads
     monkeypatch.setattr(
@@ -46,7 +48,10 @@ def test_heads_without_pseudo_labels_are_as_sure_as_those_of_the_plain_run(mine,
     )
     monkeypatch.setattr(pseudo_labeling, "train_heads", lambda *given: lessons.append(learned(*given)) or lessons[-1])
     timid = replace(mine, metric="log_loss", recipe=replace(mine.recipe, l2=3e-2))
-    pseudo_labeling.run_pseudo_labels(timid, PseudoLabelRule(), RunOptions(engine="keras"))
+    with collect_json():
+        pseudo_labeling.run_pseudo_labels(timid, PseudoLabelRule(), RunOptions(engine="keras"))
+    document = json.loads(capsys.readouterr().out)
+    assert [step["name"] for step in document["steps"]] == ["labels alone", "pseudo-labels"] and not document["made"]
     assert min(record["scale"] for record in seen[0].history if record["chosen"]) > 1.2
     assert np.abs(lessons[0].before.oof - seen[0].oof).max() < 0.05
 

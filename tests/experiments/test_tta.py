@@ -1,5 +1,7 @@
 """The views of a run, through the command line: measured where they were held out, weighed the same for the test."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -28,9 +30,11 @@ def folder(tmp_path, home):
     assert none.returncode == 1 and "no run that was predicted in several views" in none.stderr
     done = invoke("run", "--comp", str(file), "--engine", "keras")
     assert done.returncode == 0, done.stderr
-    done = invoke("views", "--comp", str(file))
-    assert done.returncode == 0, done.stderr
-    assert "3 views of 40 pictures, log_loss" in done.stdout and "recipe: views=" in done.stdout
+    done = invoke("views", "--comp", str(file), "--json")
+    assert done.returncode == 0 and "3 views of 40 pictures, log_loss" in done.stderr, done.stderr
+    document = json.loads(done.stdout)
+    assert [one["view"] for one in document["views"]] == ["plain", "flip", "rotate180"]
+    assert set(document["weights"]) == {"plain", "flip", "rotate180"}
     assert len(list((home / "data" / "reports" / "mine").glob("views-*.csv"))) == 1
     return next((home / "data" / "runs" / "mine").iterdir())
 

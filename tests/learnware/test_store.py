@@ -89,6 +89,17 @@ def test_the_tasks_list_show_verify_and_remove(shelf, capsys):
     assert "There is no learnware 'tiny'" in capsys.readouterr().err
 
 
+def test_the_tasks_list_show_and_verify_print_json(shelf, capsys):
+    learnware.list_(Context(), store=str(shelf), json=True)
+    (listed,) = json.loads(capsys.readouterr().out)["learnwares"]
+    learnware.show(Context(), learnware="tiny", store=str(shelf), json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert listed["name"] == "tiny" and {**shown, **listed} == shown and shown["card"].startswith("# tiny")
+    learnware.verify(Context(), store=str(shelf), json=True)
+    (verified,) = json.loads(capsys.readouterr().out)["learnwares"]
+    assert verified["whole"] and "answered as before" in verified["finding"]
+
+
 def test_a_name_cannot_lead_out_of_the_store(shelf):
     (shelf.parent / "outside.learnware").write_bytes(b"")
     for name in ("../outside", "/etc/passwd", "", "a.b"):

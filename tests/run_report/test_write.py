@@ -127,6 +127,7 @@ def test_the_steps_of_an_ensemble_are_shown_with_their_gains():
             "note": "divided by 1.2"}  # fmt: skip
     write_json(folder / "metrics.json", {**read_json(folder / "metrics.json"), "steps": [step]})
     page = page_of(folder)
+    assert re.search(r"<td[^>]*>better</td><td>kept</td>", page), "a run of 0.2 has both in one phrase"
     assert "+0.02000" in page and "+0.01000 to +0.03000" in page and "divided by 1.2" in page
 
 
@@ -152,7 +153,7 @@ def test_the_mean_of_the_views_is_compared_with_the_first_view(folds):
         folder / "oof.npz", arrays["ids"], arrays["classes"], arrays["probabilities"], plain=worse, flip=worse
     )
     plain, flip, mean = write.results.build_steps(write.ValidationResult.load(write.load_run(folder)))
-    assert (plain["verdict"], flip["verdict"], mean["verdict"]) == ("the start", "", "better")
+    assert (plain["verdict"], flip["verdict"], mean["verdict"]) == ("", "", "better")
     assert mean["against"] == "view plain" and mean["gain"].startswith("+") and " to +" in mean["ends"]
 
 

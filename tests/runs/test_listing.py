@@ -37,7 +37,7 @@ def test_debug_and_unfinished_runs_come_last_and_are_marked():
     found = rank_runs(listing.list_runs("mine"), "log_loss")
     assert [one.state for one in found] == ["finished", "debug", "unfinished"] and found[0].run == worst.name
     lines = format_run_table(found)
-    assert lines[1].startswith("1 ") and "debug" in lines[2] and "unfinished" in lines[3]
+    assert lines[1].split()[0] == "1" and "debug" in lines[2] and "unfinished" in lines[3]
 
 
 def test_only_what_sets_a_run_apart_is_shown():

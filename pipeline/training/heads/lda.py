@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
-from tqdm import tqdm
 
 from pipeline.errors import StarshiftError
 from pipeline.models.heads import Head, softmax
+from pipeline.terminal import open_bar
 from pipeline.training.heads.logistic_regression import FoldFeatures, compute_feature_std, cross_entropy, find_minimum
 
 SHRINKAGES = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
@@ -113,7 +113,7 @@ class RegularizationPath:
     def __init__(self, folds: Sequence[FoldFeatures], classes: int) -> None:
         self.folds = folds
         self.models, evidence = [], []
-        for fold in tqdm(folds, desc="lda head", unit="fold", disable=None, leave=False):
+        for fold in open_bar(folds, desc="lda head", unit="fold"):
             lda = LDA(fold.features, fold.labels, classes)
             rows = lda.project(fold.held_features)
             evidence.append([rows @ weights + bias for weights, bias in map(lda.evidence, SHRINKAGES)])

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from tqdm import tqdm
 
 from pipeline.models.heads import Head, softmax
+from pipeline.terminal import open_bar
 from pipeline.training.soft_targets import SoftTargetLoss
 
 HISTORY_SIZE = 6
@@ -354,7 +354,7 @@ def fit(
     every = list_l2_values(scale)
     values = every if l2 is None else (l2,)
     axes, paths = PCAWhitening(folds[0].features), list[dict[float, FittedHead]]()
-    for fold in tqdm(folds, desc="linear head", unit="fold", disable=None, leave=False):
+    for fold in open_bar(folds, desc="linear head", unit="fold"):
         fits, best = fit_l2_path(fold, values, classes, axes, scale)
         if l2 is None and not paths:
             place = every.index(best)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import require
 from pipeline.models.heads import Head
+from pipeline.terminal import open_bar
 from pipeline.training.heads.logistic_regression import FoldFeatures, compute_feature_std, cross_entropy
 from pipeline.training.soft_targets import SoftTargetLoss, build_distillation_loss
 
@@ -39,7 +40,7 @@ def fit(folds: Sequence[FoldFeatures], classes: int, seed: int) -> tuple[list[He
         aside, by their labels), val_loss (only where chosen: of the head trained on all pictures), chosen.
     """
     heads, history = [], []
-    for fold in folds:
+    for fold in open_bar(folds, desc="mlp head", unit="fold"):
         head, records = _fit_fold(fold, classes, seed)
         heads.append(head)
         history += records
