@@ -239,7 +239,7 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
     captions = [
         caption
         for name, number, row in zip(answer.names, chosen, answer.probabilities, strict=True)
-        for caption in (name[-28:], f"{answer.classes[number][:20]} {row[number]:.1%}")
+        for caption in (Path(name).name, f"{row[number]:.1%} {answer.classes[number]}")
     ]
     title = f"What {folder.name} looks at"
     note = f"orange speaks for the class, blue against it ({explainer.method})"
