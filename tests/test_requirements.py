@@ -18,9 +18,9 @@ DISTRIBUTIONS = {
     "tensorflow": "tensorflow-cpu",
 }
 """Of imports that bear another name than what is installed."""
-FOR_USERS = {f"requirements{kind}.txt" for kind in ("", "-common", "-jax", "-audit", "-hub", "-serve")}
+FOR_USERS = {f"requirements{kind}.txt" for kind in ("", "-common", "-jax", "-audit", "-hub", "-serve", "-export")}
 ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist"}
-ONLY_RUN |= {"kagglehub", "regex", "sentencepiece", "tokenizers", "six", "python-multipart"}
+ONLY_RUN |= {"kagglehub", "regex", "sentencepiece", "tokenizers", "six", "python-multipart", "tf2onnx", "onnx"}
 """Required, nowhere imported: TensorFlow where there is no tensorflow-cpu, tools, what other packages import."""
 ONLY_FILES = {entry.package for entry in BASES.values()}
 """Required for the weights in them."""

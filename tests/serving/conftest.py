@@ -47,8 +47,9 @@ def make_service(colours):
                                 features=features, threshold=0.1)  # fmt: skip
         predictor = RunPredictor(classes=("blue", "red"), sizes=(SIDE,), views=("plain", "flip"),
                                  extract=colours.extract, classify=colours.classify, neighbours=neighbours)  # fmt: skip
-        explainer = Explainer(classes=("blue", "red"), sizes=(SIDE,), extract=colours.extract_maps, weights=WEIGHTS,
-                              texts=("colour",))  # fmt: skip
+        explainer = Explainer(classes=("blue", "red"), sizes=(SIDE,), extract=colours.extract_maps,
+                              weigh=lambda parts: [np.broadcast_to(WEIGHTS, (len(parts[0]), *WEIGHTS.shape))],
+                              is_exact=True, texts=("colour",))  # fmt: skip
         return PictureService("a-run", predictor, explainer if with_map else None, "", Limits(**limits))
 
     return make

@@ -54,7 +54,7 @@ def test_a_fold_does_not_outlive_the_process_that_started_it():
 def test_a_fold_that_was_killed_is_said_to_have_been_where_the_signal_has_no_name(tmp_path, monkeypatch):
     """As on Windows, which has no SIGKILL."""
     monkeypatch.delattr(signal, "SIGKILL")
-    job = SimpleNamespace(error_file=tmp_path / "fold0.error.json", fold=0)
+    job = SimpleNamespace(error_file=tmp_path / "fold0.error.json", title="fold 0")
     assert "memory ended" in str(fold_job._build_failure(job, -9)) and "exit code 1" in str(
         fold_job._build_failure(job, 1)
     )

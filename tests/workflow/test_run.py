@@ -31,7 +31,7 @@ class Idle:
     def finish(self, folder, heads, pixels, expected, precision):
         if Idle.begun == 1:
             raise PrecisionError("They differ.", received="0.2")
-        return 0.0
+        return {"parity_difference": 0.0}
 
     def stop(self):
         pass
