@@ -2,6 +2,8 @@
 
 import io
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +70,37 @@ def two_classes(folder: Path, each: int = 12, tests: int = 6) -> None:
 @pytest.fixture
 def mine(tmp_path) -> str:
     """The file of a small competition, one picture of its training and one of its test broken."""
-    two_classes(tmp_path / "pictures")
-    (tmp_path / "pictures" / "train" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
-    (tmp_path / "pictures" / "test" / "9.jpg").write_bytes(b"")
-    file = tmp_path / "mine.py"
+    return write_competition(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[Path]:
+    """A folder for what a module makes once; its data/ is in `home`. A test takes it by `take_over`."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("STARSHIFT_HOME", "home"), ("KERAS_HOME", "keras")):
+            patch.setenv(name, str(folder / value))
+        patch.setattr(config, "_COMPETITION_FILES", {})
+        yield folder
+
+
+@pytest.fixture
+def take_over(shared, home):
+    """Copies the home of the module's folder to this test's, and returns the copy of a path in it."""
+
+    def copy(path: Path) -> Path:
+        shutil.copytree(shared / "home", home)
+        return home / path.relative_to(shared / "home")
+
+    return copy
+
+
+def write_competition(folder: Path) -> str:
+    """Writes the pictures and the file of `mine` into a folder."""
+    two_classes(folder / "pictures")
+    (folder / "pictures" / "train" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    (folder / "pictures" / "test" / "9.jpg").write_bytes(b"")
+    file = folder / "mine.py"
     file.write_text(
         "from pipeline.config import Competition, Recipe\n"
         'COMPETITION = Competition(name="mine", data="pictures", metric="accuracy",\n'

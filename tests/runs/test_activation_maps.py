@@ -14,7 +14,7 @@ from pipeline.errors import StarshiftError
 from pipeline.models.heads import Head
 from pipeline.run_report.write import write_report
 from pipeline.runs import activation_maps, predictor
-from pipeline.training.export import HEADS_FILE, read_heads
+from pipeline.training.export import HEADS_FILE, read_heads, write_heads
 from pipeline.workflow import run as flow
 from tests.conftest import drawn, encoded
 
@@ -31,20 +31,25 @@ def plant(number):
     return pixels, (int(top), int(left))
 
 
-@pytest.fixture
-def planted(tmp_path):
+@pytest.fixture(scope="module")
+def made(shared):
     """The folder of a run whose classes are told apart by the square alone."""
     for number in range(24):
         for name, pixels in (("square", plant(number)[0]), ("nothing", drawn(500 + number, SIDE, SIDE))):
-            path = tmp_path / "pictures" / "train" / name / f"{number}.png"
+            path = shared / "pictures" / "train" / name / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encoded(pixels, "PNG"))
-    file = tmp_path / "cue.py"
+    file = shared / "cue.py"
     file.write_text(
         "from pipeline.config import *\nCOMPETITION = Competition(name='cue', data='pictures', metric='accuracy',"
         f"labels=Labels(test=None), recipe=Recipe(bases=({BASE!r},), size={SIDE}, folds=3))"
     )
     return flow.run(competitions.load(file), RunOptions(engine="keras"))
+
+
+@pytest.fixture
+def planted(made, take_over):
+    return take_over(made)
 
 
 def test_a_planted_cue_is_where_the_map_points(planted):
@@ -80,8 +85,8 @@ def test_the_means_of_maps_are_no_features_of_a_run_that_rounded_them_to_bfloat1
     assert activation_maps.load_explainer(planted).texts == ()
 
 
-def test_a_sheet_shows_each_picture_beside_its_map(planted, tmp_path):
-    files = predictor.find_pictures(str(tmp_path / "pictures" / "train" / "square"))
+def test_a_sheet_shows_each_picture_beside_its_map(planted, shared, tmp_path):
+    files = predictor.find_pictures(str(shared / "pictures" / "train" / "square"))
     assert activation_maps.write_explanation(planted, files, tmp_path / "sheet.png", "square") == 24
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 4 * SIDE and sheet.height > 12 * SIDE
@@ -102,7 +107,7 @@ def test_a_network_explains_itself_with_its_own_maps(mine, tmp_path):
     competition = competitions.load(Path(mine))
     training = Training(epochs=1, unfreeze="all")
     recipe = replace(competition.recipe, strategy="finetune", bases=(BASE,), folds=2, training=training)
-    folder = flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras"))
+    folder = flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras", folds=(0,)))
     pixels = {32: np.stack([drawn(number, 32, 32) for number in range(2)])}
     explainer = activation_maps.load_explainer(folder)
     maps = explainer.draw_maps(explainer.extract(pixels), [0, 1])
@@ -135,16 +140,14 @@ def test_by_grad_cam_a_planted_cue_is_where_maximum_pooling_and_several_layers_l
     assert np.unravel_index((maps[0] @ weights[0, :, 1]).argmax(), (6, 6)) == (2, 3)
 
 
-def test_a_head_of_several_layers_is_explained_by_grad_cam(mine):
-    competition = competitions.load(Path(mine))
-    recipe = replace(competition.recipe, head="mlp", training=Training(epochs=1))
-    explainer = activation_maps.load_explainer(
-        flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras"))
-    )
-    size = explainer.sizes[-1]
-    pixels = {size: np.stack([drawn(number, size, size) for number in range(2)])}
-    maps = explainer.draw_maps(explainer.extract(pixels), [0, 1])
-    assert not explainer.is_exact and maps.shape == (2, size, size) and np.ptp(maps) > 0
+def test_a_head_of_several_layers_is_explained_by_grad_cam(planted):
+    (first, *_), random = read_heads(planted / HEADS_FILE), np.random.default_rng(0)
+    hidden = random.normal(size=(first.layers[0][0].shape[0], 8)).astype(np.float32)
+    last = random.normal(size=(8, 2)).astype(np.float32)
+    write_heads(planted / HEADS_FILE, [Head(((hidden, np.zeros(8, np.float32)), (last, np.zeros(2, np.float32))))])
+    explainer = activation_maps.load_explainer(planted)
+    maps = explainer.draw_maps(explainer.extract({SIDE: np.stack([plant(number)[0] for number in range(2)])}), [0, 1])
+    assert not explainer.is_exact and maps.shape == (2, SIDE, SIDE) and np.ptp(maps) > 0
 
 
 def test_a_run_that_did_not_keep_its_heads_is_made_again(planted):

@@ -15,20 +15,25 @@ from pipeline.config import RunOptions
 from pipeline.data import images
 from pipeline.runs import predictor
 from pipeline.workflow import run as flow
+from tests.conftest import write_competition
 
 
-@pytest.fixture
-def folder(mine):
+@pytest.fixture(scope="module")
+def made(shared):
     """The folder of a finished run on two bases of different sizes."""
-    competition = competitions.load(Path(mine))
-    recipe = replace(
-        competition.recipe, bases=("petite:64", "petite:96@stage2_block1_out"), size=None, views=("plain",)
-    )
+    competition = competitions.load(Path(write_competition(shared)))
+    bases = ("petite:64", "petite:96@stage2_block1_out")
+    recipe = replace(competition.recipe, bases=bases, size=None, views=("plain",))
     return flow.run(replace(competition, recipe=recipe), RunOptions(engine="keras"))
 
 
-def test_a_model_takes_pictures_of_one_size_and_predicts_what_the_run_predicts(folder, tmp_path):
-    files = predictor.find_pictures(str(tmp_path / "pictures" / "test" / "[0-5].jpg"))
+@pytest.fixture
+def folder(made, take_over):
+    return take_over(made)
+
+
+def test_a_model_takes_pictures_of_one_size_and_predicts_what_the_run_predicts(folder, shared):
+    files = predictor.find_pictures(str(shared / "pictures" / "test" / "[0-5].jpg"))
     answer = predictor.predict_pictures(predictor.load_predictor(folder), files)
     pixels = np.stack([images.decode(path.read_bytes(), 96) for path in files.values()])
     predicted = keras.models.load_model(folder / "model.keras").predict(pixels, verbose=0)
@@ -36,10 +41,10 @@ def test_a_model_takes_pictures_of_one_size_and_predicts_what_the_run_predicts(f
     assert 0 < json.loads((folder / "metrics.json").read_text())["resize_difference"] < 0.02
 
 
-def test_the_card_s_example_names_the_class_of_a_photo(folder, tmp_path):
+def test_the_card_s_example_names_the_class_of_a_photo(folder, shared):
     card = json.loads((folder / "model.json").read_text())
     assert card["input"]["shape"] == [None, 96, 96, 3] and card["classes"] == ["blue", "red"]
-    (folder / "photo.jpg").write_bytes((tmp_path / "pictures" / "test" / "1.jpg").read_bytes())
+    (folder / "photo.jpg").write_bytes((shared / "pictures" / "test" / "1.jpg").read_bytes())
     command = [sys.executable, "-c", "\n".join(card["example"])]
     assert subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE).stdout.split()[-1] == b"blue"
 

@@ -15,17 +15,23 @@ from pipeline.errors import StarshiftError
 from pipeline.training.fold_data import FoldData
 from pipeline.training.fold_job import read_fold_job
 from pipeline.workflow.final_model import run_with_final_model, select_epochs
+from tests.conftest import write_competition
 
 
-@pytest.fixture
-def competition(mine):
+@pytest.fixture(scope="module")
+def competition(shared):
     """The small network on two folds."""
-    found = competitions.load(Path(mine))
-    return replace(found, recipe=replace(found.recipe, strategy="scratch", folds=2, training=Training(epochs=2)))
+    found = competitions.load(Path(write_competition(shared)))
+    return replace(found, recipe=replace(found.recipe, strategy="scratch", folds=2, training=Training(epochs=1)))
 
 
-def test_the_final_model_is_trained_on_all_pictures_and_is_one_network(competition):
-    folder = run_with_final_model(competition, RunOptions())
+@pytest.fixture(scope="module")
+def made(competition):
+    return run_with_final_model(competition, RunOptions())
+
+
+def test_the_final_model_is_trained_on_all_pictures_and_is_one_network(made, take_over):
+    folder = take_over(made)
     job = read_fold_job(folder / "folds" / "final.job.json")
     assert np.array_equal(FoldData(job).train, np.arange(len(job.train)))
     final, average = (keras.models.load_model(folder / name) for name in ("final.keras", "model.keras"))
@@ -34,8 +40,8 @@ def test_the_final_model_is_trained_on_all_pictures_and_is_one_network(competiti
     assert card["trained_on"].startswith("all training pictures") and "final.json" in card["example"][1]
 
 
-def test_a_finished_run_gets_a_final_model_without_being_made_again(competition):
-    folder = run_with_final_model(competition, RunOptions())
+def test_a_finished_run_gets_a_final_model_without_being_made_again(competition, made, take_over):
+    folder = take_over(made)
     os.utime(folder / "metrics.json", (1, 1))
     (folder / "final.keras").unlink()
     assert run_with_final_model(competition, RunOptions()) == folder and (folder / "final.keras").is_file()
