@@ -18,15 +18,20 @@ from pipeline.runs import folder as runs
 from pipeline.runs import load, predictor
 from pipeline.training.export import HEADS_FILE
 from pipeline.workflow import run as flow
-from tests.conftest import encoded
+from tests.conftest import encoded, write_competition
 
 TESTS = [f"{number}.jpg" for number in range(6)]
 
 
-@pytest.fixture
-def finished(mine):
+@pytest.fixture(scope="module")
+def made(shared):
     """The folder of a finished run on features, in two views."""
-    return flow.run(competitions.load(Path(mine)), RunOptions(engine="keras"))
+    return flow.run(competitions.load(Path(write_competition(shared))), RunOptions(engine="keras"))
+
+
+@pytest.fixture
+def finished(made, take_over):
+    return take_over(made)
 
 
 def read_submitted(folder):
@@ -41,10 +46,10 @@ def predict_tests(folder, tmp_path):
 
 
 @pytest.mark.parametrize("kept", ["its heads", "its model alone, as runs of before have it"])
-def test_a_run_on_features_answers_as_its_submission_does(kept, finished, tmp_path):
+def test_a_run_on_features_answers_as_its_submission_does(kept, finished, shared, tmp_path):
     if kept != "its heads":
         (finished / HEADS_FILE).unlink()
-    answer = predict_tests(finished, tmp_path)
+    answer = predict_tests(finished, shared)
     assert answer.names == tuple(TESTS) and np.abs(answer.probabilities - read_submitted(finished)).max() < 1e-5
     assert list(answer.unreadable) == ["9.jpg"]
 
@@ -57,23 +62,23 @@ def test_networks_of_all_folds_answer_as_their_submission_does(mine, tmp_path):
     assert np.abs(answer.probabilities - read_submitted(folder)).max() < 1e-5
 
 
-def test_a_photo_s_likeliest_classes_are_printed_with_bars(finished, tmp_path, capsys):
-    predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "1.jpg"))
+def test_a_photo_s_likeliest_classes_are_printed_with_bars(finished, shared, tmp_path, capsys):
+    predict(Context(), run=finished.name, images=str(shared / "pictures" / "test" / "1.jpg"))
     name, first, second, *_, nearest = capsys.readouterr().out.splitlines()
     assert name == "1.jpg" and first.startswith("  blue") and "█" in first and second.startswith("  red")
     assert nearest.startswith("  nearest training pictures: blue blue/")
     assert not (tmp_path / "predictions.csv").exists()
 
 
-def test_many_pictures_are_written_a_row_each(finished, tmp_path):
-    predict(Context(), run="latest", images=str(tmp_path / "pictures" / "test"), out=str(tmp_path / "out.csv"))
+def test_many_pictures_are_written_a_row_each(finished, shared, tmp_path):
+    predict(Context(), run="latest", images=str(shared / "pictures" / "test"), out=str(tmp_path / "out.csv"))
     header, first, *_, last = (tmp_path / "out.csv").read_text().splitlines()
     assert header == "picture,class_1,probability_1,class_2,probability_2,unlike_training"
     assert first.startswith("0.jpg,red,0.") and last == "9.jpg,,,,,"
 
 
-def test_answers_are_printed_as_json(finished, tmp_path, capsys):
-    predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "*.jpg"), json=True)
+def test_answers_are_printed_as_json(finished, shared, tmp_path, capsys):
+    predict(Context(), run=finished.name, images=str(shared / "pictures" / "test" / "*.jpg"), json=True)
     answer = json.loads(capsys.readouterr().out)
     assert answer["run"] == finished.name and len(answer["pictures"]) == 7
     assert answer["pictures"][0]["classes"][0]["class"] == "red" and "error" in answer["pictures"][-1]
@@ -99,8 +104,8 @@ def test_a_wrong_path_is_named_before_a_run_is_even_looked_for(images, out, word
     assert words in capsys.readouterr().err and Path("taken.csv").read_text() == "mine"
 
 
-def test_the_best_run_is_the_one_that_scores_best_and_latest_the_one_that_started_last(finished, mine):
-    competition = competitions.load(Path(mine))
+def test_the_best_run_is_the_one_that_scores_best_and_latest_the_one_that_started_last(finished, shared):
+    competition = competitions.load(shared / "mine.py")
     later = flow.run(replace(competition, recipe=replace(competition.recipe, l2=1e3)), RunOptions(engine="keras"))
     for folder, score in ((finished, 0.9), (later, 0.5)):
         metrics = json.loads((folder / "metrics.json").read_text())
@@ -127,14 +132,14 @@ def test_a_picture_unlike_the_training_pictures_is_not_sure(finished, tmp_path, 
     assert "  not sure: unlike the training pictures (so are 5% of pictures like those)" in capsys.readouterr().out
 
 
-def test_without_the_training_pictures_nothing_is_said_of_likeness(finished, tmp_path, capsys):
+def test_without_the_training_pictures_nothing_is_said_of_likeness(finished, shared, tmp_path, capsys):
     shutil.rmtree(paths.cache_folder("features"))
-    predict(Context(), run=finished.name, images=str(tmp_path / "pictures" / "test" / "1.jpg"))
+    predict(Context(), run=finished.name, images=str(shared / "pictures" / "test" / "1.jpg"))
     assert "the training pictures are not on this machine" in capsys.readouterr().out
 
 
-def test_a_run_that_cannot_be_asked_is_neither_the_latest_nor_the_best(finished, mine):
-    competition = competitions.load(Path(mine))
+def test_a_run_that_cannot_be_asked_is_neither_the_latest_nor_the_best(finished, shared):
+    competition = competitions.load(shared / "mine.py")
     later = flow.run(replace(competition, recipe=replace(competition.recipe, l2=1e3)), RunOptions(engine="keras"))
     for name in (HEADS_FILE, "model.keras"):
         (later / name).unlink()
