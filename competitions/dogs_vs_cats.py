@@ -8,6 +8,8 @@ Measured on 3,000 pictures of Kaggle's 25,000, on 2 cores without a GPU (more in
 
     the recipe (EfficientNet-Lite2 at its own 260 px)    log loss 0.0250 ± 0.0052, 99.1 %
     --base mobilenet_v2 --size 224                       log loss 0.0395 ± 0.0081, 98.7 %, 22 s
+    --size own --base efficientnet_lite2
+        --base inception_v3:299@mixed8=FILE              log loss 0.0169 ± 0.0066, 99.4 %
     invoke ensemble of eight runs without Lite2          0.0235 ± 0.0126
 """
 
