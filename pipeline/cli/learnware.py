@@ -12,7 +12,7 @@ NAME_HELP = "the learnware's name in the store"
 
 @command(
     json=True,
-    run="a finished run: its name or the beginning, latest, or best (with --comp)",
+    run="a finished run: its name or the beginning, latest, or best (with --comp); or store:[FOLDER/]LEARNWARE",
     learnware="instead of a run, a name in the store; may be repeated, with --by",
     images="a picture, a folder of pictures, or a pattern in quotes; with --learnware a folder",
     out="the CSV file; predictions.csv for more than one picture where not given",
@@ -57,6 +57,8 @@ def predict_with_run(run: str, comp: str | None, images: str, out: Any, *, force
     from pathlib import Path
 
     from pipeline.ensemble.ensemble_predictor import can_predict, load_any_predictor
+    from pipeline.learnware.predict import load_learnware_predictor
+    from pipeline.learnware.store import ADDRESS_PREFIX, load_learnware
     from pipeline.output import is_json, print_results
     from pipeline.paths import format_path
     from pipeline.runs import load, predictor
@@ -65,15 +67,19 @@ def predict_with_run(run: str, comp: str | None, images: str, out: Any, *, force
     target = out or (Path("predictions.csv") if len(files) > 1 and not is_json() else None)
     if target is not None:
         predictor.check_output(target, force=force)
-    folder = load.find_run_folder(run, comp, can_predict)
-    predictions = predictor.predict_pictures(load_any_predictor(folder), files)
+    if run.startswith(ADDRESS_PREFIX):
+        name, loaded = run, load_learnware_predictor(load_learnware(run))
+    else:
+        folder = load.find_run_folder(run, comp, can_predict)
+        name, loaded = folder.name, load_any_predictor(folder)
+    predictions = predictor.predict_pictures(loaded, files)
     lines = predictor.format_predictions(predictions) if len(files) == 1 else []
-    print_results({"run": folder.name, "pictures": predictor.build_records(predictions)}, lines, apart=False)
+    print_results({"run": name, "pictures": predictor.build_records(predictions)}, lines, apart=False)
     if target is not None:
         predictor.write_prediction_table(target, predictions)
         logging.getLogger(__name__).info(
             "wrote %s: %d pictures by %s, %d of them unreadable",
-            *(format_path(target), len(files), folder.name, len(predictions.unreadable)),
+            *(format_path(target), len(files), name, len(predictions.unreadable)),
         )
 
 

@@ -6,7 +6,7 @@ covers the pictures best; or each picture is predicted by the one whose training
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ from pipeline import paths
 from pipeline.errors import StarshiftError, require
 from pipeline.learnware import kernel_mean_embedding, probe
 from pipeline.learnware.archive import Learnware
-from pipeline.learnware.cached_predictions import predict_cached, select_classes
+from pipeline.learnware.cached_predictions import (
+    check_probe_predictions,
+    predict_cached,
+    predict_probabilities,
+    select_classes,
+)
 from pipeline.learnware.kernel_mean_embedding import compute_nearness
 from pipeline.learnware.search import DOES_NOT_FIT, search_specifications
 from pipeline.learnware.store import Store
 from pipeline.output import print_results
 from pipeline.runs import folder as runs
 from pipeline.runs import predictor
+from pipeline.runs.predictor import RunPredictor
 
 log = logging.getLogger(__name__)
 MAX_CHECKED_PICTURES = 500
@@ -40,6 +46,28 @@ class LearnwarePredictions:
 
     classes: tuple[str, ...]
     probabilities: np.ndarray
+
+
+def load_learnware_predictor(learnware: Learnware) -> RunPredictor:
+    """Loads a learnware to predict as a run does; the training pictures are not known.
+
+    Raises:
+        StarshiftError: the archive is refused, or its model does not predict its probe batch as it did.
+    """
+    live, contract = learnware.live(), learnware.contract
+    check_probe_predictions(learnware, live)
+    plain = replace(contract, views=("plain",))
+
+    def classify(pixels: Mapping[int, np.ndarray], _: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        return predict_probabilities(live, plain, pixels, [""] * len(next(iter(pixels.values()))))
+
+    return RunPredictor(
+        classes=contract.classes,
+        sizes=tuple(sorted(contract.sizes)),
+        views=contract.views,
+        extract=lambda pixels: {},
+        classify=classify,
+    )
 
 
 def predict_folder(

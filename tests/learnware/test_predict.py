@@ -1,6 +1,7 @@
 """Predicting a folder: a row a picture, and several learnwares together."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -177,3 +178,15 @@ def test_answers_are_probabilities(shelf):
     learnware = shelf.learnware("tiny")
     found = cached_predictions.predict_probe(learnware.live(), learnware.contract, making.pictures())
     assert found.dtype == np.float32 and np.allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+def test_a_learnware_is_asked_of_a_photo_as_a_run_is(shelf, pictures, capsys):
+    task(Context(), run=f"store:{shelf.folder}/tiny", images=str(pictures / "1.jpg"), json=True)
+    answer = json.loads(capsys.readouterr().out)
+    (record,) = answer["pictures"]
+    one = shelf.learnware("tiny")
+    expected = cached_predictions.predict_cached(one, {"d": pictures / "1.jpg"}, ("d",))[0][0]
+    assert answer["run"].endswith("/tiny") and record["unlike_training"] is None
+    assert {each["class"]: each["probability"] for each in record["classes"]} == pytest.approx(
+        dict(zip(one.contract.classes, expected, strict=True)), abs=1e-5
+    )
