@@ -154,12 +154,7 @@ def run(
     if find_lr:
         flow.find_learning_rate(competition, options)
         return
-    if final:
-        from pipeline.workflow.final_model import run_with_final_model
-
-        run_with_final_model(competition, options)
-        return
-    folder = flow.run(competition, options)
+    folder = flow.run(competition, options, final=final)
     if competition.synthetic and not debug:
         from pipeline.experiments.sprouts_demo import run_demo
 

@@ -23,25 +23,44 @@ from pipeline.training.fold_job import run_lr_job
 from pipeline.training.soft_targets import SoftTargets
 from pipeline.workflow import prepare, train
 from pipeline.workflow.context import Dataset, RunContext, log_stage
-from pipeline.workflow.finish import finish_run, open_run_folder
+from pipeline.workflow.final_model import require_network, train_final_model
+from pipeline.workflow.finish import find_finished_run, finish_run, open_run_folder
 
 log = logging.getLogger(__name__)
 
 
-def run(competition: Competition, options: RunOptions) -> Path:
-    """Runs a competition from its archive to its submission. Returns the run's folder."""
+def run(competition: Competition, options: RunOptions, *, final: bool = False) -> Path:
+    """Runs a competition from its archive to its submission. Returns the run's folder.
+
+    Args:
+        competition: its recipe.
+        options: of this run.
+        final: train the final model, too; where this very run is finished, nothing but that.
+
+    Raises:
+        StarshiftError: `final` for a strategy that trains no network; or an error of a stage.
+    """
     started = time.perf_counter()
     competition = apply_options(competition, options)
     folds = select_folds(competition.recipe, options)
     inference_engines.check_engine(options.engine)
     _check_backend(options)
+    if final:
+        require_network(competition.recipe)
+    finished = find_finished_run(competition, options) if final else None
     with train.open_exporter(competition.recipe) as exporter:
         data = prepare_dataset(competition, train.select_networks(competition.recipe), options)
-        with lock_run(open_run_folder(data.competition, options, folds)) as folder:
+        with lock_run(finished or open_run_folder(data.competition, options, folds)) as folder:
             context = RunContext(
                 competition=data.competition, options=options, data=data, folder=folder, folds=folds, started=started
             )
-            return train_and_finish(context, exporter)
+            if finished is None:
+                train_and_finish(context, exporter)
+            else:
+                log.info("this run is finished: %s", paths.format_path(folder))
+            if final:
+                train_final_model(context)
+            return folder
 
 
 def _check_backend(options: RunOptions) -> None:

@@ -14,7 +14,8 @@ from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.training.fold_data import FoldData
 from pipeline.training.fold_job import read_fold_job
-from pipeline.workflow.final_model import run_with_final_model, select_epochs
+from pipeline.workflow.final_model import select_epochs
+from pipeline.workflow.run import run
 from tests.conftest import write_competition
 
 
@@ -27,7 +28,7 @@ def competition(shared):
 
 @pytest.fixture(scope="module")
 def made(competition):
-    return run_with_final_model(competition, RunOptions())
+    return run(competition, RunOptions(), final=True)
 
 
 def test_the_final_model_is_trained_on_all_pictures_and_is_one_network(made, take_over):
@@ -44,13 +45,13 @@ def test_a_finished_run_gets_a_final_model_without_being_made_again(competition,
     folder = take_over(made)
     os.utime(folder / "metrics.json", (1, 1))
     (folder / "final.keras").unlink()
-    assert run_with_final_model(competition, RunOptions()) == folder and (folder / "final.keras").is_file()
+    assert run(competition, RunOptions(), final=True) == folder and (folder / "final.keras").is_file()
     assert (folder / "metrics.json").stat().st_mtime == 1
 
 
 def test_heads_on_features_have_no_final_model(mine):
     with pytest.raises(StarshiftError, match="strategy that trains a network"):
-        run_with_final_model(competitions.load(Path(mine)), RunOptions())
+        run(competitions.load(Path(mine)), RunOptions(), final=True)
 
 
 def test_the_epochs_are_the_median_of_the_best_of_the_folds():
