@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.data import images
+from pipeline.data import transforms
 from pipeline.errors import StarshiftError, require
 from pipeline.figures.contact_sheet import draw_contact_sheet
 from pipeline.figures.style import BLUE, ORANGE
@@ -24,6 +24,7 @@ from pipeline.models import inference_engines
 from pipeline.models.base import Base
 from pipeline.models.heads import Head
 from pipeline.runs import load, predictor
+from pipeline.runs.predictor import RunPredictor
 from pipeline.training.export import HEADS_FILE, read_heads
 
 MAX_PICTURES = 24
@@ -131,6 +132,35 @@ def load_explainer(folder: Path) -> Explainer:
     )
 
 
+def extract_together(
+    run: RunPredictor, explainer: Explainer | None, pixels: Mapping[int, np.ndarray], digests: Sequence[str]
+) -> tuple[list[np.ndarray], dict[str, dict[str, np.ndarray]]]:
+    """Extracts what predictions and maps share: all in one pass where the features are the means of the maps.
+
+    Args:
+        run: predicts the pictures.
+        explainer: of the same run; None without maps.
+        pixels: the pictures (n, size, size, 3) uint8 RGB, by size.
+        digests: SHA-256 of each picture's bytes.
+
+    Returns:
+        The maps of the plain view, none where they did not give the features; and features by base, by view.
+    """
+    if explainer and explainer.texts:
+        views, count = list(dict.fromkeys(("plain", *run.views))), len(digests)
+        shown = {
+            size: np.concatenate([transforms.apply_view(view, one, digests) for view in views])
+            for size, one in pixels.items()
+        }
+        parts = explainer.extract(shown)
+        rows = {view: slice(place * count, (place + 1) * count) for place, view in enumerate(views)}
+        pooled = explainer.pool_parts(parts)
+        extracted = {view: {text: part[row] for text, part in pooled.items()} for view, row in rows.items()}
+        return [part[:count] for part in parts], extracted
+    plain = run.extract(pixels) if run.neighbours else None
+    return [], {"plain": dict(plain)} if plain else {}
+
+
 def _load_frozen(bases: Mapping[str, Base], heads: Sequence[Head]) -> tuple[ExtractMaps, WeighChannels]:
     """Loads the bases without their pooling, and takes the mean over the folds' heads."""
     choice = inference_engines.EngineChoice(engine=inference_engines.find_float32_engine())
@@ -226,23 +256,28 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
     if label is not None:
         require(label in explainer.classes, f"The run knows no class {label!r}.",
                 expected=", ".join(explainer.classes[:20]), received=label)  # fmt: skip
-    answer = predictor.predict_pictures(predictor.load_predictor(folder), dict(list(files.items())[:MAX_PICTURES]))
-    if not answer.names:
-        raise StarshiftError("No picture here can be read.", received="; ".join(answer.unreadable.values())[:300])
-    chosen = answer.probabilities.argmax(axis=1)
+    run = predictor.load_predictor(folder)
+    decoded = next(predictor.decode_chunks(dict(list(files.items())[:MAX_PICTURES]), run.sizes), {})
+    good = {name: item for name, item in decoded.items() if not isinstance(item, str)}
+    if not good:
+        raise StarshiftError("No picture here can be read.", received="; ".join(map(str, decoded.values()))[:300])
+    pixels = {size: np.stack([item[0][size] for item in good.values()]) for size in run.sizes}
+    digests = [item[1] for item in good.values()]
+    parts, extracted = extract_together(run, explainer, pixels, digests)
+    probabilities = run.predict(pixels, digests, extracted)
+    chosen = probabilities.argmax(axis=1)
     if label is not None:
         chosen = np.full(len(chosen), explainer.classes.index(label))
-    contents = [files[name].read_bytes() for name in answer.names]
-    pixels = {size: np.stack([images.decode(one, size) for one in contents]) for size in explainer.sizes}
-    maps, shown = explainer.draw_maps(explainer.extract(pixels), chosen.tolist()), pixels[explainer.sizes[-1]]
+    maps = explainer.draw_maps(parts or explainer.extract(pixels), chosen.tolist())
+    shown = pixels[explainer.sizes[-1]]
     pictures = [each for picture, one in zip(shown, maps, strict=True) for each in (picture, overlay_map(picture, one))]
     captions = [
         caption
-        for name, number, row in zip(answer.names, chosen, answer.probabilities, strict=True)
-        for caption in (Path(name).name, f"{row[number]:.1%} {answer.classes[number]}")
+        for name, number, row in zip(good, chosen, probabilities, strict=True)
+        for caption in (Path(name).name, f"{row[number]:.1%} {run.classes[number]}")
     ]
     title = f"What {folder.name} looks at"
     note = f"orange speaks for the class, blue against it ({explainer.method})"
     sheet = draw_contact_sheet(np.stack(pictures), COLUMNS, captions, title=title, note=note, limit=MAX_BYTES)
     write_atomic(out, lambda file: file.write(sheet))
-    return len(answer.names)
+    return len(good)

@@ -271,7 +271,7 @@ def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> Pict
     names, parts, unreadable = list[str](), list[np.ndarray](), dict[str, str]()
     novel, nearest = list[np.ndarray](), list[list[tuple[str, str, float]]]()
     with open_bar(total=len(files), desc="pictures", unit="picture") as bar:
-        for chunk in _decode_chunks(files, predictor.sizes):
+        for chunk in decode_chunks(files, predictor.sizes):
             good = {name: item for name, item in chunk.items() if not isinstance(item, str)}
             unreadable |= {name: item for name, item in chunk.items() if isinstance(item, str)}
             if good:
@@ -296,7 +296,7 @@ def predict_pictures(predictor: RunPredictor, files: Mapping[str, Path]) -> Pict
     )
 
 
-def _decode_chunks(files: Mapping[str, Path], sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
+def decode_chunks(files: Mapping[str, Path], sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Yields decoded pictures by name: pixels by size and a digest, or the reason why one cannot be read."""
 
     def decode(path: Path) -> tuple[dict[int, np.ndarray], str] | str:

@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline.data import images, transforms
+from pipeline.data import images
 from pipeline.errors import StarshiftError
 from pipeline.run_report.pictures import ThumbnailSource
-from pipeline.runs.activation_maps import Explainer, load_explainer, overlay_map
+from pipeline.runs.activation_maps import Explainer, extract_together, load_explainer, overlay_map
 from pipeline.runs.predictor import (
     PicturePredictions,
     RunPredictor,
@@ -165,7 +165,7 @@ class PictureService:
         probabilities = np.empty((0, len(self.predictor.classes)), np.float32)
         unlike, nearest, parts = np.zeros(0, bool), list[list[tuple[str, str, float]]](), list[np.ndarray]()
         if decoded.names:
-            parts, extracted = self._extract(decoded)
+            parts, extracted = extract_together(self.predictor, self.explainer, decoded.pixels, decoded.digests)
             probabilities = self.predictor.predict(decoded.pixels, decoded.digests, extracted)
             unlike, nearest = self.predictor.compare(extracted.get("plain"), len(decoded.names))
         predictions = PicturePredictions(
@@ -177,22 +177,6 @@ class PictureService:
             unreadable=unreadable,
         )
         return predictions, parts
-
-    def _extract(self, decoded: _Decoded) -> tuple[list[np.ndarray], dict[str, dict[str, np.ndarray]]]:
-        """Extracts the maps of the plain view, and features by view, all in one pass where they are the maps' means."""
-        if self.explainer and self.explainer.texts:
-            views, count = list(dict.fromkeys(("plain", *self.predictor.views))), len(decoded.names)
-            pixels = {
-                size: np.concatenate([transforms.apply_view(view, one, decoded.digests) for view in views])
-                for size, one in decoded.pixels.items()
-            }
-            parts = self.explainer.extract(pixels)
-            rows = {view: slice(place * count, (place + 1) * count) for place, view in enumerate(views)}
-            pooled = self.explainer.pool_parts(parts)
-            extracted = {view: {text: part[row] for text, part in pooled.items()} for view, row in rows.items()}
-            return [part[:count] for part in parts], extracted
-        plain = self.predictor.extract(decoded.pixels) if self.predictor.neighbours else None
-        return [], {"plain": plain} if plain else {}
 
     def _draw(
         self,
