@@ -107,6 +107,17 @@ def read_pixels(
         return read_pixels(store, digests, files, copied=copied, few=few)
 
 
+def read_cached_pixels(size: int, digests: Sequence[str]) -> np.ndarray | None:
+    """Reads pixels (n, size, size, 3) uint8 of pictures whose files may be gone; None where a row is not whole."""
+    store = open_pixel_store(size)
+    if store.missing(digests) or store.unreadable(digests):
+        return None
+    try:
+        return store.read_few(digests)
+    except DamagedShardError:
+        return None
+
+
 def iterate_chunks(
     store: RowStore, digests: Sequence[str], files: Mapping[str, Path], view: str, most: int | None = None
 ) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.config import find_comp_argument
-from pipeline.data.pixel_cache import open_pixel_store
+from pipeline.data.pixel_cache import read_cached_pixels
 from pipeline.errors import StarshiftError
 from pipeline.evaluation.metrics import compute_picture_losses
 from pipeline.files import read_json
@@ -107,10 +107,10 @@ class PictureSections:
         except StarshiftError as error:
             return {"cards": [], "note": f"There is no map: {error.expected} is needed, and this is {error.received}."}
         digests = [self.digests.get(result.ids[row], "") for row in rows]
-        stores = {size: open_pixel_store(size) for size in explainer.sizes}
-        if any(store.missing(digests) for store in stores.values()):
+        stored = {size: read_cached_pixels(size, digests) for size in explainer.sizes}
+        pixels = {size: one for size, one in stored.items() if one is not None}
+        if len(pixels) < len(stored):
             return {"cards": [], "note": NO_PICTURES}
-        pixels = {size: store.read_few(digests) for size, store in stores.items()}
         maps = explainer.draw_maps(explainer.extract(pixels), [int(result.predicted[row]) for row in rows])
         cards = [
             self._describe(row, {result.ids[row]: _shrink(picture)})

@@ -3,18 +3,19 @@
 import contextlib
 import importlib.util
 import logging
+import os
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.data import images, pixel_cache
-from pipeline.data.row_store import DamagedShardError
+from pipeline.data import images
+from pipeline.data.pixel_cache import read_cached_pixels
 from pipeline.data.subsets import select_evenly
 from pipeline.data.tables import list_pictures
 from pipeline.errors import StarshiftError, require
@@ -27,6 +28,7 @@ from pipeline.runs.novelty import find_digests
 from pipeline.synthetic import world
 from pipeline.training.export import PARITY_SAMPLE_SIZE, PROBABILITY_TOLERANCE
 
+log = logging.getLogger(__name__)
 CALIBRATION_PICTURES = 100
 """Pictures that the ranges of int8 are measured on."""
 REQUIREMENTS = "requirements-export.txt"
@@ -62,6 +64,7 @@ class ExportedModel:
         path: of the file or folder.
         bytes: of all its files.
         difference: largest one of a probability from Keras's, on the sample.
+        pictures: of the sample.
         agreement: share of the sample with the same likeliest class.
         pictures_per_second: of the format, a batch of PARITY_SAMPLE_SIZE at a time.
         keras_pictures_per_second: of Keras, on the same pictures.
@@ -70,6 +73,7 @@ class ExportedModel:
     path: Path
     bytes: int
     difference: float
+    pictures: int
     agreement: float
     pictures_per_second: float
     keras_pictures_per_second: float
@@ -146,8 +150,6 @@ def _write_tflite(model: Any, path: Path, sample: np.ndarray | None) -> None:
 
 
 def _load_tflite(path: Path) -> Predict:
-    import os
-
     import tensorflow as tf
 
     with warnings.catch_warnings():
@@ -247,14 +249,21 @@ def load_sample(run: Run, size: int, count: int, folder: Path | None = None) -> 
         found = list(list_pictures(folder).values())
         require(found, f"There is no picture in {folder}.", expected="a folder of pictures", received="none")
         chosen = [found[place] for place in select_evenly(len(found), count)]
-        return np.stack([images.decode(path.read_bytes(), size) for path in chosen])
-    known, store = list(dict.fromkeys(find_digests(run).values())), pixel_cache.open_pixel_store(size)
-    if not known or store.missing(known):
-        return None
-    digests = [one for one in known if one not in store.unreadable(known)]
+        decoded = [pixels for path in chosen if (pixels := _decode(path, size)) is not None]
+        require(decoded, f"No picture in {folder} can be read.", expected="pictures", received=f"{len(chosen)} files")
+        return np.stack(decoded)
+    digest_of = find_digests(run)
+    digests = [digest_of[name] for name in run.folds.index if name in digest_of]
+    chosen = list(dict.fromkeys(digests[place] for place in select_evenly(len(digests), count)))
+    return read_cached_pixels(size, chosen) if chosen else None
+
+
+def _decode(path: Path, size: int) -> np.ndarray | None:
+    """Decodes a picture (size, size, 3) uint8; a warning where it cannot be read."""
     try:
-        return store.read_few([digests[place] for place in select_evenly(len(digests), count)])
-    except DamagedShardError:
+        return images.decode(path.read_bytes(), size)
+    except (images.UnreadableImageError, OSError) as error:
+        log.warning("  warning: %s cannot be read: %s", path.name, error)
         return None
 
 
@@ -293,7 +302,7 @@ def export_model(
     kept = {"format": name, "int8": int8, "bytes": exported.bytes}
     kept["differences"] = {"from_keras": exported.difference, **card.get("differences", {})}
     write_json(out.with_name(f"{out.name}.json"), {**card, "model": out.name, **kept})
-    return ExportedModel(**{**exported.__dict__, "path": out})
+    return replace(exported, path=out)
 
 
 def _compare(model: Any, predict: Predict, sample: np.ndarray, path: Path, *, int8: bool) -> ExportedModel:
@@ -313,6 +322,7 @@ def _compare(model: Any, predict: Predict, sample: np.ndarray, path: Path, *, in
         path=path,
         bytes=sum(one.stat().st_size for one in files),
         difference=difference,
+        pictures=len(sample),
         agreement=float((expected.argmax(axis=1) == received.argmax(axis=1)).mean()),
         pictures_per_second=len(sample) / time_fastest(lambda: predict(sample)),
         keras_pictures_per_second=len(sample) / time_fastest(lambda: model.predict_on_batch(sample)),
@@ -330,11 +340,11 @@ def _replace_whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
 
 
-def format_exported(exported: ExportedModel, sample: int = PARITY_SAMPLE_SIZE) -> str:
+def format_exported(exported: ExportedModel) -> str:
     """Formats size, parity and speed in a line."""
     ratio = exported.pictures_per_second / exported.keras_pictures_per_second
     return (
         f"{exported.bytes / 1e6:.1f} MB, {exported.pictures_per_second:.0f} pictures/s ({ratio:.1f} times Keras), "
         f"probabilities differ by at most {exported.difference:.1e} from Keras's, "
-        f"the same class for {exported.agreement:.0%} of {sample} pictures"
+        f"the same class for {exported.agreement:.0%} of {exported.pictures} pictures"
     )

@@ -61,6 +61,15 @@ def test_int8_wants_pictures_where_the_training_pictures_are_not_here(folder, ca
     assert "--images FOLDER" in capsys.readouterr().err
 
 
+def test_as_many_pictures_are_told_as_were_compared_and_broken_ones_are_left_out(folder, tmp_path, capsys):
+    for path in sorted((tmp_path / "pictures").iterdir())[5:]:
+        path.unlink()
+    (tmp_path / "pictures" / "broken.png").write_bytes(b"no picture")
+    export(Context(), run=folder.name, format="savedmodel", images=str(tmp_path / "pictures"))
+    printed = capsys.readouterr().out
+    assert "of 5 pictures" in printed and "broken.png cannot be read" in printed
+
+
 def test_an_export_that_predicts_something_else_is_refused_and_leaves_nothing(folder, monkeypatch):
     wrong = replace(model_formats.FORMATS["tflite"], load=lambda path: lambda pixels: np.full((len(pixels), 4), 0.9))
     monkeypatch.setitem(model_formats.FORMATS, "tflite", wrong)
