@@ -37,7 +37,6 @@ def build_model_card(
     """
     recipe = competition.recipe
     networks = list_networks(recipe)
-    networks = networks if recipe.strategy == "features" else networks[:1]
     size, views = max(base.size for base in networks), results.get("views", {})
     return {
         "model": model.name,

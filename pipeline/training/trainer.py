@@ -205,8 +205,8 @@ class Trainer:
         score = self.validation.score(self.validation.labels, probabilities)
         loss = cross_entropy(probabilities, self.validation.labels)
         gain = score - state.best_score if self.validation.higher else state.best_score - score
-        better = not state.best or gain > 0 or (gain == 0 and loss < state.best_loss)
-        better = better or self.stop_after is not None
+        is_best = not state.best or gain > 0 or (gain == 0 and loss < state.best_loss)
+        better = is_best or self.stop_after is not None
         if better:
             state.best = copy_values(self.model.variables)
             state.best_epoch, state.best_score, state.best_loss = epoch, score, loss
