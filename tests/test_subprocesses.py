@@ -65,13 +65,31 @@ def test_an_interrupted_wait_ends_the_process(monkeypatch):
     assert begun[0].returncode == -signal.SIGKILL
 
 
-def test_ctrl_c_before_a_task_runs_is_answered_without_a_traceback():
-    code = "import os, signal, tasks; os.kill(os.getpid(), signal.SIGINT)"
+def run_code(code):
+    """Returns the exit status and what is on standard error."""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, env=subprocesses.paths.build_child_environment(),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    return done.returncode, done.stderr
+
+
+def test_ctrl_c_before_a_task_runs_is_answered_without_a_traceback():
+    assert run_code("import os, signal, tasks; os.kill(os.getpid(), signal.SIGINT)") == (130, "interrupted\n")
+
+
+CLEANING_UP = """
+from pipeline.cli.common import handle_errors
+with handle_errors():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        raise AttributeError("as tqdm does if its lock is not there yet")
+"""
+
+
+def test_an_error_of_a_library_that_cleans_up_after_ctrl_c_is_answered_as_ctrl_c():
+    assert run_code(CLEANING_UP) == (130, "interrupted; the same command goes on from here\n")
 
 
 def ended_by_ctrl_c(process, ready, limit=60.0):

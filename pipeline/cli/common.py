@@ -110,10 +110,19 @@ def handle_errors() -> Iterator[None]:
     except BrokenPipeError:  # `invoke comps | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        if not _was_interrupted(error):
+            raise
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # a second Ctrl-C does not wait for threads to end
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Returns whether the error is Ctrl-C, or a library raised it while it cleaned up after Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def load_competition(comp: str | None, other_recipe: str | None = None, **flags: Any) -> Any:
