@@ -43,7 +43,7 @@ def compute_fingerprint(network: Any, base: Base) -> np.ndarray:
 
     from pipeline.models.build import preprocess
 
-    pixels = preprocess(keras.ops.convert_to_tensor(draw_picture(base.size)), base.preprocessing, base.name)
+    pixels = preprocess(keras.ops.convert_to_tensor(draw_picture(base.size)), base.preprocessing, base.layer_name)
     maps = keras.ops.convert_to_numpy(network(pixels, training=False))
     channels = maps.reshape(-1, maps.shape[-1]).mean(axis=0)
     # Every number depends on every channel, with a sign: the parity of the bits that its place and the channel share.

@@ -40,6 +40,14 @@ def test_other_weights_under_a_published_name_are_refused_whatever_part_of_them_
     assert str(find_weights_path(base)) in str(error.value) and "of the published weights" in str(error.value)
 
 
+def test_a_preset_in_a_folder_has_a_fingerprint_too(tmp_path):
+    (tmp_path / "config.json").write_text(
+        '{"class_name": "ViTBackbone", "config": {"num_layers": 1, "image_shape": [32, 32, 3]}}'
+    )
+    base = parse_base(f"hub:{tmp_path}:32")
+    assert fingerprints.compute_fingerprint(random_network(), base).shape == (fingerprints.NUMBERS,)
+
+
 def test_the_published_weights_of_a_package_have_the_stored_fingerprint():
     base = parse_base("efficientnet_lite0")
     build_network(base)
