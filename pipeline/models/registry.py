@@ -51,6 +51,11 @@ class BaseInfo:
     openvino: bool = True
 
     @property
+    def attends_everywhere(self) -> bool:
+        """Whether each block mixes all tokens by attention, as those of a Vision Transformer; Swin's see windows."""
+        return self.tokens and not self.builder.startswith("Swin")
+
+    @property
     def terms(self) -> str:
         """The licence in words; empty where the table has none."""
         return f"{self.licence}; derivatives only under the same terms" if self.same_terms else self.licence

@@ -117,7 +117,7 @@ class PictureSections:
             | {"overlay": _shrink(overlay_map(picture, values))}
             for row, picture, values in zip(rows, pixels[explainer.sizes[-1]], maps, strict=True)
         ]
-        return {"cards": cards, "note": "", "method": explainer.method}
+        return {"cards": cards, "note": "", "legend": explainer.legend}
 
     def _find_nearest(self, row: int) -> list[tuple[str, float]]:
         """Finds the pictures of other folds whose features have the highest cosine; id and cosine."""

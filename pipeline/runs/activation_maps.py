@@ -4,7 +4,8 @@ Where maps are averaged and the head is linear, a class's logit is the mean over
 each place contributes is known exactly (Zhou et al. 2016, Learning Deep Features for Discriminative Localization, CVPR,
 section 2). Elsewhere the weights are the logit's gradients, averaged over places (Selvaraju et al. 2017, Grad-CAM,
 ICCV, section 3), here without their ReLU, so that places against a class are seen, too. A logit counts beside the other
-classes', so each class's weights are taken less the mean over classes.
+classes', so each class's weights are taken less the mean over classes. Vision Transformers are shown by attention
+rollout (models/attention.py), which is the same for every class.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,9 @@ from pipeline.figures.contact_sheet import draw_contact_sheet
 from pipeline.figures.style import BLUE, ORANGE
 from pipeline.files import write_atomic
 from pipeline.models import inference_engines
+from pipeline.models.attention import compute_rollout
 from pipeline.models.base import Base
+from pipeline.models.build import build_extractor
 from pipeline.models.heads import Head
 from pipeline.runs import load, predictor
 from pipeline.runs.predictor import RunPredictor
@@ -38,6 +41,8 @@ ExtractMaps = Callable[[Mapping[int, np.ndarray]], list[np.ndarray]]
 WeighChannels = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 """From the maps of each part to the weights of their channels (n, channels, classes) float32."""
 MAP_POOLINGS = ("avg", "max", "both")
+EXACT, GRAD_CAM = "class-activation map: exact", "Grad-CAM: by gradients"
+ROLLOUT = "attention rollout: whatever the class"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,7 @@ class Explainer:
         sizes: sides of the pictures that it takes, in pixels, ascending.
         extract: the maps of each part before they are pooled.
         weigh: the weights of their channels.
-        is_exact: whether the contributions add up to the logit, or are Grad-CAM's.
+        method: EXACT, where the contributions add up to the logit, GRAD_CAM or ROLLOUT.
         texts: the base of each part, as the recipe names it, where the means of the parts are the features that the
             run predicts with; else empty.
     """
@@ -58,13 +63,14 @@ class Explainer:
     sizes: tuple[int, ...]
     extract: ExtractMaps
     weigh: WeighChannels
-    is_exact: bool
+    method: str
     texts: tuple[str, ...] = ()
 
     @property
-    def method(self) -> str:
-        """Names the method."""
-        return "class-activation map: exact" if self.is_exact else "Grad-CAM: by gradients"
+    def legend(self) -> str:
+        """Says what the colours mean."""
+        meaning = "is where it looks" if self.method == ROLLOUT else "speaks for the class, blue against it"
+        return f"orange {meaning} ({self.method})"
 
     def compute(self, pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
         """Computes the contributions (n, height, width, classes) float32 of places, an array a part.
@@ -101,14 +107,17 @@ def load_explainer(folder: Path) -> Explainer:
     """Loads what a finished run explains its answers with.
 
     Raises:
-        StarshiftError: a base has no maps that are pooled by average or maximum, or the run has no model.
+        StarshiftError: a base has neither maps that are pooled by average or maximum nor blocks that attend to all
+            patches, or the run has no model.
     """
     run = load.load_run(folder)
     bases = load.list_bases(run.config)
+    if all(base.entry.attends_everywhere for base in bases.values()):
+        return _load_rollout(folder, run.classes, bases)
     for base in bases.values():
         require(base.pooling in MAP_POOLINGS and not base.entry.tokens, "A picture is explained by a base's maps.",
-                expected="a convolutional base with pooling avg, max or both", received=str(base),
-                remedy="explain a run on such bases")  # fmt: skip
+                expected="convolutional bases with pooling avg, max or both, or Vision Transformers alone",
+                received=str(base), remedy="explain a run on such bases")  # fmt: skip
     averaged, texts = all(base.pooling == "avg" for base in bases.values()), tuple[str, ...]()
     if (folder / HEADS_FILE).is_file():
         heads = read_heads(folder / HEADS_FILE)
@@ -127,9 +136,35 @@ def load_explainer(folder: Path) -> Explainer:
         sizes=tuple(sorted({base.size for base in bases.values()})),
         extract=extract,
         weigh=weigh,
-        is_exact=layers == 1 and averaged,
+        method=EXACT if layers == 1 and averaged else GRAD_CAM,
         texts=texts,
     )
+
+
+def _load_rollout(folder: Path, classes: Sequence[str], bases: Mapping[str, Base]) -> Explainer:
+    """Loads the attention rollout of Vision Transformers: of the frozen bases, or of the networks of the folds."""
+    import keras
+
+    if (folder / HEADS_FILE).is_file():
+        networks = [(base, build_extractor(base)) for base in bases.values()]
+    else:
+        (base,) = bases.values()
+        networks = [(base, keras.models.load_model(path, compile=False)) for path in predictor.list_models(folder)]
+
+    def extract(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        return [_stretch(compute_rollout(network, base, pixels[base.size])) for base, network in networks]
+
+    def weigh(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.ones((len(part), 1, len(classes)), np.float32) / len(parts) for part in parts]
+
+    sizes = tuple(sorted({base.size for base in bases.values()}))
+    return Explainer(classes=tuple(classes), sizes=sizes, extract=extract, weigh=weigh, method=ROLLOUT)
+
+
+def _stretch(maps: np.ndarray) -> np.ndarray:
+    """Stretches maps (n, height, width), each to 0 up to 1, as one channel: every patch has a share, however small."""
+    low, high = (edge(maps, axis=(1, 2), keepdims=True) for edge in (np.min, np.max))
+    return np.asarray((maps - low) / np.maximum(high - low, 1e-12))[..., None]
 
 
 def extract_together(
@@ -277,7 +312,8 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
         for caption in (Path(name).name, f"{row[number]:.1%} {run.classes[number]}")
     ]
     title = f"What {folder.name} looks at"
-    note = f"orange speaks for the class, blue against it ({explainer.method})"
-    sheet = draw_contact_sheet(np.stack(pictures), COLUMNS, captions, title=title, note=note, limit=MAX_BYTES)
+    sheet = draw_contact_sheet(
+        np.stack(pictures), COLUMNS, captions, title=title, note=explainer.legend, limit=MAX_BYTES
+    )
     write_atomic(out, lambda file: file.write(sheet))
     return len(good)

@@ -79,12 +79,14 @@ class Answer:
         record: as `invoke predict --json` prints it, see `build_records`.
         picture: (height, width, 3) uint8 RGB; None where it cannot be read.
         overlay: the picture, coloured by what speaks for the likeliest class; None where there is no map.
+        legend: what its colours mean.
         thumbnails: of the nearest training pictures, by id, of those that are in the pixel cache.
     """
 
     record: Mapping[str, Any]
     picture: np.ndarray | None = None
     overlay: np.ndarray | None = None
+    legend: str = ""
     thumbnails: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -200,6 +202,7 @@ class PictureService:
                 record=records[name],
                 picture=unstretch(picture, shape),
                 overlay=None if overlay is None else unstretch(overlay, shape),
+                legend=self.explainer.legend if self.explainer else "",
                 thumbnails={identity: thumbnails[identity] for identity, *_ in near if identity in thumbnails},
             )
             for name, picture, overlay, shape, near in zip(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.runs.activation_maps import Explainer
+from pipeline.runs.activation_maps import EXACT, Explainer
 from pipeline.runs.novelty import Neighbours, normalize_parts
 from pipeline.runs.predictor import RunPredictor
 from pipeline.serving.answers import Limits, PictureService
@@ -49,7 +49,7 @@ def make_service(colours):
                                  extract=colours.extract, classify=colours.classify, neighbours=neighbours)  # fmt: skip
         explainer = Explainer(classes=("blue", "red"), sizes=(SIDE,), extract=colours.extract_maps,
                               weigh=lambda parts: [np.broadcast_to(WEIGHTS, (len(parts[0]), *WEIGHTS.shape))],
-                              is_exact=True, texts=("colour",))  # fmt: skip
+                              method=EXACT, texts=("colour",))  # fmt: skip
         return PictureService("a-run", predictor, explainer if with_map else None, "", Limits(**limits))
 
     return make
