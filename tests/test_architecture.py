@@ -12,7 +12,7 @@ from pipeline.paths import REPOSITORY
 
 PIPELINE = REPOSITORY / "pipeline"
 ORDER = [
-    *("errors", "terminal", "files", "old_names", "paths", "logs", "output", "subprocesses", "config"),
+    *("errors", "terminal", "files", "old_names", "paths", "logs", "output", "subprocesses", "config", "settings"),
     *(
         "synthetic",
         "kaggle",
