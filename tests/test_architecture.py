@@ -27,7 +27,7 @@ ORDER = [
         "serving",
         "workflow",
     ),
-    *("kernels", "learnware", "audit", "ensemble", "distillation", "experiments", "cli"),
+    *("kernels", "learnware", "audit", "ensemble", "distillation", "experiments", "api", "cli"),
 ]
 """Each imports only those before it."""
 NO_NAMES = {
