@@ -12,7 +12,7 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from pipeline.terminal import paint
+from pipeline.terminal import name_program, paint
 
 CHATTY_LIBRARIES = ("openvino", "tensorflow", "jax", "absl", "h5py")
 
@@ -27,7 +27,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Handler."""
-        return super().format(record).replace("warning:", paint("warning:", "yellow", self.stream), 1)
+        return name_program(super().format(record)).replace("warning:", paint("warning:", "yellow", self.stream), 1)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """See logging.Handler; a reader who went away (`invoke runs | head`) ends the command instead."""

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-INSTALL_COMMAND = "pip install -r requirements-audit.txt"
-
 
 @dataclass(frozen=True)
 class LabelIssue:

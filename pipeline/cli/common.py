@@ -13,6 +13,7 @@ from typing import Any
 from invoke import Context, task
 
 from pipeline import logs
+from pipeline.terminal import name_program
 
 OWN_SIZE = -1
 """Stands for `--size own`: each base's own size."""
@@ -76,7 +77,7 @@ def command(
             positional=list(positional),
             auto_shortflags=False,
             iterable=sorted(repeated),
-            help={flag.name: texts[flag.name] for flag in flags if flag.name in texts},
+            help={flag.name: name_program(texts[flag.name]) for flag in flags if flag.name in texts},
         )(run)
 
     return decorate
@@ -103,7 +104,7 @@ def handle_errors() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tasks.py has put another one in its place
         yield
     except StarshiftError as error:
-        print(f"{paint('error:', 'red', sys.stderr)} {error}", file=sys.stderr)
+        print(f"{paint('error:', 'red', sys.stderr)} {name_program(str(error))}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `invoke comps | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -45,6 +45,7 @@ def run(competition: Competition, options: RunOptions, *, final: bool = False) -
     folds = select_folds(competition.recipe, options)
     inference_engines.check_engine(options.engine)
     _check_backend(options)
+    log_home()
     if final:
         require_network(competition.recipe)
     finished = find_finished_run(competition, options) if final else None
@@ -61,6 +62,14 @@ def run(competition: Competition, options: RunOptions, *, final: bool = False) -
             if final:
                 train_final_model(context)
             return folder
+
+
+def log_home() -> None:
+    """Logs the folder that everything is written to, and one that has runs but is not looked at."""
+    home = paths.home_folder()
+    log.info("home      %s", home)
+    if other := paths.find_other_home():
+        log.warning("  warning: the runs in %s are not seen from here; STARSHIFT_HOME=%s takes them", other, other)
 
 
 def _check_backend(options: RunOptions) -> None:
