@@ -1,4 +1,4 @@
-"""Tasks that show what is there or export it: comps, show, cache, augmented, runs, compare, report, explain, export."""
+"""Tasks that show what is there or export it: comps, show, cache, augmented, compare, report, explain, export."""
 
 from typing import Any
 
@@ -158,18 +158,6 @@ def augmented(
 
     rows, columns = parse_number(pictures, "--pictures"), parse_number(views, "--views")
     log_written(write_sheet(competition, pictures=rows, views=columns))
-
-
-@command(json=True, page="write them as an HTML page to this path, too")
-def runs(_: Context, comp: str | None = None, page: str | None = None) -> None:
-    """List all runs, the best first, with Kaggle's scores where they were submitted."""
-    from pipeline.runs.listing import print_all_runs
-
-    listed = print_all_runs(comp)
-    if path := parse_path(page):
-        from pipeline.run_report.experiment_page import write_runs_page
-
-        log_written(write_runs_page(path, listed))
 
 
 @command(

@@ -15,6 +15,7 @@ from pipeline.runs.load import Run, read_strategy
 Section = dict[str, Any]
 FILES = {
     "config.json": "what decides the result: competition, recipe, folds",
+    "note.json": "the name and the note of the user",
     "environment.json": "versions, commit, device, digests of weights",
     "folds.csv": "label, fold and group of every training picture",
     "history.csv": "each epoch, each fit of a head, or each step of an ensemble",

@@ -23,6 +23,8 @@ from pipeline.models.inference_engines import find_library_versions
 from pipeline.old_names import FORMAT, read_versioned, update_names
 
 log = logging.getLogger(__name__)
+NOTE_FILE = "note.json"
+"""The user's name and note of a run, see runs/note.py."""
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "jax", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
 
@@ -99,7 +101,7 @@ def lock_run(folder: Path) -> Iterator[Path]:
         try:
             yield folder
         except StarshiftError:
-            if [path.name for path in folder.glob("*")] == ["config.json"]:
+            if {path.name for path in folder.glob("*")} <= {"config.json", NOTE_FILE}:
                 shutil.rmtree(folder)
             raise
 
