@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, _interrupt)
 
 from pipeline.cli.ensemble import ensemble, finish, pseudo
 from pipeline.cli.experiments import audit, blocks, distill, ladder, layers, pretrain, scout, views
-from pipeline.cli.inspect import augmented, cache, compare, comps, explain, export, report, show
+from pipeline.cli.inspect import augmented, cache, compare, comps, disk, explain, export, report, show
 from pipeline.cli.kaggle import submit, weights
 from pipeline.cli.learnware import predict, store
 from pipeline.cli.run import download, features, kernel, run

@@ -1,4 +1,4 @@
-"""Tasks that show what is there or export it: comps, show, cache, augmented, compare, report, explain, export."""
+"""Tasks that show what is there or export it: comps, show, cache, disk, augmented, compare, report, explain, export."""
 
 from typing import Any
 
@@ -137,6 +137,14 @@ def _verify_cache() -> tuple[dict[str, str], list[str]]:
         )  # fmt: skip
     counts["exported networks"] = len(remove_damaged_exports())
     return states, [f"{count} {what}" for what, count in counts.items() if count]
+
+
+@command(json=True)
+def disk(_: Context) -> None:
+    """Show what competitions, caches and the store take on the disk, and how to free it."""
+    from pipeline.runs.disk_use import print_disk_use
+
+    print_disk_use()
 
 
 @command(

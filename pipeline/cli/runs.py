@@ -36,5 +36,34 @@ def note(
         print(f"next: invoke report --run {written.name or folder.name} writes its page again, with them")
 
 
-runs = Collection("runs", note)
+@command(run="a run to delete, as of runs.note; may be repeated", yes="do not ask first")
+def delete(_: Context, comp: str | None = None, run: tuple[str, ...] = (), yes: bool = False) -> None:
+    """Delete runs, and say what that frees and what else used them."""
+    import sys
+
+    from pipeline.errors import require
+    from pipeline.runs.deletion import delete_runs, list_uses
+    from pipeline.runs.disk_use import count_freed_bytes
+    from pipeline.runs.load import find_run_folder
+    from pipeline.runs.note import read_note
+
+    require(run, "Which runs?", expected="--run NAME, which may be repeated", received="none",
+            remedy="invoke runs lists them")  # fmt: skip
+    folders = list(dict.fromkeys(find_run_folder(text, comp).resolve() for text in run))
+    freed = f"{count_freed_bytes(folders) / 1e6:,.1f} MB"
+    for folder in folders:
+        name = read_note(folder).name
+        print(f"{folder.parent.name}/{folder.name}{', called ' + name if name else ''}")
+        for use in list_uses(folder):
+            print(f"  {use}")
+    if not yes:
+        require(sys.stdin.isatty(), "Nobody is there to confirm.", expected="--yes, or a terminal", received="neither")
+        if input(f"delete for good, and free {freed}? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("nothing is deleted")
+            return
+    delete_runs(folders)
+    print(f"deleted; {freed} freed")
+
+
+runs = Collection("runs", note, delete)
 runs.add_task(list_, default=True)

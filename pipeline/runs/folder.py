@@ -97,7 +97,7 @@ def lock_run(folder: Path) -> Iterator[Path]:
     Raises:
         StarshiftError: another process is working on this run.
     """
-    with _lock_folder(folder):
+    with lock_folder(folder):
         try:
             yield folder
         except StarshiftError:
@@ -107,8 +107,12 @@ def lock_run(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    """Holds a lock on a run, which ends with the process, however that ends."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Holds a lock on a run, which ends with the process, however that ends.
+
+    Raises:
+        StarshiftError: another process is working on this run.
+    """
     from filelock import FileLock, Timeout
 
     path = paths.locks_folder() / f"{folder.parent.name}.{folder.name}.lock"
