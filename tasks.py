@@ -20,11 +20,13 @@ from pipeline.cli.ensemble import ensemble, finish, pseudo
 from pipeline.cli.experiments import audit, blocks, distill, ladder, layers, pretrain, scout, views
 from pipeline.cli.inspect import augmented, cache, compare, comps, disk, explain, export, report, show
 from pipeline.cli.kaggle import submit, weights
+from pipeline.cli.labels import labels
 from pipeline.cli.learnware import predict, store
 from pipeline.cli.run import download, features, kernel, run
 from pipeline.cli.runs import runs
 from pipeline.cli.serve import serve
 
 ns = Collection.from_module(sys.modules[__name__])
+ns.add_collection(labels)
 ns.add_collection(runs)
 ns.add_collection(store)

@@ -56,6 +56,8 @@ def build_recipe(run: Run) -> list[tuple[str, str]]:
             name: tuple(value) if isinstance(value, list) else value for name, value in training.items()
         }
         recipe["training"] = asdict(Training(**values).resolved(strategy))
+    if corrected := run.config.get("labels"):
+        recipe["labels"] = f"{corrected['corrected']:,} corrected, SHA-256 {corrected['sha256'][:16]}"
     flat = flatten_mapping(recipe)
     return [(name, _format_value(value)) for name, value in flat.items() if value not in (None, (), [])]
 
@@ -132,6 +134,7 @@ def build_commands(run: Run) -> list[tuple[str, str]]:
     else:
         command, missing = build_run_command(run, comp)
         also = f"; set these in the recipe first: {', '.join(missing)}" if missing else ""
+        also += "; with the labels corrected as they were (invoke labels.apply)" if run.config.get("labels") else ""
         commands.append((command, f"The same run{also}"))
         if not run.config.get("debug") and len(run.config["folds"]) == run.recipe["folds"] >= MIN_FINISH_FOLDS:
             commands.append((f"invoke finish --comp {comp} --run {run.folder.name}", "What calibration would bring"))
