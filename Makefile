@@ -11,7 +11,7 @@ run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
 	@echo
 	@echo "look at   data/reports/sprouts/predictions.png, submissions/sprouts/latest.csv and the run's folder above"
-	@echo "next      your own pictures, in class folders: three lines, see 'One's own pictures' in README.md"
+	@echo "next      your own pictures, in class folders: invoke run --comp FOLDER, see docs/tutorial-own-pictures.md"
 	@echo "next      a Kaggle competition: . .venv/bin/activate, then invoke run --comp dog-breed"
 
 test: .venv/ready
