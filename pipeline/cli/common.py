@@ -33,7 +33,7 @@ FLAG_HELP = {
     "engine": "auto, keras, openvino or openvino-bf16",
     "name": "a name for the run, by which --run finds it: letters, digits, - and _",
     "note": "a remark on the run, which invoke runs and its report show",
-    "bundle": "an archive that was downloaded by hand",
+    "bundle": "an archive that was downloaded by hand, or the folder that it was unpacked to",
     "scenes": "let pictures of one scene (invoke audit finds them) agree on a class; takes some minutes",
     "store": "the store's folder; data/store where not given",
     "json": "print one JSON document in place of the table (docs/json.md); logs go to standard error",
