@@ -21,7 +21,7 @@ COMMAND = re.compile(r"^(?:\s*[A-Z_]+=\S+ )*(?:invoke|starshift) (?P<rest>.+)$")
 APPLIED = {"docs/extend.md"}
 """Documents whose Python is applied by a test of its own."""
 NAMESPACE = build_namespace()
-TASKS = set(NAMESPACE.task_names)
+TASKS = {name for pair in NAMESPACE.task_names.items() for name in (pair[0], *pair[1])}
 
 
 def text_of(name):

@@ -6,8 +6,14 @@ their label.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from pipeline.audit.dataset import AuditDataset
+from pipeline.data.corrections import SUGGESTION_COLUMNS, read_suggestions
+from pipeline.files import format_csv, write_text
 
 
 @dataclass(frozen=True)
@@ -18,11 +24,13 @@ class LabelIssue:
         row: of the picture.
         guess: number of the likeliest class but the label.
         confidence: probability of the label.
+        guess_confidence: probability of the guess.
     """
 
     row: int
     guess: int
     confidence: float
+    guess_confidence: float
 
 
 @dataclass(frozen=True)
@@ -61,4 +69,28 @@ def detect_label_issues(labels: np.ndarray, probabilities: np.ndarray) -> LabelI
     others = probabilities.copy()
     others[np.arange(len(labels)), labels] = -1
     guesses = others.argmax(axis=1)
-    return LabelIssues([LabelIssue(int(row), int(guesses[row]), float(own[row])) for row in rows], method)
+    issues = [
+        LabelIssue(int(row), int(guesses[row]), float(own[row]), float(probabilities[row, guesses[row]]))
+        for row in rows
+    ]
+    return LabelIssues(issues, method)
+
+
+def write_suggestions(path: Path, dataset: AuditDataset, result: LabelIssues) -> None:
+    """Writes the labels that may be wrong as a table for `invoke labels.apply`, the worst first.
+
+    Where the file is there already, its answers in the column apply stay, and so do its rows with `yes`, which are no
+    longer suspected once they are corrected. Other answers are `no`.
+
+    Raises:
+        StarshiftError: the file is there and is no such table.
+    """
+    before = read_suggestions(path) if path.exists() else pd.DataFrame(columns=SUGGESTION_COLUMNS)
+    answers = {(row["id"], row["label"], row["suggested"]): row["apply"] for _, row in before.iterrows()}
+    rows = {}
+    for issue in result.issues:
+        key = dataset.names[issue.row].removeprefix("train/"), dataset.label(issue.row), dataset.classes[issue.guess]
+        rows[key[0]] = (*key, f"{issue.guess_confidence:.4f}", answers.get(key, "no"))
+    for _, row in before[before["apply"] == "yes"].iterrows():
+        rows.setdefault(row["id"], tuple(row.get(column, "") for column in SUGGESTION_COLUMNS))
+    write_text(path, format_csv([SUGGESTION_COLUMNS, *rows.values()]))

@@ -21,6 +21,7 @@ from pipeline.audit.duplicates import SYMMETRY_NAMES, DuplicatePair
 from pipeline.audit.label_errors import LabelIssues
 from pipeline.audit.leakage import RepeatedCVResult, SeparabilityResult, compute_grouping_effect
 from pipeline.audit.scene_links import Groups, SceneLinks
+from pipeline.data.corrections import CORRECTIONS_FILE
 from pipeline.evaluation.intervals import Interval, format_interval
 from pipeline.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, RULE
 from pipeline.terminal import name_program
@@ -197,7 +198,7 @@ def assess_labels(result: LabelIssues, pictures: int) -> Finding:
     text = f"{len(result.issues)} of {pictures:,} labels are suspected ({result.method})"
     if not result.issues:
         return Finding("labels", LEVEL_FINE, text)
-    advice = "look at the worst on the page before training longer"
+    advice = f"look at the worst on the page; {CORRECTIONS_FILE} beside it takes those that you correct"
     if result.method == "ranking":
         advice = f"only ranked, cleanlab is not installed: {paths.format_install_command('audit')}"
     return Finding("labels", LEVEL_LOOK, text, advice)

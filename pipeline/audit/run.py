@@ -19,12 +19,13 @@ from pipeline.audit import duplicates, leakage, report, scene_links
 from pipeline.audit.dataset import AuditDataset
 from pipeline.audit.drift import detect_drift
 from pipeline.audit.keypoints import Keypoints, concatenate_keypoints, detect_keypoints
-from pipeline.audit.label_errors import detect_label_issues
+from pipeline.audit.label_errors import detect_label_issues, write_suggestions
 from pipeline.audit.leakage import RepeatedCVResult, cross_validate_head, shuffle_groups
 from pipeline.audit.report import AuditReport
 from pipeline.audit.scene_links import Groups, build_groups
 from pipeline.config import Competition, Recipe, RunOptions, find_comp_argument
 from pipeline.data import folds, pixel_cache
+from pipeline.data.corrections import CORRECTIONS_FILE
 from pipeline.evaluation.metrics import find_metric
 from pipeline.features.extractor import Extractor
 from pipeline.files import write_json, write_text
@@ -60,11 +61,16 @@ def run_audit(competition: Competition, options: RunOptions) -> list[Path]:
     record = report.build_record(result, findings, title)
     print_results(record)
     write_json(reports / "audit.json", record)
-    written = [groups, reports / "audit.json", reports / "audit.html"]
+    written = [groups, reports / "audit.json", reports / "audit.html", reports / CORRECTIONS_FILE]
+    write_suggestions(written[-1], dataset, result.label_issues)
     for path in written:
         log.info("wrote %s", paths.format_path(path))
+    name = find_comp_argument(competition.name)
+    if result.label_issues.issues:
+        log.info("next: write yes into the column apply of %s where its suggestion is right; "
+                 "invoke labels.apply --comp %s --csv %s",
+                 CORRECTIONS_FILE, name, paths.format_path(written[-1]))  # fmt: skip
     if len(result.groups.sizes):
-        name = find_comp_argument(competition.name)
         log.info("next: invoke run --comp %s --grouped keeps scenes in one fold; "
                  "invoke finish --comp %s --scenes lets them agree", name, name)  # fmt: skip
     return written

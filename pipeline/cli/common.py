@@ -31,6 +31,8 @@ FLAG_HELP = {
     "head": "linear, lda or mlp",
     "seed": "of training and augmentation",
     "engine": "auto, keras, openvino or openvino-bf16",
+    "name": "a name for the run, by which --run finds it: letters, digits, - and _",
+    "note": "a remark on the run, which invoke runs and its report show",
     "bundle": "an archive that was downloaded by hand",
     "scenes": "let pictures of one scene (invoke audit finds them) agree on a class; takes some minutes",
     "store": "the store's folder; data/store where not given",

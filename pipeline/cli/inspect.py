@@ -1,4 +1,4 @@
-"""Tasks that show what is there or export it: comps, show, cache, augmented, runs, compare, report, explain, export."""
+"""Tasks that show what is there or export it: comps, show, cache, disk, augmented, compare, report, explain, export."""
 
 from typing import Any
 
@@ -140,6 +140,14 @@ def _verify_cache() -> tuple[dict[str, str], list[str]]:
     return states, [f"{count} {what}" for what, count in counts.items() if count]
 
 
+@command(json=True)
+def disk(_: Context) -> None:
+    """Show what competitions, caches and the store take on the disk, and how to free it."""
+    from pipeline.runs.disk_use import print_disk_use
+
+    print_disk_use()
+
+
 @command(
     pictures="how many, one a row",
     views="how many augmentations of each",
@@ -159,18 +167,6 @@ def augmented(
 
     rows, columns = parse_number(pictures, "--pictures"), parse_number(views, "--views")
     log_written(write_sheet(competition, pictures=rows, views=columns))
-
-
-@command(json=True, page="write them as an HTML page to this path, too")
-def runs(_: Context, comp: str | None = None, page: str | None = None) -> None:
-    """List all runs, the best first, with Kaggle's scores where they were submitted."""
-    from pipeline.runs.listing import print_all_runs
-
-    listed = print_all_runs(comp)
-    if path := parse_path(page):
-        from pipeline.run_report.experiment_page import write_runs_page
-
-        log_written(write_runs_page(path, listed))
 
 
 @command(

@@ -19,11 +19,11 @@ def answer_interrupts() -> None:
 
 def build_namespace() -> Collection:
     """Collects all tasks."""
-    from pipeline.cli import ensemble, experiments, inspect, kaggle, learnware, run, serve
+    from pipeline.cli import ensemble, experiments, inspect, kaggle, labels, learnware, run, runs, serve
 
     modules = (run, ensemble, experiments, inspect, kaggle, serve)
     tasks = {name: task for module in modules for name, task in vars(module).items() if isinstance(task, Task)}
-    return Collection(learnware.predict, *tasks.values(), learnware.store)
+    return Collection(learnware.predict, *tasks.values(), labels.labels, learnware.store, runs.runs)
 
 
 def main() -> None:

@@ -54,14 +54,14 @@ def _list_tasks(namespace: Collection) -> Iterator[tuple[str, Task]]:
 def _format_task(name: str, task: Task) -> str:
     """Formats a task: what it does, and a row a flag."""
     rows = [f"| {_format_flag(argument)} | {argument.help or ''} |".replace("  |", " |") for argument in
-            sorted(task.get_arguments(), key=lambda argument: argument.name)]  # fmt: skip
+            sorted(task.get_arguments(), key=lambda argument: str(argument.name))]  # fmt: skip
     table = ["", "| flag | |", "|---|---|", *rows] if rows else []
     return "\n".join([f"## {name}", "", inspect.cleandoc(task.__doc__ or ""), *table, ""])
 
 
 def _format_flag(argument: Argument) -> str:
     """Formats a flag as it is typed."""
-    name = argument.name.replace("_", "-").strip("-")
+    name = str(argument.name).replace("_", "-").strip("-")
     if argument.positional:
         return f"`{name.upper()}`"
     if argument.kind is bool:

@@ -99,6 +99,8 @@ def run(
     resplit: bool = False,
     grouped: bool = False,
     final: bool = False,
+    name: str | None = None,
+    note: str | None = None,
     on: str | None = None,
     accelerator: str | None = None,
     internet: bool = False,
@@ -138,6 +140,8 @@ def run(
     if on is not None or dry_run or accelerator or internet or attach or not wait:
         from pipeline.errors import require
 
+        require(name is None and note is None, "A run on Kaggle gets its name at home.", expected="no --name or --note",
+                received="--on kaggle", remedy="invoke runs.note once the run is home")  # fmt: skip
         require(not final, "A kernel does not train the final model.", expected="--final without --on kaggle",
                 received="both", remedy="train it here once the run is home: the command without --on")  # fmt: skip
         send_to_kaggle(competition, options, on, accelerator, internet, attach, wait, dry_run)
@@ -145,7 +149,7 @@ def run(
     if find_lr:
         flow.find_learning_rate(competition, options)
         return
-    folder = flow.run(competition, options, final=final)
+    folder = flow.run(competition, options, final=final, name=name, note=note)
     if competition.synthetic and not debug:
         from pipeline.experiments.sprouts_demo import run_demo
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.config import Competition, Labels
+from pipeline.data.corrections import correct_labels
 from pipeline.data.layout import find_layout
 from pipeline.data.tables import (
     FolderScan,
@@ -64,7 +65,7 @@ def load_labeled_pictures(competition: Competition, bundle: Path | None = None) 
 def build_picture_table(
     competition: Competition, raw: Path, sample: SampleSubmission | None, memory: Path
 ) -> PictureTable:
-    """Builds and checks the picture table of a competition.
+    """Builds and checks the picture table of a competition, with its corrected labels.
 
     Args:
         competition: its labels and submission.
@@ -93,6 +94,7 @@ def build_picture_table(
     ordered = _order_test_ids(sample, tests, warnings)
     classes = _order_classes(competition, sample, set(label_of.values()))
     warnings += _format_name_warnings(classes)
+    label_of = correct_labels(competition.name, label_of)
     rows: list[tuple[str, Path | None, str | None]] = [(name, files[name], label) for name, label in label_of.items()]
     rows += [(name, tests.get(name), None) for name in ordered]
     table = measure_pictures(rows, raw, memory)

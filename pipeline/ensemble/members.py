@@ -26,6 +26,8 @@ from pipeline.runs.listing import shorten_base_name
 from pipeline.runs.load import Run
 from pipeline.workflow.context import Dataset
 
+SHARED_PARTS = ("classes", "pictures or folds", "labels", "test pictures")
+"""What members must share, in the order of `list_split`."""
 MIN_FOLDS = 3
 """A nest needs a fold to judge on, and two to choose with."""
 
@@ -42,10 +44,10 @@ def format_member_name(run: Run) -> str:
 
 
 def list_split(run: Run) -> tuple[Any, ...]:
-    """Lists what members must share: classes, pictures with their labels and folds, test pictures."""
+    """Lists what members must share: classes, pictures with their folds, their labels, test pictures."""
     folds = run.folds.loc[run.oof.index].sort_index()
-    rows = tuple(zip(folds.index, folds["label"], folds["fold"], strict=True))
-    return tuple(run.classes), rows, tuple(sorted(run.test.index))
+    rows = tuple(zip(folds.index, folds["fold"], strict=True))
+    return tuple(run.classes), rows, tuple(folds["label"]), tuple(sorted(run.test.index))
 
 
 def find_exclusion_reason(folder: Path, *, named: bool = False) -> str:
@@ -99,7 +101,7 @@ def select_compatible_members(members: list[Run], left_out: list[tuple[str, str]
     counts = Counter(splits)
     shared = max(reversed(splits), key=lambda split: counts[split])
     for member, split in zip(members, splits, strict=True):
-        for part, own, common in zip(("classes", "pictures or folds", "test pictures"), split, shared, strict=True):
+        for part, own, common in zip(SHARED_PARTS, split, shared, strict=True):
             if own != common:
                 left_out.append((member.folder.name, f"other {part}"))
                 break
@@ -153,7 +155,7 @@ def load_aligned_members(competition: Competition, requested: Sequence[str] = ()
     if not members or (requested and left_out):
         raise StarshiftError(
             "These runs cannot be made into one." if requested else f"{competition.name} has no run to start from.",
-            expected=f"finished runs of all folds (at least {MIN_FOLDS}) that share pictures, folds and classes",
+            expected=f"finished runs of all folds (at least {MIN_FOLDS}) that share pictures, labels, folds, classes",
             received="; ".join(f"{name}: {reason}" for name, reason in left_out) or "none",
             remedy=f"invoke run --comp {find_comp_argument(competition.name)}; invoke runs lists what there is",
         )

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.config import Competition, Recipe, RunOptions, Training
 from pipeline.data import subsets
+from pipeline.data.corrections import read_corrections
 from pipeline.data.labels import load_labeled_pictures
 from pipeline.errors import require
 from pipeline.evaluation.intervals import (
@@ -221,6 +222,8 @@ def prepare_ladder(
     test = subsets.select_balanced(chosen, sizes[2], np.random.default_rng(seed))
     rest = chosen.drop(test.index)
     name = f"{competition.name}-ladder-{'-'.join(map(str, sizes))}-seed{seed}"
+    if corrections := read_corrections(competition.name):
+        name += f"-labels-{corrections.record['sha256'][:8]}"
     folder = paths.home_folder() / "data" / "ladders" / name
     subsets.link_subset(rest, raw, folder / "train")
     subsets.link_subset(test, raw, folder / "test", flat=True)

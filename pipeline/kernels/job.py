@@ -45,6 +45,7 @@ class JobSpec:
         split: name and text of the file of folds, where there is one.
         weights: files that the recipe's bases need.
         commit: of the repository.
+        corrections: the text of the table of corrected labels; empty where there is none.
     """
 
     competition: Competition
@@ -57,6 +58,7 @@ class JobSpec:
     split: tuple[str, str] | None = None
     weights: tuple[WeightsSpec, ...] = ()
     commit: str = ""
+    corrections: str = ""
 
     def text(self) -> str:
         """Returns the job as JSON."""

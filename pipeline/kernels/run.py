@@ -10,6 +10,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.config import Competition, RunOptions, apply_options, find_comp_argument, select_folds
 from pipeline.data import folds as splits
+from pipeline.data.corrections import find_corrections_path
 from pipeline.errors import StarshiftError, require
 from pipeline.files import format_utc, hash_json, write_text
 from pipeline.kaggle import client, datasets
@@ -38,6 +39,7 @@ def build_job(competition: Competition, options: RunOptions) -> JobSpec:
     folds = select_folds(resolved.recipe, options)
     config = json.loads(json.dumps(build_run_config(resolved, options, folds)))
     split = paths.competition_folder(competition.name) / splits.build_folds_name(competition.recipe)
+    corrections = find_corrections_path(competition.name)
     return JobSpec(
         competition=competition,
         folds=options.folds,
@@ -49,6 +51,7 @@ def build_job(competition: Competition, options: RunOptions) -> JobSpec:
         split=(split.name, split.read_bytes().decode("utf-8")) if split.exists() else None,
         weights=tuple(weights.list_weights(competition)),
         commit=runs.find_commit(),
+        corrections=corrections.read_bytes().decode("utf-8") if corrections.exists() else "",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline import logs, paths
 from pipeline.config import Competition, RunOptions
+from pipeline.data.corrections import find_corrections_path
 from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_file, write_text
 from pipeline.kaggle import inputs
@@ -63,6 +64,8 @@ def run_job(job: JobSpec) -> Path:
     if job.split:
         name, text = job.split
         write_text(paths.competition_folder(job.competition.name) / name, text)
+    if job.corrections:
+        write_text(find_corrections_path(job.competition.name), job.corrections)
     options = RunOptions(folds=job.folds, debug=job.debug, engine=job.engine, tensorboard=job.tensorboard)
     return flow.run(link_weights(job.competition, job.weights), options)
 

@@ -119,6 +119,7 @@ def build_run_record(path: Path, name: str, rank: int, one: RunSummary) -> dict[
     return {
         "rank": rank if one.state == "finished" else None,
         "run": PageCell(one.run, href=Path(link).as_posix() if link else ""),
+        "name": one.name,
         "score ± spread": PageCell(format_score(one), one.score),
         "chance": one.chance,
         "accuracy": build_number_cell(one.accuracy, ".1%"),
@@ -130,6 +131,7 @@ def build_run_record(path: Path, name: str, rank: int, one: RunSummary) -> dict[
         "folds trained": format_folds(one),
         "seconds": build_number_cell(one.seconds, ",.0f"),
         "state": "" if one.state == "finished" else one.state,
+        "note": one.note,
     }
 
 

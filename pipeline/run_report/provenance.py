@@ -16,6 +16,7 @@ from pipeline.settings import format_setting
 Section = dict[str, Any]
 FILES = {
     "config.json": "what decides the result: competition, recipe, folds",
+    "note.json": "the name and the note of the user",
     "environment.json": "versions, commit, device, digests of weights",
     "folds.csv": "label, fold and group of every training picture",
     "history.csv": "each epoch, each fit of a head, or each step of an ensemble",
@@ -54,6 +55,8 @@ def build_recipe(run: Run) -> list[tuple[str, str]]:
             name: tuple(value) if isinstance(value, list) else value for name, value in training.items()
         }
         recipe["training"] = asdict(Training(**values).resolved(strategy))
+    if corrected := run.config.get("labels"):
+        recipe["labels"] = f"{corrected['corrected']:,} corrected, SHA-256 {corrected['sha256'][:16]}"
     flat = flatten_mapping(recipe)
     return [(name, _format_value(value)) for name, value in flat.items() if value not in (None, (), [])]
 
@@ -128,7 +131,8 @@ def build_commands(run: Run) -> list[tuple[str, str]]:
             (f"invoke ensemble --comp {comp} --rebuild {run.folder.name}", "The same run, made again of its members")
         )
     else:
-        commands.append((build_run_command(run, comp), "The same run"))
+        also = "; with the labels corrected as they were (invoke labels.apply)" if run.config.get("labels") else ""
+        commands.append((build_run_command(run, comp), f"The same run{also}"))
         if not run.config.get("debug") and len(run.config["folds"]) == run.recipe["folds"] >= MIN_FINISH_FOLDS:
             commands.append((f"invoke finish --comp {comp} --run {run.folder.name}", "What calibration would bring"))
     return [*commands, (build_report_command(run), "This page again")]

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipeline.kaggle.leaderboard import (
 from pipeline.run_report.charts import Chart, Series
 from pipeline.runs import folder as runs
 from pipeline.runs.load import Run
+from pipeline.runs.note import read_note
 
 Section = dict[str, Any]
 MAX_PAIRS = 25
@@ -111,6 +112,7 @@ def build_headline(run: Run) -> Section:
         "medal": format_medals(board, results["score"]) if board else "",
         "answer": answer and {"public": answer.public, "private": answer.private},
         "unreadable": results.get("unreadable", {}),
+        "note": asdict(read_note(run.folder)),
     }
 
 

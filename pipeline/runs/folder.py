@@ -23,6 +23,8 @@ from pipeline.models.inference_engines import find_library_versions
 from pipeline.old_names import FORMAT, read_versioned, update_names
 
 log = logging.getLogger(__name__)
+NOTE_FILE = "note.json"
+"""The user's name and note of a run, see runs/note.py."""
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "jax", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
 
@@ -95,18 +97,22 @@ def lock_run(folder: Path) -> Iterator[Path]:
     Raises:
         StarshiftError: another process is working on this run.
     """
-    with _lock_folder(folder):
+    with lock_folder(folder):
         try:
             yield folder
         except StarshiftError:
-            if [path.name for path in folder.glob("*")] == ["config.json"]:
+            if {path.name for path in folder.glob("*")} <= {"config.json", NOTE_FILE}:
                 shutil.rmtree(folder)
             raise
 
 
 @contextlib.contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    """Holds a lock on a run, which ends with the process, however that ends."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Holds a lock on a run, which ends with the process, however that ends.
+
+    Raises:
+        StarshiftError: another process is working on this run.
+    """
     from filelock import FileLock, Timeout
 
     path = paths.locks_folder() / f"{folder.parent.name}.{folder.name}.lock"

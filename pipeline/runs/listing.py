@@ -22,6 +22,7 @@ from pipeline.figures.text_table import format_records
 from pipeline.kaggle.leaderboard import SubmissionScores, compute_top_percent, find_leaderboard, read_submission_scores
 from pipeline.output import print_results
 from pipeline.runs import folder as runs
+from pipeline.runs.note import read_note
 from pipeline.terminal import paint
 
 DERIVED_STRATEGIES = ("ensemble", "finish")
@@ -51,6 +52,8 @@ class RunSummary:
         answer: Kaggle's, where the run was submitted.
         top: percent of the final leaderboard's teams that its score would be among.
         split: SHA-256 of which picture lies in which fold; empty where that is not kept.
+        name: that the user gave it, or empty.
+        note: of the user, or empty.
     """
 
     run: str
@@ -71,6 +74,8 @@ class RunSummary:
     answer: SubmissionScores | None = None
     top: float | None = None
     split: str = ""
+    name: str = ""
+    note: str = ""
 
 
 def rank_runs(result: Sequence[RunSummary], metric: str) -> list[RunSummary]:
@@ -102,6 +107,7 @@ def format_run_table(result: Sequence[RunSummary]) -> list[str]:
     return format_records(result, {
         "rank": lambda one: ranks.get(one.run, ""),
         "run": lambda one: one.handle,
+        "name": lambda one: one.name,
         "score": lambda one: paint(format_score(one), "bold") if one is result[0] else format_score(one),
         "accuracy": lambda one: format_number(one.accuracy, ".1%"),
         "strategy": lambda one: one.strategy,
@@ -113,6 +119,7 @@ def format_run_table(result: Sequence[RunSummary]) -> list[str]:
         "private": lambda one: format_number(one.answer and one.answer.private, ".5f"),
         "state": lambda one: "" if one.state == "finished" else one.state,
         "recipe": lambda one: format_settings(one, most),
+        "note": lambda one: one.note,
     })  # fmt: skip
 
 
@@ -246,7 +253,7 @@ def parse_start_time(folder: Path) -> str:
 
 def load_summary(folder: Path, handle: str) -> RunSummary:
     """Loads the summary of a run's folder."""
-    config, results = runs.read_config(folder), runs.read_metrics(folder)
+    config, results, note = runs.read_config(folder), runs.read_metrics(folder), read_note(folder)
     competition = config.get("competition", {})
     recipe = competition.get("recipe", {})
     debug = bool(config.get("debug"))
@@ -271,6 +278,8 @@ def load_summary(folder: Path, handle: str) -> RunSummary:
         answer=read_submission_scores(folder),
         top=compute_top_percent(board, results["score"]) if board else None,
         split=runs.compute_split_digest(folder),
+        name=note.name,
+        note=note.note,
     )
 
 

@@ -1,4 +1,4 @@
-"""Loads a finished run: found by the beginning of its name, its predictions as tables by id and class."""
+"""Loads a finished run: found by its name or the beginning of it, its predictions as tables by id and class."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,7 @@ from pipeline.files import hash_file
 from pipeline.models.base import Base, build_scratch_base, parse_base
 from pipeline.runs import folder as runs
 from pipeline.runs import listing
+from pipeline.runs.note import read_note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +114,10 @@ def list_bases(config: Mapping[str, Any]) -> dict[str, Base]:
 
 
 def find_run_folder(text: str, comp: str | None, usable: Callable[[Path], bool] | None = None) -> Path:
-    """Finds the run folder of this name, of a name that begins like this, or at this path; `latest` or `best`.
+    """Finds the run of this name, whose folder's name begins like this, or at this path; `latest` or `best`.
 
     Args:
-        text: the name.
+        text: the name that the user gave it, or that of its folder.
         comp: name of a competition; None looks at all.
         usable: which runs may be the latest or the best; None takes all.
 
@@ -129,13 +130,14 @@ def find_run_folder(text: str, comp: str | None, usable: Callable[[Path], bool] 
         return _find_ranked_run(text, comp, usable or (lambda folder: True))
     names = [listing.find_competition_name(comp)] if comp else listing.list_competitions()
     folders = [folder for name in sorted(names) for folder in runs.list_run_folders(name)]
+    named = [folder for folder in folders if text and read_note(folder).name == text]
     whole = [folder for folder in folders if text == folder.name or folder.name.startswith(f"{text}-")]
-    matching = whole or [folder for folder in folders if text and folder.name.startswith(text)]
+    matching = named or whole or [folder for folder in folders if text and folder.name.startswith(text)]
     if len(matching) != 1:
         several = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in matching[:5])
         raise StarshiftError(
             f"{'No run' if not matching else 'More than one run'} is called {text!r}.",
-            expected="a run folder's name, a beginning that only one has, or a path",
+            expected="a run's name, its folder's, a beginning that only one has, or a path",
             received=f"{len(matching)} runs: {several}" if matching else f"none of {len(folders)} runs",
             remedy=f"invoke runs{' --comp ' + comp if comp else ''} lists them",
         )

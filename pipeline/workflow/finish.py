@@ -19,6 +19,7 @@ from pipeline.config import (
     select_folds,
 )
 from pipeline.data import folds as splits
+from pipeline.data.corrections import read_corrections
 from pipeline.evaluation import metrics, submission
 from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds
 from pipeline.files import hash_json, write_json
@@ -193,8 +194,11 @@ def build_run_config(competition: Competition, options: RunOptions, folds: tuple
     recipe = competition.recipe
     is_scaled = (recipe.strategy, recipe.head) == ("features", "linear") and len(folds) > 1
     scaled = {"scaled": HEAD_SCALE_VERSION} if is_scaled else {}
+    corrections = read_corrections(competition.name)
+    labels = {"labels": corrections.record} if corrections else {}  # so runs on the original ones keep their names
     return {
         "competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine, **scaled,
+        **labels,
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition, RunOptions
 from pipeline.data import folds, pixel_cache, subsets
+from pipeline.data.corrections import read_corrections
 from pipeline.data.labels import PictureTable, build_picture_table
 from pipeline.data.row_store import RowStore
 from pipeline.data.tables import SampleSubmission, format_names, read_sample_submission
@@ -69,6 +70,8 @@ def read_pictures(
             pictures = subsets.select_debug_subset(pictures, competition.recipe.seed)
         lines.append(f"{len(pictures.train):,} training and {len(pictures.test):,} test pictures")
         lines.append(f"{len(pictures.classes)} classes: {format_names(pictures.classes)}")
+    if corrections := read_corrections(competition.name):
+        log.info("labels    %s", corrections.line)
     for warning in pictures.warnings:
         log.warning("  warning: %s", warning)
     return pictures, sample

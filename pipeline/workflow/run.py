@@ -17,7 +17,8 @@ from pipeline.evaluation.metrics import find_metric
 from pipeline.models import inference_engines
 from pipeline.models.backend import find_backend, require_tensorflow
 from pipeline.models.base import Base
-from pipeline.runs.folder import lock_run
+from pipeline.runs.folder import is_finished, lock_run
+from pipeline.runs.note import check_name, write_note
 from pipeline.training.export import ModelExporter, PrecisionError
 from pipeline.training.fold_job import run_lr_job
 from pipeline.training.soft_targets import SoftTargets
@@ -29,16 +30,25 @@ from pipeline.workflow.finish import find_finished_run, finish_run, open_run_fol
 log = logging.getLogger(__name__)
 
 
-def run(competition: Competition, options: RunOptions, *, final: bool = False) -> Path:
+def run(
+    competition: Competition,
+    options: RunOptions,
+    *,
+    final: bool = False,
+    name: str | None = None,
+    note: str | None = None,
+) -> Path:
     """Runs a competition from its archive to its submission. Returns the run's folder.
 
     Args:
         competition: its recipe.
         options: of this run.
         final: train the final model, too; where this very run is finished, nothing but that.
+        name: that the user gives the run.
+        note: of the user on the run.
 
     Raises:
-        StarshiftError: `final` for a strategy that trains no network; or an error of a stage.
+        StarshiftError: `final` for a strategy that trains no network; an unusable name; or an error of a stage.
     """
     started = time.perf_counter()
     competition = apply_options(competition, options)
@@ -49,9 +59,12 @@ def run(competition: Competition, options: RunOptions, *, final: bool = False) -
     if final:
         require_network(competition.recipe)
     finished = find_finished_run(competition, options) if final else None
+    # An unfinished run may be this one, which is known once the pictures are read.
+    check_name(competition.name, name or "", lambda one: one == finished or not is_finished(one))
     with train.open_exporter(competition.recipe) as exporter:
         data = prepare_dataset(competition, train.select_networks(competition.recipe), options)
         with lock_run(finished or open_run_folder(data.competition, options, folds)) as folder:
+            write_note(folder, name, note)
             context = RunContext(
                 competition=data.competition, options=options, data=data, folder=folder, folds=folds, started=started
             )

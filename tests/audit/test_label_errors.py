@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.audit.label_errors import detect_label_issues
+from pipeline.audit.label_errors import LabelIssue, LabelIssues, detect_label_issues, write_suggestions
 
 WRONG = set(range(7, 300, 15))
 
@@ -37,3 +37,23 @@ def test_without_cleanlab_they_are_ranked(monkeypatch):
     assert doubt == sorted(doubt) and len(set(doubt)) > 1
     assert found.method == "ranking" and {one.row for one in found.issues[: len(WRONG)]} == WRONG
     assert all(one.guess == truth[one.row] for one in found.issues)
+
+
+def test_suggestions_are_written_for_correction_and_answers_stay(dataset_of, tmp_path):
+    dataset, path = dataset_of(np.ones((6, 2)), [0, 0, 1, 1]), tmp_path / "corrections.csv"
+    names = [one.removeprefix("train/") for one in dataset.names]
+    first, second = LabelIssue(0, 1, 0.1, 0.9), LabelIssue(2, 0, 0.2, 0.8)
+    write_suggestions(path, dataset, LabelIssues([first, second], "ranking"))
+    zero, one = dataset.classes[:2]
+    rows = [
+        "id,label,suggested,confidence,apply",
+        f"{names[0]},{zero},{one},0.9000,no",
+        f"{names[2]},{one},{zero},0.8000,no",
+    ]
+    assert path.read_text().splitlines() == rows
+    rows[1] = rows[1].replace(",no", ",yes")
+    path.write_text("\n".join(rows) + "\n")
+    write_suggestions(path, dataset, LabelIssues([first], "ranking"))
+    assert path.read_text().splitlines() == rows[:2], "the answer stays"
+    write_suggestions(path, dataset, LabelIssues([second], "ranking"))
+    assert path.read_text().splitlines() == [rows[0], rows[2], rows[1]], "what is corrected is not suspected any more"

@@ -38,5 +38,5 @@ def test_a_leak_is_told_with_the_field_that_carries_it_and_chance_is_not():
 
 
 def test_without_cleanlab_the_words_say_what_to_install():
-    ranked = report.assess_labels(LabelIssues([LabelIssue(0, 1, 0.1)], "ranking"), 10)
+    ranked = report.assess_labels(LabelIssues([LabelIssue(0, 1, 0.1, 0.8)], "ranking"), 10)
     assert "pip install -r requirements-audit.txt" in ranked.advice

@@ -15,6 +15,7 @@ from tests.written import written
 WITHOUT_TABLES = {
     *("run", "kernel", "download", "features", "augmented", "report", "explain", "submit", "pretrain"),
     *("export", "layers", "serve"),
+    *("runs.note", "runs.delete", "labels.apply"),
     *("store.add", "store.remove", "store.start", "store.push", "store.pull"),
 }
 """Tasks that make or send something, and print no table."""

@@ -7,9 +7,11 @@ import pytest
 
 from pipeline import paths
 from pipeline.config import RunOptions
+from pipeline.data.corrections import find_corrections_path
 from pipeline.errors import StarshiftError
+from pipeline.files import write_text
 from pipeline.kernels import run, session_run
-from pipeline.kernels.job import WeightsSpec
+from pipeline.kernels.job import WeightsSpec, parse_job
 from pipeline.models import base
 from tests.kernels.conftest import PETS
 
@@ -70,3 +72,13 @@ def test_the_folds_of_home_are_the_folds_there(inputs, monkeypatch):
 def test_a_debug_run_has_there_the_fingerprint_that_it_has_here():
     order = run.build_job(PETS, RunOptions(debug=True))
     assert order.config["competition"]["recipe"]["folds"] == 2 and order.config["folds"] == [0, 1]
+
+
+def test_the_corrected_labels_of_home_are_the_labels_there(inputs, monkeypatch):
+    monkeypatch.setattr(session_run.flow, "run", lambda *_: None)
+    path, text = find_corrections_path("pets"), "id,label,corrected\na,cat,dog\n"
+    write_text(path, text)
+    order = parse_job(run.build_job(PETS, RunOptions()).text())
+    path.unlink()
+    session_run.run_job(order)
+    assert path.read_text() == text and order.config["labels"]["corrected"] == 1
