@@ -252,6 +252,8 @@ class Labels:
     test: str | None = "test"
 
     def __post_init__(self) -> None:
+        if self.positive is not None:
+            object.__setattr__(self, "positive", str(self.positive))  # positive=1 is the class called "1"
         for name, value in (("folder", self.folder), ("test", self.test), ("csv", self.csv)):
             path = PurePosixPath(value or ".")
             require(

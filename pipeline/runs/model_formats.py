@@ -16,9 +16,9 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.data import images
+from pipeline.data.picture_files import list_pictures
 from pipeline.data.pixel_cache import read_cached_pixels
 from pipeline.data.subsets import select_evenly
-from pipeline.data.tables import list_pictures
 from pipeline.errors import StarshiftError, require
 from pipeline.files import read_json, write_json
 from pipeline.logs import silence_stderr
