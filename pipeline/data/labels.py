@@ -83,11 +83,16 @@ def build_picture_table(
         warnings += _format_folder_warnings(train_scan)
     label_of = _find_labels(labels, raw, files, warnings)
     if not label_of:
+        in_folders = labels.kind == "folders"
         raise StarshiftError(
             "There are no labelled training pictures.",
-            expected=f"pictures in {raw / labels.folder}",
+            expected=f"a folder of pictures for each class in {folders.train or raw / labels.folder}"
+            if in_folders
+            else f"pictures in {raw / labels.folder}",
             received=f"{len(files)} files, none of them with a label",
-            remedy="look at Labels(folder=, suffix=, csv=, pattern=) in the competition file",
+            remedy="put the pictures of each class into a folder that is called like it"
+            if in_folders
+            else "look at Labels(folder=, suffix=, csv=, pattern=) in the competition file",
         )
     ordered = _order_tests(sample, tests, warnings)
     _check_categories(label_of)

@@ -154,5 +154,5 @@ def find_learning_rate(competition: Competition, options: RunOptions) -> float:
         suggested = float(run_lr_job(job)["suggested"])
         lines.append(f"{suggested:.1e} is suggested; the strategy's is {recipe.resolved_training.learning_rate:.1e}")
     log.info("wrote %s", paths.format_path(job.stem.with_suffix(".lr.png")))
-    log.info("next: training=Training(learning_rate=%.1e) in the recipe", suggested)
+    log.info("next: --set training.learning_rate=%.1e", suggested)
     return suggested
