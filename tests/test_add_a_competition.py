@@ -101,7 +101,7 @@ def test_the_document_names_every_metric():
 
 
 MISTAKES = {
-    "rows of train.csv have no picture": ('suffix=".jpg"', 'suffix=""'),
+    "rows of train.csv have no picture": ('folder="train_images"', 'folder="test_images"'),
     "test pictures are missing": ('test="test_images"', 'test="tests"'),
     "train.csv has other columns": ('"disease"', '"illness"'),
     "sample_submission.csv has other columns": ('"one column per class"', '"class name"'),
