@@ -1,4 +1,4 @@
-"""Tasks that show what is there or export it: comps, show, cache, disk, augmented, compare, report, explain, export."""
+"""Tasks that show what is there or export it: comps, show, check, init, cache, disk, compare, report, export, ..."""
 
 from typing import Any
 
@@ -302,3 +302,33 @@ def check(
 
     found = check_competition(competition, RunOptions(bundle=parse_path(bundle), force=force))
     print_results({"check": found.build_record()}, *format_check(found))
+
+
+@command(
+    comp="the name of the competition: small letters, digits, - and _; its file is NAME.py here",
+    data="the folder of its data: pictures, and tables of labels if there are any",
+    slug="Kaggle's name for it; the file then names it in place of the folder",
+    force="replace a file that is there",
+)
+def init(
+    _: Context, comp: str | None = None, data: str | None = None, slug: str | None = None, force: bool = False
+) -> None:
+    """Write a competition file for new data: labels, submission and metric as they look, with the reasons."""
+    from pathlib import Path
+
+    from pipeline.data import proposal
+    from pipeline.errors import require
+    from pipeline.files import write_text
+    from pipeline.output import print_lines
+
+    require(
+        comp and data, "A name and a folder are needed.", expected="--comp NAME --data FOLDER", received=(comp, data)
+    )
+    folder, file = Path(str(data)).expanduser(), Path(f"{comp}.py")
+    expected = "another name, or --force"
+    require(force or not file.exists(), f"{file} is there already.", expected=expected, received=comp)
+    found = proposal.propose_competition(folder)
+    proposal.check_proposal(str(comp), folder, found)
+    write_text(file, proposal.format_proposal(str(comp), folder.resolve(), found, slug))
+    print_lines(proposal.list_reasons(found), apart=False)
+    log_written(file)

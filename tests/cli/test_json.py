@@ -13,6 +13,7 @@ from tests.cli.test_tasks import invoke
 from tests.written import written
 
 WITHOUT_TABLES = {
+    "init",
     *("run", "kernel", "download", "features", "augmented", "report", "explain", "submit", "pretrain"),
     *("export", "layers", "serve"),
     *("runs.note", "runs.delete", "labels.apply"),
