@@ -1,7 +1,7 @@
 # Sets everything up by itself: only Python 3.11 or 3.12 with venv, git and make are needed.
 PYTHON ?= $(firstword $(foreach name,python3.12 python3.11 python3,$(if $(shell $(name) -c "import venv" 2>&1 || echo no),,$(name))))
 BIN := .venv/bin
-REQUIREMENTS := requirements.txt requirements-common.txt
+REQUIREMENTS := requirements.txt requirements-common.txt requirements-cpu.txt
 JAX_TESTS := models features training workflow learnware distillation experiments
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
@@ -11,7 +11,7 @@ run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
 	@echo
 	@echo "look at   data/reports/sprouts/predictions.png, submissions/sprouts/latest.csv and the run's folder above"
-	@echo "next      your own pictures, in class folders: three lines, see 'One's own pictures' in README.md"
+	@echo "next      your own pictures, in class folders: invoke run --comp FOLDER, see docs/tutorial-own-pictures.md"
 	@echo "next      a Kaggle competition: . .venv/bin/activate, then invoke run --comp dog-breed"
 
 test: .venv/ready
@@ -72,7 +72,7 @@ lint: .venv/ready
 .venv-jax/ready: requirements-jax.txt requirements-common.txt requirements-dev.txt
 	@$(PYTHON) -m venv --clear .venv-jax
 	@grep --invert-match "^-r" requirements-dev.txt > .venv-jax/dev.txt
-	@.venv-jax/bin/pip install --quiet --disable-pip-version-check -r requirements-jax.txt -r .venv-jax/dev.txt
+	@.venv-jax/bin/pip install --quiet --disable-pip-version-check -r requirements-common.txt -r requirements-jax.txt -r .venv-jax/dev.txt
 	@touch $@
 
 clean:

@@ -1,6 +1,8 @@
-"""One file a competition. Found by name here, or by the path of a file that lies outside the repository."""
+"""One file a competition. Found by name here, or by the path of a file or of a folder of pictures elsewhere."""
 
+import hashlib
 import importlib.util
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -18,16 +20,21 @@ def names() -> list[str]:
 
 
 def find(name: str | None, recipe: str | None = None) -> Competition:
-    """The competition of this name, or in the file of this path.
+    """The competition of this name, in the file of this path, or of the pictures in the folder of this path.
 
     Args:
-        name: one of `names()`, or the path of a Python file that defines COMPETITION.
+        name: one of `names()`, the path of a Python file that defines COMPETITION, or a folder of class folders.
         recipe: a key of the file's RECIPES; None is the competition's own recipe.
 
     Raises:
-        StarshiftError: no such name, file or recipe, or the file defines no competition.
+        StarshiftError: no such name, file, folder or recipe, or the file defines no competition.
     """
-    found = load(find_file(name), recipe)
+    if is_picture_folder(name):
+        require(recipe is None, "A folder of pictures has no other recipes.", expected="a competition file",
+                received=f"--recipe {recipe}", remedy="without --recipe, the default recipe is used")  # fmt: skip
+        found = build_from_folder(Path(str(name)))
+    else:
+        found = load(find_file(name), recipe)
     if name not in names():
         if found.name in names():
             ours = find(found.name)
@@ -36,9 +43,24 @@ def find(name: str | None, recipe: str | None = None) -> Competition:
                 f"{found.name} is the name of another competition.",
                 expected="a name of its own, not " + " | ".join(names()),
                 received=name,
+                remedy="rename it" if is_picture_folder(name) else "change name= in the file",
             )
         register_competition_file(found.name, str(name))
     return found
+
+
+def is_picture_folder(name: str | None) -> bool:
+    """Whether `find` takes this name for a folder of pictures."""
+    return bool(name) and name not in names() and Path(str(name)).expanduser().is_dir()
+
+
+def build_from_folder(folder: Path) -> Competition:
+    """The competition of pictures in class folders, with the default recipe; named after the folder."""
+    folder = folder.expanduser().resolve()
+    name = re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")
+    if not name:  # a folder named in another script
+        name = f"pictures-{hashlib.sha256(folder.name.encode()).hexdigest()[:6]}"
+    return Competition(name=name, data=str(folder), metric="accuracy")
 
 
 def find_file(name: str | None) -> Path:
@@ -49,7 +71,7 @@ def find_file(name: str | None) -> Path:
         return Path(name).expanduser()
     raise StarshiftError(
         "No competition was named." if not name else f"There is no competition called {name!r}.",
-        expected=", ".join(names()) + ", or the path of a competition file",
+        expected=", ".join(names()) + ", a folder of class folders, or the path of a competition file",
         received=repr(name),
         remedy="invoke comps shows each with its metric and where its data stands",
     )
@@ -95,13 +117,16 @@ def load(path: Path, recipe: str | None = None) -> Competition:
 
 def list_recipes(name: str | None) -> list[str]:
     """The names of the other recipes in the file of a competition."""
-    return list(getattr(_run_file(find_file(name)), "RECIPES", {}))
+    return [] if is_picture_folder(name) else list(getattr(_run_file(find_file(name)), "RECIPES", {}))
 
 
 def _run_file(path: Path) -> ModuleType:
     """Runs a competition's file as a module."""
     if not path.is_file():
-        raise StarshiftError(f"There is no competition file {path}.", expected="a Python file that defines COMPETITION")
+        raise StarshiftError(
+            f"There is no competition file {path}.",
+            expected="a Python file that defines COMPETITION, or a folder of class folders",
+        )
     spec = importlib.util.spec_from_file_location(f"competition_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise StarshiftError(f"{path} is no Python file.", expected="a name that ends in .py")

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from pipeline.terminal import paint
+from pipeline.terminal import name_program, paint
 
 CHATTY_LIBRARIES = ("openvino", "tensorflow", "jax", "absl", "h5py")
 
@@ -27,7 +27,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Handler."""
-        return super().format(record).replace("warning:", paint("warning:", "yellow", self.stream), 1)
+        return name_program(super().format(record)).replace("warning:", paint("warning:", "yellow", self.stream), 1)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """See logging.Handler; a reader who went away (`invoke runs | head`) ends the command instead."""
@@ -60,6 +60,8 @@ def silence_stderr() -> Iterator[None]:
 class QuietImporter(importlib.abc.MetaPathFinder):
     """Stands before Python's finders until a library is imported, and imports it in silence.
 
+    A library that is only looked for (importlib.util.find_spec) is silenced at its import all the same.
+
     TensorFlow logs that oneDNN is on before it reads TF_CPP_MIN_LOG_LEVEL.
 
     Args:
@@ -68,20 +70,26 @@ class QuietImporter(importlib.abc.MetaPathFinder):
 
     def __init__(self, library: str) -> None:
         self.library = library
+        self.is_searching = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Returns the library's specification, whose loader is silenced; None for any other."""
-        if fullname != self.library:
+        if fullname != self.library or self.is_searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self.is_searching = True  # the other finders are asked, and not this one again
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.is_searching = False
         if spec is None or spec.loader is None:
+            sys.meta_path.remove(self)
             return spec
         execute = spec.loader.exec_module
 
         def execute_quietly(module: ModuleType) -> None:
+            sys.meta_path.remove(self)
             with silence_stderr():
                 execute(module)
 

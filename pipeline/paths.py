@@ -1,12 +1,16 @@
 """Paths of data, caches, runs and submissions, on a laptop and inside a Kaggle kernel.
 
-Everything that the pipeline writes is under one home: the repository, `STARSHIFT_HOME`, or /kaggle/working.
+Everything that the pipeline writes is under one home: `STARSHIFT_HOME`, else /kaggle/working in a kernel, else the
+clone, else (installed) ~/starshift.
 """
 
+import importlib.metadata
 import os
+import tomllib
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+"""The folder of the packages: the clone, or site-packages."""
 
 
 def is_inside_kernel() -> bool:
@@ -19,11 +23,45 @@ def kaggle_folder(name: str) -> Path:
     return Path(os.environ.get("STARSHIFT_KAGGLE_ROOT") or "/kaggle") / name
 
 
+def is_clone() -> bool:
+    """Whether the code runs from a clone of the repository; an installed copy has no tasks.py beside it."""
+    return (REPOSITORY / "tasks.py").is_file() and (REPOSITORY / "pyproject.toml").is_file()
+
+
+def find_version() -> str:
+    """The version of the code: that of pyproject.toml in a clone, else of the installed copy."""
+    if is_clone():
+        return str(tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+    try:
+        return importlib.metadata.version("starshift")
+    except importlib.metadata.PackageNotFoundError:  # a bundle in a kernel
+        return ""
+
+
 def home_folder() -> Path:
     """The folder that holds data/ and submissions/."""
     if chosen := os.environ.get("STARSHIFT_HOME"):
         return Path(chosen).expanduser().resolve()
-    return kaggle_folder("working") if is_inside_kernel() else REPOSITORY
+    if is_inside_kernel():
+        return kaggle_folder("working")
+    return REPOSITORY if is_clone() else Path.home() / "starshift"
+
+
+def find_other_home() -> Path | None:
+    """Finds runs that the home does not have: an upgrade or an installation may leave them in another folder.
+
+    Looked at are the folder of the packages, the working folder and ~/starshift.
+    """
+    home = home_folder().resolve()
+    for place in (REPOSITORY, Path.cwd(), Path.home() / "starshift"):
+        if place.resolve() != home and any((place / "data" / "runs").glob("*/*/config.json")):
+            return place.resolve()
+    return None
+
+
+def format_install_command(extra: str) -> str:
+    """The command that installs optional packages: of a requirements file, or of the installed copy's extra."""
+    return f"pip install -r requirements-{extra}.txt" if is_clone() else f"pip install 'starshift[{extra}]'"
 
 
 def competition_folder(name: str) -> Path:

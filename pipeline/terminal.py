@@ -13,6 +13,9 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+PROGRAM_VARIABLE = "STARSHIFT_PROGRAM"
+"""Environment variable with the name of the command line, where it is not invoke; child processes see it, too."""
+COMMAND = re.compile(r"\binvoke (?=[a-z])")
 COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
 ESCAPE = re.compile(r"\x1b\[\d+m")
 VERDICT_COLOURS = {"better": "green", "worse": "red", "within noise": "dim"}
@@ -36,6 +39,12 @@ def has_colours(stream: IO[str] | None = None) -> bool:
 def paint(text: str, colour: str, stream: IO[str] | None = None) -> str:
     """Returns a text in one of COLOURS where the stream (standard output where None) shows them."""
     return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if text and has_colours(stream) else text
+
+
+def name_program(text: str) -> str:
+    """Returns a text whose commands `invoke ...` begin with the name of the command line that runs."""
+    program = os.environ.get(PROGRAM_VARIABLE)
+    return COMMAND.sub(f"{program} ", text) if program else text
 
 
 def paint_verdict(text: str) -> str:

@@ -18,8 +18,10 @@ DISTRIBUTIONS = {
     "tensorflow": "tensorflow-cpu",
 }
 """Of imports that bear another name than what is installed."""
-FOR_USERS = {f"requirements{kind}.txt" for kind in ("", "-common", "-jax", "-audit", "-hub", "-serve", "-export")}
-ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist"}
+FOR_USERS = {
+    f"requirements{kind}.txt" for kind in ("", "-common", "-cpu", "-jax", "-audit", "-hub", "-serve", "-export")
+}
+ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist", "setuptools"}
 ONLY_RUN |= {"kagglehub", "regex", "sentencepiece", "tokenizers", "six", "python-multipart", "tf2onnx", "onnx"}
 """Required, nowhere imported: TensorFlow where there is no tensorflow-cpu, tools, what other packages import."""
 ONLY_FILES = {entry.package for entry in BASES.values()}
@@ -74,7 +76,7 @@ def test_what_is_required_is_imported():
 
 
 def test_a_gpu_needs_the_same_tensorflow():
-    gpu, processor = required({"requirements-gpu.txt"}), required({"requirements.txt"})
+    gpu, processor = required({"requirements-gpu.txt"}), required({"requirements-cpu.txt"})
     assert gpu["tensorflow"] == processor["tensorflow"] == processor["tensorflow-cpu"]
 
 

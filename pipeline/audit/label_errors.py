@@ -15,8 +15,6 @@ from pipeline.audit.dataset import AuditDataset
 from pipeline.data.corrections import SUGGESTION_COLUMNS, read_suggestions
 from pipeline.files import format_csv, write_text
 
-INSTALL_COMMAND = "pip install -r requirements-audit.txt"
-
 
 @dataclass(frozen=True)
 class LabelIssue:

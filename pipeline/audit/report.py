@@ -14,15 +14,17 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pipeline import paths
 from pipeline.audit.dataset import AuditDataset
 from pipeline.audit.drift import DriftResult
 from pipeline.audit.duplicates import SYMMETRY_NAMES, DuplicatePair
-from pipeline.audit.label_errors import INSTALL_COMMAND, LabelIssues
+from pipeline.audit.label_errors import LabelIssues
 from pipeline.audit.leakage import RepeatedCVResult, SeparabilityResult, compute_grouping_effect
 from pipeline.audit.scene_links import Groups, SceneLinks
 from pipeline.data.corrections import CORRECTIONS_FILE
 from pipeline.evaluation.intervals import Interval, format_interval
 from pipeline.figures.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, RULE
+from pipeline.terminal import name_program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +200,7 @@ def assess_labels(result: LabelIssues, pictures: int) -> Finding:
         return Finding("labels", LEVEL_FINE, text)
     advice = f"look at the worst on the page; {CORRECTIONS_FILE} beside it takes those that you correct"
     if result.method == "ranking":
-        advice = f"only ranked, cleanlab is not installed: {INSTALL_COMMAND}"
+        advice = f"only ranked, cleanlab is not installed: {paths.format_install_command('audit')}"
     return Finding("labels", LEVEL_LOOK, text, advice)
 
 
@@ -242,7 +244,8 @@ def render_page(result: AuditReport, findings: Sequence[Finding], title: str) ->
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.get_template("report.html")
     colours = {"ink": INK, "grey": GREY, "rule": RULE, "pale": PALE, "blue": BLUE, **LEVEL_COLOURS}
-    return template.render(title=title, findings=findings, colours=colours, sections=_build_sections(result))
+    page = template.render(title=title, findings=findings, colours=colours, sections=_build_sections(result))
+    return name_program(page)
 
 
 class _PictureRenderer:

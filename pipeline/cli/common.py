@@ -13,28 +13,28 @@ from typing import Any
 from invoke import Context, task
 
 from pipeline import logs
+from pipeline.config import HEADS, STRATEGIES
+from pipeline.terminal import name_program
 
 OWN_SIZE = -1
 """Stands for `--size own`: each base's own size."""
 FLAG_HELP = {
-    "comp": "name of a competition, or the path of a competition file",
+    "comp": "name of a competition, a folder of class folders, or the path of a competition file",
     "base": "a base, name[:size][@cut][+max|both|second][=weights], hub:PRESET[:size][@cut][+cls|cls+avg] (or "
     "hub:FOLDER...), or store:[FOLDER/]LEARNWARE[@cut]; may be repeated",
     "fold": "this fold only; may be repeated",
     "unfreeze": "finetune from this block or layer, this share of layers such as 0.3, or all",
+    "set_": "any field, such as folds=3 or training.learning_rate=3e-5 (invoke show lists them); may be repeated",
     "epochs": "at most so many",
-    "patience": "epochs without a better score before training stops",
-    "learning_rate": "the highest learning rate",
-    "cached_views": "cached augmented views that frozen and finetune draw from",
     "size": "side of the pictures in pixels, or own: each base's own; a base named as NAME:SIZE keeps that",
     "recipe": "another recipe of the competition's file, such as gpu",
-    "strategy": "scratch, augmented, features, frozen or finetune",
-    "head": "linear, lda or mlp",
+    "strategy": " | ".join(STRATEGIES),
+    "head": " | ".join(HEADS),
     "seed": "of training and augmentation",
     "engine": "auto, keras, openvino or openvino-bf16",
     "name": "a name for the run, by which --run finds it: letters, digits, - and _",
     "note": "a remark on the run, which invoke runs and its report show",
-    "bundle": "an archive that was downloaded by hand",
+    "bundle": "an archive that was downloaded by hand, or the folder that it was unpacked to",
     "scenes": "let pictures of one scene (invoke audit finds them) agree on a class; takes some minutes",
     "store": "the store's folder; data/store where not given",
     "json": "print one JSON document in place of the table (docs/json.md); logs go to standard error",
@@ -80,7 +80,7 @@ def command(
             positional=list(positional),
             auto_shortflags=False,
             iterable=sorted(repeated),
-            help={flag.name: texts[flag.name] for flag in flags if flag.name in texts},
+            help={flag.name: name_program(texts[flag.name]) for flag in flags if flag.name in texts},
         )(run)
 
     return decorate
@@ -107,7 +107,7 @@ def handle_errors() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tasks.py has put another one in its place
         yield
     except StarshiftError as error:
-        print(f"{paint('error:', 'red', sys.stderr)} {error}", file=sys.stderr)
+        print(f"{paint('error:', 'red', sys.stderr)} {name_program(str(error))}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:  # `invoke comps | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -127,14 +127,33 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def load_competition(comp: str | None, other_recipe: str | None = None, **flags: Any) -> Any:
-    """Returns the competition, its recipe (or another one of its file) changed by those flags that have a value."""
+def load_competition(
+    comp: str | None, other_recipe: str | None = None, settings: tuple[str, ...] = (), **flags: Any
+) -> Any:
+    """Returns the competition, its recipe changed by --set and by those flags that have a value.
+
+    Args:
+        comp: see competitions.find.
+        other_recipe: another one of its file.
+        settings: of --set.
+        flags: values of fields of Recipe and Training, by name.
+    """
     from dataclasses import fields, replace
 
     import competitions
+    from pipeline.errors import require
+    from pipeline.settings import apply_settings, parse_settings
 
     competition = competitions.find(comp, other_recipe)
     changes = {name: value for name, value in flags.items() if value not in (None, (), [])}
+    values = parse_settings(settings)
+    twice = [name for name in values if name.rpartition(".")[2] in changes]
+    require(not twice, "A field is set twice.", expected="a flag, or --set", received=f"both for {', '.join(twice)}")
+    # Other bases take their own size, however they are named.
+    changes |= {name: values.pop(name) for name in ("bases", "size") if name in values}
+    if "size" in changes and changes["size"] is None:
+        changes["size"] = OWN_SIZE
+    competition = apply_settings(competition, values)
     other_bases = "size" not in changes and _has_other_bases(competition.recipe, changes.get("bases", ()))
     if changes.get("size") == OWN_SIZE or other_bases:
         changes["size"] = None
@@ -168,8 +187,13 @@ def _has_other_bases(recipe: Any, bases: tuple[str, ...]) -> bool:
     return bool(others)
 
 
-def check_flags(recipe: Any, **flags: Any) -> None:
-    """Checks that the strategy and the head use the flags that have a value.
+def check_flags(recipe: Any, settings: tuple[str, ...], **flags: Any) -> None:
+    """Checks that the strategy and the head use what is set.
+
+    Args:
+        recipe: the resolved one.
+        settings: of --set.
+        flags: by name; those without a value are not looked at.
 
     Raises:
         StarshiftError: one of them would do nothing.
@@ -180,12 +204,16 @@ def check_flags(recipe: Any, **flags: Any) -> None:
     finetuned = (recipe.strategy == "finetune", "--strategy finetune")
     headed = (recipe.strategy in ("features", "finetune"), "--strategy features or finetune")
     linear = (recipe.strategy == "features" and recipe.head == "linear", "--strategy features --head linear")
-    uses = {"l2": linear, "unfreeze": finetuned, "sizes": finetuned, "head": headed, "train_view": headed}
-    for name, value in flags.items():
-        is_used, expected = uses.get(name, trained)
+    used = (True, "")
+    uses = {"l2": linear, "head": headed, "train_views": headed, "augmented_views": headed, "epochs": trained,
+            "training.unfreeze": finetuned, "training.sizes": finetuned, "unfreeze": finetuned}  # fmt: skip
+    names = {name: f"--{name.replace('_', '-')}" for name, value in flags.items() if value}
+    names |= {(name := text.partition("=")[0].strip()): f"--set {name}" for text in settings}
+    for name, shown in names.items():
+        is_used, expected = uses.get(name, trained if name.startswith("training.") else used)
         require(
-            is_used or not value,
-            f"--{name.replace('_', '-')} would do nothing here.",
+            is_used,
+            f"{shown} would do nothing here.",
             expected=expected,
             received=f"--strategy {recipe.strategy} --head {recipe.head}",
         )

@@ -26,7 +26,6 @@ from pipeline.cli.common import (
     seeds="how many",
     patient="teachers answer for the very view that the student sees",
     nested="teachers that have not seen the student's held-out labels (--no-nested: any run teaches, and flatters)",
-    augmented_views="cached augmented views that a head on features is trained on",
 )
 def distill(
     _: Context,
@@ -44,10 +43,7 @@ def distill(
     size: str | None = None,
     epochs: str | None = None,
     unfreeze: str | None = None,
-    augmented_views: str | None = None,
-    cached_views: str | None = None,
-    learning_rate: str | None = None,
-    patience: str | None = None,
+    set_: tuple[str, ...] = (),
     bundle: str | None = None,
     engine: str = "auto",
 ) -> None:
@@ -56,16 +52,16 @@ def distill(
     from pipeline.training.soft_targets import DistillationConfig
 
     is_scratch = student in SCRATCH_STRATEGIES
-    numbers = {"epochs": epochs, "patience": patience, "cached_views": cached_views, "augmented_views": augmented_views}
     competition = load_competition(
         comp,
+        None,
+        set_,
         strategy=student if is_scratch else strategy or "features",
         bases=() if is_scratch else (student,),
         head=head,
         size=parse_size(size),
         unfreeze=unfreeze,
-        **parse_numbers(int, **numbers),
-        **parse_numbers(float, learning_rate=learning_rate),
+        **parse_numbers(int, epochs=epochs),
     )
     softening = parse_numbers(float, temperature=temperature, weight=weight)
     config = DistillationConfig(teachers=teacher, patient=patient, nested=nested, **softening)
@@ -131,21 +127,14 @@ def ladder(
     sizes: str = "2000,1000,1000",
     size: str | None = None,
     epochs: str | None = None,
-    patience: str | None = None,
-    learning_rate: str | None = None,
-    cached_views: str | None = None,
     unfreeze: str | None = None,
+    set_: tuple[str, ...] = (),
     bundle: str | None = None,
     engine: str = "auto",
 ) -> None:
     """Climb every strategy on one split: what each step gains, and what it costs."""
     competition = load_competition(
-        comp,
-        bases=base,
-        size=parse_size(size),
-        unfreeze=unfreeze,
-        **parse_numbers(int, epochs=epochs, patience=patience, cached_views=cached_views),
-        **parse_numbers(float, learning_rate=learning_rate),
+        comp, None, set_, bases=base, size=parse_size(size), unfreeze=unfreeze, **parse_numbers(int, epochs=epochs)
     )
     counts = parse_sizes(sizes, "--sizes")
     from pipeline.config import RunOptions
@@ -202,11 +191,12 @@ def audit(
     base: tuple[str, ...] = (),
     size: str | None = None,
     seed: str | None = None,
+    set_: tuple[str, ...] = (),
     engine: str = "auto",
     bundle: str | None = None,
 ) -> None:
     """Look for duplicates, scenes, leaks, wrong labels and drift, and write a page with the pictures."""
-    competition = load_competition(comp, bases=base, size=parse_size(size), **parse_numbers(int, seed=seed))
+    competition = load_competition(comp, None, set_, bases=base, size=parse_size(size), **parse_numbers(int, seed=seed))
     from pipeline.audit.run import run_audit
     from pipeline.config import RunOptions
 

@@ -45,6 +45,7 @@ def show(
     head: str | None = None,
     strategy: str | None = None,
     recipe: str | None = None,
+    set_: tuple[str, ...] = (),
 ) -> None:
     """Print a competition's resolved recipe; how its strategy trains a network, with every default in its place."""
     from dataclasses import asdict
@@ -55,7 +56,7 @@ def show(
     from pipeline.output import print_results
     from pipeline.runs.folder import flatten_mapping
 
-    competition = load_competition(comp, recipe, bases=base, size=parse_size(size), head=head, strategy=strategy)
+    competition = load_competition(comp, recipe, set_, bases=base, size=parse_size(size), head=head, strategy=strategy)
     resolved, document = competition.recipe, asdict(competition)
     del document["recipe"]["training"]
     document["training"] = None if resolved.strategy == "features" else asdict(resolved.resolved_training)

@@ -56,22 +56,16 @@ def predict_with_run(run: str, comp: str | None, images: str, out: Any, *, force
     import logging
     from pathlib import Path
 
-    from pipeline.ensemble.ensemble_predictor import can_predict, load_any_predictor
-    from pipeline.learnware.predict import load_learnware_predictor
-    from pipeline.learnware.store import ADDRESS_PREFIX, load_learnware
+    from pipeline.api import load_predictor
     from pipeline.output import is_json, print_results
     from pipeline.paths import format_path
-    from pipeline.runs import load, predictor
+    from pipeline.runs import predictor
 
     files = predictor.find_pictures(images)
     target = out or (Path("predictions.csv") if len(files) > 1 and not is_json() else None)
     if target is not None:
         predictor.check_output(target, force=force)
-    if run.startswith(ADDRESS_PREFIX):
-        name, loaded = run, load_learnware_predictor(load_learnware(run))
-    else:
-        folder = load.find_run_folder(run, comp, can_predict)
-        name, loaded = folder.name, load_any_predictor(folder)
+    name, loaded = load_predictor(run, comp)
     predictions = predictor.predict_pictures(loaded, files)
     lines = predictor.format_predictions(predictions) if len(files) == 1 else []
     print_results({"run": name, "pictures": predictor.build_records(predictions)}, lines, apart=False)

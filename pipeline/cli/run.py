@@ -14,7 +14,6 @@ from pipeline.cli.common import (
     parse_numbers,
     parse_path,
     parse_size,
-    parse_sizes,
 )
 
 
@@ -74,11 +73,8 @@ def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
 
 
 @command(
-    sizes="finetune with growing pictures, each size for an equal part of the epochs, such as 128,160",
     find_lr="only look for a learning rate, and draw what was found",
     tensorboard="write TensorBoard's files into the run's folder",
-    train_view="a view that the head is trained on, such as flip; may be repeated",
-    l2="factor of the linear head's L2 penalty, such as 3e-5; chosen on the folds where not given",
     debug="64 pictures, the whole way, in seconds",
     force="fetch the data and compute the features again",
     resplit="make new folds",
@@ -104,13 +100,11 @@ def run(
     fold: tuple[str, ...] = (),
     unfreeze: str | None = None,
     epochs: str | None = None,
-    sizes: str | None = None,
     find_lr: bool = False,
     size: str | None = None,
     head: str | None = None,
-    train_view: tuple[str, ...] = (),
-    l2: str | None = None,
     seed: str | None = None,
+    set_: tuple[str, ...] = (),
     engine: str = "auto",
     tensorboard: bool = False,
     bundle: str | None = None,
@@ -133,19 +127,16 @@ def run(
     competition = load_competition(
         comp,
         recipe,
+        set_,
         strategy=strategy,
         bases=base,
         size=parse_size(size),
         head=head,
-        train_views=train_view,
         grouping="estimated" if grouped else None,
         unfreeze=unfreeze,
-        sizes=parse_sizes(sizes, "--sizes"),
         **parse_numbers(int, seed=seed, epochs=epochs),
-        **parse_numbers(float, l2=l2),
     )
-    flags = {"unfreeze": unfreeze, "epochs": epochs, "sizes": sizes, "l2": l2}
-    check_flags(competition.recipe, **flags, head=head, train_view=train_view)
+    check_flags(competition.recipe, set_, unfreeze=unfreeze, epochs=epochs, head=head)
     folds = parse_folds(fold)
     before = find_continued_run(continue_, comp, other_use=final or find_lr or on is not None)
     if recipe is None:
@@ -203,11 +194,12 @@ def features(
     base: tuple[str, ...] = (),
     view: tuple[str, ...] = (),
     size: str | None = None,
+    set_: tuple[str, ...] = (),
     engine: str = "auto",
     force: bool = False,
 ) -> None:
     """Compute what bases see of every picture, and keep it in the cache."""
-    competition = load_competition(comp, bases=base, views=view, size=parse_size(size))
+    competition = load_competition(comp, None, set_, bases=base, views=view, size=parse_size(size))
     from pipeline.config import RunOptions
     from pipeline.features.extractor import Extractor
     from pipeline.models.base import parse_base

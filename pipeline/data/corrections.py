@@ -9,7 +9,8 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.config import Competition, find_comp_argument
-from pipeline.data.tables import format_names, read_csv_as_text
+from pipeline.data.picture_files import format_names
+from pipeline.data.tables import read_csv_as_text
 from pipeline.data.validation import check_class_counts
 from pipeline.errors import StarshiftError, require
 from pipeline.files import format_csv, hash_json, write_text

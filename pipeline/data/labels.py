@@ -3,7 +3,7 @@
 import logging
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +13,15 @@ from pipeline import paths
 from pipeline.config import Competition, Labels
 from pipeline.data.corrections import correct_labels
 from pipeline.data.layout import find_layout
-from pipeline.data.tables import (
+from pipeline.data.picture_files import (
     FolderScan,
-    SampleSubmission,
     format_names,
     format_omissions,
     format_warning,
     measure_pictures,
-    read_label_rows,
-    read_sample_submission,
     scan_folder,
 )
+from pipeline.data.tables import SampleSubmission, match_ids, read_label_rows, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
 from pipeline.errors import StarshiftError
 
@@ -35,7 +33,7 @@ class PictureTable:
     """The pictures of a competition.
 
     Args:
-        train: picture table, see tables.PICTURE_COLUMNS.
+        train: picture table, see picture_files.PICTURE_COLUMNS.
         test: the same, labels empty; a picture of the sample without a file has an empty path.
         classes: sorted, or in the sample's order.
         warnings: differences between files, labels and sample, in sentences with counts.
@@ -85,18 +83,24 @@ def build_picture_table(
         warnings += _format_folder_warnings(train_scan)
     label_of = _find_labels(labels, raw, files, warnings)
     if not label_of:
+        in_folders = labels.kind == "folders"
         raise StarshiftError(
             "There are no labelled training pictures.",
-            expected=f"pictures in {raw / labels.folder}",
+            expected=f"a folder of pictures for each class in {folders.train or raw / labels.folder}"
+            if in_folders
+            else f"pictures in {raw / labels.folder}",
             received=f"{len(files)} files, none of them with a label",
-            remedy="look at Labels(folder=, suffix=, csv=, pattern=) in the competition file",
+            remedy="put the pictures of each class into a folder that is called like it"
+            if in_folders
+            else "look at Labels(folder=, suffix=, csv=, pattern=) in the competition file",
         )
-    ordered = _order_test_ids(sample, tests, warnings)
+    ordered = _order_tests(sample, tests, warnings)
+    _check_categories(label_of)
     classes = _order_classes(competition, sample, set(label_of.values()))
-    warnings += _format_name_warnings(classes)
+    warnings += _format_name_warnings(classes) + _format_composite_warnings(classes)
     label_of = correct_labels(competition.name, label_of)
     rows: list[tuple[str, Path | None, str | None]] = [(name, files[name], label) for name, label in label_of.items()]
-    rows += [(name, tests.get(name), None) for name in ordered]
+    rows += [(name, path, None) for name, path in ordered.items()]
     table = measure_pictures(rows, raw, memory)
     train, test = table.iloc[: len(label_of)], table.iloc[len(label_of) :].reset_index(drop=True)
     check_class_counts(competition, train, classes)
@@ -126,6 +130,33 @@ def _format_name_warnings(classes: list[str]) -> list[str]:
     ]
 
 
+def _format_composite_warnings(classes: list[str]) -> list[str]:
+    """Warns of class names that are made of others, such as `scab rust` where `scab` and `rust` are classes."""
+    composite = []
+    for name in classes:
+        parts = [part for part in re.split(r"[\s,;|/+]+", name) if part]
+        if len(parts) > 1 and set(parts) <= set(classes):
+            composite.append(name)
+    text = "classes are made of others, as if pictures had several labels; each is learned as a class of its own"
+    return format_warning(composite, text)
+
+
+def _check_categories(label_of: dict[str, str]) -> None:
+    """Raises a StarshiftError where the labels are measurements: fractions that most pictures have alone."""
+    counts = Counter(label_of.values())
+    try:
+        fractions = any(not float(label).is_integer() for label in counts)
+    except (ValueError, OverflowError):
+        return
+    if fractions and 2 * sum(count == 1 for count in counts.values()) > len(counts):
+        raise StarshiftError(
+            "The labels are numbers: this is a regression task.",
+            expected="names of classes",
+            received=f"{len(counts):,} numbers, such as {format_names(counts)}",
+            remedy="numbers are not predicted; group them into classes, such as low and high, in a column of their own",
+        )
+
+
 def _find_labels(labels: Labels, raw: Path, files: dict[str, Path], warnings: list[str]) -> dict[str, str]:
     """Returns the label of every training picture that has one, and adds warnings of the others."""
     if labels.kind == "folders":
@@ -146,19 +177,28 @@ def _find_csv_labels(labels: Labels, raw: Path, files: dict[str, Path], warnings
     path, frame = read_label_rows(labels, raw)
     frame[labels.label] = frame[labels.label].str.strip()
     _check_label_rows(frame, labels, path.name)
-    label_of = dict(zip(frame[labels.image], frame[labels.label], strict=True))
-    missing = [identity for identity in label_of if identity not in files]
-    if len(missing) * 2 > len(label_of):
+    matched = match_ids(frame[labels.image], files)
+    rows = zip(frame[labels.image], frame[labels.label], strict=True)
+    label_of = {matched[identity]: label for identity, label in rows if identity in matched}
+    missing = [identity for identity in frame[labels.image] if identity not in matched]
+    if len(missing) * 2 > len(frame):
         raise StarshiftError(
-            f"{len(missing)} of {len(label_of)} rows of {path.name} have no picture.",
-            expected=f"files such as {labels.folder}/{missing[0]}{labels.suffix}",
+            f"{len(missing)} of {len(frame)} rows of {path.name} have no picture.",
+            expected=f"files such as {format_names([f'{labels.folder}/{missing[0]}{labels.suffix}'])}",
             received=f"files such as {format_names(files)}" if files else "an empty folder",
             remedy="look at Labels(folder=, suffix=) in the competition file",
         )
     extra = [identity for identity in files if identity not in label_of]
+    warnings += _format_similar(matched, path.name)
     warnings += format_warning(missing, f"rows of {path.name} have no picture and are left out")
     warnings += format_warning(extra, f"training pictures have no row in {path.name} and are left out")
     return {identity: label_of[identity] for identity in files if identity in label_of}
+
+
+def _format_similar(matched: dict[str, str], name: str) -> list[str]:
+    """Warns of ids that are not written as their files are."""
+    similar = [f"{identity!r} is {file!r}" for identity, file in matched.items() if identity != file]
+    return format_warning(similar, f"ids of {name} differ from their files in blanks, ending or accents alone")
 
 
 def _check_label_rows(frame: pd.DataFrame, labels: Labels, name: str) -> None:
@@ -174,23 +214,27 @@ def _check_label_rows(frame: pd.DataFrame, labels: Labels, name: str) -> None:
         )
 
 
-def _order_test_ids(sample: SampleSubmission | None, tests: dict[str, Path], warnings: list[str]) -> list[str]:
-    """Returns the test ids in the sample's order; those without a file stay, with a warning."""
+def _order_tests(
+    sample: SampleSubmission | None, tests: dict[str, Path], warnings: list[str]
+) -> dict[str, Path | None]:
+    """Returns the files by test id in the sample's order; ids without a file stay, with a warning."""
     if sample is None:
-        return list(tests)
-    ids = set(sample.ids)
-    missing = [identity for identity in sample.ids if identity not in tests]
-    if len(missing) * 2 > len(ids):
+        return dict(tests)
+    matched = match_ids(sample.ids, tests)
+    missing = [identity for identity in sample.ids if identity not in matched]
+    if len(missing) * 2 > len(sample.ids):
         raise StarshiftError(
-            f"{len(missing)} of {len(ids)} test pictures are missing.",
+            f"{len(missing)} of {len(sample.ids)} test pictures are missing.",
             expected=f"a file for {format_names(missing)}",
             received=f"files such as {format_names(tests)}" if tests else "no test pictures",
             remedy="look at Labels(test=, suffix=) in the competition file",
         )
-    extra = [identity for identity in tests if identity not in ids]
+    used = set(matched.values())
+    extra = [identity for identity in tests if identity not in used]
+    warnings += _format_similar(matched, "the sample submission")
     warnings += format_warning(missing, "test pictures are MISSING and get the training prior")
     warnings += format_warning(extra, "test pictures are not in the sample submission and are left out")
-    return sample.ids
+    return {identity: tests[matched[identity]] if identity in matched else None for identity in sample.ids}
 
 
 def _order_classes(competition: Competition, sample: SampleSubmission | None, classes: set[str]) -> list[str]:

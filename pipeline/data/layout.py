@@ -16,7 +16,14 @@ from itertools import combinations
 from pathlib import Path, PurePath
 
 from pipeline.config import Labels
-from pipeline.data.tables import PICTURE_SUFFIXES, find_junk_kind, find_paths, format_names, has_pictures, scan_folder
+from pipeline.data.picture_files import (
+    PICTURE_SUFFIXES,
+    find_junk_kind,
+    find_paths,
+    format_names,
+    has_pictures,
+    scan_folder,
+)
 from pipeline.errors import StarshiftError
 
 FILLER_WORDS = "(?:data|dataset|set|images?|imgs?|pictures?|pics|photos?|samples?|split|files|folder)*"

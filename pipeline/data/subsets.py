@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.config import Labels
 from pipeline.data.labels import PictureTable
-from pipeline.data.tables import natural_sort_key
+from pipeline.data.picture_files import natural_sort_key
 from pipeline.errors import require
 from pipeline.files import format_csv, write_text
 

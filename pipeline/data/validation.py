@@ -68,7 +68,7 @@ def _suggest_remedy(classes: int, rarest: str, count: int) -> str:
         return "add a folder of another class: with one there is nothing to tell apart"
     if count < 2:
         return f"add pictures of {rarest!r}, or leave that class out"
-    return f"add pictures, or use fewer folds: folds={count} in the recipe"
+    return f"add pictures, or use fewer folds: --set folds={count}"
 
 
 def check_class_counts(
@@ -100,5 +100,5 @@ def check_class_counts(
             f"The hold-out has too few {of}.",
             expected=f"at least {len(classes)} {of} held out and as many to train on, one of each class",
             received=f"{validation} of {len(train)} held out",
-            remedy="change holdout in the recipe, or add pictures",
+            remedy="change --set holdout=, or add pictures",
         )

@@ -172,9 +172,9 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
             "Weights of views are measured over folds.",
             expected="a run of 2 views and 2 folds, or more",
             received=f"{len(names)} views, {len(np.unique(fold_of))} folds",
-            remedy='views=("plain", "flip") in the recipe'
+            remedy="--set views=plain,flip"
             if len(names) < 2
-            else "a run of several folds: folds=5 in the recipe, and no --fold",
+            else "a run of several folds: --set folds=5, and no --fold",
         )
     labels = np.array([classes.index(label) for label in table["label"]])
     oof = OOFPredictions.build(

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.data import pixel_cache
-from pipeline.data.tables import list_pictures
+from pipeline.data.picture_files import list_pictures
 from pipeline.errors import StarshiftError, require
 from pipeline.features.extractor import Extractor
 from pipeline.files import hash_file

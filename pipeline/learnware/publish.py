@@ -11,7 +11,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.config import Competition, RunOptions
 from pipeline.data import images
-from pipeline.data.tables import list_pictures
+from pipeline.data.picture_files import list_pictures
 from pipeline.errors import StarshiftError, require
 from pipeline.kernels.job import build_dataclass
 from pipeline.learnware import archive, cached_predictions, kernel_mean_embedding, probe, safe_loading, store

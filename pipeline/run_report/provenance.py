@@ -1,7 +1,7 @@
 """The sections of a report on where a run comes from: recipe, environment, time, files, commands to repeat it."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pipeline.config import Recipe, Training, find_comp_argument
 from pipeline.runs.folder import flatten_mapping
 from pipeline.runs.listing import DERIVED_STRATEGIES
 from pipeline.runs.load import Run, read_strategy
+from pipeline.settings import format_setting
 
 Section = dict[str, Any]
 FILES = {
@@ -36,14 +37,12 @@ FILES = {
 }
 """What the files of a run folder are, in the order of the page."""
 FLAGS = {
-    "strategy": "--strategy", "bases": "--base", "size": "--size", "head": "--head", "l2": "--l2", "seed": "--seed",
-    "train_views": "--train-view", "training.epochs": "--epochs", "training.unfreeze": "--unfreeze",
-    "training.sizes": "--sizes",
+    "strategy": "--strategy", "size": "--size", "head": "--head", "seed": "--seed",
+    "training.epochs": "--epochs", "training.unfreeze": "--unfreeze",
 }  # fmt: skip
-"""The flags of `invoke run` that set a field of the recipe."""
+"""The flags of `invoke run` that set a field of the recipe, beside --base and --grouped; --set sets the others."""
 MIN_FINISH_FOLDS = 3
 """As ensemble/members.py demands."""
-REPEATED_FLAGS = ("bases", "train_views")
 
 
 def build_recipe(run: Run) -> list[tuple[str, str]]:
@@ -134,10 +133,8 @@ def build_commands(run: Run) -> list[tuple[str, str]]:
             (f"invoke ensemble --comp {comp} --rebuild {run.folder.name}", "The same run, made again of its members")
         )
     else:
-        command, missing = build_run_command(run, comp)
-        also = f"; set these in the recipe first: {', '.join(missing)}" if missing else ""
-        also += "; with the labels corrected as they were (invoke labels.apply)" if run.config.get("labels") else ""
-        commands.append((command, f"The same run{also}"))
+        also = "; with the labels corrected as they were (invoke labels.apply)" if run.config.get("labels") else ""
+        commands.append((build_run_command(run, comp), f"The same run{also}"))
         if not run.config.get("debug") and len(run.config["folds"]) == run.recipe["folds"] >= MIN_FINISH_FOLDS:
             commands.append((f"invoke finish --comp {comp} --run {run.folder.name}", "What calibration would bring"))
     return [*commands, (build_report_command(run), "This page again")]
@@ -148,8 +145,8 @@ def build_report_command(run: Run) -> str:
     return f"invoke report --comp {find_comp_argument(run.config['competition']['name'])} --run {run.folder.name}"
 
 
-def build_run_command(run: Run, comp: str) -> tuple[str, list[str]]:
-    """Builds the command of a run on its competition's recipe, and lists the fields that no flag sets.
+def build_run_command(run: Run, comp: str) -> str:
+    """Builds the command of a run on its competition's recipe.
 
     Args:
         run: the run.
@@ -158,31 +155,25 @@ def build_run_command(run: Run, comp: str) -> tuple[str, list[str]]:
     name, config = run.config["competition"]["name"], run.config
     own = competitions.find(name).recipe if name in competitions.names() else Recipe()
     before, after = flatten_mapping(asdict(own)), flatten_mapping(run.recipe)
-    parts, missing = ["invoke", "run", "--comp", comp], []
+    parts = ["invoke", "run", "--comp", comp]
     for field, value in after.items():
         was = before.get(field)
         if value == (list(was) if isinstance(was, tuple) else was) or (config.get("debug") and field == "folds"):
             continue
         if field == "grouping" and value == "estimated":
             parts.append("--grouped")
+        elif field == "bases":
+            parts += [word for base in value for word in ("--base", shlex.quote(base))]
         elif field in FLAGS and (value is not None or field == "size"):
-            parts += _format_flag(field, value)
+            parts += [FLAGS[field], "own" if value is None else shlex.quote(str(value))]
         else:
-            missing.append(f"{field}={value!r}")
+            parts += ["--set", shlex.quote(format_setting(field, value))]
     if len(config["folds"]) < run.recipe["folds"]:
         parts += [word for fold in config["folds"] for word in ("--fold", str(fold))]
     parts += ["--continue", config["continued"]["run"]] if config.get("continued") else []
     parts += ["--debug"] if config.get("debug") else []
     engine = config.get("engine", "auto")
-    return " ".join([*parts, *([] if engine == "auto" else ["--engine", engine])]), missing
-
-
-def _format_flag(field: str, value: Any) -> Sequence[str]:
-    """Returns a flag and its value, quoted for a shell; a flag that may be repeated once for each value."""
-    if field in REPEATED_FLAGS:
-        return [word for one in value for word in (FLAGS[field], shlex.quote(one))]
-    text = ",".join(map(str, value)) if isinstance(value, list) else "own" if value is None else str(value)
-    return [FLAGS[field], shlex.quote(text)]
+    return " ".join([*parts, *([] if engine == "auto" else ["--engine", engine])])
 
 
 def build_members(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from pipeline.run_report.provenance import build_report_command
 from pipeline.run_report.results import ValidationResult
 from pipeline.runs.load import Run, find_run_folder, load_run
 from pipeline.runs.novelty import find_digests
+from pipeline.terminal import name_program
 
 REPORT_FILE = "report.html"
 CONTENTS = (
@@ -92,4 +93,4 @@ def render_page(template: str, data: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template(template).render({**data, "colours": COLOURS})
+    return name_program(environment.get_template(template).render({**data, "colours": COLOURS}))

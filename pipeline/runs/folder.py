@@ -153,6 +153,7 @@ def describe_environment(seed: int, device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": find_library_versions(LIBRARIES),
         "backend": find_backend(),
+        "starshift": paths.find_version(),
         "commit": find_commit(),
         "device": device,
         "cores": os.cpu_count(),
@@ -164,6 +165,8 @@ def find_commit() -> str:
     """Finds the repository's commit, with `+changes` where files differ from it; empty outside a repository."""
     if commit := os.environ.get("STARSHIFT_COMMIT"):  # a bundle is no repository
         return commit
+    if not paths.is_clone():  # site-packages may lie in a repository of somebody else
+        return ""
     command = ["git", "-C", str(paths.REPOSITORY), "describe", "--always", "--dirty=+changes", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

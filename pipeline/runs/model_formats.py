@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import paths
 from pipeline.data import images
+from pipeline.data.picture_files import list_pictures
 from pipeline.data.pixel_cache import read_cached_pixels
 from pipeline.data.subsets import select_evenly
-from pipeline.data.tables import list_pictures
 from pipeline.errors import StarshiftError, require
 from pipeline.files import read_json, write_json
 from pipeline.logs import silence_stderr
@@ -31,7 +32,6 @@ from pipeline.training.export import PARITY_SAMPLE_SIZE, PROBABILITY_TOLERANCE
 log = logging.getLogger(__name__)
 CALIBRATION_PICTURES = 100
 """Pictures that the ranges of int8 are measured on."""
-REQUIREMENTS = "requirements-export.txt"
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From pictures (n, size, size, 3) uint8 to probabilities (n, classes) float32."""
@@ -217,7 +217,7 @@ def find_format(name: str, *, int8: bool) -> ModelFormat:
     needed = (*found.packages, *((found.int8_packages or ()) if int8 else ()))
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
     require(not missing, f"The format {name} needs packages that are not installed.", expected=", ".join(needed),
-            received=f"without {', '.join(missing)}", remedy=f"pip install -r {REQUIREMENTS}")  # fmt: skip
+            received=f"without {', '.join(missing)}", remedy=paths.format_install_command("export"))  # fmt: skip
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.data import images, transforms
-from pipeline.data.tables import list_pictures
+from pipeline.data.picture_files import list_pictures
 from pipeline.errors import StarshiftError, require
 from pipeline.models import inference_engines
 from pipeline.models.base import Base

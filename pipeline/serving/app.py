@@ -23,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from pipeline.errors import StarshiftError, require
 from pipeline.figures.style import BLUE, GREY, ORANGE
+from pipeline.paths import format_install_command
 from pipeline.run_report.pictures import encode_data_url
 from pipeline.runs.novelty import FALSE_ALARMS
 from pipeline.serving.answers import SCHEMA, Answer, PictureService, RefusedError, Upload, load_service
@@ -38,7 +39,7 @@ KEPT_SECONDS, MAX_KEPT_BYTES = 60.0, 200_000_000
 def require_gradio() -> None:
     """Raises a StarshiftError where Gradio is not installed. It is not imported, which takes seconds."""
     require(find_spec("gradio"), "Gradio is not installed.", expected="gradio", received="none",
-            remedy="pip install -r requirements-serve.txt")  # fmt: skip
+            remedy=format_install_command("serve"))  # fmt: skip
 
 
 def import_gradio(uploads: Path) -> Any:

@@ -225,7 +225,7 @@ class Trainer:
                 f"{self.name}: training diverged in its first epoch.",
                 expected="predictions that are numbers",
                 received=f"others, at a rate of {rate:.1e}",
-                remedy=f"training=Training(learning_rate={rate / 10:.0e}) in the recipe; or invoke run --find-lr",
+                remedy=f"--set training.learning_rate={rate / 10:.0e}; or look for one by invoke run --find-lr",
             )
         log.warning("  warning: %s: training diverged in epoch %d at a rate of %.1e; the best epoch before is kept",
                     self.name, state.epoch + 1, rate)  # fmt: skip

@@ -106,9 +106,9 @@ def suggest_next_step(recipe: Recipe) -> str:
             "" if moments else "; or --strategy finetune"
         )
     if "flip" not in recipe.views:
-        return 'views=("plain", "flip") in the recipe'
+        return "--set views=plain,flip: predictions are averaged over both"
     if recipe.augmented_views == 0:
-        return "augmented_views=2 in the recipe: the head trains on augmented views too"
+        return "--set augmented_views=2: the head trains on augmented views too"
     return "invoke ensemble" if moments else "--strategy finetune, and another --seed to see what is noise"
 
 

@@ -11,8 +11,9 @@ from pipeline.config import Competition, RunOptions
 from pipeline.data import folds, pixel_cache, subsets
 from pipeline.data.corrections import read_corrections
 from pipeline.data.labels import PictureTable, build_picture_table
+from pipeline.data.picture_files import format_names
 from pipeline.data.row_store import RowStore
-from pipeline.data.tables import SampleSubmission, format_names, read_sample_submission
+from pipeline.data.tables import SampleSubmission, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
 from pipeline.files import write_json
 from pipeline.models import hub_presets, pooling

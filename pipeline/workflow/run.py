@@ -56,6 +56,7 @@ def run(
     folds = select_folds(competition.recipe, options)
     inference_engines.check_engine(options.engine)
     _check_backend(options)
+    log_home()
     if final:
         require_network(competition.recipe)
     if options.continued:
@@ -81,6 +82,14 @@ def run(
             if final:
                 train_final_model(context)
             return folder
+
+
+def log_home() -> None:
+    """Logs the folder that everything is written to, and one that has runs but is not looked at."""
+    home = paths.home_folder()
+    log.info("home      %s", home)
+    if other := paths.find_other_home():
+        log.warning("  warning: the runs in %s are not seen from here; STARSHIFT_HOME=%s takes them", other, other)
 
 
 def _check_backend(options: RunOptions) -> None:
@@ -152,5 +161,5 @@ def find_learning_rate(competition: Competition, options: RunOptions) -> float:
         suggested = float(run_lr_job(job)["suggested"])
         lines.append(f"{suggested:.1e} is suggested; the strategy's is {recipe.resolved_training.learning_rate:.1e}")
     log.info("wrote %s", paths.format_path(job.stem.with_suffix(".lr.png")))
-    log.info("next: training=Training(learning_rate=%.1e) in the recipe", suggested)
+    log.info("next: --set training.learning_rate=%.1e", suggested)
     return suggested

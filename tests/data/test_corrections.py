@@ -90,7 +90,7 @@ def test_a_file_that_does_not_fit_is_explained_and_changes_nothing(pets, correct
     assert read_corrections("mine") is None
 
 
-@pytest.mark.parametrize("header", ["id,label\n", "", "id;label;suggested;apply\n"])
+@pytest.mark.parametrize("header", ["id,label\n", "", "id|label|suggested|apply\n"])
 def test_a_file_of_other_columns_is_no_table_of_corrections(pets, correct, header):
     with pytest.raises(StarshiftError, match=r"no table of corrected labels[^$]*id, label, suggested, apply"):
         correct("", header=header)

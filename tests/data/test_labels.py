@@ -261,3 +261,11 @@ def test_who_asks_for_labelled_pictures_alone_is_told_the_warnings_too(raw, capl
     put(raw, [f"{name}/{n}.jpg" for name in ("Cat", "cat") for n in range(2)])
     load_labeled_pictures(Competition(name="own", data=str(raw), recipe=Recipe(folds=2)))
     assert "2 classes have nearly the same name" in caplog.text
+
+
+def test_loose_pictures_are_asked_to_lie_in_class_folders(raw):
+    put(raw, ["1.jpg", "2.jpg"])
+    with pytest.raises(
+        StarshiftError, match=r"a folder of pictures for each class(.|\n)*2 files, none(.|\n)*called like it"
+    ):
+        table_of(Competition(name="own", data=str(raw), metric="accuracy"), raw)

@@ -7,7 +7,7 @@ import pytest
 from pipeline.config import Competition, Recipe
 from pipeline.data import subsets
 from pipeline.data.labels import build_picture_table
-from pipeline.data.tables import natural_sort_key
+from pipeline.data.picture_files import natural_sort_key
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded
 

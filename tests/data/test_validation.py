@@ -85,9 +85,7 @@ def test_pictures_count_that_can_be_read_and_differ(tmp_path, readable, copies, 
         prepared(own(tmp_path / "own", Recipe(folds=3), readable, copies))
 
 
-@pytest.mark.parametrize(
-    ("readable", "words"), [((1, 6, 6), "or leave that class out"), ((2, 6, 6), "folds=2 in the recipe")]
-)
+@pytest.mark.parametrize(("readable", "words"), [((1, 6, 6), "or leave that class out"), ((2, 6, 6), "--set folds=2")])
 def test_what_to_do_about_too_few_pictures_can_be_done(tmp_path, readable, words):
     with pytest.raises(StarshiftError, match=words):
         prepared(own(tmp_path / "own", Recipe(folds=3), readable))

@@ -10,24 +10,24 @@ def command_of(**recipe):
 
 
 def test_a_recipe_as_it_ships_needs_no_flag():
-    assert command_of() == ("invoke run --comp mine", [])
+    assert command_of() == "invoke run --comp mine"
 
 
 def test_what_differs_from_the_recipe_is_a_flag():
-    command, _ = command_of(bases=("resnet50", "xception"), l2=3e-5, grouping="estimated")
-    assert command == "invoke run --comp mine --base resnet50 --base xception --l2 3e-05 --grouped"
+    command = command_of(bases=("resnet50", "xception"), l2=3e-5, grouping="estimated")
+    assert command == "invoke run --comp mine --base resnet50 --base xception --set l2=3e-05 --grouped"
 
 
 def test_folds_that_were_left_out_are_left_out_again():
-    assert command_of(folds=(1,))[0].endswith("--fold 1")
+    assert command_of(folds=(1,)).endswith("--fold 1")
 
 
-def test_a_field_without_a_flag_is_named():
-    assert command_of(views=("plain",))[1] == ["views=['plain']"]
+def test_a_field_without_a_flag_is_set_by_its_name():
+    assert command_of(views=("plain", "rotate90")).endswith("--set views=plain,rotate90")
 
 
 def test_a_name_with_blanks_is_quoted():
-    assert "--base 'resnet50=my file.h5'" in command_of(bases=("resnet50=my file.h5",))[0]
+    assert "--base 'resnet50=my file.h5'" in command_of(bases=("resnet50=my file.h5",))
 
 
 def test_a_run_made_of_others_is_rebuilt():

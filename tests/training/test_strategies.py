@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import SYMMETRY_VIEWS, Training
+from pipeline.config import HEADS, STRATEGIES, SYMMETRY_VIEWS, Training
 from pipeline.errors import StarshiftError
 from pipeline.features.cache import open_feature_store
 from pipeline.models import build
@@ -14,7 +14,8 @@ from pipeline.models.build import build_network
 from pipeline.models.inference_engines import EngineChoice
 from pipeline.training import cross_validation, fold_job, fold_worker
 from pipeline.training.fold_data import FoldData
-from pipeline.training.strategies import finetune
+from pipeline.training.linear_probe import HEAD_FUNCTIONS
+from pipeline.training.strategies import STRATEGY_FUNCTIONS, finetune
 
 
 def trained(job):
@@ -200,3 +201,7 @@ def test_weights_of_another_network_are_explained(job_of, tmp_path):
     other = replace(job_of("frozen", cached_views=1, epochs=1), folder=tmp_path / "second", continued=job.folder)
     with pytest.raises(StarshiftError, match="are of another network"):
         trained(other)
+
+
+def test_every_strategy_and_head_that_a_recipe_may_name_has_its_function():
+    assert {"features", *STRATEGY_FUNCTIONS} == {*STRATEGIES} and {*HEAD_FUNCTIONS} == {*HEADS}

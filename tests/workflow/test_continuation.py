@@ -46,7 +46,7 @@ def test_a_run_that_goes_on_is_a_run_of_its_own_that_names_the_one_before(compet
     assert read_fold_job(after / "folds" / "fold1.job.json").continued == before
     assert len(runs.read_history(after)) == 2
     assert next(one for one in listing.list_runs("mine") if one.run == after.name).continued == before.name
-    assert f"--continue {before.name}" in build_run_command(load_run(after), "mine")[0]
+    assert f"--continue {before.name}" in build_run_command(load_run(after), "mine")
     assert f"{after.name} started from its weights" in list_uses(before)
 
 

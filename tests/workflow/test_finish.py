@@ -86,3 +86,9 @@ def test_a_report_that_cannot_be_imported_is_a_warning_too(caplog, monkeypatch):
     with caplog.at_level(logging.WARNING):
         finish.write_report(written(), "mine")
     assert "the run is finished, but not its report" in caplog.text
+
+
+def test_the_advice_is_a_flag_even_where_there_is_no_file_with_a_recipe():
+    two = Recipe(bases=("efficientnet_lite2", "efficientnet_lite0"), views=("plain",))
+    assert finish.suggest_next_step(two).startswith("--set views=plain,flip")
+    assert finish.suggest_next_step(replace(two, views=("plain", "flip"))).startswith("--set augmented_views=2")

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import Competition, Labels, Recipe
 from pipeline.data.labels import build_picture_table
-from pipeline.data.tables import find_junk_kind, format_names, list_pictures, natural_sort_key, scan_folder
+from pipeline.data.picture_files import find_junk_kind, format_names, list_pictures, natural_sort_key, scan_folder
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded
 
@@ -124,7 +124,7 @@ def test_a_picture_that_nobody_may_read_is_a_clear_error(raw, monkeypatch):
     def refusing(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pipeline.data.tables.hash_file", refusing)
+    monkeypatch.setattr("pipeline.data.picture_files.hash_file", refusing)
     with pytest.raises(StarshiftError, match=r"1\.jpg cannot be read(.|\n)*Permission denied"):
         table_of(raw)
 
