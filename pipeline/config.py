@@ -376,6 +376,7 @@ class RunOptions:
         skip_submission: write no submission.
         recompute: compute cached features again.
         capture_for: of a `finetune` that follows; the activations that it needs are cached in the same pass.
+        continued: the folder of a finished run whose weights training starts from.
     """
 
     bundle: Path | None = None
@@ -388,6 +389,7 @@ class RunOptions:
     skip_submission: bool = False
     recompute: bool = False
     capture_for: Training | None = None
+    continued: Path | None = None
 
 
 def apply_options(competition: Competition, options: RunOptions) -> Competition:

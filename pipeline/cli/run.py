@@ -52,6 +52,18 @@ def suggest_gpu_recipe(comp: str | None, on: str | None, accelerator: str | None
         logging.getLogger(__name__).info("recipe    --recipe gpu names larger networks, for a GPU such as this one")
 
 
+def find_continued_run(text: str | None, comp: str | None, *, other_use: bool) -> Any:
+    """Finds the folder of the run that --continue names; None where it names none."""
+    from pipeline.errors import require
+    from pipeline.runs.load import find_run_folder
+
+    if text is None:
+        return None
+    require(not other_use, "--continue goes with none of these.", expected="no --final, --find-lr or --on",
+            received="--continue beside one of them")  # fmt: skip
+    return find_run_folder(text, comp).resolve()
+
+
 @command(wait="follow it and bring it home (--no-wait only says how it is)")
 def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
     """Go on with what was pushed to Kaggle: follow it, bring it home, push the session after it."""
@@ -69,6 +81,8 @@ def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
     grouped="keep pictures of one scene in one fold, as invoke audit found them",
     final="also train one network on all pictures: final.keras, a fifth of the size of model.keras; a finished run is "
     "not made again",
+    continue_="a finished run that trained a network: each fold starts from its weights and trains --epochs "
+    "more, with a new learning-rate schedule",
     on="kaggle: the same run on a Kaggle GPU, its results brought home",
     accelerator="with --on kaggle: NvidiaTeslaT4 (the default) or cpu",
     internet="with --on kaggle: turn it on; then weights are downloaded there",
@@ -99,6 +113,7 @@ def run(
     resplit: bool = False,
     grouped: bool = False,
     final: bool = False,
+    continue_: str | None = None,
     name: str | None = None,
     note: str | None = None,
     on: str | None = None,
@@ -123,6 +138,7 @@ def run(
     )
     check_flags(competition.recipe, set_, unfreeze=unfreeze, epochs=epochs, head=head)
     folds = parse_folds(fold)
+    before = find_continued_run(continue_, comp, other_use=final or find_lr or on is not None)
     if recipe is None:
         suggest_gpu_recipe(comp, on, accelerator)
     from pipeline.config import RunOptions
@@ -136,6 +152,7 @@ def run(
         resplit=resplit,
         engine=engine,
         tensorboard=tensorboard,
+        continued=before,
     )
     if on is not None or dry_run or accelerator or internet or attach or not wait:
         from pipeline.errors import require

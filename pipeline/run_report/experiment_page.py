@@ -131,6 +131,7 @@ def build_run_record(path: Path, name: str, rank: int, one: RunSummary) -> dict[
         "folds trained": format_folds(one),
         "seconds": build_number_cell(one.seconds, ",.0f"),
         "state": "" if one.state == "finished" else one.state,
+        "continues": one.continued,
         "note": one.note,
     }
 

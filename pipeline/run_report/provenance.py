@@ -55,6 +55,8 @@ def build_recipe(run: Run) -> list[tuple[str, str]]:
             name: tuple(value) if isinstance(value, list) else value for name, value in training.items()
         }
         recipe["training"] = asdict(Training(**values).resolved(strategy))
+    if continued := run.config.get("continued"):
+        recipe["continued"] = f"from the weights of {continued['run']}"
     if corrected := run.config.get("labels"):
         recipe["labels"] = f"{corrected['corrected']:,} corrected, SHA-256 {corrected['sha256'][:16]}"
     flat = flatten_mapping(recipe)
@@ -168,6 +170,7 @@ def build_run_command(run: Run, comp: str) -> str:
             parts += ["--set", shlex.quote(format_setting(field, value))]
     if len(config["folds"]) < run.recipe["folds"]:
         parts += [word for fold in config["folds"] for word in ("--fold", str(fold))]
+    parts += ["--continue", config["continued"]["run"]] if config.get("continued") else []
     parts += ["--debug"] if config.get("debug") else []
     engine = config.get("engine", "auto")
     return " ".join([*parts, *([] if engine == "auto" else ["--engine", engine])])

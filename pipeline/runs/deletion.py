@@ -12,7 +12,7 @@ from pipeline.runs import folder as runs
 
 
 def list_uses(folder: Path) -> list[str]:
-    """Lists what uses a run, in sentences: runs that are made of it or were taught by it, and submissions."""
+    """Lists what uses a run, in sentences: runs made of it, taught by it or continued from it, and submissions."""
     uses = []
     for other in runs.list_run_folders(folder.parent.name):
         config = runs.read_config(other)
@@ -20,6 +20,8 @@ def list_uses(folder: Path) -> list[str]:
             uses.append(f"{other.name} is made of it, and predicts new pictures with it")
         if folder.name in (config.get("distillation") or {}).get("teachers", ()):
             uses.append(f"it taught {other.name}")
+        if folder.name == (config.get("continued") or {}).get("run"):
+            uses.append(f"{other.name} started from its weights{'' if runs.is_finished(other) else ', and needs them'}")
     own, latest = folder / "submission.csv", paths.submissions_folder(folder.parent.name) / "latest.csv"
     if own.is_file() and latest.is_file() and hash_file(own) == hash_file(latest):
         uses.append(f"{paths.format_path(latest)} is its submission, and stays")

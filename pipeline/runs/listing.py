@@ -52,6 +52,7 @@ class RunSummary:
         answer: Kaggle's, where the run was submitted.
         top: percent of the final leaderboard's teams that its score would be among.
         split: SHA-256 of which picture lies in which fold; empty where that is not kept.
+        continued: the run whose weights it started from, or empty.
         name: that the user gave it, or empty.
         note: of the user, or empty.
     """
@@ -74,6 +75,7 @@ class RunSummary:
     answer: SubmissionScores | None = None
     top: float | None = None
     split: str = ""
+    continued: str = ""
     name: str = ""
     note: str = ""
 
@@ -119,6 +121,7 @@ def format_run_table(result: Sequence[RunSummary]) -> list[str]:
         "private": lambda one: format_number(one.answer and one.answer.private, ".5f"),
         "state": lambda one: "" if one.state == "finished" else one.state,
         "recipe": lambda one: format_settings(one, most),
+        "continues": lambda one: parse_start_time(Path(one.continued)),
         "note": lambda one: one.note,
     })  # fmt: skip
 
@@ -278,6 +281,7 @@ def load_summary(folder: Path, handle: str) -> RunSummary:
         answer=read_submission_scores(folder),
         top=compute_top_percent(board, results["score"]) if board else None,
         split=runs.compute_split_digest(folder),
+        continued=config.get("continued", {}).get("run", ""),
         name=note.name,
         note=note.note,
     )

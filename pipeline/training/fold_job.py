@@ -74,6 +74,7 @@ class FoldJob:
         soft_targets: the soft targets; None trains on labels alone.
         final_epochs: of the final model, which is trained on all pictures: pairs of a stage and its epochs. The fold's
             pictures only choose the L2 of its first head. Empty for a fold.
+        continued: the folder of a finished run; its model of this fold has the weights to start from.
     """
 
     folder: Path
@@ -99,6 +100,7 @@ class FoldJob:
     find_learning_rate: bool = False
     soft_targets: SoftTargetsInfo | None = None
     final_epochs: tuple[tuple[str, int], ...] = ()
+    continued: Path | None = None
 
     @property
     def stem(self) -> Path:
@@ -127,6 +129,9 @@ class FoldJob:
         )
         if not self.final_epochs:
             del values["final_epochs"]  # the jobs of folds keep the fingerprint that they had without it
+        del values["continued"]  # where that run lies decides nothing
+        if self.continued:
+            values["start"] = hash_file(find_fold_model(self.continued, self.fold))
         digest = "" if self.base.name == "scratch" else bases.compute_weights_digest(self.base)
         # TensorFlow's jobs keep the fingerprint that they had before there was another backend.
         backend = {} if find_backend() == "tensorflow" else {"backend": find_backend()}
@@ -150,6 +155,7 @@ def read_fold_job(path: Path) -> FoldJob:
     tuples = ("labels", "fold_of", "train", "test", "views", "training_views")
     values |= {name: tuple(values[name]) for name in tuples}
     values["final_epochs"] = tuple((stage, epochs) for stage, epochs in values["final_epochs"])
+    values["continued"] = Path(values["continued"]) if values["continued"] else None
     training = Training(**{**values["training"], "sizes": tuple(values["training"]["sizes"])})
     whole = {"folder": Path(values["folder"]), "base": Base(**values["base"]), "metric": MetricSpec(**values["metric"])}
     if values.get("soft_targets"):

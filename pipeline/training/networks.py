@@ -200,6 +200,11 @@ class Standardizer:
         first = weights / self.deviation[:, None]
         return Head(((first, bias - self.mean @ first), *pairs[1:]))
 
+    def unfolded(self, head: Sequence[Any]) -> Head:
+        """Takes the standardisation out of the head of these layers, into which it was folded."""
+        (first, bias), *others = (tuple(layer.get_weights()) for layer in head)
+        return Head(((first * self.deviation[:, None], bias + self.mean @ first), *others))
+
 
 def apply_head(values: Any, head: Sequence[Any], dropout: float = 0.0, scale: Standardizer | None = None) -> Any:
     """Applies a head to features, with dropout before its last layer; gives probabilities."""

@@ -5,10 +5,13 @@ Each returns a FittedFold: the model that was trained, and the live model with t
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
+import keras
 import numpy as np
 
+from pipeline.errors import require
 from pipeline.models import cuts
 from pipeline.models.build import build_network
 from pipeline.models.heads import Head
@@ -20,6 +23,7 @@ from pipeline.training.cross_validation import list_cached_views
 from pipeline.training.data_loader import CachedSource, CachedViewSource, Source
 from pipeline.training.export import check_features, check_predictions
 from pipeline.training.fold_data import FoldData
+from pipeline.training.fold_job import find_fold_model
 from pipeline.training.inference import predict, predict_features
 from pipeline.training.linear_probe import fit_heads
 from pipeline.training.networks import Standardizer
@@ -91,6 +95,30 @@ def count_trainable(model: Any) -> int:
     return int(sum(np.prod(variable.shape) for variable in model.trainable_variables))
 
 
+def load_start(data: FoldData, live: Any) -> None:
+    """Loads the weights that training starts from into a live model, which then predicts what they predicted.
+
+    Raises:
+        StarshiftError: they are of another network.
+    """
+    job = data.job
+    path = find_fold_model(cast(Path, job.continued), job.fold)
+    stored = keras.models.load_model(path, compile=False)
+    shapes, expected = ([tuple(variable.shape) for variable in model.variables] for model in (stored, live))
+    require(
+        shapes == expected,
+        f"The weights of {path.name} in {path.parent.parent.name} are of another network.",
+        expected=f"those of {job.strategy} with {job.base} and the head {job.head}",
+        received=f"{len(shapes)} arrays that are not its {len(expected)}",
+        remedy="continue a run with the same flags",
+    )
+    # load_weights would only warn where it finds nothing for a layer (Keras 3.15.1).
+    assign_values(live.variables, copy_values(stored.variables))
+    before, after = (predict(model, data.pictures(job.views[0]), data.sample) for model in (stored, live))
+    precision = "float32" if keras.config.dtype_policy().compute_dtype == "float32" else "bfloat16"
+    check_predictions(after, before, precision, "the weights to start from")
+
+
 def train_scratch(data: FoldData) -> FittedFold:
     """Trains the small network on the pictures as they are."""
     return _train_small_cnn(data, augment=False)
@@ -106,9 +134,14 @@ def _train_small_cnn(data: FoldData, *, augment: bool) -> FittedFold:
     with device.open_device_scope():
         model = build_small_cnn(job.base.size, job.classes, job.training.dropout or 0.0)
         source = data.augmented(job.training.epochs or 1) if augment else data.pictures("plain")
-        state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage=job.strategy))
         live = build_small_cnn(job.base.size, job.classes, 0.0)  # a saved model must not ask for our optimizer
-        assign_values(live.variables, copy_values(v for v in model.variables if not is_seed_state(v)))
+        weights = [variable for variable in model.variables if not is_seed_state(variable)]
+        if job.continued:
+            load_start(data, live)
+            assign_values(weights, copy_values(live.variables))
+        validation, again = data.pictures(job.views[0]), bool(job.continued)
+        state = data.run(data.trainer(model, source, validation, stage=job.strategy, from_start=again))
+        assign_values(live.variables, copy_values(weights))
     return FittedFold(
         live=live, model=model, source_of=data.pictures, parameters=count_trainable(model), stages=[state]
     )
@@ -132,6 +165,15 @@ def _build_head(data: FoldData) -> tuple[list[Any], Standardizer]:
     return networks.build_head_layers(head), scale
 
 
+def _load_start_head(data: FoldData, network: Any, head: list[Any], scale: Standardizer) -> None:
+    """Gives a head on standardised features the weights that training starts from."""
+    live = _build_live_model(data, network, head, scale)
+    load_start(data, live)
+    start = scale.unfolded([live.get_layer(layer.name) for layer in head])
+    for layer, values in zip(head, start.layers, strict=True):
+        layer.set_weights(values)
+
+
 def _build_live_model(data: FoldData, network: Any, head: list[Any], scale: Standardizer) -> Any:
     return networks.build_live_model(data.job.base, network, networks.build_head_layers(scale.folded(head)))
 
@@ -147,10 +189,13 @@ def _train_from_views(data: FoldData) -> FittedFold:
     job, source = data.job, _build_view_source(data, data.job.base)
     with device.open_device_scope():
         head, scale = _build_head(data)
+        network, again = build_network(job.base), bool(job.continued)
+        if again:
+            _load_start_head(data, network, head, scale)
         model = networks.build_feature_model(head, job.training.dropout or 0.0, scale)
         validation = CachedSource(data.cached(job.base, job.views[0]))
-        state = data.run(data.trainer(model, source, validation, stage="frozen"))
-        live = _build_live_model(data, build_network(job.base), head, scale)
+        state = data.run(data.trainer(model, source, validation, stage="frozen", from_start=again))
+        live = _build_live_model(data, network, head, scale)
     features = predict_features(live, data.pictures(job.views[0]), data.sample)
     check_features(features, validation.take(data.sample, 0), job.precision, "the frozen base")
     return FittedFold(
@@ -169,10 +214,12 @@ def _train_end_to_end(data: FoldData) -> FittedFold:
     with device.open_device_scope():
         head, scale = _build_head(data)
         network = build_network(job.base)
+        if again := bool(job.continued):
+            _load_start_head(data, network, head, scale)
         network.trainable = False
         model = networks.build_pixel_model(job.base, network, head, job.training.dropout or 0.0, scale=scale)
         source = data.augmented(job.training.epochs or 1)
-        state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage="frozen"))
+        state = data.run(data.trainer(model, source, data.pictures(job.views[0]), stage="frozen", from_start=again))
         live = _build_live_model(data, network, head, scale)
     return FittedFold(
         live=live, model=model, source_of=data.pictures, parameters=count_trainable(model), stages=[state]
@@ -194,12 +241,34 @@ def finetune(data: FoldData) -> FittedFold:
         fitted = FittedFold(live=live, model=live, source_of=data.pictures, before=records)
         _check_first_head(data, fitted, first)
         networks.freeze_up_to(network, job.cut)
+        if job.continued:
+            fitted.before = []  # training does not start from the first head, which only showed that the base is right
+            _load_start_network(data, live, network)
         if job.cached:
             _use_cached_activations(data, fitted, network, head)
         _train_above_cut(data, fitted, network, head)
         if training.polish:
             _polish(data, fitted, network, head)
     return fitted
+
+
+def _load_start_network(data: FoldData, live: Any, network: Any) -> None:
+    """Loads the weights that fine-tuning starts from.
+
+    Raises:
+        StarshiftError: activations are cached, and the run before trained layers below their cut.
+    """
+    job, frozen = data.job, network.non_trainable_variables
+    before = copy_values(frozen)
+    load_start(data, live)
+    same = all(np.array_equal(one, other) for one, other in zip(before, copy_values(frozen), strict=True))
+    require(
+        same or not job.cached,
+        "The run before trained layers that this one takes from the cache.",
+        expected=f"a run that was trained above {job.cut} or higher up",
+        received="other weights below it",
+        remedy="--unfreeze as that run, or lower",
+    )
 
 
 def _fit_first_head(data: FoldData) -> tuple[Head, list[dict[str, Any]]]:

@@ -32,6 +32,7 @@ from pipeline.terminal import paint
 from pipeline.training.export import MODEL_FILE
 from pipeline.training.linear_probe import CVResult
 from pipeline.workflow.context import Dataset, RunContext, list_stages, log_stage, measure_peak_memory
+from pipeline.workflow.continuation import describe_continuation
 
 log = logging.getLogger(__name__)
 
@@ -196,9 +197,10 @@ def build_run_config(competition: Competition, options: RunOptions, folds: tuple
     scaled = {"scaled": HEAD_SCALE_VERSION} if is_scaled else {}
     corrections = read_corrections(competition.name)
     labels = {"labels": corrections.record} if corrections else {}  # so runs on the original ones keep their names
+    continued = {"continued": describe_continuation(options.continued)} if options.continued else {}
     return {
         "competition": asdict(competition), "folds": folds, "debug": options.debug, "engine": options.engine, **scaled,
-        **labels,
+        **labels, **continued,
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from pipeline.training.fold_job import run_lr_job
 from pipeline.training.soft_targets import SoftTargets
 from pipeline.workflow import prepare, train
 from pipeline.workflow.context import Dataset, RunContext, log_stage
+from pipeline.workflow.continuation import check_continued_pictures, check_continued_run
 from pipeline.workflow.final_model import require_network, train_final_model
 from pipeline.workflow.finish import find_finished_run, finish_run, open_run_folder
 
@@ -58,11 +59,17 @@ def run(
     log_home()
     if final:
         require_network(competition.recipe)
+    if options.continued:
+        check_continued_run(competition, options.continued, folds)
     finished = find_finished_run(competition, options) if final else None
     # An unfinished run may be this one, which is known once the pictures are read.
     check_name(competition.name, name or "", lambda one: one == finished or not is_finished(one))
     with train.open_exporter(competition.recipe) as exporter:
         data = prepare_dataset(competition, train.select_networks(competition.recipe), options)
+        if options.continued:
+            check_continued_pictures(data, options.continued)
+            log.info("continue  from the weights of %s, with a new learning-rate schedule and optimizer",
+                     options.continued.name)  # fmt: skip
         with lock_run(finished or open_run_folder(data.competition, options, folds)) as folder:
             write_note(folder, name, note)
             context = RunContext(

@@ -204,6 +204,7 @@ def build_cv_job(run: RunContext, soft_targets: SoftTargets | None = None) -> CV
         metric=metric,
         tensorboard=options.tensorboard,
         soft_targets=soft_targets.write(run.folder) if soft_targets else None,
+        continued=options.continued,
     )
     force = options.force or options.recompute
     return CVJob(

@@ -153,5 +153,55 @@ def test_no_minutes_are_estimated_without_a_benchmark(cv_of):
     assert cross_validation.estimate_minutes(cv_of("finetune"), EngineChoice(engine="keras")) is None
 
 
+@pytest.mark.parametrize(
+    ("strategy", "training"),
+    [
+        ("scratch", {}),
+        ("frozen", {"cached_views": 1}),
+        ("frozen", {"end_to_end": True}),
+        ("finetune", {"unfreeze": "conv_pw_2", "cached_views": 1}),
+    ],
+)
+def test_a_fold_starts_from_the_weights_of_a_run_before(job_of, strategy, training, monkeypatch, tmp_path):
+    better = iter(range(100))
+    monkeypatch.setattr(FoldData, "score", lambda *_: next(better))
+    job = job_of(strategy, **{"epochs": 3, "learning_rate": 1e-3, "ema": 0.0, "warmup": 0.0, **training})
+    before = trained(job)
+    still = replace(job.training, epochs=1, learning_rate=1e-9, weight_decay=0.0)
+    after = trained(replace(job, folder=tmp_path / "second", training=still, continued=job.folder))
+    # BatchNorm's statistics move in `scratch`; activations are cached as float16
+    np.testing.assert_allclose(after.validation, before.validation, atol=0.02 if job.base.name != "scratch" else 0.1)
+    assert all(record["stage"] != "head" for record in after.history)
+
+
+def test_the_weights_that_a_fold_starts_from_decide_its_fingerprint(job_of, tmp_path):
+    job = job_of("scratch")
+    model = fold_job.find_fold_model(tmp_path / "before", 0)
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"one")
+    continued = replace(job, continued=tmp_path / "before")
+    first = continued.fingerprint()
+    model.write_bytes(b"another")
+    assert len({job.fingerprint(), first, continued.fingerprint()}) == 3
+
+
+def test_layers_that_were_trained_before_are_not_taken_from_the_cache(job_of, monkeypatch, tmp_path):
+    better = iter(range(100))
+    monkeypatch.setattr(FoldData, "score", lambda *_: next(better))
+    job = job_of("finetune", unfreeze="conv_pw_2", cached_views=1, epochs=1)
+    trained(replace(job, training=replace(job.training, learning_rate=1e-3)))
+    higher = replace(job_of("finetune", unfreeze="conv_pw_3", cached_views=1, epochs=1), folder=tmp_path / "second")
+    with pytest.raises(StarshiftError, match="takes from the cache"):
+        finetune(FoldData(replace(higher, continued=job.folder)))
+
+
+def test_weights_of_another_network_are_explained(job_of, tmp_path):
+    job = job_of("scratch", epochs=1)
+    trained(job)
+    other = replace(job_of("frozen", cached_views=1, epochs=1), folder=tmp_path / "second", continued=job.folder)
+    with pytest.raises(StarshiftError, match="are of another network"):
+        trained(other)
+
+
 def test_every_strategy_and_head_that_a_recipe_may_name_has_its_function():
     assert {"features", *STRATEGY_FUNCTIONS} == {*STRATEGIES} and {*HEAD_FUNCTIONS} == {*HEADS}
