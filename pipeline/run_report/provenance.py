@@ -34,8 +34,12 @@ FILES = {
     "folds": "what each fold's process wrote",
     "submission.csv": "the submission",
     "steps.png": "the steps of an ensemble",
+    "report.html": "the report, one page that works offline",
+    "tensorboard": "TensorBoard's files (--tensorboard)",
+    "kernel.json": "the Kaggle kernel that made the run",
+    "session.log": "the log of its last session",
 }
-"""What the files of a run folder are, in the order of the page."""
+"""What the files of a run folder are, in the order of the page and of docs/run-folder.md."""
 FLAGS = {
     "strategy": "--strategy", "size": "--size", "head": "--head", "seed": "--seed",
     "training.epochs": "--epochs", "training.unfreeze": "--unfreeze",

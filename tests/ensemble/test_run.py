@@ -33,9 +33,14 @@ CLASSES = ["blue", "red"]
 
 @pytest.fixture
 def mine(tmp_path):
-    two_classes(tmp_path / "pictures", each=60, tests=8)
-    (tmp_path / "pictures" / "test" / "9.jpg").write_bytes(b"")
-    file = tmp_path / "mine.py"
+    return write_competition_of_many(tmp_path)
+
+
+def write_competition_of_many(folder):
+    """Writes the pictures and the file of a competition with enough pictures to judge steps on."""
+    two_classes(folder / "pictures", each=60, tests=8)
+    (folder / "pictures" / "test" / "9.jpg").write_bytes(b"")
+    file = folder / "mine.py"
     file.write_text(
         "from pipeline.config import Competition, Recipe\n"
         'COMPETITION = Competition(name="mine", data="pictures", metric="log_loss",\n'
