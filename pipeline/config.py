@@ -12,18 +12,13 @@ from typing import Any
 
 from pipeline.errors import StarshiftError, require
 from pipeline.files import hash_json
+from pipeline.names import HEADS, SCRATCH_STRATEGIES, STRATEGIES, SYMMETRY_VIEWS, VIEW_PATTERN, VIEWS
 
 __all__ = [
-    "GROUPINGS", "HEADS", "LAYOUTS", "NAME_PATTERN", "STRATEGIES", "SYMMETRY_VIEWS", "VIEW_PATTERN",
-    "Competition", "Labels", "Recipe", "Submission", "Training", "require",
+    "GROUPINGS", "HEADS", "LAYOUTS", "NAME_PATTERN", "SCRATCH_STRATEGIES", "STRATEGIES", "SYMMETRY_VIEWS",
+    "VIEWS", "VIEW_PATTERN", "Competition", "Labels", "Recipe", "Submission", "Training", "require",
 ]  # fmt: skip
-STRATEGIES = ("scratch", "augmented", "features", "frozen", "finetune")
-SCRATCH_STRATEGIES = ("scratch", "augmented")
-"""Strategies that train a small network from random weights, without a base."""
-HEADS = ("linear", "lda", "mlp")
 GROUPINGS = ("duplicates", "estimated")
-SYMMETRY_VIEWS = ("plain", "flip", "rotate90", "rotate180", "rotate270", "transpose", "transverse", "flip-vertical")
-VIEW_PATTERN = re.compile(rf"{'|'.join(SYMMETRY_VIEWS)}|augment-[1-9][0-9]*")
 LAYOUTS = ("one column per class", "class name", "probability")
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]*")
 SIZES = (32, 2048)
@@ -110,28 +105,11 @@ class Training:
     def resolved(self, strategy: str) -> "Training":
         """Replaces every None by the default of a strategy."""
         values = {setting.name: setting.metadata["default"] for setting in fields(self)}
-        values |= STRATEGY_DEFAULTS.get(strategy, {})
+        values |= STRATEGIES[strategy].defaults if strategy in STRATEGIES else {}
         values |= {name: value for name in values if (value := getattr(self, name)) is not None}
         if strategy != "finetune":
             values["sizes"] = ()  # other strategies take pictures of one size
         return Training(**values)
-
-
-STRATEGY_DEFAULTS: dict[str, dict[str, Any]] = {
-    "scratch": {"epochs": 30, "patience": 6},
-    "augmented": {"epochs": 60, "patience": 15, "dropout": 0.5, "warmup": 0.05},
-    "frozen": {"epochs": 40, "patience": 8, "dropout": 0.5, "batch_size": 64},
-    "finetune": {
-        "epochs": 10,
-        "patience": 8,
-        "learning_rate": 3e-4,
-        "warmup": 0.1,
-        "dropout": 0.2,
-        "weight_decay": 0.01,
-        "ema": 0.98,
-    },
-}
-"""Where a strategy's defaults differ from those of the fields."""
 
 
 def select_bases(strategy: str, bases: Sequence[str]) -> tuple[str, ...]:
@@ -206,7 +184,7 @@ class Recipe:
             require(
                 distinct, "Views are distinct, and at least one.", expected="e.g. ('plain', 'flip')", received=views
             )
-            expected = f"{' | '.join(SYMMETRY_VIEWS)} | augment-1 ..."
+            expected = f"{' | '.join(VIEWS)} | augment-1 ..."
             for view in views:
                 require(VIEW_PATTERN.fullmatch(view), "Unknown view.", expected=expected, received=view)
 

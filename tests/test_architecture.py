@@ -12,7 +12,19 @@ from pipeline.paths import REPOSITORY
 
 PIPELINE = REPOSITORY / "pipeline"
 ORDER = [
-    *("errors", "terminal", "files", "old_names", "paths", "logs", "output", "subprocesses", "config", "settings"),
+    *(
+        "errors",
+        "terminal",
+        "files",
+        "old_names",
+        "paths",
+        "logs",
+        "output",
+        "subprocesses",
+        "names",
+        "config",
+        "settings",
+    ),
     *(
         "synthetic",
         "kaggle",

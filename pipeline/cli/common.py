@@ -13,6 +13,7 @@ from typing import Any
 from invoke import Context, task
 
 from pipeline import logs
+from pipeline.config import HEADS, STRATEGIES
 from pipeline.terminal import name_program
 
 OWN_SIZE = -1
@@ -27,13 +28,13 @@ FLAG_HELP = {
     "epochs": "at most so many",
     "size": "side of the pictures in pixels, or own: each base's own; a base named as NAME:SIZE keeps that",
     "recipe": "another recipe of the competition's file, such as gpu",
-    "strategy": "scratch, augmented, features, frozen or finetune",
-    "head": "linear, lda or mlp",
+    "strategy": " | ".join(STRATEGIES),
+    "head": " | ".join(HEADS),
     "seed": "of training and augmentation",
     "engine": "auto, keras, openvino or openvino-bf16",
     "name": "a name for the run, by which --run finds it: letters, digits, - and _",
     "note": "a remark on the run, which invoke runs and its report show",
-    "bundle": "an archive that was downloaded by hand",
+    "bundle": "an archive that was downloaded by hand, or the folder that it was unpacked to",
     "scenes": "let pictures of one scene (invoke audit finds them) agree on a class; takes some minutes",
     "store": "the store's folder; data/store where not given",
     "json": "print one JSON document in place of the table (docs/json.md); logs go to standard error",

@@ -287,3 +287,18 @@ def export(
         load.load_run(folder), folder / name, str(format), target, int8=int8, folder=parse_path(images)
     )
     print(f"wrote {format_path(target)}: {model_formats.format_exported(exported)}")
+
+
+@command(json=True)
+def check(
+    _: Context, comp: str | None = None, set_: tuple[str, ...] = (), bundle: str | None = None, force: bool = False
+) -> None:
+    """Check a competition's data before anything is computed: layout, classes, formats, and what is odd first."""
+    competition = load_competition(comp, None, set_)
+    from pipeline.config import RunOptions
+    from pipeline.data.check import format_check
+    from pipeline.output import print_results
+    from pipeline.workflow.prepare import check_competition
+
+    found = check_competition(competition, RunOptions(bundle=parse_path(bundle), force=force))
+    print_results({"check": found.build_record()}, *format_check(found))

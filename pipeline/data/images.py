@@ -190,7 +190,12 @@ def _convert_to_rgb(picture: Any) -> np.ndarray:
 
 
 def read_dimensions(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, int]:
-    """Reads width and height in pixels, upright, from the header of a file.
+    """Reads width and height in pixels, upright, from the header of a file; see `read_header`."""
+    return read_header(path, most)[:2]
+
+
+def read_header(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, int, str]:
+    """Reads width and height in pixels, upright, and the format with Pillow's mode (`JPEG RGB`), from a file's header.
 
     Args:
         path: of the file, or the open file.
@@ -206,6 +211,7 @@ def read_dimensions(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int
         with Image.open(path) as picture:
             is_small = picture.width * picture.height <= most
             turned = is_small and picture.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
-            return (picture.height, picture.width) if turned else (picture.width, picture.height)
+            sides = (picture.height, picture.width) if turned else (picture.width, picture.height)
+            return (*sides, f"{picture.format} {picture.mode}")
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error

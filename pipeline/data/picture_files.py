@@ -18,7 +18,7 @@ from pipeline.files import hash_file, read_json, write_json
 from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
-PICTURE_COLUMNS = ["id", "path", "label", "fold", "group", "width", "height", "sha256"]
+PICTURE_COLUMNS = ["id", "path", "label", "fold", "group", "width", "height", "kind", "sha256"]
 NON_PICTURE_SUFFIXES = {".txt", ".csv", ".db", ".json", ".md", ".html", ".ini", ".xml", ".py", ".zip", ".7z"}
 PICTURE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif"),
@@ -202,7 +202,7 @@ def format_omissions(*scans: FolderScan) -> list[str]:
 
 
 def measure_pictures(rows: list[tuple[str, Path | None, str | None]], raw: Path, memory: Path) -> pd.DataFrame:
-    """Returns the picture table with digests and dimensions, cached in `memory` by path, size, inode and times."""
+    """Returns the picture table with digests, formats and sides, cached in `memory` by path, size, inode and times."""
     cached = read_json(memory)
     cached = cached if isinstance(cached, dict) else {}
 
@@ -215,10 +215,10 @@ def measure_pictures(rows: list[tuple[str, Path | None, str | None]], raw: Path,
         if key in cached:
             return key, cached[key]
         try:
-            width, height = images.read_dimensions(path)
+            header: tuple[int, int, str] = images.read_header(path)
         except images.UnreadableImageError:
-            width, height = 0, 0
-        return key, [_compute_digest(path), width, height]
+            header = (0, 0, "")
+        return key, [_compute_digest(path), *header]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(measure, [path for _, path, _ in rows], chunksize=64)
@@ -228,9 +228,9 @@ def measure_pictures(rows: list[tuple[str, Path | None, str | None]], raw: Path,
         write_json(memory, {**cached, **fresh})
     records = []
     for (identity, path, label), entry in zip(rows, measured, strict=True):
-        digest, width, height = entry[1] if entry else ("", 0, 0)
+        digest, width, height, kind = entry[1] if entry else ("", 0, 0, "")
         relative = path.relative_to(raw).as_posix() if path else ""
-        records.append((identity, relative, label, -1, identity, width, height, digest))
+        records.append((identity, relative, label, -1, identity, width, height, kind, digest))
     return pd.DataFrame(records, columns=PICTURE_COLUMNS)
 
 

@@ -27,9 +27,14 @@ SYMMETRIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "transpose": lambda pixels: pixels.swapaxes(1, 2),
     "transverse": lambda pixels: np.rot90(pixels, 2, (1, 2)).swapaxes(1, 2),
 }
-"""The views of config.SYMMETRY_VIEWS, named as in PIL.Image.Transpose; rotations are counterclockwise.
+"""The views of names.SYMMETRY_VIEWS, named as in PIL.Image.Transpose; rotations are counterclockwise.
 
 Their order is that in which training draws them and the audit numbers them, so it stays.
+"""
+VIEWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {**SYMMETRIES}
+"""The views of names.VIEWS: each from pictures (n, size, size, 3) uint8 to as many of the same size.
+
+A name is part of the key of cached features, so that a view which changes takes another name.
 """
 
 
@@ -37,15 +42,15 @@ def apply_view(view: str, pixels: np.ndarray, digests: Sequence[str]) -> np.ndar
     """Returns the pictures in a view.
 
     Args:
-        view: one of SYMMETRIES, or `augment-k`.
+        view: one of VIEWS, or `augment-k`.
         pixels: (n, size, size, 3) uint8.
         digests: SHA-256 of each picture's bytes, which seeds its augmentation whatever batch it is in.
 
     Returns:
         (n, size, size, 3) uint8, contiguous.
     """
-    if view in SYMMETRIES:
-        return np.ascontiguousarray(SYMMETRIES[view](pixels))
+    if view in VIEWS:
+        return np.ascontiguousarray(VIEWS[view](pixels))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = zip(pixels, digests, strict=True)
         return np.stack(list(pool.map(lambda job: augment_picture(job[0], view, job[1]), jobs)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import SCRATCH_STRATEGIES, Competition, Recipe, RunOptions, select_folds
+from pipeline.config import HEADS, SCRATCH_STRATEGIES, Competition, Recipe, RunOptions, select_folds
 from pipeline.distillation import model_cost, report, teachers
 from pipeline.distillation.teachers import Teacher
 from pipeline.errors import StarshiftError, require
@@ -46,7 +46,8 @@ def run_distillation(
         seeds: how many, from the recipe's on.
     """
     recipe = competition.recipe
-    require(recipe.head != "lda", "This head has no use for soft targets.", expected="--head linear or mlp",
+    able = [name for name, info in HEADS.items() if info.takes_soft_targets]
+    require(recipe.head in able, "This head has no use for soft targets.", expected=f"--head {' or '.join(able)}",
             received=recipe.head)  # fmt: skip
     views = list_required_views(recipe, patient=config.patient)
     teacher_list = teachers.find_teachers(competition, config.teachers)

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.audit.dataset import center_and_normalize
 from pipeline.audit.keypoints import concatenate_keypoints, detect_keypoints
 from pipeline.audit.scene_links import KeypointIndex
-from pipeline.config import SYMMETRY_VIEWS, Competition
+from pipeline.config import VIEWS, Competition
 from pipeline.data import pixel_cache
 from pipeline.ensemble.members import AlignedMembers
 from pipeline.evaluation.metrics import find_metric
@@ -73,7 +73,7 @@ def build_extractor(
     pictures, readable = aligned.data.pictures, aligned.data.test_readable
     return PictureFeatureExtractor(
         extractors=[Extractor(base, aligned.data.files, wanted=engine) for base in chosen],
-        views=[view for view in recipe["views"] if view in SYMMETRY_VIEWS] or ["plain"],
+        views=[view for view in recipe["views"] if view in VIEWS] or ["plain"],
         train=list(pictures.train["sha256"]),
         test=list(pictures.test[readable]["sha256"]),
     )

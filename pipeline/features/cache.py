@@ -54,7 +54,7 @@ def open_feature_store(base: Base, view: str, precision: str) -> RowStore:
     }
     if base.pooling == "none":
         spec["rows"] = "float16"
-    if view not in transforms.SYMMETRIES:
+    if view not in transforms.VIEWS:
         spec["augmentation"] = transforms.AUGMENTATION_VERSION
     return RowStore(paths.cache_folder("features"), spec)
 

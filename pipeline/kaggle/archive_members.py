@@ -1,9 +1,11 @@
-"""Members of an archive, zip or 7z: names that stay inside the folder, and the errors of both; reads zip archives."""
+"""Members of an archive: names that stay inside the folder, and the errors of all kinds; reads zip archives."""
 
 import bz2
 import contextlib
 import copy
 import errno
+import os
+import re
 import stat
 import zipfile
 import zlib
@@ -15,6 +17,10 @@ from pipeline.errors import StarshiftError
 from pipeline.files import CHUNK_BYTES
 from pipeline.terminal import open_bar
 
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+METHOD_NAMES = {9: "Deflate64", 20: "zstd", 93: "zstd", 95: "xz", 98: "PPMd"}
+"""Of the zip format that zipfile cannot unpack (APPNOTE 6.3.10, section 4.4.5)."""
+DRIVE = re.compile("[A-Za-z]:")
 MAX_FOLDERS = 64
 MAX_PART_BYTES = 255
 """Bytes of one part of a path that every common file system takes."""
@@ -24,24 +30,37 @@ MAX_NAME_BYTES = 1024
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """One file in an archive: its name, its size unpacked, whether it is a plain file, and whether it is encrypted."""
+    """One file in an archive.
+
+    Args:
+        name: in the archive.
+        bytes: its size, unpacked.
+        plain: whether it is a file, and no link or device.
+        encrypted: whether it needs a password.
+        method: the name of a way of packing that cannot be unpacked here; else empty.
+        checksum: its CRC-32; None where the archive has none.
+    """
 
     name: str
     bytes: int
     plain: bool
     encrypted: bool = False
+    method: str = ""
+    checksum: int | None = None
 
 
 def normalize_name(name: str) -> str:
-    """Returns a member's name as a plain path below the folder: `a/b` for `./a//b`.
+    """Returns a member's name as a plain path below the folder: `a/b` for `./a//b`, and with a backslash of Windows.
 
     Raises:
         ValueError: it leaves the folder, names nothing, or is too long; says which.
     """
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts or any(mark in name for mark in "\\:\0"):
-        where = ", where a colon or a backslash is part of a path" if set(name) & set(":\\") else ""
-        raise ValueError(f"leaves the folder{where}")
+    path = name.replace("\\", "/")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    # A colon is a drive (C:) or another stream of a file on Windows, and part of a name elsewhere.
+    has_drive = ":" in name and (os.name == "nt" or DRIVE.match(path) is not None)
+    if path.startswith("/") or ".." in parts or has_drive or "\0" in name:
+        raise ValueError(f"leaves the folder{', where a colon is part of a path' if has_drive else ''}")
     if not parts or not all(part.strip(". ") for part in parts):  # Windows takes `...` and `. .` for folders above
         raise ValueError("is made of dots and blanks, and names no file")
     path = "/".join(parts)
@@ -52,13 +71,15 @@ def normalize_name(name: str) -> str:
     return path
 
 
-def build_unsafe_error(archive: Path, reason: str) -> StarshiftError:
-    """Builds the error for an archive that is whole, but not safe to unpack."""
+def build_unsafe_error(
+    archive: Path, reason: str, remedy: str = "take the archive from Kaggle itself"
+) -> StarshiftError:
+    """Builds the error for an archive that is whole, but cannot be unpacked safely."""
     return StarshiftError(
         f"{archive.name} is not unpacked: {reason}.",
         expected="plain files inside the folder",
         received=reason,
-        remedy="take the archive from Kaggle itself",
+        remedy=remedy,
     )
 
 
@@ -66,7 +87,7 @@ def build_damaged_error(archive: Path, received: str) -> StarshiftError:
     """Builds the error for an archive that is not whole."""
     return StarshiftError(
         f"{archive.name} is damaged.",
-        expected="a whole zip or 7z archive",
+        expected="a whole archive: zip, 7z or tar",
         received=received,
         remedy="download it again",
     )
@@ -114,10 +135,35 @@ def members(archive: Path) -> list[ArchiveMember]:
     """
     with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
         return [
-            ArchiveMember(entry.orig_filename, entry.file_size, is_plain(entry), bool(entry.flag_bits & 1))
+            ArchiveMember(
+                entry.orig_filename,
+                entry.file_size,
+                is_plain(entry),
+                bool(entry.flag_bits & 1),
+                find_missing_method(entry),
+                entry.CRC,
+            )
             for entry in opened.infolist()
             if not is_folder(entry)
         ]
+
+
+def find_missing_method(entry: zipfile.ZipInfo) -> str:
+    """Returns the name of the way of packing, where zipfile lacks it (Deflate64 of Windows, zstd); else empty."""
+    if entry.compress_type in METHODS:
+        return ""
+    return METHOD_NAMES.get(entry.compress_type, f"method {entry.compress_type}")
+
+
+def is_same_file(member: ArchiveMember, path: Path) -> bool:
+    """Returns whether a plain file has the size and the checksum of a member."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != member.bytes:
+        return False
+    checksum = 0
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK_BYTES):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum == member.checksum
 
 
 def is_plain(entry: zipfile.ZipInfo) -> bool:

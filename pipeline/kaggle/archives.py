@@ -1,4 +1,4 @@
-"""Checks and safely unpacks archives, zip or 7z by their content, and the archives inside them.
+"""Checks and safely unpacks archives, zip, 7z or tar by their content, and the archives inside them.
 
 All files are written inside one folder, the outermost archive's, and within one budget of files and bytes.
 """
@@ -12,8 +12,14 @@ from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from pipeline.files import build_disk_full_error, count_free_bytes, translate_disk_errors
-from pipeline.kaggle import archive_members, seven_zip
-from pipeline.kaggle.archive_members import ArchiveMember, build_damaged_error, build_unsafe_error, normalize_name
+from pipeline.kaggle import archive_members, seven_zip, tar_archives
+from pipeline.kaggle.archive_members import (
+    ArchiveMember,
+    build_damaged_error,
+    build_unsafe_error,
+    is_same_file,
+    normalize_name,
+)
 
 log = logging.getLogger(__name__)
 MAX_RATIO = 100
@@ -22,7 +28,7 @@ MAX_FILES = 2_000_000
 """Files and folders. ImageNet, among Kaggle's largest competitions, has 1.4 million pictures. Each takes an inode,
 so a limit of bytes alone would let a few megabytes of empty files fill a disk."""
 MAX_NESTING = 3
-ARCHIVE_SUFFIXES = (".zip", ".7z")
+ARCHIVE_SUFFIXES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 JUNK = ("__MACOSX/", ".DS_Store")
 
 
@@ -62,17 +68,19 @@ class UnpackBudget:
 
 
 def detect_format(path: Path) -> str | None:
-    """Returns `zip`, `7z` or None, by the first bytes."""
+    """Returns `zip`, `7z`, `tar` or None, by the first bytes."""
     with path.open("rb") as file:
         head = file.read(6)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "zip"
-    return "7z" if head == b"7z\xbc\xaf\x27\x1c" else None
+    if head == b"7z\xbc\xaf\x27\x1c":
+        return "7z"
+    return "tar" if tar_archives.is_tar(path) else None
 
 
 def _select_reader(archive: Path) -> ModuleType:
     """Returns the module that reads an archive."""
-    return seven_zip if detect_format(archive) == "7z" else archive_members
+    return {"7z": seven_zip, "tar": tar_archives}.get(str(detect_format(archive)), archive_members)
 
 
 def check_archive(archive: Path) -> None:
@@ -128,7 +136,13 @@ def _unpack_levels(nested: list[Path], root: Path, budget: UnpackBudget) -> Unpa
 
 def is_nested_archive(path: Path) -> bool:
     """Returns whether an unpacked file is an archive to unpack."""
-    return path.suffix.lower() in ARCHIVE_SUFFIXES and path.is_file() and detect_format(path) is not None
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES) and path.is_file() and detect_format(path) is not None
+
+
+def remove_suffix(name: str) -> str:
+    """Returns an archive's name without its ending, all of `.tar.gz`."""
+    endings = [suffix for suffix in ARCHIVE_SUFFIXES if name.lower().endswith(suffix)]
+    return name[: -len(max(endings, key=len))] if endings else name
 
 
 def _unpack_in_place(path: Path, root: Path, budget: UnpackBudget) -> list[Path]:
@@ -137,15 +151,16 @@ def _unpack_in_place(path: Path, root: Path, budget: UnpackBudget) -> list[Path]
     Returns:
         The archives in it.
     """
+    stem = remove_suffix(path.name)
     try:
-        normalize_name(path.stem)
+        normalize_name(stem)
     except ValueError as error:
         raise build_unsafe_error(path, f"without its ending its name {error}") from error
     with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as aside:  # a member may have the archive's own name
         archive = path.rename(Path(aside, path.name))
         targets = find_target_paths(archive)
         tops = {target.partition("/")[0] for target in targets}
-        folder = path.parent if len(tops) == 1 else path.parent / path.stem
+        folder = path.parent if len(tops) == 1 else path.parent / stem
         return _unpack_one(archive, targets, folder, root, budget)
 
 
@@ -153,7 +168,13 @@ def _list_members(archive: Path) -> list[ArchiveMember]:
     """Returns the files in an archive that needs no password."""
     members: list[ArchiveMember] = _select_reader(archive).members(archive)
     if any(member.encrypted for member in members):
-        raise build_unsafe_error(archive, "it is encrypted")
+        raise build_unsafe_error(archive, "it is encrypted", "unpack it with its password, and give the folder")
+    if methods := sorted({member.method for member in members if member.method}):
+        raise build_unsafe_error(
+            archive,
+            f"it is packed by {', '.join(methods)}, which Python cannot unpack",
+            "unpack it by hand, and give the folder",
+        )
     return members
 
 
@@ -220,6 +241,8 @@ def _unpack_one(
     Returns:
         The archives in it.
     """
+    # A folder may lie beside its own archive: train/ and train.zip.
+    targets = {target: member for target, member in targets.items() if not is_same_file(member, folder / target)}
     folders = _list_folders(targets)
     budget.take(archive, targets.values(), len(folders))
     _check_clashes(archive, targets, folders, folder, root)

@@ -1,6 +1,7 @@
 """Fetches a competition's raw data: downloads and unpacks it once, whole or not at all."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -38,14 +39,16 @@ def fetch_data(
         return _find_own_folder(competition, bundle)
     folder = paths.competition_folder(competition.name)
     raw, stored = folder / "raw", read_json(folder / "complete.json")
-    if bundle is not None and not bundle.is_file():
-        raise StarshiftError(f"There is no bundle {bundle}.", expected="an archive downloaded by hand")
+    if bundle is not None and not bundle.exists():
+        raise StarshiftError(f"There is no bundle {bundle}.", expected="an archive downloaded by hand, or its folder")
     is_whole = stored is not None and raw.is_dir() and not force
     if is_whole and (bundle is None or _is_same_bundle(bundle, stored)):
         return raw
     mount = inputs.find_competition_folder(competition.slug) if bundle is None and competition.slug else None
     if mount is not None:
         return _unpack_mount(mount, folder)
+    if bundle is not None and bundle.is_dir():
+        return _take_folder(competition, bundle, folder, fits)
     source, archive = _get_archive(competition, bundle, folder)
     if source != "kaggle":  # client.download_bundle has checked it
         archives.check_archive(archive)
@@ -74,6 +77,35 @@ def _unpack_mount(mount: Path, folder: Path) -> Path:
     return _unpack_atomically(folder, mounted, lambda place: inputs.unpack_mount(mount, place))
 
 
+def _take_folder(competition: Competition, bundle: Path, folder: Path, fits: Callable[[Path], None]) -> Path:
+    """Returns a bundle that somebody has unpacked, copied (or linked, where that is the same disk); archives in it are
+    unpacked.
+    """
+
+    def copy(place: Path) -> UnpackSummary:
+        shutil.copytree(bundle, place, copy_function=_link_or_copy)
+        nested = archives.unpack_nested(place)
+        _check_bundle_fits(competition, bundle, place, fits)
+        sizes = [path.stat().st_size for path in place.rglob("*") if path.is_file()]
+        return UnpackSummary(len(sizes), max(nested.bytes, sum(sizes)))
+
+    record = {"source": "folder", "sha256": _hash_folder(bundle), "seen": _read_bundle_stat(bundle)}
+    return _unpack_atomically(folder, record, copy)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _hash_folder(folder: Path) -> str:
+    """Returns a digest of names, sizes and times of change of the files in a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return hash_json([[path.relative_to(folder).as_posix(), *_read_bundle_stat(path)] for path in files])
+
+
 def _read_bundle_stat(bundle: Path) -> list[int]:
     """Returns size and time of change of a bundle, so that it need not be read again."""
     status = bundle.stat()
@@ -82,6 +114,8 @@ def _read_bundle_stat(bundle: Path) -> list[int]:
 
 def _is_same_bundle(bundle: Path, stored: dict[str, Any]) -> bool:
     """Returns whether a bundle is the one in complete.json."""
+    if bundle.is_dir():
+        return _hash_folder(bundle) == stored["sha256"]
     return stored.get("seen") == _read_bundle_stat(bundle) or hash_file(bundle) == stored["sha256"]
 
 

@@ -129,7 +129,7 @@ def _open_cache(learnware: Learnware, view: str) -> RowStore:
         "kind": "answers", "learnware": learnware.name, "digest": learnware.digest, "view": view,
         "resize": images.RESIZE_METHOD,
     }  # fmt: skip
-    if view not in transforms.SYMMETRIES:
+    if view not in transforms.VIEWS:
         spec["augmentation"] = transforms.AUGMENTATION_VERSION
     return RowStore(paths.cache_folder("answers"), spec)
 

@@ -31,12 +31,6 @@ from pipeline.training.lr_finder import LearningRateCurve, plot_lr_curve
 from pipeline.training.strategies import FittedFold
 
 log = logging.getLogger(__name__)
-STRATEGY_FUNCTIONS = {
-    "scratch": strategies.train_scratch,
-    "augmented": strategies.train_augmented,
-    "frozen": strategies.train_frozen,
-    "finetune": strategies.finetune,
-}
 
 
 def run_fold_job(job: FoldJob, device_name: str) -> None:
@@ -49,7 +43,7 @@ def run_fold_job(job: FoldJob, device_name: str) -> None:
     started = time.perf_counter()
     data = FoldData(job)
     try:
-        fitted = STRATEGY_FUNCTIONS[job.strategy](data)
+        fitted = strategies.STRATEGY_FUNCTIONS[job.strategy](data)
     except LearningRateFound as end:
         write_lr_curve(job, end.curve)
         return

@@ -12,6 +12,14 @@ from pipeline.training.heads import lda, logistic_regression, mlp
 from pipeline.training.heads.logistic_regression import FoldFeatures
 from pipeline.training.soft_targets import SoftTargets
 
+HeadsAndHistory = tuple[list[Head], list[dict[str, Any]]]
+HEAD_FUNCTIONS: dict[str, Callable[[Sequence[FoldFeatures], int, int, float | None], HeadsAndHistory]] = {
+    "linear": lambda folds, classes, seed, l2: logistic_regression.fit(folds, classes, l2),
+    "lda": lambda folds, classes, seed, l2: lda.fit(folds, classes),
+    "mlp": lambda folds, classes, seed, l2: mlp.fit(folds, classes, seed),
+}
+"""What fits each of names.HEADS; arguments and results are those of `fit_heads`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CVResult:
@@ -126,7 +134,7 @@ def predict_with_heads(
 
 def fit_heads(
     folds: Sequence[FoldFeatures], head: str, classes: int, seed: int, l2: float | None = None
-) -> tuple[list[Head], list[dict[str, Any]]]:
+) -> HeadsAndHistory:
     """Fits one head a fold; returns them and one record a fit or an epoch (`val_loss` is in those that are `chosen`).
 
     Args:
@@ -136,9 +144,7 @@ def fit_heads(
         seed: of what is random in an MLP head.
         l2: of a linear head; None chooses it.
     """
-    if head == "mlp":
-        return mlp.fit(folds, classes, seed)
-    return lda.fit(folds, classes) if head == "lda" else logistic_regression.fit(folds, classes, l2)
+    return HEAD_FUNCTIONS[head](folds, classes, seed, l2)
 
 
 def build_fold_features(

@@ -280,3 +280,12 @@ def _compute_lr_factors(data: FoldData, network: Any) -> dict[str, float]:
     """Computes the factors of the learning rate by depth."""
     job = data.job
     return cuts.compute_lr_factors(network, job.base.entry.blocks, job.training.layer_decay or 1.0)
+
+
+STRATEGY_FUNCTIONS = {
+    "scratch": train_scratch,
+    "augmented": train_augmented,
+    "frozen": train_frozen,
+    "finetune": finetune,
+}
+"""What trains a fold in each of names.STRATEGIES but `features`, which trains heads alone (linear_probe.py)."""

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from pipeline import paths
-from pipeline.config import Recipe
+from pipeline.config import STRATEGIES, Recipe
 from pipeline.errors import require
 from pipeline.files import write_json
 from pipeline.runs import folder as runs
@@ -25,7 +25,7 @@ def require_network(recipe: Recipe) -> None:
     require(
         recipe.strategy != "features",
         "A final model is of a strategy that trains a network.",
-        expected="--strategy scratch, augmented, frozen or finetune",
+        expected="--strategy " + " | ".join(name for name in STRATEGIES if name != "features"),
         received="features",
         remedy="leave --final out: the model.keras of this run has one network and small heads already",
     )

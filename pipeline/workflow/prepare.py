@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition, RunOptions
 from pipeline.data import folds, pixel_cache, subsets
+from pipeline.data.check import DataCheck, check_data, find_oddities
 from pipeline.data.corrections import read_corrections
 from pipeline.data.labels import PictureTable, build_picture_table
 from pipeline.data.picture_files import format_names
@@ -22,6 +23,7 @@ from pipeline.models.base import fetch_weights as fetch_base_weights
 from pipeline.workflow.context import log_stage
 
 log = logging.getLogger(__name__)
+SHOWN_UNREADABLE = 5
 
 
 def fetch_data(competition: Competition, options: RunOptions) -> Path:
@@ -73,9 +75,21 @@ def read_pictures(
         lines.append(f"{len(pictures.classes)} classes: {format_names(pictures.classes)}")
     if corrections := read_corrections(competition.name):
         log.info("labels    %s", corrections.line)
-    for warning in pictures.warnings:
+    for warning in find_oddities(competition, pictures):
         log.warning("  warning: %s", warning)
     return pictures, sample
+
+
+def check_competition(competition: Competition, options: RunOptions) -> DataCheck:
+    """Fetches the data of a competition and checks them; nothing is decoded.
+
+    Raises:
+        StarshiftError: the data cannot be trained on.
+    """
+    raw = fetch_data(competition, options)
+    folder = paths.competition_folder(competition.name)
+    sample = read_sample_submission(competition, raw)
+    return check_data(competition, build_picture_table(competition, raw, sample, folder / "table.json"))
 
 
 def decode_pictures(
@@ -104,9 +118,12 @@ def log_unreadable(pictures: PictureTable, bad: dict[str, str]) -> dict[str, str
         for identity, digest in zip(table["id"], table["sha256"], strict=True)
         if digest in bad
     }
-    for name, reason in reasons.items():
+    for name, reason in list(reasons.items())[:SHOWN_UNREADABLE]:
         prior = " and gets the prior" if name.startswith("test/") else ""
         log.warning("  warning: %s cannot be read%s: %s", name, prior, reason)
+    if len(reasons) > SHOWN_UNREADABLE:
+        more = len(reasons) - SHOWN_UNREADABLE
+        log.warning("  warning: %d more cannot be read; metrics.json in the run's folder has all", more)
     return reasons
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import Recipe
+from pipeline.config import HEADS, Recipe
 from pipeline.data import pixel_cache
 from pipeline.errors import require
 from pipeline.evaluation import metrics
@@ -29,8 +29,6 @@ from pipeline.workflow.context import Dataset, RunContext, log_stage
 from pipeline.workflow.finish import compute_metrics, format_score_spread
 
 log = logging.getLogger(__name__)
-TUNED_PARAMETERS = {"linear": "l2", "lda": "shrinkage and scale"}
-"""What each fold of a head chooses on the other folds, where there are any."""
 
 
 class HeadTraining:
@@ -74,7 +72,7 @@ class HeadTraining:
                 soft_targets=self.soft_targets,
             )
             results = _score(run, trained, lines)
-            if len(run.folds) == 1 and recipe.l2 is None and (tuned := TUNED_PARAMETERS.get(recipe.head)):
+            if len(run.folds) == 1 and recipe.l2 is None and (tuned := HEADS[recipe.head].tuned):
                 lines.append(f"one fold alone chooses its {tuned} on the pictures that score it")
         return trained, results
 

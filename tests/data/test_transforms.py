@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import SYMMETRY_VIEWS
+from pipeline import config
 from pipeline.data import transforms
 from tests.conftest import drawn
 
@@ -32,8 +32,9 @@ def test_the_eight_symmetries_are_eight_different_pictures():
     assert len(seen) == 8
 
 
-def test_the_symmetries_are_those_that_a_recipe_may_name():
-    assert sorted(transforms.SYMMETRIES) == sorted(SYMMETRY_VIEWS)
+def test_the_views_are_those_that_a_recipe_may_name():
+    assert sorted(transforms.VIEWS) == sorted(config.VIEWS)
+    assert sorted(transforms.SYMMETRIES) == sorted(config.SYMMETRY_VIEWS)
 
 
 def test_an_augmentation_does_not_depend_on_the_batch_that_a_picture_is_in():

@@ -1,9 +1,12 @@
 """Archives are told by content, unpacked inside each other, and refused when they are unsafe."""
 
 import contextlib
+import gzip
 import io
+import os
 import random
 import stat
+import tarfile
 import zipfile
 
 import py7zr
@@ -87,9 +90,91 @@ def test_a_member_that_leaves_the_folder_is_refused_before_anything_is_written(t
     assert not (tmp_path / "out").exists()
 
 
-def test_a_colon_in_a_name_is_said_to_be_the_reason(tmp_path):
+def test_a_drive_of_windows_in_a_name_is_said_to_be_the_reason(tmp_path):
     with pytest.raises(StarshiftError, match="leaves the folder, where a colon"):
-        unpacked(tmp_path, zipped([("train/12:30.jpg", b"x")]))
+        unpacked(tmp_path, zipped([("C:/train/1.jpg", b"x")]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_colon_in_a_name_is_a_part_of_it(tmp_path):
+    assert unpacked(tmp_path, zipped([("train/12:30.jpg", b"x")])) == ["train/12:30.jpg"]
+
+
+def test_backslashes_of_windows_separate_folders(tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        entry = zipfile.ZipInfo("x")
+        entry.filename = "train\\cat\\1.jpg"
+        opened.writestr(entry, b"x")
+    assert unpacked(tmp_path, archive.getvalue()) == ["train/cat/1.jpg"]
+
+
+def tarred(members, mode="w:gz") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        for name, data in members:
+            entry = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_is_unpacked_and_the_archives_in_it(tmp_path, mode):
+    inner = zipped([("test/1.jpg", b"b"), ("test/2.jpg", b"c")])
+    assert unpacked(tmp_path, tarred([("train/1.jpg", b"a"), ("test.zip", inner)], mode)) == [
+        "test/1.jpg", "test/2.jpg", "train/1.jpg"
+    ]  # fmt: skip
+
+
+def test_a_tar_inside_an_archive_gives_its_name_without_the_whole_ending_to_its_folder(tmp_path):
+    inner = tarred([("1.jpg", b"a"), ("2.jpg", b"b")])
+    assert unpacked(tmp_path, zipped([("train.tar.gz", inner)])) == ["train/1.jpg", "train/2.jpg"]
+
+
+def test_a_packed_table_is_no_archive(tmp_path):
+    assert unpacked(tmp_path, zipped([("labels.csv.gz", gzip.compress(b"id"))])) == ["labels.csv.gz"]
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b"])
+def test_a_tar_that_leaves_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(StarshiftError, match="leaves the folder"):
+        unpacked(tmp_path, tarred([(name, b"x")]))
+
+
+def test_a_link_in_a_tar_is_refused(tmp_path):
+    link = tarfile.TarInfo("a")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    with pytest.raises(StarshiftError, match="link"):
+        unpacked(tmp_path, tarred([(link, b"")]))
+
+
+def test_a_truncated_tar_is_damaged(tmp_path):
+    whole = tarred([("a", random.Random(0).randbytes(50_000))])
+    with pytest.raises(StarshiftError, match="is damaged"):
+        unpacked(tmp_path, whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (93, "zstd"), (77, "method 77")])
+def test_a_way_of_packing_that_python_lacks_is_named(tmp_path, method, name):
+    data = bytearray(zipped([("a.jpg", b"x")]))
+    data[8:10] = method.to_bytes(2, "little")
+    place = data.find(b"PK\x01\x02") + 10
+    data[place : place + 2] = method.to_bytes(2, "little")
+    with pytest.raises(StarshiftError, match=f"packed by {name}, which Python cannot unpack"):
+        unpacked(tmp_path, bytes(data))
+
+
+def test_a_folder_beside_its_own_archive_is_not_unpacked_twice(tmp_path):
+    inner = zipped([("train/1.jpg", b"a"), ("train/2.jpg", b"b")])
+    members = [("train/1.jpg", b"a"), ("train.zip", inner)]
+    assert unpacked(tmp_path, zipped(members)) == ["train/1.jpg", "train/2.jpg"]
+
+
+def test_a_folder_beside_an_archive_with_another_file_of_the_name_is_refused(tmp_path):
+    inner = zipped([("train/1.jpg", b"a"), ("train/2.jpg", b"b")])
+    with pytest.raises(StarshiftError, match="is there already"):
+        unpacked(tmp_path, zipped([("train/1.jpg", b"another"), ("train.zip", inner)]))
 
 
 def test_a_link_is_refused(tmp_path):

@@ -187,3 +187,28 @@ def test_a_refused_bundle_leaves_the_old_data_and_nothing_else(bundles, members)
         fetch_data(COMPETITION, bundle=bundles / "bad.zip")
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
     assert sorted(leftovers()) == ["complete.json", "raw"] and (raw / "labels.csv").read_text() == "id,label\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A bundle that somebody has unpacked, but for one archive in it."""
+    place = tmp_path / "unpacked"
+    (place / "train").mkdir(parents=True)
+    (place / "train" / "1.jpg").write_bytes(b"a")
+    with zipfile.ZipFile(place / "test.zip", "w") as archive:
+        archive.writestr("test/1.jpg", b"b")
+    return place
+
+
+def test_a_folder_is_taken_as_a_bundle_and_stays_as_it_is(folder):
+    raw = fetch_data(COMPETITION, bundle=folder)
+    assert (raw / "train" / "1.jpg").read_bytes() == b"a" and (raw / "test" / "1.jpg").read_bytes() == b"b"
+    assert sorted(path.name for path in folder.iterdir()) == ["test.zip", "train"]
+
+
+def test_a_folder_that_is_the_same_is_not_taken_again_and_a_changed_one_is(folder):
+    raw = fetch_data(COMPETITION, bundle=folder)
+    (raw / "mark").touch()
+    assert (fetch_data(COMPETITION, bundle=folder) / "mark").exists()
+    (folder / "train" / "2.jpg").write_bytes(b"c")
+    assert (fetch_data(COMPETITION, bundle=folder) / "train" / "2.jpg").exists() and not (raw / "mark").exists()

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.config import SYMMETRY_VIEWS, Training
+from pipeline.config import HEADS, STRATEGIES, SYMMETRY_VIEWS, Training
 from pipeline.errors import StarshiftError
 from pipeline.features.cache import open_feature_store
 from pipeline.models import build
@@ -14,7 +14,8 @@ from pipeline.models.build import build_network
 from pipeline.models.inference_engines import EngineChoice
 from pipeline.training import cross_validation, fold_job, fold_worker
 from pipeline.training.fold_data import FoldData
-from pipeline.training.strategies import finetune
+from pipeline.training.linear_probe import HEAD_FUNCTIONS
+from pipeline.training.strategies import STRATEGY_FUNCTIONS, finetune
 
 
 def trained(job):
@@ -150,3 +151,7 @@ def test_the_minutes_of_a_fine_tuning_grow_with_its_epochs_and_its_folds(cv_of):
 
 def test_no_minutes_are_estimated_without_a_benchmark(cv_of):
     assert cross_validation.estimate_minutes(cv_of("finetune"), EngineChoice(engine="keras")) is None
+
+
+def test_every_strategy_and_head_that_a_recipe_may_name_has_its_function():
+    assert {"features", *STRATEGY_FUNCTIONS} == {*STRATEGIES} and {*HEAD_FUNCTIONS} == {*HEADS}

@@ -1,0 +1,98 @@
+"""The check of a competition's data: every oddity that was planted is named, and whole data have none."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import competitions
+from pipeline.config import RunOptions
+from pipeline.data.check import format_check
+from pipeline.workflow.prepare import check_competition
+from tests.cli.test_tasks import invoke
+from tests.conftest import drawn, encoded, two_classes
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    two_classes(tmp_path / "pictures")
+    return tmp_path / "pictures"
+
+
+def check(folder):
+    return check_competition(competitions.find(str(folder)), RunOptions())
+
+
+def test_whole_data_have_nothing_odd_and_are_described(pictures):
+    found = check(pictures)
+    assert found.odd == [] and found.classes == {"blue": 12, "red": 12} and found.tests == 6
+    assert found.layout == "labels from class folders; training pictures in train; test pictures in test"
+    assert found.formats == {"JPEG": 30} and found.sides == {"width": (48, 48, 48), "height": (40, 40, 40)}
+
+
+def plant(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+RGB, GREY = drawn(7), drawn(7)[..., 0]
+
+
+def saved(picture, kind="PNG"):
+    import io
+
+    file = io.BytesIO()
+    picture.save(file, kind)
+    return file.getvalue()
+
+
+PLANTED = {
+    "1 files are no pictures, or damaged": {"train/red/x.jpg": b"<html>"},
+    "lie in two classes with the same bytes": {"train/red/x.jpg": encoded(RGB), "train/blue/x.jpg": encoded(RGB)},
+    "1 training pictures are copies of others": {"train/red/x.jpg": encoded(RGB), "train/red/y.jpg": encoded(RGB)},
+    "1 test pictures are training pictures, too": {"train/red/x.jpg": encoded(RGB), "test/y.jpg": encoded(RGB)},
+    "classes have fewer than 10 pictures for 5 folds: green": {
+        f"train/green/{number}.jpg": encoded(drawn(number)) for number in range(60, 66)
+    },
+    "classes are unbalanced: 'green' has 130 pictures, 'red' has 12": {
+        f"train/green/{number}.jpg": encoded(drawn(number)) for number in range(60, 190)
+    },
+    "1 pictures are grey, the others have colours": {"train/red/x.png": saved(Image.fromarray(GREY))},
+    "1 pictures are 16-bit": {"train/red/x.png": saved(Image.fromarray(GREY.astype(np.uint16) * 200))},
+    "1 pictures are transparent": {"train/red/x.png": saved(Image.fromarray(RGB).convert("RGBA"))},
+    "1 pictures are of printing colours": {"train/red/x.jpg": saved(Image.fromarray(RGB).convert("CMYK"), "JPEG")},
+    "1 pictures have a side of less than 32 pixels": {"train/red/x.png": saved(Image.fromarray(RGB[:8, :20]))},
+    "1 pictures are over 4 times as long as wide": {"train/red/x.png": saved(Image.fromarray(RGB).resize((400, 50)))},
+    "files of macOS, Windows, a NAS or a tool are left out": {"train/red/.DS_Store": b"x"},
+}
+
+
+@pytest.mark.parametrize("words", PLANTED)
+def test_what_is_odd_is_named(pictures, words):
+    for name, content in PLANTED[words].items():
+        plant(pictures, name, content)
+    found = check(pictures)
+    assert any(words in text for text in found.odd), found.odd
+
+
+def test_what_is_odd_stands_first(pictures):
+    plant(pictures, "train/red/x.jpg", b"<html>")
+    first, facts, classes = format_check(check(pictures))
+    assert first[0].startswith("odd       1 files are no pictures") and facts[0].startswith("layout")
+    assert classes[0] == "classes   2"
+
+
+def test_the_command_prints_the_check_as_json(pictures):
+    done = invoke("check", "--comp", str(pictures), "--json")
+    record = json.loads(done.stdout)["check"]
+    assert record["classes"] == {"blue": 12, "red": 12} and record["odd"] == []
+
+
+def test_many_classes_are_counted_and_not_all_listed(tmp_path):
+    for number in range(25):
+        for picture in range(10):
+            plant(tmp_path / "many", f"c{number:02}/{picture}.jpg", encoded(drawn(100 * number + picture, 33, 33)))
+    *_, classes = format_check(check(tmp_path / "many"))
+    assert len(classes) == 22 and classes[-1].strip() == "and 5 more"
