@@ -114,7 +114,7 @@ def cross_validate_metadata(
 
     values = encode_ordinal(table)
     varying = values.loc[:, values.nunique() > 1]
-    if varying.empty:
+    if varying.empty or count_folds(labels, groups) < 2:
         prior = np.tile(np.bincount(labels) / len(labels), (len(labels), 1))
         return SeparabilityResult(auc=Interval(CHANCE_AUC, CHANCE_AUC, CHANCE_AUC), scores=prior, field_aucs={})
     fold_of = _assign_folds(labels, groups, seed)
@@ -156,9 +156,14 @@ def encode_ordinal(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def count_folds(labels: np.ndarray, groups: np.ndarray) -> int:
+    """Counts the folds that labels and groups (pictures,) allow: CV_FOLDS, or the groups of the class with the fewest."""
+    return min(CV_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
+
+
 def _assign_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
     """Returns the fold of each picture: stratified by class, groups whole."""
-    recipe = Recipe(folds=CV_FOLDS, grouping="estimated", split_seed=seed)
+    recipe = Recipe(folds=count_folds(labels, groups), grouping="estimated", split_seed=seed)
     return assign_folds(pd.DataFrame({"label": labels, "group": groups}), recipe)
 
 

@@ -28,12 +28,18 @@ def select_evenly(count: int, most: int) -> np.ndarray:
 
 
 def select_debug_subset(pictures: PictureTable, seed: int) -> PictureTable:
-    """Selects 64 training pictures, evenly of 16 classes drawn by the seed, and 64 test pictures, at most."""
+    """Selects 64 training pictures, evenly of 16 classes, and 64 test pictures, at most; classes and pictures are drawn.
+
+    Copies, and files without a readable header, are left out where a class has enough others.
+    """
     random = np.random.default_rng(seed)
     numbers = sorted(random.choice(len(pictures.classes), min(DEBUG_CLASSES, len(pictures.classes)), replace=False))
     classes = [pictures.classes[number] for number in numbers]
     each = DEBUG_PICTURES // len(classes)
-    train = pd.concat([pictures.train[pictures.train["label"] == name].head(each) for name in classes])
+    usable = pictures.train[pictures.train["width"] > 0].drop_duplicates("sha256")
+    parts = {name: usable[usable["label"] == name] for name in classes}
+    parts |= {name: pictures.train[pictures.train["label"] == name] for name, part in parts.items() if len(part) < 2}
+    train = pd.concat([part.iloc[random.permutation(len(part))[:each]] for part in parts.values()])
     train = train.sort_index().reset_index(drop=True)
     return PictureTable(
         train=train, test=pictures.test.head(DEBUG_PICTURES), classes=classes, warnings=pictures.warnings

@@ -155,10 +155,10 @@ def assign_folds(
             kind, train["group"] = "exact duplicates", folds.find_duplicate_groups(train, raw, store)
             distinct = train.drop_duplicates("group")
             _warn_of_ambiguous_labels(train)
+        check_class_counts(competition, distinct, pictures.classes, "readable, distinct pictures")
         if options.debug:
             train["fold"] = folds.assign_folds(train, recipe)
         else:
-            check_class_counts(competition, distinct, pictures.classes, "readable, distinct pictures")
             train["fold"] = folds.load_or_create_folds(train, recipe, folder, again=options.resplit)
         lines.append(f"{recipe.folds} folds, {len(train) - train['group'].nunique()} {kind} kept together")
     return replace(pictures, train=train)

@@ -88,3 +88,19 @@ def test_kinds_auc_of_drift_without_a_mistake_on_every_fold_are_as_sure_as_their
     features = (kinds[:, None] * 9 + np.random.default_rng(0).normal(size=(40, 3))).astype(np.float32)
     auc = leakage.cross_validate_features(features, kinds, np.arange(40), seed=0).auc
     assert auc.estimate == 1 and auc.low < 0.95
+
+
+@pytest.mark.parametrize(
+    ("groups", "folds"),
+    [([0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 2, 5), ([0, 0, 1, 1, 2, 2, 3, 3] * 2, 4), ([0] * 4 + [1, 2, 3, 4], 1)],
+    ids=["many scenes", "four scenes", "a class in one scene"],
+)
+def test_there_are_no_more_folds_than_scenes_of_a_class(groups, folds):
+    labels = np.repeat([0, 1], len(groups) // 2)
+    assert leakage.count_folds(labels, np.array(groups)) == folds
+
+
+def test_a_class_in_one_scene_is_told_from_nothing():
+    table = leakage.pd.DataFrame({"width": np.arange(8)})
+    result = leakage.cross_validate_metadata(table, np.repeat([0, 1], 4), np.array([0] * 4 + [1, 2, 3, 4]), 0)
+    assert result.auc.estimate == 0.5 and result.scores.shape == (8, 2)

@@ -8,6 +8,7 @@ from pipeline.config import Competition, Recipe
 from pipeline.data import subsets
 from pipeline.data.labels import build_picture_table
 from pipeline.data.picture_files import natural_sort_key
+from pipeline.data.subsets import select_debug_subset
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded
 
@@ -110,3 +111,16 @@ def test_an_excerpt_of_other_labels_or_pictures_is_made_again(odd, tmp_path, cha
     rows = pd.read_csv(tmp_path / "train" / "labels.csv", keep_default_na=False)
     assert dict(rows["label"].value_counts()) == dict(whole["label"].value_counts())
     assert all((tmp_path / "train" / name).resolve().parent == raw for name in rows["id"])
+
+
+def test_a_debug_run_takes_readable_pictures_that_differ(tmp_path):
+    for name, start in (("blue", 0), ("red", 500)):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(60):
+            content = b"broken" if number < 30 else encoded(drawn(start + (0 if number < 45 else number)))
+            (tmp_path / "own" / name / f"{number:02}.jpg").write_bytes(content)
+    competition = Competition(name="own", data=str(tmp_path / "own"), recipe=Recipe(folds=2))
+    pictures = build_picture_table(competition, tmp_path / "own", None, tmp_path / "memory.json")
+    subset = select_debug_subset(pictures, 0)
+    assert subset.train["label"].value_counts().to_dict() == {"blue": 16, "red": 16}
+    assert subset.train["sha256"].is_unique and (subset.train["width"] > 0).all()

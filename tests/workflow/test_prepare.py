@@ -44,10 +44,10 @@ def test_the_folds_that_are_asked_for_are_there(mine):
 
 
 def test_the_table_stage_names_the_classes(tmp_path, caplog):
-    for name in ("Black-grass", "Charlock", "Cleavers", "Fat Hen", "Maize"):
+    for place, name in enumerate(("Black-grass", "Charlock", "Cleavers", "Fat Hen", "Maize")):
         (tmp_path / "own" / name).mkdir(parents=True)
         for number in range(2):
-            (tmp_path / "own" / name / f"{number}.jpg").write_bytes(encoded(drawn(number)))
+            (tmp_path / "own" / name / f"{number}.jpg").write_bytes(encoded(drawn(10 * place + number)))
     caplog.set_level("INFO")
     prepare_dataset(
         Competition(name="own", data=str(tmp_path / "own"), recipe=Recipe(folds=2)), BASES, RunOptions(debug=True)
