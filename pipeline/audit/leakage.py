@@ -157,7 +157,7 @@ def encode_ordinal(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_folds(labels: np.ndarray, groups: np.ndarray) -> int:
-    """Counts the folds that labels and groups (pictures,) allow: CV_FOLDS, or the groups of the class with the fewest."""
+    """Counts the folds that labels and groups (pictures,) allow: at most CV_FOLDS, and the groups of every class."""
     return min(CV_FOLDS, *(len(np.unique(groups[labels == label])) for label in np.unique(labels)))
 
 

@@ -28,7 +28,7 @@ def select_evenly(count: int, most: int) -> np.ndarray:
 
 
 def select_debug_subset(pictures: PictureTable, seed: int) -> PictureTable:
-    """Selects 64 training pictures, evenly of 16 classes, and 64 test pictures, at most; classes and pictures are drawn.
+    """Selects at most 64 training pictures, evenly of 16 classes, and 64 test pictures; classes and pictures are drawn.
 
     Copies, and files without a readable header, are left out where a class has enough others.
     """
