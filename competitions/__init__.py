@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pipeline.config import Competition, register_competition_file
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, suggest_name
 from pipeline.old_names import suggest_new_name
 
 FOLDER = Path(__file__).resolve().parent
@@ -73,7 +73,7 @@ def find_file(name: str | None) -> Path:
         "No competition was named." if not name else f"There is no competition called {name!r}.",
         expected=", ".join(names()) + ", a folder of class folders, or the path of a competition file",
         received=repr(name),
-        remedy="invoke comps shows each with its metric and where its data stands",
+        remedy=suggest_name(name, names()) or "invoke comps shows each with its metric and where its data stands",
     )
 
 
@@ -106,7 +106,7 @@ def load(path: Path, recipe: str | None = None) -> Competition:
                 f"{path} has no recipe {recipe!r}.",
                 expected=" | ".join(recipes) or "RECIPES, a table of recipes by name, in the file",
                 received=f"--recipe {recipe}",
-                remedy="without --recipe, the competition's own is used",
+                remedy=suggest_name(recipe, recipes) or "without --recipe, the competition's own is used",
             )
         competition = replace(competition, recipe=recipes[recipe])
     if competition.data is not None:

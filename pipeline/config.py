@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, require_name
 from pipeline.files import hash_json
 from pipeline.names import HEADS, SCRATCH_STRATEGIES, STRATEGIES, SYMMETRY_VIEWS, VIEW_PATTERN, VIEWS
 
@@ -93,7 +93,7 @@ class Training:
             if value is not None and low is not None:
                 require(low <= value <= high, f"Unusable training {name}.", expected=f"{low} to {high}", received=value)
             if value is not None and (choices := setting.metadata["choices"]):
-                require(value in choices, f"Unknown {name}.", expected=" | ".join(choices), received=value)
+                require_name(value, choices, f"Unknown {name}.")
         sizes = self.sizes or ()
         require(
             list(sizes) == sorted(set(sizes)) and all(SIZES[0] <= size <= SIZES[1] for size in sizes),
@@ -162,11 +162,12 @@ class Recipe:
             value = getattr(self, name)
             expected = f'{name}=("{value}",), with the comma'
             require(not isinstance(value, str), f"{name} is a tuple.", expected=expected, received=value)
+        require_name(self.strategy, STRATEGIES, "Unknown strategy.")
+        require_name(self.head, HEADS, "Unknown head.")
+        require_name(self.grouping, GROUPINGS, "Unknown grouping.")
         distinct, seeds = len(set(self.bases)) == len(self.bases), (self.seed, self.split_seed)
         size, l2 = self.size or SIZES[0], 1.0 if self.l2 is None else self.l2
         for condition, message, expected, received in (
-            (self.strategy in STRATEGIES, "Unknown strategy.", " | ".join(STRATEGIES), self.strategy),
-            (self.head in HEADS, "Unknown head.", " | ".join(HEADS), self.head),
             (self.bases, "A recipe needs a base.", "at least one name", self.bases),
             (distinct, "A base is named twice.", "distinct bases", self.bases),
             (self.size != 0 and SIZES[0] <= size <= SIZES[1], "Unusable picture size.", "None or 32 to 2048 pixels",
@@ -174,7 +175,6 @@ class Recipe:
             (l2 > 0, "Unusable l2.", "None, or a number above 0 such as 3e-5", self.l2),
             (1 <= self.folds <= 50, "Unusable number of folds.", "1 to 50", self.folds),
             (0 < self.holdout < 1, "Unusable hold-out share.", "between 0 and 1", self.holdout),
-            (self.grouping in GROUPINGS, "Unknown grouping.", " | ".join(GROUPINGS), self.grouping),
             (0 <= self.augmented_views <= 100, "Unusable number of augmented views.", "0 to 100", self.augmented_views),
             (all(0 <= seed < 2**32 for seed in seeds), "Unusable seed.", "0 to 4294967295", seeds),
         ):  # fmt: skip
@@ -282,9 +282,7 @@ class Submission:
     sample: str = "sample_submission.csv"
 
     def __post_init__(self) -> None:
-        require(
-            self.layout in LAYOUTS, "Unknown submission layout.", expected=" | ".join(LAYOUTS), received=self.layout
-        )
+        require_name(self.layout, LAYOUTS, "Unknown submission layout.")
 
 
 @dataclass(frozen=True, kw_only=True)

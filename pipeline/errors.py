@@ -3,7 +3,8 @@
 The command line prints it without a traceback and exits with code 1. Any other exception is a bug.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 
 
 class StarshiftError(Exception):
@@ -34,6 +35,19 @@ class StarshiftError(Exception):
         """Builds the error from what `to_json` returned."""
         message, expected, received, remedy = values
         return cls(message, expected=expected, received=received, remedy=remedy)
+
+
+def suggest_name(received: object, names: Iterable[str]) -> str:
+    """Returns the question whether the most similar name was meant; empty where none is similar."""
+    known = {name.casefold().replace("_", "-"): name for name in names}
+    close = difflib.get_close_matches(str(received).casefold().replace("_", "-"), known, n=1)
+    return f"did you mean {known[close[0]]}?" if close else ""
+
+
+def require_name(received: object, names: Collection[str], message: str) -> None:
+    """Raises a StarshiftError unless a name is one of those that there are; it suggests the most similar one."""
+    require(received in names, message, expected=" | ".join(names), received=received,
+            remedy=suggest_name(received, names))  # fmt: skip
 
 
 def require(condition: object, message: str, *, expected: str, received: object, remedy: str = "") -> None:

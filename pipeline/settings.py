@@ -1,6 +1,5 @@
 """Sets fields of a competition by text, as `--set` does: `folds=3`, `training.learning_rate=3e-5`, `metric=auc`."""
 
-import difflib
 import functools
 import types
 import typing
@@ -9,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.config import Competition, Labels, Recipe, Submission, Training
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, suggest_name
 
 PARTS: dict[str, type[Any]] = {"training": Training, "labels": Labels, "submission": Submission}
 """Classes whose fields are written `part.field`; those of Recipe and Competition are written plainly."""
@@ -46,12 +45,12 @@ def _require_field(name: str) -> None:
     fields = list_fields()
     if name not in fields:
         ends = [field for field in fields if field.endswith(f".{name}")]
-        close = ends or difflib.get_close_matches(name, fields, n=3)
+        suggestion = f"did you mean {ends[0]}?" if ends else suggest_name(name, fields)
         raise StarshiftError(
             f"There is no field {name!r} to set.",
-            expected=" | ".join(close or fields),
+            expected=" | ".join(fields),
             received=f"--set {name}=...",
-            remedy="invoke show --comp NAME prints every field with its value",
+            remedy=suggestion or "invoke show --comp NAME prints every field with its value",
         )
 
 

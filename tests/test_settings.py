@@ -46,9 +46,9 @@ def test_fields_that_belong_together_are_checked_together():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("learning_rate=1", "expected: training.learning_rate"),
-        ("fold=3", "expected: folds"),
-        ("training.pacience=3", r"expected: training\.patience"),
+        ("learning_rate=1", r"did you mean training\.learning_rate\?"),
+        ("fold=3", r"did you mean folds\?"),
+        ("training.pacience=3", r"did you mean training\.patience\?"),
         ("folds=many", "expected: a whole number"),
         ("training.warp=2", "expected: true or false or none"),
         ("folds", "field=value"),

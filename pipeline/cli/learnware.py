@@ -12,7 +12,8 @@ NAME_HELP = "the learnware's name in the store"
 
 @command(
     json=True,
-    run="a finished run: its name or the beginning, latest, or best (with --comp); or store:[FOLDER/]LEARNWARE",
+    run="a finished run: its name or the beginning, latest (where not given), or best (with --comp); or "
+    "store:[FOLDER/]LEARNWARE",
     learnware="instead of a run, a name in the store; may be repeated, with --by",
     images="a picture, a folder of pictures, or a pattern in quotes; with --learnware a folder",
     out="the CSV file; predictions.csv for more than one picture where not given",
@@ -38,10 +39,10 @@ def predict(
     from pipeline.learnware.predict import predict_folder
 
     require(images, "Which pictures?", expected="--images PICTURE, FOLDER or 'PATTERN'", received=images)
-    if run or comp:
+    if run or comp or not (learnware or by or store):
         require(not (learnware or by or store), "A run answers alone.", expected="--run, or --learnware",
                 received="both")  # fmt: skip
-        predict_with_run(str(run or "best"), comp, str(images), parse_path(out), force=force)
+        predict_with_run(run or ("best" if comp else "latest"), comp, str(images), parse_path(out), force=force)
         return
     shelf = stores.open_store(parse_path(store))
     require(learnware, "Which learnware?", expected=", ".join(shelf.names) or "none", received=learnware,

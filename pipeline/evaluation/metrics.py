@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require_name
 
 LOG_LOSS_CLIP = 1e-15
 """Kaggle's clip for log losses."""
@@ -197,8 +197,7 @@ def find_metric(name: str) -> Metric:
     Raises:
         StarshiftError: none is registered.
     """
-    if name not in METRICS:
-        raise StarshiftError("Unknown metric.", expected=" | ".join(METRICS), received=name)
+    require_name(name, METRICS, "Unknown metric.")
     return METRICS[name]
 
 

@@ -9,7 +9,6 @@ resnet50=none                         random weights
 hub:dinov2_small@block9+cls+avg       a preset of KerasHub or its folder (hub_presets.py), class token and average
 """
 
-import difflib
 import importlib.util
 import re
 import sys
@@ -22,7 +21,7 @@ from typing import NamedTuple
 
 from pipeline import paths
 from pipeline.config import SIZES, Recipe
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, suggest_name
 from pipeline.files import hash_file, write_atomic
 from pipeline.kaggle import inputs
 from pipeline.models import hub_presets
@@ -153,12 +152,11 @@ def parse_base(text: str, size: int | None = None) -> Base:
     """
     name, own_size, cut, pooling, weights = split_base(text)
     if name not in BASES and not name.startswith(hub_presets.PREFIX):
-        near = difflib.get_close_matches(name, BASES, n=1)
         raise StarshiftError(
             f"There is no base called {name!r}.",
             expected=", ".join(BASES),
             received=repr(text),
-            remedy=f"perhaps {near[0]} was meant" if near else "",
+            remedy=suggest_name(name, BASES),
         )
     if own_size:
         expected = f"{SIZES[0]} to {SIZES[1]} pixels"
@@ -167,7 +165,10 @@ def parse_base(text: str, size: int | None = None) -> Base:
     base = Base(name=name, cut=cut, pooling=pooling or "avg", weights=weights or "imagenet", size=size or 0)
     entry, weights = base.entry, base.weights
     if cut and cut not in entry.blocks:
-        raise StarshiftError(f"{name} has no block {cut!r}.", expected=", ".join(entry.blocks), received=text)
+        raise StarshiftError(
+            f"{name} has no block {cut!r}.", expected=", ".join(entry.blocks), received=text,
+            remedy=suggest_name(cut, entry.blocks),
+        )  # fmt: skip
     _check_pooling(base)
     if not re.fullmatch(PUBLISHED_WEIGHTS, weights) and not Path(weights).is_file():
         raise StarshiftError(

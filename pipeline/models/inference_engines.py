@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline import paths, subprocesses
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require_name
 from pipeline.files import hash_file, hash_json, read_json, write_atomic, write_json
 from pipeline.models import base as bases
 from pipeline.models import cuts, pooling
@@ -277,8 +277,7 @@ def has_gpu() -> bool:
 
 def check_engine(engine: str, base: bases.Base | None = None) -> None:
     """Raises a StarshiftError where an engine is neither `auto` nor one of ENGINES, or cannot run a base."""
-    if engine not in ("auto", *ENGINES):
-        raise StarshiftError("Unknown engine.", expected=" | ".join(("auto", *ENGINES)), received=engine)
+    require_name(engine, ("auto", *ENGINES), "Unknown engine.")
     if base and engine.startswith("openvino") and not base.entry.openvino:
         raise StarshiftError(f"OpenVINO cannot run {base.name}.", expected="auto | keras", received=engine)
 

@@ -92,6 +92,13 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
     [
         (("run",), "dog-breed, dogs-vs-cats"),
         (("run", "--comp", "cats"), "There is no competition called 'cats'"),
+        (("run", "--comp", "dogbreed"), "did you mean dog-breed?"),
+        (("run", "--comp", "dog-breed", "--strategy", "fine-tune"), "did you mean finetune?"),
+        (("run", "--comp", "dog-breed", "--head", "lineer"), "did you mean linear?"),
+        (("run", "--comp", "dog-breed", "--engine", "opnvino"), "did you mean openvino?"),
+        (("run", "--comp", "dog-breed", "--set", "metric=logloss"), "did you mean log_loss?"),
+        (("run", "--comp", "dog-breed", "--set", "training.pacience=3"), "did you mean training.patience?"),
+        (("run", "--comp", "dog-breed", "--recipe", "gpus"), "did you mean gpu?"),
         (("run", "--comp", "dog-breed", "--base", "resnet51"), "There is no base called"),
         (("run", "--comp", "dog-breed", "--seed", "x"), "--seed is a whole number"),
         (("run", "--comp", "dog-breed", "--size", "big"), "e.g. 160, or own"),
@@ -112,6 +119,19 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
 def test_a_mistake_is_explained_without_a_traceback(arguments, words):
     done = invoke(*arguments)
     assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--bse", "x"), "No idea what '--bse' is! did you mean --base?"),
+        (("rnu",), "No idea what 'rnu' is! did you mean run?"),
+        (("run", "--quite-another-thing"), "No idea what '--quite-another-thing' is!\n"),
+    ],
+)
+def test_a_misspelt_task_or_flag_is_answered_by_the_nearest(arguments, words):
+    done = invoke(*arguments)
+    assert done.returncode == 1 and done.stdout + done.stderr == f"{words.strip()}\n"
 
 
 def test_a_size_on_the_command_line_takes_the_place_of_the_sizes_in_the_recipe_s_names(tmp_path):

@@ -41,7 +41,7 @@ def test_a_base_is_written_as_it_is_read(text):
     ("text", "words"),
     [
         ("resnet51", "resnet50"),
-        ("mobilnet_v2", "perhaps mobilenet_v2 was meant"),
+        ("mobilnet_v2", "did you mean mobilenet_v2"),
         ("vgg16@block9", "block4_pool"),
         ("vgg16+median", "avg | max | both"),
         ("vgg16=/no/such/file.h5", "no weights file"),
