@@ -2,17 +2,22 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config import Competition
+from pipeline.data.images import read_largest_value
 from pipeline.data.labels import PictureTable
 from pipeline.data.picture_files import format_names
+from pipeline.data.subsets import select_evenly
 
 MAX_IMBALANCE = 10
 """Pictures of the largest class for one of the smallest, above which classes are called unbalanced."""
+DEEP_KINDS, DEEP_SAMPLE, MAX_DARK = " I", 16, 1 << 14
+"""How modes of 16 and 32 bits begin, how many such pictures are decoded, and the largest value that is too dark."""
 FEW_PER_FOLD = 2
 """Pictures of a class in each fold, below which its score says little."""
 SHOWN_CLASSES = 20
@@ -61,12 +66,13 @@ class DataCheck:
         }
 
 
-def check_data(competition: Competition, pictures: PictureTable) -> DataCheck:
-    """Checks the pictures of a competition by their table, without decoding them.
+def check_data(competition: Competition, pictures: PictureTable, raw: Path) -> DataCheck:
+    """Checks the pictures of a competition by their table; only a few of 16 bits are decoded.
 
     Args:
         competition: its labels and recipe.
         pictures: from `build_picture_table`.
+        raw: the folder of the data.
     """
     both = pd.concat([pictures.train, pictures.test])
     readable = both[both["width"] > 0]
@@ -81,17 +87,18 @@ def check_data(competition: Competition, pictures: PictureTable) -> DataCheck:
         tests=len(pictures.test),
         formats=dict(Counter(kind.split(" ")[0] for kind in readable["kind"]).most_common()),
         sides=sides,
-        odd=[*_find_unreadable(both), *_find_copies(pictures.train), *find_oddities(competition, pictures)],
+        odd=[*_find_unreadable(both), *_find_copies(pictures.train), *find_oddities(competition, pictures, raw)],
     )
 
 
-def find_oddities(competition: Competition, pictures: PictureTable) -> list[str]:
+def find_oddities(competition: Competition, pictures: PictureTable, raw: Path) -> list[str]:
     """Finds what is odd, but for what a run says itself, once it has decoded the pictures: damaged ones and copies."""
     both = pd.concat([pictures.train, pictures.test])
     return [
         *_find_shared(pictures),
         *_find_unbalanced(pictures.train["label"].value_counts(), competition.recipe.folds),
         *pictures.warnings,
+        *_find_dark_pictures(both[both["width"] > 0], raw),
         *_find_odd_pictures(both[both["width"] > 0]),
     ]
 
@@ -160,6 +167,16 @@ def _find_odd_pictures(readable: pd.DataFrame) -> list[str]:
         if rows.any():
             found.append(f"{int(rows.sum()):,} pictures {text}: {format_names(readable.loc[rows, 'path'])}")
     return found
+
+
+def _find_dark_pictures(readable: pd.DataFrame, raw: Path) -> list[str]:
+    """Finds pictures of 16 or 32 bits whose values fill a small part of 16 bits, as 10 or 12 bits of a camera do."""
+    paths = readable.loc[readable["kind"].str.contains(DEEP_KINDS), "path"].to_list()
+    most = max((read_largest_value(raw / paths[place]) for place in select_evenly(len(paths), DEEP_SAMPLE)), default=0)
+    if not paths or most > MAX_DARK:
+        return []
+    return [f"{len(paths):,} pictures have 16 bits, but values up to {most:,} alone, and are seen as nearly black: "
+            f"multiply them up to 65,535"]  # fmt: skip
 
 
 def format_check(check: DataCheck) -> list[list[str]]:

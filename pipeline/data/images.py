@@ -23,6 +23,7 @@ REDUCED_FLAGS = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
+MAX_PROFILE_BYTES = 16_000_000
 ORIENTATION_TAG = 0x0112
 APP1, START_OF_SCAN = 0xE1, 0xDA
 cv2.setNumThreads(1)
@@ -153,9 +154,10 @@ def _decode_png(data: bytes) -> np.ndarray | None:
 
 def _decode_with_pillow(data: bytes) -> np.ndarray:
     """Any picture that Pillow knows."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own limit is lower, and it warns at half of it
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # 1 MB is less than what some printers' ICC profiles take
     try:
         with Image.open(io.BytesIO(data)) as picture:
             if not 0 < picture.width * picture.height <= MAX_PIXELS:
@@ -215,3 +217,14 @@ def read_header(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, in
             return (*sides, f"{picture.format} {picture.mode}")
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+
+
+def read_largest_value(path: Path) -> int:
+    """Reads the largest value of a picture's pixels, as the file has them; 0 where it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return int(np.asarray(picture).max())
+    except Exception:  # who decodes it says why
+        return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline import paths
-from pipeline.config import Competition, RunOptions
+from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.data import folds, pixel_cache, subsets
 from pipeline.data.check import DataCheck, check_data, find_oddities
 from pipeline.data.corrections import read_corrections
@@ -75,7 +75,7 @@ def read_pictures(
         lines.append(f"{len(pictures.classes)} classes: {format_names(pictures.classes)}")
     if corrections := read_corrections(competition.name):
         log.info("labels    %s", corrections.line)
-    for warning in find_oddities(competition, pictures):
+    for warning in find_oddities(competition, pictures, raw):
         log.warning("  warning: %s", warning)
     return pictures, sample
 
@@ -89,7 +89,7 @@ def check_competition(competition: Competition, options: RunOptions) -> DataChec
     raw = fetch_data(competition, options)
     folder = paths.competition_folder(competition.name)
     sample = read_sample_submission(competition, raw)
-    return check_data(competition, build_picture_table(competition, raw, sample, folder / "table.json"))
+    return check_data(competition, build_picture_table(competition, raw, sample, folder / "table.json"), raw)
 
 
 def decode_pictures(
@@ -160,8 +160,17 @@ def assign_folds(
             train["fold"] = folds.assign_folds(train, recipe)
         else:
             train["fold"] = folds.load_or_create_folds(train, recipe, folder, again=options.resplit)
+        _warn_of_lonely_classes(train, recipe)
         lines.append(f"{recipe.folds} folds, {len(train) - train['group'].nunique()} {kind} kept together")
     return replace(pictures, train=train)
+
+
+def _warn_of_lonely_classes(train: pd.DataFrame, recipe: Recipe) -> None:
+    """Warns of classes that lie in one fold alone, as classes of one scene do: nobody learns them before that fold."""
+    folds = train.groupby("label")["fold"].nunique()
+    if recipe.folds > 1 and len(lonely := folds.index[folds < 2]):
+        log.warning("  warning: %d classes lie in one fold alone, which is predicted without having seen them: %s",
+                    len(lonely), format_names(lonely))  # fmt: skip
 
 
 def _warn_of_ambiguous_labels(train: pd.DataFrame) -> None:

@@ -60,6 +60,9 @@ PLANTED = {
         f"train/green/{number}.jpg": encoded(drawn(number)) for number in range(60, 190)
     },
     "1 pictures are grey, the others have colours": {"train/red/x.png": saved(Image.fromarray(GREY))},
+    "have 16 bits, but values up to 1,000 alone": {
+        "train/red/x.png": saved(Image.fromarray(np.full((40, 48), 1000, np.uint16)))
+    },
     "1 pictures are 16-bit": {"train/red/x.png": saved(Image.fromarray(GREY.astype(np.uint16) * 200))},
     "1 pictures are transparent": {"train/red/x.png": saved(Image.fromarray(RGB).convert("RGBA"))},
     "1 pictures are of printing colours": {"train/red/x.jpg": saved(Image.fromarray(RGB).convert("CMYK"), "JPEG")},

@@ -211,3 +211,9 @@ def test_dimensions_beyond_a_limit_are_read_from_the_header_alone():
     assert images.read_dimensions(io.BytesIO(header), most=100) == (12, 9)
     with pytest.raises(images.UnreadableImageError):
         images.read_dimensions(io.BytesIO(header))
+
+
+def test_a_png_with_a_large_colour_profile_is_read():
+    file = io.BytesIO()
+    Image.fromarray(drawn(1)).convert("RGBA").save(file, "PNG", icc_profile=np.random.default_rng(0).bytes(1_500_000))
+    assert images.decode(file.getvalue(), 32).shape == (32, 32, 3)

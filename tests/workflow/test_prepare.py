@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import competitions
@@ -10,6 +11,7 @@ from pipeline.config import Competition, Recipe, RunOptions, apply_options, sele
 from pipeline.data import pixel_cache
 from pipeline.errors import StarshiftError
 from pipeline.models.base import parse_base
+from pipeline.workflow import prepare
 from pipeline.workflow.prepare import warn_of_synthetic_bases
 from pipeline.workflow.run import prepare_dataset
 from tests.conftest import drawn, encoded
@@ -64,3 +66,9 @@ def test_a_base_that_knows_synthetic_pictures_alone_is_no_base_for_photographs(t
 def test_no_warning_is_given_where_pictures_are_synthetic(caplog):
     warn_of_synthetic_bases(competitions.find("sprouts"), [parse_base("petite")])
     assert not caplog.text
+
+
+def test_a_class_that_lies_in_one_fold_alone_is_named(caplog):
+    train = pd.DataFrame({"label": ["a", "a", "b", "b"], "fold": [0, 1, 1, 1]})
+    prepare._warn_of_lonely_classes(train, Recipe(folds=2))
+    assert "1 classes lie in one fold alone, which is predicted without having seen them: b" in caplog.text
