@@ -81,6 +81,8 @@ def build_picture_table(
     files, tests = train_scan.pictures, test_scan.pictures
     if labels.kind == "folders":
         warnings += _format_folder_warnings(train_scan)
+    others = [name for name in test_scan.others if not name.lower().endswith(".csv")]
+    warnings += format_warning(others, "files among the test pictures are no pictures and are left out")
     label_of = _find_labels(labels, raw, files, warnings)
     if not label_of:
         in_folders = labels.kind == "folders"
