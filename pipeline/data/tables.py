@@ -50,8 +50,11 @@ def find_table(raw: Path, name: str) -> Path | None:
 
 def describe_content(path: Path) -> str:
     """Describes what a file is by its first bytes, for an error: `an HTML page`, `512 bytes of something else`."""
-    with path.open("rb") as file:
-        head = file.read(512).lstrip()
+    try:
+        with path.open("rb") as file:
+            head = file.read(512).lstrip()
+    except OSError as error:
+        return f"a file that cannot be read: {error.strerror}"
     kinds = [kind for start, kind in SIGNATURES.items() if head.startswith(start)]
     return (kinds or [f"{path.stat().st_size:,} bytes of something else" if head else "an empty file"])[0]
 
@@ -67,6 +70,8 @@ def read_csv_as_text(path: Path) -> pd.DataFrame:
         header = frame.columns[0] if len(frame.columns) == 1 else ""
         others = [separator for separator in OTHER_SEPARATORS if separator in header]
         return _read_csv(path, others[0]) if others else frame
+    except FileNotFoundError:
+        raise
     except READ_ERRORS as error:
         raise StarshiftError(
             f"{path.name} cannot be read.", expected="a CSV file with a header, in UTF-8",
