@@ -41,14 +41,14 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy pipeline competitions tasks.py
 
-.venv/installed: $(REQUIREMENTS)
+.venv/installed: $(REQUIREMENTS) pyproject.toml
 	@command -v "$(PYTHON)" >/dev/null || { echo "Python is missing. Install Python 3.11 or 3.12, or name it: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" || { echo "$(PYTHON) is $$($(PYTHON) --version); Python 3.11 or 3.12 is needed: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "$(PYTHON) lacks venv. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@command -v git >/dev/null || { echo "git is missing. On Debian or Ubuntu: apt install git" >&2; exit 1; }
 	@echo "installing into .venv: about two minutes, and 2 GB"
 	@$(PYTHON) -m venv .venv
-	@$(INSTALL) -r requirements.txt || { echo "The packages could not be installed: is the package index reachable, and is there 3 GB of room?" >&2; exit 1; }
+	@$(INSTALL) -r requirements.txt && $(INSTALL) --no-deps --editable . || { echo "The packages could not be installed: is the package index reachable, and is there 3 GB of room?" >&2; exit 1; }
 	@touch $@
 
 .venv/ready: .venv/installed requirements-dev.txt

@@ -21,7 +21,7 @@ from pipeline.ensemble.ensemble_predictor import can_predict, load_any_predictor
 from pipeline.errors import StarshiftError, require
 from pipeline.evaluation import metrics
 from pipeline.evaluation.confusion import compute_confusion
-from pipeline.evaluation.intervals import Interval, bootstrap_score, wilson_interval
+from pipeline.evaluation.intervals import Interval, estimate_score, wilson_interval
 from pipeline.evaluation.per_class import score_classes
 from pipeline.learnware.predict import load_learnware_predictor
 from pipeline.learnware.store import ADDRESS_PREFIX, load_learnware
@@ -38,7 +38,7 @@ class Evaluation:
 
     Args:
         metric: the competition's.
-        score: in that metric, over all pictures at once, with a 95 % interval over pictures (bootstrap). What a run
+        score: in that metric, over all pictures at once, with a 95 % interval over pictures. What a run
             reports (`results["score"]`) is the mean over its folds.
         accuracy: with Wilson's 95 % interval.
         chance: the metric of predicting the classes' shares for every picture.
@@ -74,7 +74,7 @@ def run(
         bundle: Kaggle's archive, where it was downloaded by hand.
         folds: train these only; none trains all.
         engine: `auto`, `keras`, `openvino` or `openvino-bf16`.
-        debug: 64 pictures, the whole way, in seconds.
+        debug: at most 64 pictures and 2 folds, the whole way.
         final: also train one network on all pictures.
 
     Returns:
@@ -229,9 +229,6 @@ def _evaluate(finished: Run, truth: np.ndarray, probabilities: np.ndarray) -> Ev
     metric, predicted = str(finished.results["metric"]), probabilities.argmax(axis=1)
     matrix = compute_confusion(truth, predicted, len(finished.classes))
 
-    def score(labels: np.ndarray, values: np.ndarray) -> float:
-        return metrics.score(metric, labels, values, finished.positive)
-
     scores = score_classes(finished.classes, matrix)
     columns = {
         part: [value.estimate if (value := getattr(one, part)) else np.nan for one in scores]
@@ -239,7 +236,7 @@ def _evaluate(finished: Run, truth: np.ndarray, probabilities: np.ndarray) -> Ev
     }
     return Evaluation(
         metric=metric,
-        score=bootstrap_score(score, truth, probabilities, np.random.default_rng(0)),
+        score=estimate_score(metric, truth, probabilities, finished.positive),
         accuracy=wilson_interval(int((truth == predicted).sum()), len(truth)),
         chance=metrics.compute_chance_score(metric, truth, len(finished.classes), finished.positive),
         pictures=len(truth),

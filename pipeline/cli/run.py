@@ -75,7 +75,7 @@ def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
 @command(
     find_lr="only look for a learning rate, and draw what was found",
     tensorboard="write TensorBoard's files into the run's folder",
-    debug="64 pictures, the whole way, in seconds",
+    debug="at most 64 pictures and 2 folds, the whole way",
     force="fetch the data and compute the features again",
     resplit="make new folds",
     grouped="keep pictures of one scene in one fold, as invoke audit found them",

@@ -31,7 +31,8 @@ def fetch_raw_data(competition: Competition, *, bundle: Path | None = None, forc
             f"Other pictures go by the name {competition.name} already.",
             expected=_format_owner(before),
             received=_format_owner(owner),
-            remedy=f"choose another name=, or remove {paths.format_path(path)} if the same pictures have moved",
+            remedy="choose another name (--set name=...), or remove "
+            f"{paths.format_path(path)} if the same pictures have moved",
         )
     raw = fetch_data(competition, bundle=bundle, force=force, fits=lambda raw: check_raw_data(competition, raw))
     if before is None:

@@ -307,6 +307,23 @@ def _compute_t_interval(values: Sequence[float], factor: float, resolution: floa
     return Interval.around(mean, mean - half, mean + half)
 
 
+def estimate_score(metric: str, truth: np.ndarray, probabilities: np.ndarray, positive: int | None = None) -> Interval:
+    """Estimates the score over all pictures at once: by Wilson for the share of right pictures, else by the bootstrap.
+
+    Args:
+        metric: its name.
+        truth: classes (n,) int.
+        probabilities: (n, classes).
+        positive: see metrics.score.
+    """
+    if metrics.find_metric(metric).counts_correct:
+        return wilson_interval(int(metrics.find_correct_pictures(truth, probabilities).sum()), len(truth))
+    return bootstrap_score(
+        lambda labels, values: metrics.score(metric, labels, values, positive),
+        truth, probabilities, np.random.default_rng(0),
+    )  # fmt: skip
+
+
 def bootstrap_score(
     score: Callable[[np.ndarray, np.ndarray], float],
     truth: np.ndarray,

@@ -105,6 +105,7 @@ def build_headline(run: Run) -> Section:
         "score": metric.format(results["score"]),
         "spread": metric.format(results["spread"]) if len(folds) > 1 else "",
         "folds": [metric.format(score) for score in folds],
+        "interval": [metric.format(end) for end in results.get("interval", ())],
         "chance": metric.format(results["chance"]) if "chance" in results else "",
         "accuracy": "" if metric.counts_correct else f"{results['accuracy']:.1%}",
         "debug": bool(run.config.get("debug")),

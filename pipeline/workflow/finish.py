@@ -21,7 +21,7 @@ from pipeline.config import (
 from pipeline.data import folds as splits
 from pipeline.data.corrections import read_corrections
 from pipeline.evaluation import metrics, submission
-from pipeline.evaluation.intervals import Interval, bootstrap_score, estimate_over_folds
+from pipeline.evaluation.intervals import Interval, estimate_over_folds, estimate_score
 from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
 from pipeline.models.backend import find_backend
@@ -54,6 +54,8 @@ def log_summary(
     name = competition.metric
     log.info("")
     log.info("%s %s (chance %.5f)", name, paint(format_score_spread(results), "bold"), results["chance"])
+    if "interval" in results:
+        log.info("  95 %% interval over the pictures, all at once: %.5f to %.5f", *results["interval"])
     for line in format_position(position) if position else ():
         log.info("  %s", line)
     peak = results["peak_megabytes"]
@@ -156,11 +158,7 @@ def estimate_interval(
     if len(each) > 1:
         resolution = metrics.compute_resolution(competition.metric, labels, fold_of, positive)
         return estimate_over_folds(each, 1 / competition.recipe.folds, resolution)
-
-    def score(classes: np.ndarray, values: np.ndarray) -> float:
-        return metrics.score(competition.metric, classes, values, positive)
-
-    return bootstrap_score(score, labels, oof, np.random.default_rng(competition.recipe.seed))
+    return estimate_score(competition.metric, labels, oof, positive)
 
 
 HEAD_SCALE_VERSION = 1
@@ -338,6 +336,9 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
     written = write_run_files(
         competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
     )
+    held = np.isin(data.fold_of, trained.folds)
+    over_pictures = estimate_score(competition.metric, data.labels[held], trained.oof[held], data.positive)
+    results["interval"] = [over_pictures.low, over_pictures.high]
     position = write_metrics(run, trained, results)
     write_report(folder, competition.name, data.digest_of)
     better = None if options.debug else find_better_run(folder, results, trained.folds)
