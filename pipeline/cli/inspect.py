@@ -306,8 +306,8 @@ def check(
 
 @command(
     comp="the name of the competition: small letters, digits, - and _; its file is NAME.py here",
-    data="the folder of its data: pictures, and tables of labels if there are any",
-    slug="Kaggle's name for it; the file then names it in place of the folder",
+    data="its data: an archive of Kaggle, or a folder of pictures, with tables of labels if there are any",
+    slug="Kaggle's name for it, the last part of its address; an archive needs it",
     force="replace a file that is there",
 )
 def init(
@@ -327,8 +327,13 @@ def init(
     folder, file = Path(str(data)).expanduser(), Path(f"{comp}.py")
     expected = "another name, or --force"
     require(force or not file.exists(), f"{file} is there already.", expected=expected, received=comp)
+    expected = "--slug, the last part of the competition's address"
+    require(slug or not folder.is_file(), "An archive belongs to a competition of Kaggle.", expected=expected,
+            received="no --slug", remedy="or give the folder that it was unpacked to")  # fmt: skip
     found = proposal.propose_competition(folder)
     proposal.check_proposal(str(comp), folder, found)
     write_text(file, proposal.format_proposal(str(comp), folder.resolve(), found, slug))
     print_lines(proposal.list_reasons(found), apart=False)
     log_written(file)
+    bundle = f" --bundle {data}" if slug else ""
+    print_lines([f"next: invoke check --comp {file}{bundle}"], apart=False)

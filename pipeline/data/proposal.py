@@ -1,8 +1,11 @@
 """Proposes a competition file for new data: where the labels are, what the submission looks like, and a metric."""
 
+import contextlib
 import itertools
 import json
 import re
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,9 +15,10 @@ import pandas as pd
 
 from pipeline.config import Competition, Labels, Submission
 from pipeline.data.layout import parse_role
-from pipeline.data.picture_files import format_names, is_junk, list_pictures
+from pipeline.data.picture_files import format_names, has_pictures, is_junk, list_pictures
 from pipeline.data.tables import match_ids, read_csv_as_text
 from pipeline.errors import StarshiftError, require
+from pipeline.kaggle.archives import check_archive, unpack_archive, unpack_nested
 
 MIN_MATCHED = 0.5
 """Share of a table's ids that must be pictures."""
@@ -42,12 +46,31 @@ class Proposal:
 
 
 def propose_competition(data: Path) -> Proposal:
-    """Proposes a competition for a folder of data.
+    """Proposes a competition for its data: a folder, or an archive, which is unpacked aside.
 
     Raises:
         StarshiftError: there are no pictures, or no labels in class folders, a CSV table or file names.
     """
-    require(data.is_dir(), "There is no such folder.", expected="--data with a folder of pictures", received=str(data))
+    require(data.exists(), "There are no such data.", expected="--data with an archive, or a folder of pictures",
+            received=str(data))  # fmt: skip
+    packed = data.is_file() or not has_pictures(data)
+    with tempfile.TemporaryDirectory() if packed else contextlib.nullcontext(data) as place:
+        return _propose(_unpack(data, Path(place) / "data") if packed else data)
+
+
+def _unpack(data: Path, folder: Path) -> Path:
+    """Unpacks an archive, or the archives in a folder, into another folder."""
+    if data.is_file():
+        check_archive(data)
+        unpack_archive(data, folder)
+    else:
+        shutil.copytree(data, folder)
+        unpack_nested(folder)
+    return folder
+
+
+def _propose(data: Path) -> Proposal:
+    """Proposes a competition for a folder of data."""
     pictures = list_pictures(data)
     require(pictures, f"There are no pictures in {data}.", expected="pictures, in it or below it", received="none")
     paths = [

@@ -128,7 +128,8 @@ def _check_bundle_fits(competition: Competition, bundle: Path, place: Path, fits
             f"{bundle.name} is not {competition.name}'s archive: {error.message}",
             expected=error.expected,
             received=error.received.replace(str(place), bundle.name),
-            remedy="give the right --bundle; what was there before is untouched",
+            remedy="give the right --bundle, or correct Labels and Submission in the competition file; what was there "
+            "before is untouched",
         ) from error
 
 

@@ -65,6 +65,12 @@ def log_summary(
         log.info("wrote %s", paths.format_path(path))
     if better is not None:
         log.info("the best on these folds is still %s, with %.5f", better[0].name, better[1])
+    sign = metrics.find_metric(name).sign
+    if sign * results["score"] <= sign * results["chance"]:
+        comp = find_comp_argument(competition.name)
+        log.warning("  warning: no better than chance: are these the right labels? invoke check --comp %s", comp)
+        log.info("next: invoke audit --comp %s looks for wrong labels and copies", comp)
+        return
     log.info("next: %s", suggest_next_step(competition.recipe))
 
 

@@ -1,6 +1,8 @@
 """A competition file that is proposed for new data finds the labels of every layout, and runs as it stands."""
 
 import random
+import shutil
+from pathlib import Path
 
 import pytest
 from invoke import Context
@@ -100,3 +102,26 @@ def test_a_file_that_is_there_is_kept(data, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         init(Context(), comp="mine", data="data")
     assert "is there already" in capsys.readouterr().err and (tmp_path / "mine.py").read_text() == "mine"
+
+
+def test_an_archive_is_looked_into(data, tmp_path):
+    by_csv(data)
+    archive = shutil.make_archive(str(tmp_path / "mine"), "zip", data)
+    assert propose_competition(Path(archive)).labels.label == "disease"
+
+
+def test_archives_in_a_folder_are_looked_into_and_stay(data, tmp_path):
+    by_folder(data)
+    (tmp_path / "packed").mkdir()
+    shutil.make_archive(str(tmp_path / "packed" / "images"), "zip", data)
+    assert propose_competition(tmp_path / "packed").submission.layout == "class name"
+    assert [path.name for path in (tmp_path / "packed").iterdir()] == ["images.zip"]
+
+
+def test_an_archive_without_kaggles_name_is_refused(data, tmp_path, monkeypatch, capsys):
+    by_csv(data)
+    archive = shutil.make_archive(str(tmp_path / "mine"), "zip", data)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        init(Context(), comp="mine", data=archive)
+    assert "--slug, the last part" in capsys.readouterr().err and not (tmp_path / "mine.py").exists()
