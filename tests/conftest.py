@@ -86,7 +86,7 @@ class ModuleInProcess:
 @pytest.fixture(autouse=True)
 def in_process(request, monkeypatch) -> None:
     """Runs the modules of IN_PROCESS here; a test marked `child_process` starts them as the pipeline does."""
-    if request.node.get_closest_marker("child_process"):
+    if request.node.get_closest_marker("child_process") or find_backend() != "tensorflow":  # JAX exports once a process
         return
     start = subprocesses.start_process
 
