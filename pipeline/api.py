@@ -22,6 +22,7 @@ from pipeline.errors import StarshiftError, require
 from pipeline.evaluation import metrics
 from pipeline.evaluation.confusion import compute_confusion
 from pipeline.evaluation.intervals import Interval, estimate_score, wilson_interval
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import score_classes
 from pipeline.learnware.predict import load_learnware_predictor
 from pipeline.learnware.store import ADDRESS_PREFIX, load_learnware
@@ -38,8 +39,8 @@ class Evaluation:
 
     Args:
         metric: the competition's.
-        score: in that metric, over all pictures at once, with a 95 % interval over pictures. What a run
-            reports (`results["score"]`) is the mean over its folds.
+        score: in that metric, with a 95 % interval over pictures. Of a run's own pictures it is the mean over folds, as
+            the run reports it; of others it is over all at once.
         accuracy: with Wilson's 95 % interval.
         chance: the metric of predicting the classes' shares for every picture.
         pictures: how many were predicted.
@@ -195,15 +196,17 @@ def evaluate(run: Run | str | Path, images: str | Path | None = None) -> Evaluat
     """
     finished = run if isinstance(run, Run) else load_run(run)
     if images is None:
-        table, labels = finished.oof.loc[finished.held_ids], [finished.label[name] for name in finished.held_ids]
+        ids = finished.held_ids
+        probabilities, labels = finished.align(ids), [finished.label[name] for name in ids]
+        fold_of = np.array([finished.fold[name] for name in ids])
     else:
         table = predict(finished, images)
         labels = [Path(name).parts[0] for name in table.index]
         unknown = sorted({*labels} - {*finished.classes})
         require(not unknown, "The pictures lie in a folder for each class.", expected=" | ".join(finished.classes),
                 received=unknown[:10])  # fmt: skip
-        table = table[finished.classes]
-    return _evaluate(finished, np.searchsorted(finished.classes, labels), table.to_numpy())
+        probabilities, fold_of = table[finished.classes].to_numpy(), np.zeros(len(table), int)
+    return _evaluate(finished, np.searchsorted(finished.classes, labels), probabilities, fold_of)
 
 
 def load_predictor(run: Run | str | Path, competition: str | None = None) -> tuple[str, RunPredictor]:
@@ -224,9 +227,10 @@ def load_predictor(run: Run | str | Path, competition: str | None = None) -> tup
     return folder.name, load_any_predictor(folder)
 
 
-def _evaluate(finished: Run, truth: np.ndarray, probabilities: np.ndarray) -> Evaluation:
-    """Evaluates probabilities (n, classes) against the numbers of the classes (n,)."""
+def _evaluate(finished: Run, truth: np.ndarray, probabilities: np.ndarray, fold_of: np.ndarray) -> Evaluation:
+    """Evaluates probabilities (n, classes) against the numbers of the classes (n,); fold_of (n,) int."""
     metric, predicted = str(finished.results["metric"]), probabilities.argmax(axis=1)
+    oof = OOFPredictions.build([probabilities], truth, fold_of, metric, finished.positive)
     matrix = compute_confusion(truth, predicted, len(finished.classes))
 
     scores = score_classes(finished.classes, matrix)
@@ -236,7 +240,7 @@ def _evaluate(finished: Run, truth: np.ndarray, probabilities: np.ndarray) -> Ev
     }
     return Evaluation(
         metric=metric,
-        score=estimate_score(metric, truth, probabilities, finished.positive),
+        score=estimate_score(oof, probabilities),
         accuracy=wilson_interval(int((truth == predicted).sum()), len(truth)),
         chance=metrics.compute_chance_score(metric, truth, len(finished.classes), finished.positive),
         pictures=len(truth),

@@ -1,7 +1,7 @@
 """Scores and reports a distillation: teacher, student on labels alone and distilled student, and the gains."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from pipeline.evaluation.intervals import (
     bootstrap_score,
     estimate_over_folds,
     estimate_over_seeds,
+    estimate_paired_difference,
     find_verdict,
     format_interval,
     format_mean,
 )
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.figures.text_table import format_text_table
 from pipeline.files import write_json, write_text
 from pipeline.output import print_results
@@ -64,7 +66,7 @@ class DistillationGains:
 
     Args:
         seeds: of training, paired; None for one seed.
-        folds: of the pictures that are trained on and judged, mean over seeds; None for one fold.
+        folds: of the pictures that are trained on and judged, mean over seeds; None for one fold. It does not decide.
         pictures: of the pictures that are judged, mean over seeds.
         gap: the share of the gap between student and teacher that is closed, by pictures; None where the teacher is not
             better beyond noise.
@@ -77,17 +79,17 @@ class DistillationGains:
 
     @property
     def sure(self) -> bool:
-        """Whether every interval that there is lies above 0."""
-        return all(one.is_positive for one in (self.seeds, self.folds, self.pictures) if one is not None)
+        """Whether it is better beyond noise, over pictures and over seeds where there are several."""
+        return all(one.is_positive for one in (self.seeds, self.pictures) if one is not None)
 
     @property
     def harmful(self) -> bool:
-        """Whether every interval that there is lies below 0."""
-        return all(one.is_negative for one in (self.seeds, self.folds, self.pictures) if one is not None)
+        """Whether it is worse beyond noise, likewise."""
+        return all(one.is_negative for one in (self.seeds, self.pictures) if one is not None)
 
     @property
     def verdict(self) -> str:
-        """See `find_verdict`; every interval has to agree."""
+        """See `find_verdict`; pictures and seeds have to agree."""
         return find_verdict(self.pictures.estimate, within_noise=not (self.sure or self.harmful))
 
 
@@ -206,8 +208,6 @@ def format_markdown(finding: DistillationSummary) -> str:
 
 
 BOOTSTRAP_SAMPLES = 1000
-SLOW_BOOTSTRAP_SAMPLES = 200
-"""Of a metric that is no mean over pictures, which has to be computed anew for each."""
 TOP_K = 5
 
 
@@ -224,6 +224,7 @@ class DistillationEvaluation:
         before: of the students on labels alone (seeds, pictures, classes).
         after: of the distilled students (seeds, pictures, classes).
         validation_share: the share of pictures that a fold holds out.
+        group_of: (pictures,) their groups, see OOFPredictions.
     """
 
     metric: str
@@ -234,6 +235,7 @@ class DistillationEvaluation:
     before: np.ndarray
     after: np.ndarray
     validation_share: float
+    group_of: np.ndarray | None = None
 
     def by_fold(self, probabilities: np.ndarray, metric: str) -> np.ndarray:
         """Returns the metric on each fold, (folds,) float64."""
@@ -283,47 +285,28 @@ def compute_gains(predictions: DistillationEvaluation) -> DistillationGains:
     sign = metrics.find_metric(predictions.metric).sign
     before, after = (np.stack([predictions.by_fold(one, predictions.metric) for one in each]) for each in
                      (predictions.before, predictions.after))  # fmt: skip
-    moved = sign * (after - before)
-    values, three, samples = build_bootstrap(predictions)
-
-    def interval(of: Callable[[tuple[float, float, float]], float]) -> Interval:
-        random = np.random.default_rng(0)
-        with np.errstate(divide="ignore", invalid="ignore"):  # some draws have no gap
-            return bootstrap_score(
-                lambda truth, rows: of(three(truth, rows)), predictions.truth, values, random, samples=samples
-            )
-
-    wide = interval(lambda each: sign * (each[2] - each[0])).is_positive
+    moved, count = sign * (after - before), before.shape[1]
     step = metrics.compute_resolution(predictions.metric, predictions.truth, predictions.fold_of, predictions.positive)
-    count = moved.shape[1]
+    oof = OOFPredictions.build([predictions.teacher], predictions.truth, predictions.fold_of, predictions.metric,
+                               predictions.positive, predictions.group_of)  # fmt: skip
+    alone, taught, teacher = (
+        sign * np.mean([oof.by_picture(one) for one in each], axis=0)
+        for each in (predictions.before, predictions.after, [predictions.teacher])
+    )
+    gap = None
+    counts, groups = oof.scorer.counts_correct, oof.group_of
+    if estimate_paired_difference(teacher - alone, groups, counts_correct=counts).is_positive:
+        with np.errstate(divide="ignore", invalid="ignore"):  # some draws have no gap
+            gap = bootstrap_score(
+                lambda _, rows: float(rows[:, 0].mean() / rows[:, 1].mean()), predictions.truth,
+                np.stack([taught - alone, teacher - alone], axis=1), np.random.default_rng(0),
+                samples=BOOTSTRAP_SAMPLES,
+            )  # fmt: skip
     return DistillationGains(
         seeds=estimate_over_seeds(moved.mean(axis=1).tolist(), step / count) if len(moved) > 1 else None,
         folds=estimate_over_folds(moved.mean(axis=0).tolist(), predictions.validation_share, step)
         if count > 1
         else None,
-        pictures=interval(lambda each: sign * (each[1] - each[0])),
-        gap=interval(lambda each: (each[1] - each[0]) / (each[2] - each[0])) if wide else None,
+        pictures=estimate_paired_difference(taught - alone, groups, counts_correct=counts),
+        gap=gap,
     )
-
-
-def build_bootstrap(
-    predictions: DistillationEvaluation,
-) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], tuple[float, float, float]], int]:
-    """Returns the rows to draw, a function from them to the scores of labels alone, distilled, teacher, and the draws.
-
-    A metric that is a mean over pictures needs each picture's part once, (pictures, 3), the mean over seeds; others
-    need everything, (pictures, 2 * seeds + 1, classes).
-    """
-    every = (predictions.before, predictions.after, predictions.teacher[None])
-    if score_pictures := metrics.find_metric(predictions.metric).score_pictures:
-        parts = [np.mean([score_pictures(predictions.truth, one) for one in each], axis=0) for each in every]
-        return np.stack(parts, axis=1), lambda _, rows: tuple(rows.mean(axis=0)), BOOTSTRAP_SAMPLES  # type: ignore[return-value]
-    seeds = len(predictions.before)
-
-    def three(truth: np.ndarray, rows: np.ndarray) -> tuple[float, float, float]:
-        areas = [
-            metrics.score(predictions.metric, truth, rows[:, k], predictions.positive) for k in range(rows.shape[1])
-        ]
-        return float(np.mean(areas[:seeds])), float(np.mean(areas[seeds:-1])), areas[-1]
-
-    return np.concatenate(every).transpose(1, 0, 2), three, SLOW_BOOTSTRAP_SAMPLES

@@ -160,6 +160,7 @@ def evaluate_students(
         before=np.stack([one.align(ids, classes) for one in alone]),
         after=np.stack([one.align(ids, classes) for one in distilled]),
         validation_share=1 / competition.recipe.folds if competition.recipe.folds > 1 else competition.recipe.holdout,
+        group_of=data.group_of[rows],
     )
     with log_stage("costs"):
         costs = [

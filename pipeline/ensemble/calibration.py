@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.ensemble import log_linear
 from pipeline.ensemble.log_linear import DIGITS, PROBABILITY_FLOOR, LogLinear
-from pipeline.evaluation.metrics import find_metric, score_folds
+from pipeline.evaluation.metrics import compute_fold_influences, find_metric, score_folds
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions, Predictor
 from pipeline.models.heads import softmax
 
@@ -125,17 +125,25 @@ class FoldScorer:
 
         A temperature is fitted for metrics that it changes; those that count what is right need no softmax.
         """
+        if find_metric(self.metric).is_log_loss:
+            factors = zip(fit_temperatures(scores, self.labels, self.fold_rows), self.fold_rows, strict=True)
+            return [_compute_loss(factor * scores[own], self.labels[own]) for factor, own in factors]
+        values = self._calibrate(scores)
+        return score_folds(self.metric, self.labels, values, self.fold_of, self.positive, quick=True)
+
+    def pictures(self, scores: np.ndarray) -> np.ndarray:
+        """Returns each picture's part in the metric, (pictures,) float64; see `metrics.compute_influences`."""
+        return compute_fold_influences(self.metric, self.labels, self._calibrate(scores), self.fold_of, self.positive)
+
+    def _calibrate(self, scores: np.ndarray) -> np.ndarray:
         record = find_metric(self.metric)
         if not record.needs_probabilities:
-            values = scores if record.counts_correct else softmax(scores)
-            return score_folds(self.metric, self.labels, values, self.fold_of, self.positive, quick=True)
-        factors = zip(fit_temperatures(scores, self.labels, self.fold_rows), self.fold_rows, strict=True)
-        if record.is_log_loss:
-            return [_compute_loss(factor * scores[own], self.labels[own]) for factor, own in factors]
+            return scores if record.counts_correct else softmax(scores)
         scaled = scores.copy()
-        for factor, own in factors:
+        factors = fit_temperatures(scores, self.labels, self.fold_rows)
+        for factor, own in zip(factors, self.fold_rows, strict=True):
             scaled[own] *= factor
-        return score_folds(self.metric, self.labels, softmax(scaled), self.fold_of, self.positive, quick=True)
+        return softmax(scaled)
 
 
 def _compute_loss(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -1,7 +1,6 @@
 """Selects which members belong together: forward selection from the best one, only by gains beyond noise.
 
-The scores of all combinations are known already. Gains are positive where the metric gets better, and paired over
-folds.
+The scores of all combinations are known already. Gains are positive where the metric gets better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.evaluation.intervals import Interval, estimate_over_folds
+from pipeline.evaluation.intervals import Interval, estimate_paired_difference
+from pipeline.evaluation.metrics import find_metric
 
 Members = frozenset[int]
 
@@ -20,20 +20,22 @@ class CombinationScores:
 
     Args:
         folds: the metric on each fold, by combination; all of them, or at least all that are asked for.
-        validation_share: the share of pictures that a fold holds out.
-        higher: whether a larger metric is a better one.
-        resolution: the least step that the metric of a fold can make, see metrics.compute_resolution.
+        pictures: each picture's part in the metric (pictures,), by combination; see `metrics.compute_influences`.
+        fold_of: (pictures,) int, in the order of `folds`' entries.
+        metric: its name.
+        group_of: (pictures,) see OOFPredictions.
     """
 
     folds: Mapping[Members, Sequence[float]]
-    validation_share: float
-    higher: bool
-    resolution: float
+    pictures: Mapping[Members, np.ndarray]
+    fold_of: np.ndarray
+    metric: str
+    group_of: np.ndarray | None = None
 
     @property
     def sign(self) -> int:
         """The factor that makes larger scores better ones."""
-        return 1 if self.higher else -1
+        return find_metric(self.metric).sign
 
     def mean(self, members: Members) -> float:
         """Returns the metric's mean over folds."""
@@ -49,8 +51,7 @@ class CombinationScores:
 
     def gain(self, after: Members, before: Members) -> Interval:
         """Estimates the gain of `after` over `before`."""
-        difference = np.subtract(self.folds[after], self.folds[before]) * self.sign
-        return estimate_over_folds(list(difference), self.validation_share, self.resolution)
+        return self._estimate(self.pictures[after] - self.pictures[before])
 
     def with_and_without(self, member: int) -> Interval:
         """Estimates the gain of the best combination with a member over the best one without it.
@@ -60,10 +61,14 @@ class CombinationScores:
         table = np.array(list(self.folds.values())) * self.sign
         has = np.array([member in members for members in self.folds])
         others = (table.sum(axis=1, keepdims=True) - table) / max(1, table.shape[1] - 1)
-        each = range(table.shape[1])
         best = [np.where(side, others.T, -np.inf).argmax(axis=1) for side in (has, ~has)]
-        differences = [float(table[best[0][f], f] - table[best[1][f], f]) for f in each]
-        return estimate_over_folds(differences, self.validation_share, self.resolution)
+        rows = np.searchsorted(np.unique(self.fold_of), self.fold_of), np.arange(len(self.fold_of))
+        every = np.stack(list(self.pictures.values()))
+        return self._estimate(every[best[0][rows[0]], rows[1]] - every[best[1][rows[0]], rows[1]])
+
+    def _estimate(self, values: np.ndarray) -> Interval:
+        counts = find_metric(self.metric).counts_correct
+        return estimate_paired_difference(self.sign * values, self.group_of, counts_correct=counts)
 
 
 @dataclass(frozen=True)

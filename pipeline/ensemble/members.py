@@ -173,6 +173,7 @@ def _align_members(competition: Competition, members: list[Run], left_out: list[
         data.fold_of,
         competition.metric,
         competition.positive_of(classes),
+        data.group_of,
     )
     tests = np.stack([member.test.loc[readable, classes].to_numpy(np.float32) for member in members])
     return AlignedMembers(members=members, left_out=left_out, data=data, oof=oof, tests=tests)

@@ -28,7 +28,7 @@ from pipeline.ensemble.picture_features import build_extractor
 from pipeline.ensemble.scene_propagation import SceneSteps
 from pipeline.ensemble.steps import StepwiseSelection, evaluate_procedure
 from pipeline.errors import StarshiftError
-from pipeline.evaluation.intervals import Interval, estimate_fold_difference
+from pipeline.evaluation.intervals import Interval, estimate_difference
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     FunctionProcedure,
@@ -126,7 +126,7 @@ def fit_ensemble(competition: Competition, aligned: AlignedMembers, request: Ens
         oof=predicted.astype(np.float32),
         test=fitted.predict(tests).astype(np.float32),
         fitted=fitted,
-        difference=estimate_fold_difference(oof, selection.first.out_of(oof.folds), predicted),
+        difference=estimate_difference(oof, selection.first.out_of(oof.folds), predicted),
         steps=selection.steps,
         methods=methods,
     )
@@ -305,7 +305,7 @@ def write_run(
         competition=competition, options=RunOptions(), data=data, folder=folder,
         folds=tuple(sorted(aligned.oof.folds)), started=started,
     )  # fmt: skip
-    position = results.write_metrics(run, trained, result)
+    position = results.write_metrics(run, result)
     results.write_report(run.folder, run.competition.name, run.data.digest_of)
     for line in format_position(position) if position else ():
         log.info("  %s", line)

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.ensemble import calibration, methods, scene_propagation
 from pipeline.ensemble.pair_classifier import PairClassifierStep
 from pipeline.ensemble.scene_propagation import SceneSteps
-from pipeline.evaluation.intervals import estimate_fold_gain
+from pipeline.evaluation.intervals import estimate_gain
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
     BetterOfTwo,
@@ -43,7 +43,7 @@ def evaluate_procedure(kind: str, procedure: Procedure, before: Procedure | None
     step = StepResult(kind=kind, name=procedure.name, folds=oof.by_fold(after))
     if before is None:
         return step
-    return replace(step, against=before.name, gain=estimate_fold_gain(oof, before.out_of(oof.folds), after))
+    return replace(step, against=before.name, gain=estimate_gain(oof, before.out_of(oof.folds), after))
 
 
 class StepwiseSelection:

@@ -1,6 +1,8 @@
-"""Estimates confidence intervals of scores and of paired differences: over seeds, folds and pictures (bootstrap).
+"""Estimates confidence intervals of scores and of paired differences: over pictures, seeds and folds.
 
-A difference is always `after - before`. It is within noise when the test that fits it cannot tell it from zero.
+A difference is always `after - before`. Where two models predict the same pictures, the pictures decide
+(`estimate_difference`): McNemar's exact test where a picture is right or wrong, else an interval over each picture's
+part in the metric, for an AUC DeLong's. An interval over folds stands beside it, it does not decide.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import require
-from pipeline.evaluation import metrics
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.terminal import open_bar
 
@@ -27,7 +28,7 @@ class Interval:
         estimate: the value itself.
         low: the lower end.
         high: the upper end; both are infinite where nothing is known of the spread.
-        p_value: of a second test, which has to find a difference, too; None where there is none.
+        p_value: of the exact test that decides instead of the interval; None where there is none.
     """
 
     estimate: float
@@ -60,13 +61,8 @@ class Interval:
 
     @property
     def within_noise(self) -> bool:
-        """Whether it cannot be told from zero, be it by the second test alone."""
-        return self.holds_zero or self.overruled
-
-    @property
-    def overruled(self) -> bool:
-        """Whether the second test finds no difference."""
-        return self.p_value is not None and self.p_value > 1 - CONFIDENCE
+        """Whether it cannot be told from zero."""
+        return self.holds_zero if self.p_value is None else self.p_value > 1 - CONFIDENCE
 
     @property
     def verdict(self) -> str:
@@ -99,19 +95,14 @@ def find_verdict(gain: float, *, within_noise: bool) -> str:
     return "within noise" if within_noise or not gain else "better" if gain > 0 else "worse"
 
 
-def build_difference_record(
-    difference: Interval, *, higher: bool = True, within_noise: bool | None = None
-) -> dict[str, Any]:
+def build_difference_record(difference: Interval, *, higher: bool = True) -> dict[str, Any]:
     """Builds a difference as plain JSON values, with the verdict.
 
     Args:
         difference: after - before.
         higher: whether a larger value is a better one.
-        within_noise: by another test; `difference.within_noise` where it is None.
     """
-    noise = difference.within_noise if within_noise is None else within_noise
-    verdict = find_verdict(difference.estimate if higher else -difference.estimate, within_noise=noise)
-    return {**difference.record(), "verdict": verdict}
+    return {**difference.record(), "verdict": (difference if higher else -difference).verdict}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,21 +110,14 @@ class PairedComparison:
     """Two sets of predictions for the same pictures.
 
     Args:
-        difference: of the accuracies, after - before.
+        difference: of the accuracies, after - before, with McNemar's p-value.
         gained: pictures that only `after` has right.
         lost: pictures that only `before` has right.
-        p_value: how often a difference as large comes up by chance alone, two-sided.
     """
 
     difference: Interval
     gained: int
     lost: int
-    p_value: float
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether chance gives such a difference more often than one time in twenty."""
-        return self.p_value > 1 - CONFIDENCE
 
 
 def wilson_interval(right: float, total: int) -> Interval:
@@ -202,42 +186,71 @@ def estimate_over_seeds_and_pictures(differences: np.ndarray) -> Interval:
     return Interval.around(mean, mean - half, mean + half)
 
 
-def compare_paired(truth: np.ndarray, before: np.ndarray, after: np.ndarray) -> PairedComparison:
-    """Compares two sets of predicted classes for the same pictures, in the same order.
-
-    The p-value is the exact McNemar test's: gained against gained + lost tosses of a fair coin (McNemar 1947,
-    Psychometrika 12, 153-157). The interval of the difference is the adjusted Wald interval for paired shares (Bonett
-    and Price 2012, J. Educ. Behav. Stat. 37, 479-488).
+def compare_paired(
+    truth: np.ndarray, before: np.ndarray, after: np.ndarray, group_of: np.ndarray | None = None
+) -> PairedComparison:
+    """Compares two sets of predicted classes for the same pictures, in the same order, by `estimate_paired_difference`.
 
     Args:
         truth: classes (n,) int.
         before: predicted classes (n,) int.
         after: predicted classes (n,) int.
+        group_of: (n,) the group of each; None where each picture stands for itself.
     """
-    from scipy.stats import binomtest
-
     require(
         len(truth) == len(before) == len(after) > 0,
         "The predictions are not for the same pictures.",
         expected=f"{len(truth)} and {len(truth)} predictions",
         received=(len(before), len(after)),
     )
-    gained = int(np.sum((after == truth) & (before != truth)))
-    lost = int(np.sum((before == truth) & (after != truth)))
-    total, z = len(truth), _compute_normal_quantile()
-    up, down = (gained + 1) / (total + 2), (lost + 1) / (total + 2)
-    estimate, half = (gained - lost) / total, z * np.sqrt((up + down - (up - down) ** 2) / (total + 2))
-    low, high = max(-1.0, min(up - down - half, estimate)), min(1.0, max(up - down + half, estimate))
-    return PairedComparison(
-        difference=Interval(estimate, float(low), float(high)),
-        gained=gained,
-        lost=lost,
-        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
-    )
+    moved = (after == truth).astype(float) - (before == truth)
+    difference = estimate_paired_difference(moved, group_of, counts_correct=True)
+    return PairedComparison(difference=difference, gained=int(np.sum(moved > 0)), lost=int(np.sum(moved < 0)))
+
+
+def estimate_paired_difference(
+    values: np.ndarray, group_of: np.ndarray | None = None, *, counts_correct: bool
+) -> Interval:
+    """Estimates the mean of differences of the same pictures. It decides what is beyond noise.
+
+    Where each picture is right or wrong, McNemar's exact test decides: gained against gained + lost tosses of a fair
+    coin (McNemar 1947, Psychometrika 12, 153-157), and the interval is the adjusted Wald interval for paired shares
+    (Bonett and Price 2012, J. Educ. Behav. Stat. 37, 479-488). A group of several pictures is one toss.
+
+    Args:
+        values: after - before (n,) float of each picture's part in the metric, see `metrics.compute_influences`.
+        group_of: (n,) the group of each; None where each picture stands for itself.
+        counts_correct: whether each picture is right or wrong.
+    """
+    from scipy.stats import binomtest
+
+    interval = estimate_over_pictures(values, group_of)
+    if not counts_correct:
+        return interval
+    moved = sum_by_group(values, group_of)
+    gained, lost = int(np.sum(moved > 0)), int(np.sum(moved < 0))
+    if len(moved) == len(values):
+        interval = _compute_paired_wald(gained, lost, len(values), interval.estimate)
+    return replace(interval, p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0)
+
+
+def _compute_paired_wald(gained: int, lost: int, total: int, estimate: float) -> Interval:
+    """Computes Bonett and Price's interval, at most from -1 to 1, about an estimate, which it holds."""
+    z, up, down = _compute_normal_quantile(), (gained + 1) / (total + 2), (lost + 1) / (total + 2)
+    half = z * float(np.sqrt((up + down - (up - down) ** 2) / (total + 2)))
+    middle = up - down + estimate - (gained - lost) / total  # folds of unequal size count alike
+    return Interval(estimate, max(-1.0, min(middle - half, estimate)), min(1.0, max(middle + half, estimate)))
+
+
+def sum_by_group(values: np.ndarray, group_of: np.ndarray | None) -> np.ndarray:
+    """Sums values (n,) within each group, (groups,) float64; each picture is its own where `group_of` is None."""
+    if group_of is None:
+        return values
+    return np.bincount(np.unique(group_of, return_inverse=True)[1], values)
 
 
 def format_difference(
-    after: str, before: str, difference: Interval, *, within_noise: bool, higher: bool = True, points: bool = False
+    after: str, before: str, difference: Interval, *, higher: bool = True, points: bool = False
 ) -> str:
     """Says whether a difference is more than noise, with the numbers that it rests on.
 
@@ -245,21 +258,23 @@ def format_difference(
         after: a name.
         before: a name.
         difference: after - before.
-        within_noise: by the test that fits; `difference.within_noise` where there is no other.
         higher: whether a larger value is a better one.
         points: show shares as percentage points.
     """
-    scale, form, unit = (100, "+.1f", " points") if points else (1, "+.4f", "")
-    value = format(scale * difference.estimate, form)
-    numbers = f"{value}{unit} (95 % interval {format_interval(difference, form, scale)})"
-    verdict = find_verdict(difference.estimate if higher else -difference.estimate, within_noise=within_noise)
+    numbers, verdict = format_estimate(difference, points=points), (difference if higher else -difference).verdict
     if verdict == "within noise":
         return f"{after} is within noise of {before}: {numbers}"
     return f"{after} is {verdict} than {before}, beyond noise: {numbers}"
 
 
+def format_estimate(result: Interval, *, points: bool = False) -> str:
+    """Formats an estimate and its interval, shares as percentage points where `points` is set."""
+    scale, form, unit = (100, "+.1f", " points") if points else (1, "+.4f", "")
+    return f"{format(scale * result.estimate, form)}{unit} (95 % interval {format_interval(result, form, scale)})"
+
+
 def format_interval(result: Interval, form: str, scale: float = 1) -> str:
-    """Formats the ends of an interval, and the second test's p-value where that overrules them.
+    """Formats the ends of an interval, and the p-value where the exact test decides otherwise.
 
     Args:
         result: the interval.
@@ -269,14 +284,14 @@ def format_interval(result: Interval, form: str, scale: float = 1) -> str:
     if not result.is_bounded:
         return "unknown: all that was measured is alike"
     ends = f"{format(scale * result.low, form)} to {format(scale * result.high, form)}"
-    return ends + _format_overruling(result)
+    return ends + _format_p_value(result)
 
 
 def format_plus_minus(result: Interval, digits: int) -> str:
-    """Formats an estimate ± half its interval, and the second test's p-value where that overrules it."""
+    """Formats an estimate ± half its interval, and the p-value where the exact test decides otherwise."""
     half = f"{(result.high - result.low) / 2:.{digits}f}" if result.is_bounded else "unknown"
     estimate = round(result.estimate, digits) + 0.0  # no -0
-    return f"{estimate:+.{digits}f} ± {half}{_format_overruling(result)}"
+    return f"{estimate:+.{digits}f} ± {half}{_format_p_value(result)}"
 
 
 def format_mean(mean: float, spread: float, digits: int = 4) -> str:
@@ -284,8 +299,8 @@ def format_mean(mean: float, spread: float, digits: int = 4) -> str:
     return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
-def _format_overruling(result: Interval) -> str:
-    return f", but p = {result.p_value:.2g}" if result.overruled and not result.holds_zero else ""
+def _format_p_value(result: Interval) -> str:
+    return f", but p = {result.p_value:.2g}" if result.within_noise != result.holds_zero else ""
 
 
 def _compute_normal_quantile() -> float:
@@ -307,21 +322,39 @@ def _compute_t_interval(values: Sequence[float], factor: float, resolution: floa
     return Interval.around(mean, mean - half, mean + half)
 
 
-def estimate_score(metric: str, truth: np.ndarray, probabilities: np.ndarray, positive: int | None = None) -> Interval:
-    """Estimates the score over all pictures at once: by Wilson for the share of right pictures, else by the bootstrap.
+def estimate_score(oof: OOFPredictions, probabilities: np.ndarray) -> Interval:
+    """Estimates the score, the mean over folds: Wilson's interval for a share of right pictures, else over pictures.
 
     Args:
-        metric: its name.
-        truth: classes (n,) int.
-        probabilities: (n, classes).
-        positive: see metrics.score.
+        oof: the truth, the folds, the groups and the metric.
+        probabilities: (pictures, classes), in the order of `oof`.
     """
-    if metrics.find_metric(metric).counts_correct:
-        return wilson_interval(int(metrics.find_correct_pictures(truth, probabilities).sum()), len(truth))
-    return bootstrap_score(
-        lambda labels, values: metrics.score(metric, labels, values, positive),
-        truth, probabilities, np.random.default_rng(0),
-    )  # fmt: skip
+    values = oof.by_picture(probabilities)
+    if oof.scorer.counts_correct:
+        return wilson_interval(float(np.clip(values.mean(), 0, 1)) * len(values), len(values))
+    return estimate_over_pictures(values, oof.group_of)
+
+
+def estimate_over_pictures(values: np.ndarray, group_of: np.ndarray | None = None) -> Interval:
+    """Estimates the mean of one number a picture, by Student's interval.
+
+    Pictures of one group are not independent: their deviations are summed first (Liang and Zeger 1986, Biometrika 73,
+    13-22). Where each picture is a group of its own, this is the plain standard error.
+
+    Args:
+        values: (n,) float, n >= 1; see `metrics.compute_influences`.
+        group_of: (n,) the group of each; None where each picture stands for itself.
+    """
+    from scipy.stats import t
+
+    mean = float(values.mean())
+    deviations = sum_by_group(values - mean, group_of)
+    count = len(deviations)
+    if count == 1:
+        return Interval(mean, -np.inf, np.inf)
+    error = float(np.sqrt(count / (count - 1) * np.sum(deviations**2))) / len(values)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
+    return Interval.around(mean, mean - half, mean + half)
 
 
 def bootstrap_score(
@@ -330,7 +363,7 @@ def bootstrap_score(
     probabilities: np.ndarray,
     random: np.random.Generator,
     *,
-    samples: int = 200,
+    samples: int,
 ) -> Interval:
     """Bootstraps a metric's percentile interval (Efron and Tibshirani 1993, chapter 13), without training's chance.
 
@@ -343,68 +376,39 @@ def bootstrap_score(
         random: draws the pictures.
         samples: how many times.
     """
-    return _compute_percentiles(lambda rows: score(truth[rows], probabilities[rows]), truth, random, samples)
-
-
-def bootstrap_difference(
-    score: Callable[[np.ndarray, np.ndarray], float],
-    truth: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-    random: np.random.Generator,
-    *,
-    samples: int = 1000,
-) -> Interval:
-    """Bootstraps the percentile interval of a metric's difference (Efron and Tibshirani 1993, chapter 13).
-
-    The same pictures are drawn for both sides, with replacement, and within each class, so that no class goes missing.
-
-    Args:
-        score: gives a metric from classes (n,) int and probabilities (n, classes).
-        truth: classes (n,) int.
-        before: probabilities (n, classes).
-        after: probabilities (n, classes).
-        random: draws the pictures.
-        samples: how many times.
-    """
-
-    def difference(rows: np.ndarray) -> float:
-        return score(truth[rows], after[rows]) - score(truth[rows], before[rows])
-
-    return _compute_percentiles(difference, truth, random, samples)
-
-
-def _compute_percentiles(
-    value: Callable[[np.ndarray], float],
-    truth: np.ndarray,
-    random: np.random.Generator,
-    samples: int,
-) -> Interval:
-    """Computes a value of rows and its percentiles when rows are drawn anew within each class."""
     rows_of = [np.flatnonzero(truth == label) for label in np.unique(truth)]
-    estimate = value(np.arange(len(truth)))
-    repeats = open_bar(range(samples), desc="bootstrap", unit="sample")
-    drawn = [value(np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])) for _ in repeats]
+    estimate, drawn = score(truth, probabilities), []
+    for _ in open_bar(range(samples), desc="bootstrap", unit="sample"):
+        rows = np.concatenate([random.choice(rows, len(rows)) for rows in rows_of])
+        drawn.append(score(truth[rows], probabilities[rows]))
     low, high = np.nanquantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval.around(estimate, float(min(low, estimate)), float(max(high, estimate)))
 
 
-BOOTSTRAP_SAMPLES = 300
-"""Of a metric that is no mean over pictures: fewer than of others, since it is computed anew for each."""
-
-
-def estimate_fold_gain(oof: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
-    """Estimates what `after` gains over `before`, above 0 where it is better. See `estimate_fold_difference`."""
-    result = estimate_fold_difference(oof, before, after)
+def estimate_gain(oof: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
+    """Estimates what `after` gains over `before`, above 0 where it is better. See `estimate_difference`."""
+    result = estimate_difference(oof, before, after)
     return result if oof.higher else -result
+
+
+def estimate_difference(oof: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
+    """Estimates the metric's difference, after - before, by `estimate_paired_difference`.
+
+    The chance in training is not in it: another seed may say something else.
+
+    Args:
+        oof: the truth, the folds, the groups and the metric.
+        before: probabilities (pictures, classes), in the order of `oof`.
+        after: the same.
+    """
+    values = oof.by_picture(after) - oof.by_picture(before)
+    return estimate_paired_difference(values, oof.group_of, counts_correct=oof.scorer.counts_correct)
 
 
 def estimate_fold_difference(
     oof: OOFPredictions, before: np.ndarray, after: np.ndarray, *, share: float | None = None
 ) -> Interval:
-    """Estimates the metric's difference, after - before, paired over folds.
-
-    Where a picture is right or wrong, McNemar's exact test on all of them has to find a difference, too.
+    """Estimates the same paired over folds, which also has some of the chance in training in it.
 
     Args:
         oof: the truth, the folds and the metric; two folds or more.
@@ -413,30 +417,4 @@ def estimate_fold_difference(
         share: of all pictures that a fold holds out; None where `oof` has all folds.
     """
     each = list(np.subtract(oof.by_fold(after), oof.by_fold(before)))
-    return _add_mcnemar(estimate_over_folds(each, share or 1 / len(oof.folds), oof.resolution), oof, before, after)
-
-
-def estimate_picture_difference(oof: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
-    """Estimates the metric's difference on all pictures together, after - before, by drawing them again.
-
-    Chance in training is not in it. Arguments as of `estimate_fold_difference`.
-    """
-    random = np.random.default_rng(0)
-    score_pictures = oof.scorer.score_pictures
-    if score_pictures is None:
-        return bootstrap_difference(
-            lambda classes, values: metrics.score(oof.metric, classes, values, oof.positive),
-            *(oof.labels, before, after, random),
-            samples=BOOTSTRAP_SAMPLES,
-        )
-    first, second = (score_pictures(oof.labels, values) for values in (before, after))
-    result = bootstrap_difference(lambda _, values: float(values.mean()), oof.labels, first, second, random)
-    return _add_mcnemar(result, oof, before, after)
-
-
-def _add_mcnemar(result: Interval, oof: OOFPredictions, before: np.ndarray, after: np.ndarray) -> Interval:
-    """Adds McNemar's p-value, where the metric counts pictures that are right."""
-    if not oof.scorer.counts_correct:
-        return result
-    test = compare_paired(oof.labels, before.argmax(axis=1), after.argmax(axis=1))
-    return replace(result, p_value=test.p_value)
+    return estimate_over_folds(each, share or 1 / len(oof.folds), oof.resolution)

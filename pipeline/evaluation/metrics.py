@@ -25,6 +25,7 @@ class Metric:
             the number of the positive class, or None for the last.
         score_pictures: the same as one number a picture, whose mean is the score, (n,) float64; None where the score is
             no mean over pictures.
+        compute_influences: see the function of this name; None takes `score_pictures`, or else the jackknife.
         score_ranks: for metrics that depend on the order of the positive class's probabilities alone, the score of
             (n,) bool, some of each, and these probabilities (n,); else None.
         corrections: names of those of ensemble/calibration.py that can improve it, in the order of their trial.
@@ -37,6 +38,7 @@ class Metric:
     higher_is_better: bool
     compute: Callable[[np.ndarray, np.ndarray, int | None], float]
     score_pictures: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    compute_influences: Callable[[np.ndarray, np.ndarray, int | None], np.ndarray] | None = None
     score_ranks: Callable[[np.ndarray, np.ndarray], float] | None = None
     corrections: tuple[str, ...] = ()
     count_steps: Callable[[np.ndarray, int], int] | None = None
@@ -121,6 +123,42 @@ def compute_auc(truth: np.ndarray, values: np.ndarray) -> float:
     return float((rankdata(values)[truth].sum() - right * (right + 1) / 2) / (right * (len(truth) - right)))
 
 
+def compute_auc_influences(truth: np.ndarray, probabilities: np.ndarray, positive: int | None = None) -> np.ndarray:
+    """Computes each picture's part in the AUC, (n,) float64: the share of the other side that it is ranked right of.
+
+    The parts are stretched about the AUC, so that their sample variance over n is DeLong's variance (DeLong, DeLong and
+    Clarke-Pearson 1988, Biometrics 44, 837-845; by midranks as Sun and Xu 2014, IEEE Signal Process. Lett. 21,
+    1389-1393).
+
+    Raises:
+        StarshiftError: all pictures are of one class.
+    """
+    from scipy.stats import rankdata
+
+    area = compute_roc_auc(truth, probabilities, positive)
+    column = probabilities.shape[1] - 1 if positive is None else positive
+    values, total = probabilities[:, column].astype(np.float64), len(truth)
+    ranks, result = rankdata(values), np.full(total, area)
+    for side, sign in ((truth == column, 1), (truth != column, -1)):
+        count = int(side.sum())
+        below = (ranks[side] - rankdata(values[side])) / (total - count)
+        centred = sign * (below - below.mean())
+        result[side] += centred * (total / count) * np.sqrt(count / max(1, count - 1))
+    return result
+
+
+def compute_jackknife(metric: str, truth: np.ndarray, probabilities: np.ndarray, positive: int | None) -> np.ndarray:
+    """Computes each picture's pseudo-value of a metric, (n,) float64 (Tukey 1958, Ann. Math. Stat. 29, 614).
+
+    Their mean is shifted to the score itself, so that it is the same as elsewhere. It scores n times.
+    """
+    whole, total = score(metric, truth, probabilities, positive), len(truth)
+    left_out = np.array([
+        score(metric, np.delete(truth, row), np.delete(probabilities, row, axis=0), positive) for row in range(total)
+    ])  # fmt: skip
+    return whole + (total - 1) * (left_out.mean() - left_out)
+
+
 def compute_micro_f1(truth: np.ndarray, probabilities: np.ndarray, positive: int | None = None) -> float:
     """Computes the micro-averaged F1, which is the accuracy where each picture has one class."""
     from sklearn import metrics
@@ -174,6 +212,7 @@ register_metric(
         name="auc",
         higher_is_better=True,
         compute=compute_roc_auc,
+        compute_influences=compute_auc_influences,
         score_ranks=compute_auc,  # no correction: none changes the order
         count_steps=count_pairs,
     )
@@ -246,6 +285,33 @@ def score_folds(
         values = score_pictures(truth, probabilities)
         return [float(values[rows].mean()) for rows in parts]
     return [score(metric, truth[rows], probabilities[rows], positive) for rows in parts]
+
+
+def compute_fold_influences(
+    metric: str, truth: np.ndarray, probabilities: np.ndarray, fold_of: np.ndarray, positive: int | None = None
+) -> np.ndarray:
+    """Computes the same where the score is the mean over folds, (n,) float64. Arguments as of `score_folds`."""
+    result, folds = np.empty(len(truth)), np.unique(fold_of)
+    for fold in folds:
+        rows = fold_of == fold
+        values = compute_influences(metric, truth[rows], probabilities[rows], positive)
+        result[rows] = values * (len(truth) / len(folds) / len(values))
+    return result
+
+
+def compute_influences(
+    metric: str, truth: np.ndarray, probabilities: np.ndarray, positive: int | None = None
+) -> np.ndarray:
+    """Computes one number a picture, whose mean is the score and whose spread is its uncertainty, (n,) float64.
+
+    Arguments and errors as of `score`.
+    """
+    found = find_metric(metric)
+    if found.score_pictures:
+        return found.score_pictures(truth, probabilities)
+    if found.compute_influences:
+        return found.compute_influences(truth, probabilities, positive)
+    return compute_jackknife(metric, truth, probabilities, positive)
 
 
 def compute_class_shares(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.evaluation.metrics import Metric, compute_resolution, find_metric, score_folds
+from pipeline.evaluation.metrics import Metric, compute_fold_influences, compute_resolution, find_metric, score_folds
 
 Folds = frozenset[int]
 
@@ -50,6 +50,8 @@ class OOFPredictions:
         fold_of: (pictures,) int; which fold each picture is held out in.
         metric: that is reported, see metrics.py.
         positive: the class that is asked for, or None.
+        group_of: (pictures,) numbers or names of the groups that pictures were split by, which are not independent of
+            each other; None where each picture stands for itself.
     """
 
     part: MemberPredictions
@@ -57,6 +59,7 @@ class OOFPredictions:
     fold_of: np.ndarray
     metric: str
     positive: int | None = None
+    group_of: np.ndarray | None = None
 
     @classmethod
     def build(
@@ -66,10 +69,11 @@ class OOFPredictions:
         fold_of: np.ndarray,
         metric: str,
         positive: int | None,
+        group_of: np.ndarray | None = None,
     ) -> "OOFPredictions":
         """Joins the members' predictions (members, pictures, classes) to the truth, without features."""
         part = MemberPredictions(np.stack(predictions))
-        return cls(part=part, labels=labels, fold_of=fold_of, metric=metric, positive=positive)
+        return cls(part=part, labels=labels, fold_of=fold_of, metric=metric, positive=positive, group_of=group_of)
 
     @property
     def scorer(self) -> Metric:
@@ -103,7 +107,10 @@ class OOFPredictions:
     def take(self, folds: Folds) -> "OOFPredictions":
         """Returns the pictures of these folds only."""
         rows = self.among(folds)
-        return replace(self, part=self.part.take(rows), labels=self.labels[rows], fold_of=self.fold_of[rows])
+        return replace(
+            self, part=self.part.take(rows), labels=self.labels[rows], fold_of=self.fold_of[rows],
+            group_of=None if self.group_of is None else self.group_of[rows],
+        )  # fmt: skip
 
     def score(self, probabilities: np.ndarray) -> float:
         """Returns the mean over folds of the metric."""
@@ -112,6 +119,10 @@ class OOFPredictions:
     def by_fold(self, probabilities: np.ndarray) -> list[float]:
         """Returns the metric on each fold, in the order of their numbers."""
         return score_folds(self.metric, self.labels, probabilities, self.fold_of, self.positive, quick=True)
+
+    def by_picture(self, probabilities: np.ndarray) -> np.ndarray:
+        """Returns each picture's part in the score, (pictures,) float64; see `metrics.compute_influences`."""
+        return compute_fold_influences(self.metric, self.labels, probabilities, self.fold_of, self.positive)
 
     def gain(self, probabilities: np.ndarray) -> float:
         """Returns the score, its sign turned where lower is better."""

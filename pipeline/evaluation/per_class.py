@@ -54,14 +54,15 @@ def compare_classes(
     present = np.unique(truth)
     rows_of = [truth == number for number in present]
     pairs = [compare_paired(truth[rows], before[rows], after[rows]) for rows in rows_of]
-    adjusted = false_discovery_control([pair.p_value for pair in pairs])
+    p_values = [pair.difference.p_value or 0.0 for pair in pairs]
+    adjusted = false_discovery_control(p_values)
     return [
         ClassChange(
             name=classes[number], pictures=int(rows.sum()), before=float((before[rows] == number).mean()),
-            after=float((after[rows] == number).mean()), gained=pair.gained, lost=pair.lost, p_value=pair.p_value,
-            beyond_noise=bool(p < FALSE_DISCOVERY_RATE),
+            after=float((after[rows] == number).mean()), gained=pair.gained, lost=pair.lost,
+            p_value=p_value, beyond_noise=bool(p < FALSE_DISCOVERY_RATE),
         )
-        for number, rows, pair, p in zip(present, rows_of, pairs, adjusted, strict=True)
+        for number, rows, pair, p_value, p in zip(present, rows_of, pairs, p_values, adjusted, strict=True)
     ]  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from pipeline.ensemble.calibration import FoldScorer
 from pipeline.ensemble.member_selection import CombinationScores, Members, select_members
 from pipeline.errors import require
 from pipeline.evaluation import metrics
-from pipeline.evaluation.intervals import build_difference_record
+from pipeline.evaluation.intervals import build_difference_record, estimate_gain
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.experiments import base_search_report
 from pipeline.features.extractor import Extractor
 from pipeline.models.base import parse_base
@@ -47,18 +48,20 @@ class CombinationResult:
         folds: the metric on each fold, at the l2 that is best on the others.
         l2: the best one over all folds.
         path: the metric's mean over folds for each of ridge.L2_VALUES.
+        places: of ridge.L2_VALUES, the one that each fold was scored at.
     """
 
     members: Members
     folds: tuple[float, ...]
     l2: float
     path: tuple[float, ...]
+    places: tuple[int, ...]
 
 
 def evaluate_combinations(
     sets: Sequence[ridge.PrincipalComponents], scorer: FoldScorer, classes: int
-) -> list[CombinationResult]:
-    """Tries every combination of feature sets.
+) -> list[tuple[CombinationResult, np.ndarray]]:
+    """Tries every combination of feature sets. Returns each with the pictures' parts in its metric, (pictures,).
 
     Args:
         sets: rows of the same pictures.
@@ -72,15 +75,20 @@ def evaluate_combinations(
     numbers = range(len(sets))
     result = [frozenset(c) for k in range(len(sets), 0, -1) for c in itertools.combinations(numbers, k)]
 
-    def evaluate(members: Members) -> CombinationResult:
+    def evaluate(members: Members) -> tuple[CombinationResult, np.ndarray]:
         columns = np.concatenate([np.arange(edges[m], edges[m + 1]) for m in sorted(members)])
         width = sum(sets[m].width for m in members)
         scores = products.held_out(columns, [l2 * width for l2 in ridge.L2_VALUES])
-        return select_l2(
+        found = select_l2(
             members,
             np.array([scorer.folds(one) for one in scores]),
             metrics.find_metric(scorer.metric).higher_is_better,
         )
+        parts = {place: scorer.pictures(scores[place]) for place in set(found.places)}
+        pictures = np.empty(len(scorer.labels))
+        for place, rows in zip(found.places, scorer.fold_rows, strict=True):
+            pictures[rows] = parts[place][rows]
+        return found, pictures
 
     with open_thread_pool() as pool:
         return list(open_bar(pool.map(evaluate, result), desc="scout", unit="combination", total=len(result)))
@@ -115,7 +123,9 @@ def select_l2(members: Members, table: np.ndarray, higher: bool) -> CombinationR
     places = (worth.sum(axis=1, keepdims=True) - worth).argmax(axis=0)
     best = int(worth.mean(axis=1).argmax())
     folds = tuple(float(value) for value in table[places, np.arange(table.shape[1])])
-    return CombinationResult(members, folds, ridge.L2_VALUES[best], tuple(map(float, table.mean(axis=1))))
+    return CombinationResult(
+        members, folds, ridge.L2_VALUES[best], tuple(map(float, table.mean(axis=1))), tuple(map(int, places))
+    )
 
 
 log = logging.getLogger(__name__)
@@ -152,18 +162,19 @@ def run_base_search(
         scored = evaluate_combinations(sets, scorer, len(data.pictures.classes))
         notes.append(f"{len(scored)} combinations x {recipe.folds} folds x {len(ridge.L2_VALUES)} values of l2")
     trials = CombinationScores(
-        {one.members: one.folds for one in scored},
-        1 / recipe.folds,
-        metrics.find_metric(scorer.metric).higher_is_better,
-        metrics.compute_resolution(scorer.metric, scorer.labels, scorer.fold_of, scorer.positive),
+        folds={one.members: one.folds for one, _ in scored},
+        pictures={one.members: pictures for one, pictures in scored},
+        fold_of=fold_of,
+        metric=competition.metric,
+        group_of=data.group_of,
     )
     growth = select_members(trials)
     search = base_search_report.BaseSearchResult(
         names=recipe.bases,
         widths=[one.width for one in sets],
         trials=trials,
-        l2_values={one.members: one.l2 for one in scored},
-        paths={one.members: dict(zip(ridge.L2_VALUES, one.path, strict=True)) for one in scored},
+        l2_values={one.members: one.l2 for one, _ in scored},
+        paths={one.members: dict(zip(ridge.L2_VALUES, one.path, strict=True)) for one, _ in scored},
         growth=growth,
         metric=competition.metric,
     )
@@ -218,22 +229,23 @@ def confirm_winner(
         winner = next((members for members in trials.ranked() if len(members) > 1), best)
     if winner == best or trials.gain(winner, best).estimate <= 0:
         return best
-    folds = {}
+    predicted = []
     for members in (best, winner):
         recipe = select_bases(competition.recipe, members)
         with log_stage("head") as notes:
-            results = evaluate_head(replace(competition, recipe=recipe), data, options)
-            folds[members] = results["folds"]
+            results, oof = evaluate_head(replace(competition, recipe=recipe), data, options)
+            predicted.append(oof)
             score = f"{competition.metric} {format_score_spread(results)}"
             notes.append(f"{search.format_members(members)}: {score}, accuracy {results['accuracy']:.1%}")
-    gain = replace(trials, folds=folds).gain(winner, best)
+    pair = OOFPredictions.build(predicted, data.labels, data.fold_of, competition.metric, data.positive, data.group_of)
+    gain = estimate_gain(pair, *predicted)
     verdict = base_search_report.format_verdict(gain, competition.recipe.head, refused=refused)
     print_results({"head": build_difference_record(gain)}, [paint_verdict(verdict)], apart=False)
     return winner if gain.is_positive else best
 
 
-def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) -> dict[str, Any]:
-    """Scores the recipe's own head and views out of fold, as `finish.compute_metrics`."""
+def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) -> tuple[dict[str, Any], np.ndarray]:
+    """Scores the recipe's own head and views out of fold, as `finish.compute_metrics`; returns its predictions, too."""
     recipe = competition.recipe
     digests = data.train_digests
     extractors = _build_extractors(recipe, data, options)
@@ -246,4 +258,4 @@ def evaluate_head(competition: Competition, data: Dataset, options: RunOptions) 
         folds=range(recipe.folds),
         classes=len(data.pictures.classes),
     )
-    return compute_metrics(competition, data, trained)
+    return compute_metrics(competition, data, trained), trained.oof

@@ -151,28 +151,24 @@ class BlockComparison:
     higher: bool
 
 
-def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions, share: float) -> BlockComparison:
+def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions) -> BlockComparison:
     """Finds the best cut, and from where on more depth gains at most one standard error.
 
-    Cuts are compared fold by fold, or where there is one fold by the bootstrap over its pictures. The best of many is
+    The best of many is
     flattered by having been picked: one that only just beats the whole base may not do so on other pictures.
 
     Args:
         blocks: from the picture upwards, the whole base last.
         oof: the held-out pictures, their classes and folds, and the metric.
-        share: of all pictures that a fold holds out.
     """
     best = max(range(len(blocks)), key=lambda number: (oof.scorer.sign * blocks[number].score, -number))
 
     @cache
     def best_over(number: int) -> intervals.Interval:
-        before, after = blocks[number].oof, blocks[best].oof
-        if len(oof.folds) > 1:
-            return intervals.estimate_fold_difference(oof, before, after, share=share)
-        return intervals.estimate_picture_difference(oof, before, after)
+        return intervals.estimate_difference(oof, blocks[number].oof, blocks[best].oof)
 
     enough = best
-    while enough > 0 and _is_within_one_error(best_over(enough - 1), len(blocks[best].folds)):
+    while enough > 0 and _is_within_one_error(best_over(enough - 1)):
         enough -= 1
     return BlockComparison(
         blocks=blocks,
@@ -184,16 +180,16 @@ def find_best_block(blocks: Sequence[BlockResult], oof: OOFPredictions, share: f
     )
 
 
-def _is_within_one_error(difference: intervals.Interval, folds: int) -> bool:
-    """Returns whether a difference is at most one standard error of its 95 % interval (Student, or normal).
+def _is_within_one_error(difference: intervals.Interval) -> bool:
+    """Returns whether a difference is at most one standard error of its 95 % interval.
 
     The rule for taking the smaller of two models (Breiman et al. 1984, Classification and Regression Trees, 3.4.3). A
     difference that is merely not beyond noise may be large where pictures are few.
     """
-    from scipy.stats import norm, t
+    from scipy.stats import norm
 
-    errors = float(t.ppf(0.975, folds - 1) if folds > 1 else norm.ppf(0.975))
-    return difference.is_bounded and abs(difference.estimate) <= (difference.high - difference.low) / 2 / errors
+    error = (difference.high - difference.low) / 2 / float(norm.ppf(0.975))
+    return difference.is_bounded and abs(difference.estimate) <= error
 
 
 def format_conclusions(result: BlockComparison, metric: str) -> list[str]:
@@ -201,11 +197,9 @@ def format_conclusions(result: BlockComparison, metric: str) -> list[str]:
     best, enough, whole = result.blocks[result.best], result.blocks[result.enough], result.blocks[-1]
     lines = [f"best: {best.block}, {metric} {format_mean(best.score, best.spread)} with {best.width} features"]
     if best is not whole:
-        noise = result.over_whole.within_noise
-        words = intervals.format_difference(
-            best.block, f"the {WHOLE_BASE}", result.over_whole, within_noise=noise, higher=result.higher
+        lines.append(
+            intervals.format_difference(best.block, f"the {WHOLE_BASE}", result.over_whole, higher=result.higher)
         )
-        lines.append(words)
     if enough is not best:
         times = enough.pictures_per_second / whole.pictures_per_second
         faster = f", pictures {times:.1f} times as fast" if times >= 1.1 else ""
@@ -298,8 +292,7 @@ def run_block_probe(competition: Competition, options: RunOptions) -> list[Path]
     written = []
     for cuts in every:
         blocks = probe_cuts(competition, recipe, cuts, data, folds, options.engine)
-        share = 1 / recipe.folds if recipe.folds > 1 else recipe.holdout
-        result = find_best_block(blocks, stack_oof_predictions(blocks, competition, data, folds), share)
+        result = find_best_block(blocks, stack_oof_predictions(blocks, competition, data, folds))
         file = f"blocks-{cuts[-1].layer_name}-{cuts[-1].size}"
         written += write_block_report(competition.name, str(cuts[-1]), file, competition.metric, result)
     for path in written:
@@ -319,6 +312,7 @@ def stack_oof_predictions(
         fold_of[rows],
         competition.metric,
         data.positive,
+        data.group_of[rows],
     )
 
 

@@ -23,7 +23,6 @@ from pipeline.evaluation.intervals import (
     compare_paired,
     estimate_over_seeds,
     estimate_over_seeds_and_pictures,
-    find_verdict,
     format_difference,
     wilson_interval,
 )
@@ -172,15 +171,11 @@ def compare_strategies(before: Sequence[StrategyResult], after: Sequence[Strateg
     moved = np.array([two.right.astype(float) - one.right for one, two in zip(before, after, strict=several)])
     if several and np.ptp(moved) > 0:
         difference = estimate_over_seeds_and_pictures(moved)
-        noise = difference.within_noise
     else:  # one seed, or seeds and pictures that all move alike
         truth = np.ones(len(before[0].right), int)
-        result = compare_paired(truth, before[0].right.astype(int), after[0].right.astype(int))
-        difference, noise = result.difference, result.within_noise
-    verdict = find_verdict(difference.estimate, within_noise=noise)
-    names = after[0].strategy, before[0].strategy
-    sentence = format_difference(*names, difference, within_noise=noise, points=True)
-    return StrategyComparison(100 * difference.estimate, verdict, sentence)
+        difference = compare_paired(truth, *(each[0].right.astype(int) for each in (before, after))).difference
+    sentence = format_difference(after[0].strategy, before[0].strategy, difference, points=True)
+    return StrategyComparison(100 * difference.estimate, difference.verdict, sentence)
 
 
 DEFAULT_SIZES = (2000, 1000, 1000)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.config import Competition, Recipe, RunOptions
 from pipeline.errors import require
-from pipeline.evaluation.intervals import estimate_fold_difference
+from pipeline.evaluation.intervals import estimate_difference
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.features.extractor import Extractor
 from pipeline.figures.step_table import StepResult, format_step_table, format_total_gain
@@ -120,10 +120,10 @@ def evaluate_gain(competition: Competition, data: Dataset, trained: PseudoLabelH
         log.info("  fold %d: %d of %d test pictures, %s", one.fold, len(one.rows), tests, sure)
     oof = OOFPredictions.build(
         [trained.before.oof, trained.after.oof], data.labels, data.fold_of,
-        competition.metric, data.positive,
+        competition.metric, data.positive, data.group_of,
     )  # fmt: skip
     before, after = (oof.by_fold(values) for values in oof.part.predictions)
-    difference = estimate_fold_difference(oof, *oof.part.predictions)
+    difference = estimate_difference(oof, *oof.part.predictions)
     gain = difference if oof.higher else -difference
     first = StepResult(kind="step", name="labels alone", folds=before, kept=True)
     step = StepResult(kind="step", name="pseudo-labels", folds=after, against=first.name, gain=gain)

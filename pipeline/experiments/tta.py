@@ -14,7 +14,7 @@ from pipeline.ensemble import methods
 from pipeline.ensemble.methods import WeightedAverage, build_objective
 from pipeline.ensemble.steps import evaluate_procedure
 from pipeline.errors import StarshiftError
-from pipeline.evaluation.intervals import Interval, build_difference_record, estimate_fold_gain, format_plus_minus
+from pipeline.evaluation.intervals import Interval, build_difference_record, estimate_gain, format_plus_minus
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import FunctionProcedure, OOFPredictions
 from pipeline.figures.step_table import StepResult, format_step_table
@@ -99,7 +99,7 @@ def score_views(oof: OOFPredictions, names: Sequence[str]) -> list[ViewScore]:
         gain = None
         if len(names) > 1:
             without = np.delete(predictions, place, axis=0).mean(axis=0, dtype=np.float64)
-            gain = estimate_fold_gain(oof, without, everything)
+            gain = estimate_gain(oof, without, everything)
         result.append(ViewScore(name, oof.by_fold(predictions[place]), gain))
     return result
 
@@ -178,8 +178,9 @@ def load_oof_views(run: load.Run) -> tuple[list[str], OOFPredictions]:
         )
     labels = np.array([classes.index(label) for label in table["label"]])
     oof = OOFPredictions.build(
-        [values[name][known] for name in names], labels, fold_of, run.results["metric"], run.positive
-    )
+        [values[name][known] for name in names], labels, fold_of, run.results["metric"], run.positive,
+        table["group"].to_numpy(str),
+    )  # fmt: skip
     return names, oof
 
 

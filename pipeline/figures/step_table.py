@@ -123,9 +123,7 @@ def format_total_gain(steps: Sequence[StepResult], metric: str, difference: Inte
     if first is last:
         return f"nothing beats the {first.name}"
     share = f"; {difference.estimate / first.score:+.1%}" if not record.higher_is_better else ""
-    lines = format_difference(
-        last.name, first.name, difference, within_noise=difference.within_noise, higher=record.higher_is_better
-    )
+    lines = format_difference(last.name, first.name, difference, higher=record.higher_is_better)
     return f"{lines}; {metric} {record.format(first.score)} to {record.format(last.score)}{share}"
 
 

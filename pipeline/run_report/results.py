@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluation import confusion
-from pipeline.evaluation.intervals import Interval, estimate_fold_gain, estimate_picture_difference
+from pipeline.evaluation.intervals import Interval, estimate_gain
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import score_classes
@@ -68,6 +68,7 @@ class ValidationResult:
             np.array([run.fold[name] for name in ids]),
             str(run.results["metric"]),
             run.positive,
+            run.folds.loc[ids, "group"].to_numpy(str),
         )
         return cls(run=run, ids=ids, oof=oof, views=list(views))
 
@@ -105,7 +106,7 @@ def build_headline(run: Run) -> Section:
         "score": metric.format(results["score"]),
         "spread": metric.format(results["spread"]) if len(folds) > 1 else "",
         "folds": [metric.format(score) for score in folds],
-        "interval": [metric.format(end) for end in results.get("interval", ())],
+        "interval": [metric.format(end) for end in results.get("interval") or ()],
         "chance": metric.format(results["chance"]) if "chance" in results else "",
         "accuracy": "" if metric.counts_correct else f"{results['accuracy']:.1%}",
         "debug": bool(run.config.get("debug")),
@@ -300,16 +301,12 @@ def _format_gain(gain: float) -> str:
 
 
 def _score_views(result: ValidationResult) -> list[Section]:
-    """Scores each view and their mean, and its gain over the first: over folds, of one fold over its pictures."""
+    """Scores each view and their mean, and its gain over the first."""
     oof, names = result.oof, [f"view {name}" for name in result.views]
     if len(names) < 2:
         return []
     mean, *views = oof.part.predictions
-    if len(oof.folds) > 1:
-        gain = estimate_fold_gain(oof, views[0], mean)
-    else:
-        difference = estimate_picture_difference(oof, views[0], mean)
-        gain = difference if oof.higher else -difference
+    gain = estimate_gain(oof, views[0], mean)
     rows = [
         {"name": name, **_score_step(oof, values), "against": "", "verdict": ""}
         for name, values in zip(names, views, strict=True)

@@ -4,7 +4,7 @@ A is the first run, B the second one, and a difference is B - A.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipeline.evaluation.intervals import (
     build_difference_record,
     find_verdict,
     format_difference,
+    format_estimate,
 )
 from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.evaluation.per_class import ClassChange, compare_classes
@@ -39,13 +40,13 @@ class RunSide:
     Args:
         listed: as `invoke runs` lists it.
         pictures: how many it held out.
-        pooled: the metric on the common pictures, all folds together.
+        score: the metric on the common pictures, the mean over folds where both have the same.
         commit: of the repository.
     """
 
     listed: RunSummary
     pictures: int
-    pooled: float
+    score: float
     commit: str
 
 
@@ -101,8 +102,9 @@ class RunComparison:
         higher: whether a larger value is a better one.
         differing: fields of configuration and environment, (name, A's, B's); None where there is none.
         pictures: that both held out.
-        difference: of the pooled metric, by drawing the pictures again.
-        by_fold: the same fold by fold, which decides; None where the folds are not the same.
+        difference: of the metric, over the pictures, which decides.
+        by_fold: the same fold by fold, which has some of the chance in training in it; None where the folds are not the
+            same.
         right: which pictures are right.
         changes: each class.
     """
@@ -134,19 +136,19 @@ def build_record(result: RunComparison) -> dict[str, Any]:
         "runs": {
             name: {"run": one.listed.run, "metric": one.listed.metric, "score": one.listed.score,
                    "spread": one.listed.spread, "accuracy": one.listed.accuracy, "seconds": one.listed.seconds,
-                   "pictures": one.pictures, "pooled": one.pooled}
+                   "pictures": one.pictures, "common_score": one.score}
             for name, one in (("A", result.before), ("B", result.after))
         },
         "differing": [{"name": name, "A": one, "B": other} for name, one, other in result.differing],
         "pictures": asdict(result.pictures),
         "difference": build_difference_record(result.difference, higher=result.higher),
         "by_fold": result.by_fold and {
-            **build_difference_record(result.by_fold.difference, higher=result.higher),
+            **result.by_fold.difference.record(),
             "folds": result.by_fold.folds, "of_folds": result.by_fold.of_folds, "pictures": result.by_fold.pictures,
         },
         "accuracy": {
-            **build_difference_record(result.right.difference, within_noise=result.right.within_noise),
-            "p_value": result.right.p_value, "only_A_right": result.right.lost, "only_B_right": result.right.gained,
+            **build_difference_record(result.right.difference),
+            "only_A_right": result.right.lost, "only_B_right": result.right.gained,
         },
         "classes": [{**asdict(one), "verdict": format_class_verdict(one)} for one in result.changes],
     }  # fmt: skip
@@ -195,8 +197,8 @@ def format_verdict(result: RunComparison) -> list[str]:
     whole = before.pictures == after.pictures == pictures.common
     of_all = "all of both" if whole else f"of A's {before.pictures:,} and B's {after.pictures:,}"
     lines = [
-        f"on the {pictures.common:,} pictures that both held out ({of_all}): {result.metric} A {before.pooled:.5f},"
-        f" B {after.pooled:.5f}"
+        f"on the {pictures.common:,} pictures that both held out ({of_all}): {result.metric} A {before.score:.5f},"
+        f" B {after.score:.5f}"
     ]
     if after.listed.metric != result.metric:
         lines.append(f"both by {result.metric} here; B's own score is {after.listed.metric}")
@@ -215,32 +217,17 @@ def format_verdict(result: RunComparison) -> list[str]:
 
 
 def format_test_results(result: RunComparison) -> list[str]:
-    """Formats the results of the tests; where they differ, fold by fold decides."""
-    fold, right, lines = result.by_fold, result.right, []
+    """Formats the verdict on the metric, the same fold by fold, and the verdict on the accuracy."""
+    fold, right = result.by_fold, result.right
+    alone = f"; right in A alone: {right.lost:,}, in B alone: {right.gained:,}"
     counted = metrics.find_metric(result.metric).counts_correct
-    if not counted:
-        alone = format_fold_note(result.difference, result.difference.within_noise, fold)
-        lines.append(f"{_format_difference(result.difference, result)}, over these pictures{alone}")
+    lines = [f"{format_difference('B', 'A', result.difference, higher=result.higher)}{alone if counted else ''}"]
     if fold:
-        words = "fold by fold, which counts the chance in training too"
-        lines.append(f"{_format_difference(fold.difference, result)}, {words}{fold.note}")
-    line = format_difference("B", "A", right.difference, within_noise=right.within_noise, points=True)
-    alone = ", these pictures alone, without the chance in training" if fold else ""
-    alone += format_fold_note(right.difference, right.within_noise, fold) if counted else ""
-    lines.append(f"accuracy: {line}{alone}; right in A alone: {right.lost:,}, in B alone: {right.gained:,}")
+        estimate = format_estimate(fold.difference)
+        lines.append(f"fold by fold: {estimate}, where the training pictures vary, too{fold.note}")
+    if not counted:
+        lines.append(f"accuracy: {format_difference('B', 'A', right.difference, points=True)}{alone}")
     return lines
-
-
-def _format_difference(difference: Interval, result: RunComparison) -> str:
-    return format_difference("B", "A", difference, within_noise=difference.within_noise, higher=result.higher)
-
-
-def format_fold_note(difference: Interval, within_noise: bool, fold: FoldComparison | None) -> str:
-    """Formats the note that fold by fold decides, where that differs for the same metric."""
-    if fold is None:
-        return ""
-    opposite = not within_noise and difference.estimate * fold.difference.estimate < 0
-    return "; fold by fold decides" if opposite or within_noise != fold.difference.within_noise else ""
 
 
 def format_class_changes(result: RunComparison) -> list[str]:
@@ -315,11 +302,14 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
     stayed = [name for name in same if before.fold[name] == after.fold[name]]
     one_split = len(stayed) > SAME_SPLIT_SHARE * len(same)
     oof = align_predictions(before, after, stayed if one_split else same)
+    by_fold = compute_fold_difference(oof, before.config["competition"]["recipe"]["folds"]) if one_split else None
+    if by_fold is None or by_fold.pictures < len(oof.labels):
+        oof = replace(oof, fold_of=np.zeros_like(oof.fold_of))
     first, second = oof.part.predictions
     guesses = first.argmax(axis=1), second.argmax(axis=1)
     return RunComparison(
-        before=build_side(before, metrics.score(oof.metric, oof.labels, first, oof.positive)),
-        after=build_side(after, metrics.score(oof.metric, oof.labels, second, oof.positive)),
+        before=build_side(before, oof.score(first)),
+        after=build_side(after, oof.score(second)),
         metric=oof.metric,
         higher=oof.higher,
         differing=list_differences(before, after),
@@ -329,9 +319,9 @@ def build_comparison(before: Run, after: Run) -> RunComparison:
             moved=len(same) - len(stayed),
             identical=bool(np.array_equal(first, second)),
         ),
-        difference=intervals.estimate_picture_difference(oof, first, second),
-        by_fold=compute_fold_difference(oof, before.config["competition"]["recipe"]["folds"]) if one_split else None,
-        right=intervals.compare_paired(oof.labels, *guesses),
+        difference=intervals.estimate_difference(oof, first, second),
+        by_fold=by_fold,
+        right=intervals.compare_paired(oof.labels, *guesses, oof.group_of),
         changes=compare_classes(before.classes, oof.labels, *guesses),
     )
 
@@ -344,16 +334,17 @@ def align_predictions(before: Run, after: Run, names: list[str]) -> OOFPredictio
         np.array([before.fold[name] for name in names]),
         str(before.results["metric"]),
         before.positive,
+        before.folds.loc[names, "group"].to_numpy(str),
     )
 
 
-def build_side(run: Run, pooled: float) -> RunSide:
+def build_side(run: Run, score: float) -> RunSide:
     """Loads one run's own numbers."""
     one = listing.load_summary(run.folder, run.folder.name)
     return RunSide(
         listed=one,
         pictures=len(run.held_ids),
-        pooled=pooled,
+        score=score,
         commit=str(run.environment.get("commit") or "not recorded"),
     )
 

@@ -108,6 +108,11 @@ class Dataset:
         return self.pictures.train["fold"].to_numpy()
 
     @property
+    def group_of(self) -> np.ndarray:
+        """The group of each training picture: equal pictures, or those of one scene (training pictures,) str."""
+        return self.pictures.train["group"].to_numpy(str)
+
+    @property
     def test_readable(self) -> np.ndarray:
         """Which test pictures can be predicted, (test pictures,) bool."""
         return self.pictures.test["sha256"].isin(self.files).to_numpy()

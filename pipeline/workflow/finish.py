@@ -21,7 +21,8 @@ from pipeline.config import (
 from pipeline.data import folds as splits
 from pipeline.data.corrections import read_corrections
 from pipeline.evaluation import metrics, submission
-from pipeline.evaluation.intervals import Interval, estimate_over_folds, estimate_score
+from pipeline.evaluation.intervals import estimate_score
+from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
 from pipeline.models.backend import find_backend
@@ -54,8 +55,8 @@ def log_summary(
     name = competition.metric
     log.info("")
     log.info("%s %s (chance %.5f)", name, paint(format_score_spread(results), "bold"), results["chance"])
-    if "interval" in results:
-        log.info("  95 %% interval over the pictures, all at once: %.5f to %.5f", *results["interval"])
+    if results.get("interval"):
+        log.info("  95 %% interval over the pictures: %.5f to %.5f", *results["interval"])
     for line in format_position(position) if position else ():
         log.info("  %s", line)
     peak = results["peak_megabytes"]
@@ -121,50 +122,22 @@ def suggest_next_step(recipe: Recipe) -> str:
 
 
 def estimate_position(
-    competition: Competition, data: Dataset, trained: CVResult, each: Sequence[float], positive: int | None
+    competition: Competition, results: Mapping[str, Any], pictures: int
 ) -> LeaderboardPosition | None:
     """Estimates the leaderboard position; None without a leaderboard, or for another metric than the leaderboard's.
 
     Args:
         competition: of the run.
-        data: its pictures.
-        trained: its out-of-fold predictions.
-        each: the score of each fold that was trained.
-        positive: for two classes, the positive one.
+        results: `compute_metrics`.
+        pictures: number of labelled pictures.
     """
     board = find_leaderboard(competition.slug, competition.metric)
     if board is None:
         return None
-    mask = np.isin(data.fold_of, trained.folds)
-    truth = data.labels[mask], data.fold_of[mask]
-    interval = estimate_interval(competition, each, truth, trained.oof[mask], positive)
-    low, high = interval.low, interval.high
-    if interval.is_bounded:
+    low, high = results["interval"] or (-np.inf, np.inf)
+    if results["interval"]:
         low, high = max(low, 0.0), min(high, 1.0) if board.higher else high
-    return compute_position(board, float(np.mean(each)), low, high, len(data.labels))
-
-
-def estimate_interval(
-    competition: Competition,
-    each: Sequence[float],
-    truth: tuple[np.ndarray, np.ndarray],
-    oof: np.ndarray,
-    positive: int | None,
-) -> Interval:
-    """Estimates an interval of the score: by the spread over folds, or for one fold by bootstrapping its pictures.
-
-    Args:
-        competition: its metric and its folds.
-        each: the score of each fold that was trained.
-        truth: classes and folds of the validation pictures, (n,) int each.
-        oof: their predictions, (n, classes).
-        positive: for two classes, the positive one.
-    """
-    labels, fold_of = truth
-    if len(each) > 1:
-        resolution = metrics.compute_resolution(competition.metric, labels, fold_of, positive)
-        return estimate_over_folds(each, 1 / competition.recipe.folds, resolution)
-    return estimate_score(competition.metric, labels, oof, positive)
+    return compute_position(board, results["score"], low, high, pictures)
 
 
 HEAD_SCALE_VERSION = 1
@@ -172,7 +145,7 @@ HEAD_SCALE_VERSION = 1
 
 
 def compute_metrics(competition: Competition, data: Dataset, trained: CVResult) -> dict[str, Any]:
-    """Computes the metric for each fold and view, its mean and spread (sample deviation over folds), and for chance."""
+    """Computes the metric for each fold and view, its mean, spread (sample deviation over folds), interval, chance."""
     fold_of, positive = data.fold_of, data.positive
 
     def by_fold(values: np.ndarray, metric: str) -> list[float]:
@@ -180,11 +153,15 @@ def compute_metrics(competition: Competition, data: Dataset, trained: CVResult) 
 
     each = by_fold(trained.oof, competition.metric)
     validation = np.isin(fold_of, trained.folds)
+    oof = OOFPredictions.build([trained.oof[validation]], data.labels[validation], fold_of[validation],
+                               competition.metric, positive, data.group_of[validation])  # fmt: skip
+    interval = estimate_score(oof, oof.part.predictions[0])
     return {
         "metric": competition.metric,
         "score": float(np.mean(each)),
         "spread": float(np.std(each, ddof=1)) if len(each) > 1 else 0.0,
         "folds": each,
+        "interval": [interval.low, interval.high] if interval.is_bounded else None,
         "views": {view: float(np.mean(by_fold(v, competition.metric))) for view, v in trained.oof_views.items()},
         "accuracy": float(np.mean(by_fold(trained.oof, "accuracy"))),
         "chance": metrics.compute_chance_score(
@@ -279,7 +256,7 @@ def write_submission(competition: Competition, data: Dataset, folder: Path, test
     return written[1:]
 
 
-def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -> LeaderboardPosition | None:
+def write_metrics(run: RunContext, results: dict[str, Any]) -> LeaderboardPosition | None:
     """Adds time, memory and leaderboard position to a run's results, and writes metrics.json.
 
     It is the last of the files that make the run whole; report.html shows what they hold.
@@ -291,7 +268,7 @@ def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -
     results["stages"] = list_stages(run.started)
     position = None
     if not run.options.debug:
-        position = estimate_position(run.competition, run.data, trained, results["folds"], run.data.positive)
+        position = estimate_position(run.competition, results, len(run.data.labels))
     results["leaderboard_position"] = asdict(position) if position else None
     write_json(run.folder / "metrics.json", results)
     return position
@@ -342,10 +319,7 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
     written = write_run_files(
         competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
     )
-    held = np.isin(data.fold_of, trained.folds)
-    over_pictures = estimate_score(competition.metric, data.labels[held], trained.oof[held], data.positive)
-    results["interval"] = [over_pictures.low, over_pictures.high]
-    position = write_metrics(run, trained, results)
+    position = write_metrics(run, results)
     write_report(folder, competition.name, data.digest_of)
     better = None if options.debug else find_better_run(folder, results, trained.folds)
     log_summary(competition, results, [*written, folder], position, better)

@@ -60,7 +60,7 @@ def test_an_empty_cache(capfd):
 def test_two_runs_compared(capfd):
     before, after = written(1.0), written(3.0, seed=1)
     document = document_of(capfd, inspect.compare, before=before.name, after=after.name)
-    assert document["runs"]["B"]["run"] == after.name and document["by_fold"]["verdict"] == "better"
+    assert document["runs"]["B"]["run"] == after.name and document["difference"]["verdict"] == "better"
     assert {one["verdict"] for one in document["classes"]} <= {"better", "worse", "within noise"}
 
 

@@ -7,15 +7,28 @@ import pytest
 
 from pipeline.ensemble.member_selection import CombinationScores, select_members
 
+PICTURES = 100
+"""Of a fold."""
+
 
 def trials(value, members=3, noise=0.001, higher=True, seed=0):
-    """Scores on 5 folds of every combination: `value` of the members, fold effects that all share, and noise."""
+    """Scores on 5 folds of every combination: `value` of the members, shared fold effects, noise of folds."""
     random = np.random.default_rng(seed)
-    shared = random.normal(0, 0.02, 5)
+    shared = np.repeat(random.normal(0, 0.02, 5), PICTURES)
     every = [frozenset(c) for k in range(1, members + 1) for c in itertools.combinations(range(members), k)]
-    return CombinationScores(
-        {c: tuple(value(c) + shared + random.normal(0, noise, 5)) for c in every}, 0.2, higher, 0.0
+    return scores_of(
+        {c: value(c) + shared + random.normal(0, noise * PICTURES**0.5, 5 * PICTURES) for c in every},
+        "auc" if higher else "log_loss",
     )
+
+
+def scores_of(pictures, metric):
+    """Scores of combinations whose parts of each picture are known."""
+    fold_of = np.arange(len(next(iter(pictures.values())))) // PICTURES
+    folds = {
+        c: [float(values[fold_of == fold].mean()) for fold in np.unique(fold_of)] for c, values in pictures.items()
+    }
+    return CombinationScores(folds=folds, pictures=pictures, fold_of=fold_of, metric=metric)
 
 
 def test_what_helps_is_added_and_what_hurts_is_refused():
@@ -70,7 +83,7 @@ def test_a_useless_member_gains_nothing_though_the_best_of_many_has_it():
 
 
 def test_one_base_alone_is_the_winner():
-    found = CombinationScores({frozenset([0]): (0.5, 0.6)}, 0.5, True, 0.0)
+    found = scores_of({frozenset([0]): np.arange(2 * PICTURES) % 2.0}, "accuracy")
     assert (
         select_members(found).winner == {0}
         and select_members(found).steps == []
@@ -80,7 +93,8 @@ def test_one_base_alone_is_the_winner():
 
 def test_a_member_that_adds_one_picture_on_every_fold_is_refused_and_one_that_adds_two_is_added():
     alone, other, both = frozenset([0]), frozenset([1]), frozenset([0, 1])
+    right = np.arange(5 * PICTURES) % PICTURES < 80
     for pictures, verdict in ((1, "refused"), (2, "added")):
-        folds = {alone: (0.80, 0.82, 0.81, 0.8, 0.84), other: (0.5,) * 5}
-        folds[both] = tuple(score + pictures / 100 for score in folds[alone])
-        assert [step.decision for step in select_members(CombinationScores(folds, 0.2, True, 0.01)).steps] == [verdict]
+        more = np.arange(5 * PICTURES) % PICTURES < 80 + pictures
+        found = scores_of({alone: right * 1.0, other: right * 0.0, both: more * 1.0}, "accuracy")
+        assert [step.decision for step in select_members(found).steps] == [verdict]

@@ -38,13 +38,15 @@ def tried(metric):
 def test_every_combination_is_tried_and_the_two_that_belong_together_win():
     for metric in ("log_loss", "accuracy"):
         found = tried(metric)
-        assert len({one.members for one in found}) == 15 and {len(one.path) for one in found} == {len(ridge.L2_VALUES)}
+        assert len({one.members for one, _ in found}) == 15
+        assert {len(one.path) for one, _ in found} == {len(ridge.L2_VALUES)}
         trials = CombinationScores(
-            {one.members: one.folds for one in found},
-            0.2,
-            metric == "accuracy",
-            1 / 120 if metric == "accuracy" else 0.0,
+            folds={one.members: one.folds for one, _ in found},
+            pictures={one.members: pictures for one, pictures in found},
+            fold_of=planted()[2],
+            metric=metric,
         )
+        assert all(pictures.mean() == pytest.approx(np.mean(one.folds), abs=1e-5) for one, pictures in found)
         growth = select_members(trials)
         assert 1 in growth.winner and len(growth.winner & {0, 2}) == 1 and 3 not in growth.winner
         refused = {step.member: step.gain.verdict for step in growth.steps if step.decision == "refused"}
@@ -98,36 +100,43 @@ def test_the_command_ranks_combinations_refuses_and_writes_the_table_and_the_fig
 
 
 @pytest.mark.parametrize(
-    ("alone", "together", "heads", "taken", "words"),
+    ("together", "head", "taken", "words"),
     [
-        (
-            [0.7, 0.8, 0.75, 0.7],
-            [0.78, 0.78, 0.78, 0.78],
-            [0.9, 0.91, 0.9, 0.92],
-            {0, 1},
-            "though the ranking had refused it",
-        ),
-        ([0.7, 0.8, 0.75, 0.7], [0.78, 0.78, 0.78, 0.78], [0.7, 0.9, 0.7, 0.8], {0}, "within noise"),
-        ([0.7, 0.8, 0.75, 0.7], [0.7, 0.7, 0.7, 0.7], [0.9, 0.91, 0.9, 0.92], {0}, ""),
+        (0.78, 0.9, {0, 1}, "though the ranking had refused it"),
+        (0.78, 0.77, {0}, "within noise"),
+        (0.7, 0.9, {0}, ""),
     ],
 )
 def test_the_head_that_counts_has_a_say_on_a_combination_that_the_ranking_has_ahead(
-    monkeypatch, caplog, alone, together, heads, taken, words
+    monkeypatch, caplog, together, head, taken, words
 ):
     one, two, both = (frozenset(members) for members in ({0}, {1}, {0, 1}))
-    trials = CombinationScores({one: alone, two: [0.5] * 4, both: together}, 0.25, True, 0.001)
+    labels, place = np.arange(400) % 2, np.arange(400) % 100
+
+    def right(share):
+        return place < 100 * share
+
+    scores = {one: 0.74, two: 0.5, both: together}
+    trials = CombinationScores(
+        folds={members: [share] * 4 for members, share in scores.items()},
+        pictures={members: right(share) * 1.0 for members, share in scores.items()},
+        fold_of=np.arange(400) // 100,
+        metric="accuracy",
+    )
     told = SimpleNamespace(trials=trials, growth=SimpleNamespace(winner=one), format_members=lambda members: "joined")
+    data = SimpleNamespace(labels=labels, fold_of=trials.fold_of, positive=None, group_of=None)
     asked = []
 
-    def head(competition, data, options):
+    def evaluate(competition, data, options):
         asked.append(competition.recipe.bases)
-        folds = heads if len(competition.recipe.bases) == 2 else [0.75, 0.76, 0.74, 0.75]
-        return {"folds": folds, "score": 0.0, "spread": 0.0, "accuracy": 0.0}
+        seen = right(head if len(competition.recipe.bases) == 2 else 0.76)
+        oof = np.eye(2)[np.where(seen, labels, 1 - labels)]
+        return {"folds": [0.5] * 4, "score": 0.0, "spread": 0.0, "accuracy": 0.0}, oof
 
-    monkeypatch.setattr(base_search, "evaluate_head", head)
+    monkeypatch.setattr(base_search, "evaluate_head", evaluate)
     caplog.set_level("INFO")
     competition = Competition(
         name="mine", data="pictures", metric="accuracy", recipe=Recipe(bases=("mobilenet_v2", "xception"))
     )
-    assert base_search.confirm_winner(competition, None, None, told) == taken
+    assert base_search.confirm_winner(competition, data, None, told) == taken
     assert len(asked) == (2 if words else 0) and words in caplog.text

@@ -42,7 +42,7 @@ def block(name, folds, speed=100.0):
 def tried(blocks, metric="accuracy", fold_of=FOLD):
     labels, predictions = TRUTH[: len(fold_of)], np.stack([each.oof for each in blocks])
     held = OOFPredictions(part=MemberPredictions(predictions), labels=labels, fold_of=fold_of, metric=metric)
-    return find_best_block([replace(each, score=held.score(each.oof)) for each in blocks], held, 0.2)
+    return find_best_block([replace(each, score=held.score(each.oof)) for each in blocks], held)
 
 
 LOW = block("low", [0.60, 0.61, 0.62, 0.60, 0.61], 400)
@@ -68,7 +68,6 @@ def test_a_large_loss_is_not_called_enough_because_pictures_are_few():
     few = block("few", [0.60, 0.98, 0.62, 0.96, 0.60])
     found = tried([few, HIGH])
     assert found.enough == found.best == 1
-    assert found.over_whole.estimate == 0 and tried([few, POOR]).enough == 0
 
 
 def test_a_cut_within_noise_of_the_whole_base_does_not_beat_it():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StarshiftError
-from pipeline.evaluation import intervals, metrics
-from pipeline.evaluation.intervals import estimate_picture_difference
+from pipeline.evaluation import metrics
+from pipeline.evaluation.intervals import estimate_difference
 from pipeline.evaluation.nested_cv import MemberPredictions, OOFPredictions
 from pipeline.evaluation.per_class import compare_classes
 from pipeline.files import read_json, write_json
@@ -25,7 +25,7 @@ def against(before, after):
 def test_a_better_run_is_better_beyond_noise_and_the_same_twice_is_the_same():
     weak, strong = written(1.0), written(3.0, seed=1)
     made = against(weak, strong)
-    assert made.difference.high < 0 and made.by_fold.difference.is_negative and not made.right.within_noise
+    assert made.difference.high < 0 and made.by_fold.difference.is_negative and not made.right.difference.within_noise
     assert "B is better than A, beyond noise" in format_verdict(made)[1]
     assert made.right.gained > made.right.lost
     same = against(strong, strong)
@@ -38,20 +38,24 @@ def test_of_twenty_pairs_that_differ_by_chance_most_are_within_noise():
     held = OOFPredictions(
         part=MemberPredictions(np.zeros((0, 200, 4))), labels=truth, fold_of=np.arange(200) // 4 % 5, metric="log_loss"
     )
-    noise = [estimate_picture_difference(held, *pair).within_noise for pair in pairs]
+    noise = [estimate_difference(held, *pair).within_noise for pair in pairs]
     assert np.mean(noise) >= 0.85
 
 
 def test_a_difference_within_noise_is_said_to_be_so():
     made = against(written(2.0, seed=3), written(2.0, seed=4))
-    assert made.difference.holds_zero and made.right.within_noise and not any(c.beyond_noise for c in made.changes)
+    assert (
+        made.difference.within_noise
+        and made.right.difference.within_noise
+        and not any(c.beyond_noise for c in made.changes)
+    )
     assert "within noise" in format_verdict(made)[1]
 
 
 def test_predictions_are_joined_by_id_whatever_their_order():
     straight, shuffled = against(written(1.0), written(3.0, seed=1)), against(written(1.0, seed=0), written(
         3.0, seed=1, shuffle=True, size=64))  # fmt: skip
-    assert shuffled.after.pooled == pytest.approx(straight.after.pooled, abs=1e-9)
+    assert shuffled.after.score == pytest.approx(straight.after.score, abs=1e-9)
     assert shuffled.right == straight.right
 
 
@@ -95,12 +99,11 @@ def test_the_metric_of_each_picture_has_the_metric_as_its_mean(metric):
     assert found.mean() == pytest.approx(metrics.score(metric, truth, values), abs=1e-6)
 
 
-def test_an_auc_is_compared_for_the_class_that_is_asked_for(monkeypatch):
-    monkeypatch.setattr(intervals, "BOOTSTRAP_SAMPLES", 60)
+def test_an_auc_is_compared_for_the_class_that_is_asked_for():
     weak, strong = (written(sure, competition=PAIR, names="ab", seed=int(sure)) for sure in (0.5, 3.0))
     made = against(weak, strong)
     assert made.difference.low > 0 and made.higher
-    assert made.difference.estimate == pytest.approx(made.after.pooled - made.before.pooled)
+    assert made.difference.estimate == pytest.approx(made.after.score - made.before.score)
     assert "B is better than A, beyond noise: +" in format_verdict(made)[1]
     assert against(strong, weak).difference.estimate == -made.difference.estimate
 
@@ -221,14 +224,21 @@ def test_a_few_pictures_that_lie_in_another_fold_are_left_out_and_said():
     assert any("8 more lie in another fold in B and are left out" in line for line in format_verdict(made))
 
 
-def test_where_the_folds_and_the_pictures_disagree_it_is_said_that_the_folds_decide():
+def test_where_the_folds_and_the_pictures_disagree_the_pictures_decide():
     better = noisy(0.3)
     fold = np.random.default_rng(0).permutation(np.arange(400) % 5)  # as `written` splits
     better[fold == 0] = noisy(0.0)[fold == 0]
     made = against(written(values=noisy(0.3)), written(values=better, seed=1))
-    said = "\n".join(format_verdict(made))
-    assert "beyond noise" in said and "over these pictures; fold by fold decides" in said
-    assert "B is within noise of A" in said and made.by_fold.difference.within_noise
+    assert made.by_fold.difference.within_noise
+    verdicts = [line for line in format_verdict(made) if "noise" in line]
+    assert verdicts[0].startswith("B is better than A, beyond noise")
+    assert not any(line.startswith("fold by fold") for line in verdicts)
+
+
+def test_the_score_of_a_comparison_is_the_runs_own_where_both_have_its_folds():
+    weak, strong = (written(sure, competition=PAIR, names="ab", seed=int(sure)) for sure in (0.5, 3.0))
+    made = against(weak, strong)
+    assert made.after.score == pytest.approx(read_json(strong / "metrics.json")["score"], abs=1e-5)
 
 
 def test_runs_that_share_pictures_and_no_label_are_refused():

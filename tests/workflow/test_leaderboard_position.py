@@ -10,7 +10,7 @@ import pytest
 from pipeline.config import Competition
 from pipeline.kaggle.leaderboard import LEADERBOARDS, format_position
 from pipeline.workflow import finish
-from pipeline.workflow.finish import estimate_position
+from pipeline.workflow.finish import compute_metrics, estimate_position
 from tests.written import MINE, probabilities
 
 PETS = replace(MINE, data=None, slug="dogs-vs-cats-redux-kernels-edition", metric="binary_log_loss")
@@ -20,52 +20,57 @@ def a_run(folds):
     truth = np.arange(500) % 2
     fold = np.arange(500) // 2 % 5
     table = pd.DataFrame({"fold": fold})
-    data = SimpleNamespace(pictures=SimpleNamespace(train=table), labels=truth, fold_of=table["fold"].to_numpy())
+    data = SimpleNamespace(
+        pictures=SimpleNamespace(train=table, classes=["cat", "dog"]), labels=truth, fold_of=table["fold"].to_numpy()
+    )
+    data.positive, data.group_of, data.unreadable = 1, np.arange(500), []
     oof = probabilities(truth, 2, 3.5)
     oof[~np.isin(fold, folds)] = np.nan
-    each = [-float(np.log(oof[fold == f][np.arange(100), truth[fold == f]]).mean()) for f in folds]
-    return data, SimpleNamespace(folds=folds, oof=oof), each
+    trained = SimpleNamespace(folds=folds, oof=oof, oof_views={})
+    return compute_metrics(PETS, data, trained)
 
 
 def test_several_folds_give_an_interval_around_their_mean():
-    data, trained, each = a_run((0, 1, 2, 3, 4))
-    found = estimate_position(PETS, data, trained, each, 1)
-    assert found.score == pytest.approx(np.mean(each)) and 0 <= found.low < found.score < found.high
+    results = a_run((0, 1, 2, 3, 4))
+    found = estimate_position(PETS, results, 500)
+    assert found.score == pytest.approx(np.mean(results["folds"])) and 0 <= found.low < found.score < found.high
     assert found.best_rank <= found.rank <= found.worst_rank and found.best_rank < found.worst_rank
 
 
 def test_one_fold_is_as_sure_as_its_pictures_allow():
-    data, trained, each = a_run((2,))
-    found = estimate_position(PETS, data, trained, each, 1)
+    results = a_run((2,))
+    found = estimate_position(PETS, results, 500)
     assert np.isfinite([found.low, found.high]).all() and found.low < found.score < found.high
 
 
 def test_ones_own_pictures_have_no_leaderboard_and_neither_has_another_metric():
-    data, trained, each = a_run((2,))
-    assert estimate_position(MINE, data, trained, each, 1) is None
-    assert estimate_position(replace(PETS, metric="accuracy"), data, trained, each, 1) is None
+    results = a_run((2,))
+    assert estimate_position(MINE, results, 500) is None
+    assert estimate_position(replace(PETS, metric="accuracy"), results, 500) is None
 
 
 def test_the_last_words_of_a_run_say_where_it_would_stand(caplog):
     caplog.set_level("INFO")
     competition: Competition = PETS
-    data, trained, each = a_run((0, 1))
-    results = {"score": 0.0421, "spread": 0.007, "folds": each, "chance": 0.69, "seconds": 1.0, "peak_megabytes": 1.0}
-    finish.log_summary(competition, results, [], estimate_position(competition, data, trained, each, 1))
+    results = a_run((0, 1))
+    results |= {"score": 0.0421, "seconds": 1.0, "peak_megabytes": 1.0}
+    finish.log_summary(competition, results, [], estimate_position(competition, results, 500))
     assert "of 1,314 on the final leaderboard" in caplog.text and "Kaggle gives 25,000" in caplog.text
     caplog.clear()
     finish.log_summary(MINE, results, [])
     assert "leaderboard" not in caplog.text
 
 
-def test_folds_that_all_score_the_same_do_not_make_a_place_certain():
-    data, trained, _ = a_run((0, 1, 2, 3, 4))
-    found = estimate_position(PETS, data, trained, [0.6931] * 5, 1)
+def test_pictures_that_all_score_the_same_do_not_make_a_place_certain():
+    found = estimate_position(PETS, {"score": 0.6931, "interval": None}, 500)
     assert found.low is None and "is not known" in format_position(found)[0]
+
+
+def test_a_share_of_right_pictures_is_placed_at_1_at_most():
     board = LEADERBOARDS["plant-seedlings-classification"]
     seedlings = replace(PETS, slug="plant-seedlings-classification", metric=board.metric)
-    found = estimate_position(seedlings, data, trained, [1.0] * 5, None)
-    assert found.low < 1 == found.high
+    found = estimate_position(seedlings, {"score": 0.99, "interval": [0.98, 1.01]}, 500)
+    assert found.low == 0.98 and found.high == 1
 
 
 def test_the_last_words_name_no_memory_where_none_was_measured(caplog):
