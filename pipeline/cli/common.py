@@ -199,6 +199,7 @@ def check_flags(recipe: Any, settings: tuple[str, ...], **flags: Any) -> None:
         StarshiftError: one of them would do nothing.
     """
     from pipeline.errors import require
+    from pipeline.settings import parse_settings
 
     trained = (recipe.strategy != "features", "--strategy with one that trains a network")
     finetuned = (recipe.strategy == "finetune", "--strategy finetune")
@@ -208,7 +209,7 @@ def check_flags(recipe: Any, settings: tuple[str, ...], **flags: Any) -> None:
     uses = {"l2": linear, "head": headed, "train_views": headed, "augmented_views": headed, "epochs": trained,
             "training.unfreeze": finetuned, "training.sizes": finetuned, "unfreeze": finetuned}  # fmt: skip
     names = {name: f"--{name.replace('_', '-')}" for name, value in flags.items() if value}
-    names |= {(name := text.partition("=")[0].strip()): f"--set {name}" for text in settings}
+    names |= {name: f"--set {name}" for name in parse_settings(settings)}
     for name, shown in names.items():
         is_used, expected = uses.get(name, trained if name.startswith("training.") else used)
         require(

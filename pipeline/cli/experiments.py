@@ -196,7 +196,9 @@ def audit(
     bundle: str | None = None,
 ) -> None:
     """Look for duplicates, scenes, leaks, wrong labels and drift, and write a page with the pictures."""
-    competition = load_competition(comp, None, set_, bases=base, size=parse_size(size), **parse_numbers(int, seed=seed))
+    competition = load_competition(
+        comp, settings=set_, bases=base, size=parse_size(size), **parse_numbers(int, seed=seed)
+    )
     from pipeline.audit.run import run_audit
     from pipeline.config import RunOptions
 

@@ -294,7 +294,7 @@ def check(
     _: Context, comp: str | None = None, set_: tuple[str, ...] = (), bundle: str | None = None, force: bool = False
 ) -> None:
     """Check a competition's data before anything is computed: layout, classes, formats, and what is odd first."""
-    competition = load_competition(comp, None, set_)
+    competition = load_competition(comp, settings=set_)
     from pipeline.config import RunOptions
     from pipeline.data.check import format_check
     from pipeline.output import print_results

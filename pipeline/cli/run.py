@@ -199,7 +199,7 @@ def features(
     force: bool = False,
 ) -> None:
     """Compute what bases see of every picture, and keep it in the cache."""
-    competition = load_competition(comp, None, set_, bases=base, views=view, size=parse_size(size))
+    competition = load_competition(comp, settings=set_, bases=base, views=view, size=parse_size(size))
     from pipeline.config import RunOptions
     from pipeline.features.extractor import Extractor
     from pipeline.models.base import parse_base

@@ -242,7 +242,8 @@ def _unpack_one(
         The archives in it.
     """
     # A folder may lie beside its own archive: train/ and train.zip.
-    targets = {target: member for target, member in targets.items() if not is_same_file(member, folder / target)}
+    if folder.is_dir():
+        targets = {target: member for target, member in targets.items() if not is_same_file(member, folder / target)}
     folders = _list_folders(targets)
     budget.take(archive, targets.values(), len(folders))
     _check_clashes(archive, targets, folders, folder, root)

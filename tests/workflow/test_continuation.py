@@ -1,11 +1,9 @@
 """A run goes on from the weights of a finished one, on the same folds, and says so; what does not fit is refused."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-import competitions
 from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.run_report.provenance import build_run_command
@@ -17,15 +15,7 @@ from pipeline.training.fold_job import read_fold_job
 from pipeline.workflow.continuation import check_continued_run
 from pipeline.workflow.run import run
 from tests.cli.test_tasks import invoke
-from tests.conftest import write_competition
 from tests.written import MINE, written
-
-
-@pytest.fixture(scope="module")
-def competition(shared):
-    """The small network on two folds."""
-    found = competitions.load(Path(write_competition(shared)))
-    return replace(found, recipe=replace(found.recipe, strategy="scratch", folds=2, training=Training(epochs=1)))
 
 
 @pytest.fixture(scope="module")

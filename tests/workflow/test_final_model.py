@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,20 +9,12 @@ import numpy as np
 import pytest
 
 import competitions
-from pipeline.config import RunOptions, Training
+from pipeline.config import RunOptions
 from pipeline.errors import StarshiftError
 from pipeline.training.fold_data import FoldData
 from pipeline.training.fold_job import read_fold_job
 from pipeline.workflow.final_model import select_epochs
 from pipeline.workflow.run import run
-from tests.conftest import write_competition
-
-
-@pytest.fixture(scope="module")
-def competition(shared):
-    """The small network on two folds."""
-    found = competitions.load(Path(write_competition(shared)))
-    return replace(found, recipe=replace(found.recipe, strategy="scratch", folds=2, training=Training(epochs=1)))
 
 
 @pytest.fixture(scope="module")
