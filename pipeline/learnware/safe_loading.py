@@ -340,9 +340,8 @@ def _check_group(group: Any, what: str, addresses: set[int]) -> int:
         if isinstance(one, h5py.Group):
             total += _check_group(one, what, addresses)
             continue
-        plain = (
-            isinstance(one, h5py.Dataset) and one.dtype.kind in DTYPE_KINDS and not one.external and not one.is_virtual
-        )
+        plain = isinstance(one, h5py.Dataset) and one.shape is not None and one.dtype.kind in DTYPE_KINDS
+        plain = plain and not one.external and not one.is_virtual
         if not plain or one.id.get_create_plist().get_nfilters():
             raise build_refusal(what, f"the model's weights hold {name!r}, which is no plain array of numbers")
         total += int(one.size) * one.dtype.itemsize

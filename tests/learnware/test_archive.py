@@ -257,6 +257,12 @@ def huge(weights):
     weights.create_dataset("huge", (10**10,), "f4")
 
 
+def empty(weights):
+    import h5py
+
+    weights.create_dataset("empty", dtype="f4", data=h5py.Empty("f4"))
+
+
 def squeezed(weights):
     weights.create_dataset("squeezed", (10**7,), "f4", compression="gzip")
 
@@ -273,6 +279,7 @@ def circle(weights):
         (another_file, "no plain array"),
         (huge, "claim 40,"),
         (squeezed, "no plain array"),
+        (empty, "no plain array"),
         (circle, "twice"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Tries to break what the pipeline reads and does. See __main__."""
