@@ -131,9 +131,8 @@ def load_engine(base: Base, folder: Path, data: Dataset, engine: str, digests: S
     """Loads the engine that runs a base here."""
     if base.name != "scratch":
         return inference_engines.load_engine(base, Extractor(base, data.files, wanted=engine).choose(digests))
-    import keras
 
     model = find_model(folder)
     if model is None:
         raise FileNotFoundError(paths.format_path(folder / "model.keras"))
-    return KerasEngine(lambda: keras.models.load_model(model, compile=False))
+    return KerasEngine(lambda: load.load_model(model))

@@ -17,6 +17,7 @@ Section = dict[str, Any]
 FILES = {
     "config.json": "what decides the result: competition, recipe, folds",
     "note.json": "the name and the note of the user",
+    "digests.json": "SHA-256 of each file that the run is read from, by name; what has other bytes is refused",
     "environment.json": "versions, commit, device, digests of weights",
     "folds.csv": "label, fold and group of every training picture",
     "history.csv": "each epoch, each fit of a head, or each step of an ensemble",

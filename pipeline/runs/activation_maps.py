@@ -28,7 +28,7 @@ from pipeline.models.build import build_extractor
 from pipeline.models.heads import Head
 from pipeline.runs import load, predictor
 from pipeline.runs.predictor import RunPredictor
-from pipeline.training.export import HEADS_FILE, read_heads
+from pipeline.training.export import HEADS_FILE
 
 MAX_PICTURES = 24
 """Pictures on a sheet."""
@@ -120,7 +120,7 @@ def load_explainer(folder: Path) -> Explainer:
                 received=str(base), remedy="explain a run on such bases")  # fmt: skip
     averaged, texts = all(base.pooling == "avg" for base in bases.values()), tuple[str, ...]()
     if (folder / HEADS_FILE).is_file():
-        heads = read_heads(folder / HEADS_FILE)
+        heads = load.load_heads(folder)
         (extract, weigh), layers = _load_frozen(bases, heads), len(heads[0].layers)
         engines = [str(choice["engine"]) for choice in run.results.get("engines", {}).values()]
         # What was rounded to bfloat16 is not the mean of float32 maps.
@@ -143,13 +143,11 @@ def load_explainer(folder: Path) -> Explainer:
 
 def _load_rollout(folder: Path, classes: Sequence[str], bases: Mapping[str, Base]) -> Explainer:
     """Loads the attention rollout of Vision Transformers: of the frozen bases, or of the networks of the folds."""
-    import keras
-
     if (folder / HEADS_FILE).is_file():
         networks = [(base, build_extractor(base)) for base in bases.values()]
     else:
         (base,) = bases.values()
-        networks = [(base, keras.models.load_model(path, compile=False)) for path in predictor.list_models(folder)]
+        networks = [(base, load.load_model(path)) for path in predictor.list_models(folder)]
 
     def extract(pixels: Mapping[int, np.ndarray]) -> list[np.ndarray]:
         return [_stretch(compute_rollout(network, base, pixels[base.size])) for base, network in networks]
@@ -217,7 +215,7 @@ def _load_networks(folder: Path) -> tuple[ExtractMaps, WeighChannels, int]:
     kinds = {keras.layers.GlobalAveragePooling2D: "avg", keras.layers.GlobalMaxPooling2D: "max"}
     networks, poolings, heads = list[Any](), list[str](), list[Head]()
     for path in paths:
-        model = keras.models.load_model(path, compile=False)
+        model = load.load_model(path)
         pooled = {kinds[type(layer)]: layer for layer in model.layers if type(layer) in kinds}
         require(pooled, "A picture is explained by maps that a network pools.", expected="average or maximum pooling",
                 received=f"none in {path.name}", remedy="explain a run that starts from a base")  # fmt: skip

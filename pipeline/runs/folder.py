@@ -17,7 +17,16 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.errors import StarshiftError
-from pipeline.files import DamagedFileError, format_csv, open_arrays, read_json, write_atomic, write_json, write_text
+from pipeline.files import (
+    DamagedFileError,
+    format_csv,
+    hash_file,
+    open_arrays,
+    read_json,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from pipeline.models.backend import find_backend
 from pipeline.models.inference_engines import find_library_versions
 from pipeline.old_names import FORMAT, read_versioned, update_names
@@ -25,6 +34,10 @@ from pipeline.old_names import FORMAT, read_versioned, update_names
 log = logging.getLogger(__name__)
 NOTE_FILE = "note.json"
 """The user's name and note of a run, see runs/note.py."""
+DIGESTS_FILE = "digests.json"
+UNDIGESTED_FILES = (NOTE_FILE, DIGESTS_FILE, "kernel.json", "leaderboard.json")
+"""Written after the end of a run."""
+DIGESTED_SUFFIXES = (".json", ".csv", ".npz", ".keras")
 LIBRARIES = ("tensorflow", "tensorflow-cpu", "jax", "keras", "numpy", "pandas", "scikit-learn", "openvino", "kaggle")
 
 
@@ -42,7 +55,7 @@ def create_run_folder(
     """
     parent = paths.runs_folder(competition)
     for folder in sorted(parent.glob(f"*-{strategy}-{fingerprint[:8]}{suffix}"), reverse=True):
-        if read_config(folder).get("fingerprint") == fingerprint and not is_finished(folder):
+        if not is_finished(folder) and read_config(folder).get("fingerprint") == fingerprint:
             return folder
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     folder = parent / f"{stem}-{strategy}-{fingerprint[:8]}{suffix}"
@@ -63,23 +76,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Reads config.json; {} where there is none.
 
     Raises:
-        StarshiftError: a later version wrote it.
+        StarshiftError: a later version wrote it, or it is damaged.
     """
+    check_file(folder / "config.json")
     return read_versioned(folder / "config.json", "config")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """Reads metrics.json; {} where the run is not finished."""
+    """Reads metrics.json; {} where the run is not finished. Errors as of `read_config`."""
+    check_file(folder / "metrics.json")
     return read_versioned(folder / "metrics.json", "metrics")
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
-    """Reads environment.json, see `describe_environment`; {} where there is none."""
+    """Reads environment.json, see `describe_environment`; {} where there is none. Errors as of `read_config`."""
+    check_file(folder / "environment.json")
     return read_json(folder / "environment.json") or {}
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Reads history.csv: one record of texts for each epoch, or for each fit of a head."""
+    """Reads history.csv: one record of texts for each epoch, or for each fit of a head. Errors as of `read_config`."""
+    check_file(folder / "history.csv")
     with (folder / "history.csv").open(encoding="utf-8", newline="") as file:
         return [update_names(row, "history") for row in csv.DictReader(file)]
 
@@ -200,7 +217,7 @@ def read_predictions(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     Raises:
         StarshiftError: the file is damaged.
     """
-    with _open_predictions(path) as stored:
+    with open_run_arrays(path) as stored:
         return list(map(str, stored["ids"])), list(map(str, stored["classes"])), stored["probabilities"]
 
 
@@ -210,30 +227,64 @@ def read_view_predictions(path: Path) -> dict[str, np.ndarray]:
     Raises:
         StarshiftError: the file is damaged.
     """
-    with _open_predictions(path) as stored:
+    with open_run_arrays(path) as stored:
         return {name.partition(":")[2]: stored[name] for name in stored.files if name.startswith("view:")}
 
 
+def write_digests(folder: Path) -> None:
+    """Writes digests.json, beside the models of folds, too: the SHA-256 by name of what a finished run is read from."""
+    for place in {folder, *(model.parent for model in folder.rglob("*.keras"))}:
+        kept = [path for path in sorted(place.iterdir()) if path.suffix in DIGESTED_SUFFIXES and path.is_file()]
+        digests = {path.name: hash_file(path) for path in kept if path.name not in UNDIGESTED_FILES}
+        write_json(place / DIGESTS_FILE, digests)
+
+
+def check_file(path: Path) -> None:
+    """Checks that a file of a run is as the run wrote it; a run of before version 0.3 has no digests to check it by.
+
+    Raises:
+        StarshiftError: it has other bytes.
+    """
+    expected = (read_json(path.parent / DIGESTS_FILE) or {}).get(path.name)
+    if expected and path.is_file() and hash_file(path) != expected:
+        raise build_damaged_error(path, "other bytes than the run wrote")
+
+
+def build_damaged_error(path: Path, reason: str) -> StarshiftError:
+    """Builds the error for a file of a run that cannot be used."""
+    return StarshiftError(
+        f"{path.parent.name}/{path.name} is damaged.",
+        expected=f"the file as the run wrote it, with the SHA-256 in {DIGESTS_FILE}",
+        received=reason,
+        remedy=f"make the run again with --force; invoke runs.delete --run {path.parent.name} removes this one",
+    )
+
+
 @contextlib.contextmanager
-def _open_predictions(path: Path) -> Iterator[Any]:
-    """Opens the arrays of `write_predictions`; a missing or damaged file is a user's error."""
+def open_run_arrays(path: Path) -> Iterator[Any]:
+    """Opens an .npz file of a run, see `files.open_arrays`.
+
+    Raises:
+        StarshiftError: it is missing or damaged.
+    """
+    check_file(path)
     try:
         with open_arrays(path) as stored:
             yield stored
     except (FileNotFoundError, DamagedFileError) as error:
-        raise StarshiftError(
-            f"{path.parent.name}/{path.name} is damaged.",
-            expected="predictions as a run writes them",
-            received=str(error),
-            remedy="make the run again, or remove its folder",
-        ) from error
+        raise build_damaged_error(path, str(error)) from error
 
 
 def compute_split_digest(folder: Path) -> str:
-    """Computes the SHA-256 of the folds of all pictures, in any order; empty where a run has none."""
+    """Computes the SHA-256 of the folds of all pictures, in any order; empty where a run has none.
+
+    Raises:
+        StarshiftError: folds.csv is damaged.
+    """
     path = folder / "folds.csv"
     if not path.is_file():
         return ""
+    check_file(path)
     return hashlib.sha256("\n".join(sorted(path.read_text().splitlines())).encode()).hexdigest()
 
 
@@ -250,15 +301,19 @@ def find_correct(path: Path, truth: Mapping[str, str]) -> np.ndarray:
 
 
 def list_run_folders(competition: str) -> list[Path]:
-    """Lists the run folders of a competition, oldest first; those of a later version are left out, with a warning."""
+    """Lists the run folders of a competition, oldest first.
+
+    Those of a later version, and those whose configuration or metrics are damaged, are left out with a warning.
+    """
     folders = []
     for folder in sorted(paths.runs_folder(competition).glob("*/")):
         try:
             if is_run(folder):
                 read_config(folder)
+                read_metrics(folder)
                 folders.append(folder)
         except StarshiftError as error:
-            log.warning("  warning: the run %s is left out: %s", folder.name, error)
+            log.warning("  warning: the run %s is left out: %s", folder.name, error.message)
     return folders
 
 

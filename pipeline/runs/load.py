@@ -1,5 +1,6 @@
 """Loads a finished run: found by its name or the beginning of it, its predictions as tables by id and class."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import select_bases
 from pipeline.errors import StarshiftError, require
-from pipeline.files import hash_file
+from pipeline.files import DamagedFileError, hash_file
 from pipeline.models.base import Base, build_scratch_base, parse_base
+from pipeline.models.heads import Head
 from pipeline.runs import folder as runs
 from pipeline.runs import listing
 from pipeline.runs.note import read_note
+from pipeline.training.export import HEADS_FILE, read_heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +162,7 @@ def load_run(folder: Path) -> Run:
             received=f"without {', '.join(needed) or 'metrics.json'}",
             remedy="the command that started it finishes it",
         )
+    runs.check_file(folder / "folds.csv")
     dtypes = {"id": str, "label": str, "group": str, "fold": int}
     table = pd.read_csv(folder / "folds.csv", dtype=dtypes, keep_default_na=False)
     oof = read_prediction_table(folder / "oof.npz")
@@ -170,6 +174,35 @@ def load_run(folder: Path) -> Run:
         folds=table.set_index("id"),
         oof=oof[sorted(oof.columns)],
     )
+
+
+def load_heads(folder: Path) -> list[Head]:
+    """Loads the heads of a run's folds.
+
+    Raises:
+        StarshiftError: they are damaged.
+    """
+    path = folder / HEADS_FILE
+    runs.check_file(path)
+    try:
+        return read_heads(path)
+    except (DamagedFileError, ValueError) as error:
+        raise runs.build_damaged_error(path, str(error)) from error
+
+
+def load_model(path: Path) -> Any:
+    """Loads a Keras model of a run.
+
+    Raises:
+        StarshiftError: it is damaged.
+    """
+    import keras
+
+    runs.check_file(path)
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise runs.build_damaged_error(path, f"{type(error).__name__}: {error}") from error
 
 
 def read_prediction_table(path: Path) -> pd.DataFrame:

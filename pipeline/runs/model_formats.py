@@ -24,7 +24,7 @@ from pipeline.files import read_json, write_json
 from pipeline.logs import silence_stderr
 from pipeline.models.backend import require_tensorflow
 from pipeline.models.inference_engines import time_fastest
-from pipeline.runs.load import Run
+from pipeline.runs.load import Run, load_model
 from pipeline.runs.novelty import find_digests
 from pipeline.synthetic import world
 from pipeline.training.export import PARITY_SAMPLE_SIZE, PROBABILITY_TOLERANCE
@@ -284,9 +284,8 @@ def export_model(
         StarshiftError: see `find_format`; int8 without pictures; or the export does not predict what Keras predicts.
     """
     found = find_format(name, int8=int8)
-    import keras
 
-    model = keras.models.load_model(source, compile=False)
+    model = load_model(source)
     size = model.input_shape[1]
     sample = load_sample(run, size, CALIBRATION_PICTURES, folder)
     require(sample is not None or not int8, "int8 wants pictures to measure ranges on.", expected="--images FOLDER",

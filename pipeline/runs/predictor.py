@@ -23,7 +23,7 @@ from pipeline.runs import folder as runs
 from pipeline.runs import load
 from pipeline.runs.novelty import FALSE_ALARMS, Neighbours, load_neighbours, normalize_parts
 from pipeline.terminal import open_bar
-from pipeline.training.export import HEADS_FILE, read_heads
+from pipeline.training.export import HEADS_FILE
 
 CHUNK_SIZE = 64
 """Pictures that are decoded and predicted at a time."""
@@ -183,7 +183,7 @@ def _load_engines(run: load.Run, bases: Mapping[str, Base]) -> Extract:
 
 def _load_heads(folder: Path, extract: Extract) -> Classify:
     """Loads the heads of the folds, which take the features of all bases."""
-    heads = read_heads(folder / HEADS_FILE)
+    heads = load.load_heads(folder)
 
     def classify(pixels: Mapping[int, np.ndarray], extracted: Mapping[str, np.ndarray] | None) -> np.ndarray:
         features = np.concatenate(list((extracted or extract(pixels)).values()), axis=1)
@@ -220,12 +220,9 @@ def _find_models(folder: Path) -> list[Path]:
 
 def _load_models(folder: Path) -> Classify:
     """Loads the saved Keras models."""
-    paths = list_models(folder)
-    import keras
-
     from pipeline.models.keras_input import ArraySequence, build_keras_input
 
-    models = [keras.models.load_model(path, compile=False) for path in paths]
+    models = [load.load_model(path) for path in list_models(folder)]
 
     def classify(pixels: Mapping[int, np.ndarray], _: Mapping[str, np.ndarray] | None) -> np.ndarray:
         inputs = [pixels[tensor.shape[1]] for tensor in models[0].inputs]

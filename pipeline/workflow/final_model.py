@@ -52,6 +52,7 @@ def train_final_model(run: RunContext) -> Path:
     )
     card = build_model_card(run.competition, run.data.pictures.classes, results, environment, model, trained_on)
     write_json(model.with_suffix(".json"), card)
+    runs.write_digests(run.folder)
     log.info("wrote %s, and how to use it beside it", paths.format_path(model))
     return model
 

@@ -259,7 +259,7 @@ def write_submission(competition: Competition, data: Dataset, folder: Path, test
 def write_metrics(run: RunContext, results: dict[str, Any]) -> LeaderboardPosition | None:
     """Adds time, memory and leaderboard position to a run's results, and writes metrics.json.
 
-    It is the last of the files that make the run whole; report.html shows what they hold.
+    It is the last of the files that make the run whole, and digests.json follows it; report.html shows what they hold.
 
     Returns:
         The position; None for a debug run, too.
@@ -271,6 +271,7 @@ def write_metrics(run: RunContext, results: dict[str, Any]) -> LeaderboardPositi
         position = estimate_position(run.competition, results, len(run.data.labels))
     results["leaderboard_position"] = asdict(position) if position else None
     write_json(run.folder / "metrics.json", results)
+    runs.write_digests(run.folder)
     return position
 
 

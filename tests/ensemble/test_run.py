@@ -97,7 +97,7 @@ def test_runs_are_joined_by_id_and_the_winner_explains_itself(mine, home, capsys
     names = [write_run(mine, 1), write_run(mine, 2, turn=-1), write_run(mine, 99)]
     folder = made(mine)
     found = {path.name for path in folder.iterdir()}
-    wanted = "config environment metrics folds history oof test submission steps report"
+    wanted = "config digests environment metrics folds history oof test submission steps report"
     assert {name.partition(".")[0] for name in found} == set(wanted.split())
     config, results = read_json(folder / "config.json"), read_json(folder / "metrics.json")
     assert [each["run"] for each in config["made_of"]] == sorted(names) and "ensemble" in config["steps"]
@@ -133,9 +133,11 @@ def test_a_run_made_of_others_is_rebuilt_to_the_bit_and_a_changed_member_is_noti
     first = (folder / "test.npz").read_bytes()
     ids, classes, values = runs.read_predictions(folder / "test.npz")
     runs.write_predictions(folder / "test.npz", ids, classes, np.nextafter(values, 1))
+    runs.write_digests(folder)
     with pytest.raises(StarshiftError, match="comes out differently"):
         run.rebuild_run(competitions.find(mine), folder.name)
     (folder / "test.npz").write_bytes(first)
+    runs.write_digests(folder)
     member = home / "data" / "runs" / "mine" / names[0] / "oof.npz"
     ids, classes, values = runs.read_predictions(member)
     runs.write_predictions(member, ids, classes, values[:, ::-1])
@@ -170,6 +172,7 @@ def test_the_same_ensemble_is_one_run_and_its_submission_the_latest(mine, home, 
     assert f"the same to the bit as {folder.name}" in caplog.text and latest.read_bytes() == written
     ids, classes, values = runs.read_predictions(folder / "test.npz")
     runs.write_predictions(folder / "test.npz", ids, classes, np.nextafter(values, 1))
+    runs.write_digests(folder)
     assert made(mine) != folder  # as after a change of the code: what is there is another result
     assert made(mine, methods=("mean",)) != folder
 

@@ -14,6 +14,7 @@ from pipeline.errors import StarshiftError
 from pipeline.models.heads import Head
 from pipeline.run_report.write import write_report
 from pipeline.runs import activation_maps, predictor
+from pipeline.runs.folder import write_digests
 from pipeline.training.export import HEADS_FILE, read_heads, write_heads
 from pipeline.workflow import run as flow
 from tests.conftest import drawn, encoded
@@ -82,6 +83,7 @@ def test_the_means_of_maps_are_no_features_of_a_run_that_rounded_them_to_bfloat1
     metrics = json.loads((planted / "metrics.json").read_text())
     metrics["engines"][BASE]["engine"] = "openvino-bf16"
     (planted / "metrics.json").write_text(json.dumps(metrics))
+    write_digests(planted)
     assert activation_maps.load_explainer(planted).texts == ()
 
 
@@ -145,6 +147,7 @@ def test_a_head_of_several_layers_is_explained_by_grad_cam(planted):
     hidden = random.normal(size=(first.layers[0][0].shape[0], 8)).astype(np.float32)
     last = random.normal(size=(8, 2)).astype(np.float32)
     write_heads(planted / HEADS_FILE, [Head(((hidden, np.zeros(8, np.float32)), (last, np.zeros(2, np.float32))))])
+    write_digests(planted)
     explainer = activation_maps.load_explainer(planted)
     maps = explainer.draw_maps(explainer.extract({SIDE: np.stack([plant(number)[0] for number in range(2)])}), [0, 1])
     assert explainer.method == activation_maps.GRAD_CAM and maps.shape == (2, SIDE, SIDE) and np.ptp(maps) > 0

@@ -110,6 +110,7 @@ def test_the_best_run_is_the_one_that_scores_best_and_latest_the_one_that_starte
     for folder, score in ((finished, 0.9), (later, 0.5)):
         metrics = json.loads((folder / "metrics.json").read_text())
         (folder / "metrics.json").write_text(json.dumps({**metrics, "score": score}))
+        runs.write_digests(folder)
     assert load.find_run_folder("best", "mine") == finished and load.find_run_folder("latest", None) == later
 
 
