@@ -99,3 +99,12 @@ def test_many_classes_are_counted_and_not_all_listed(tmp_path):
             plant(tmp_path / "many", f"c{number:02}/{picture}.jpg", encoded(drawn(100 * number + picture, 33, 33)))
     *_, classes = format_check(check(tmp_path / "many"))
     assert len(classes) == 22 and classes[-1].strip() == "and 5 more"
+
+
+def test_the_first_file_that_is_no_picture_is_described_and_class_names_are_escaped(pictures):
+    plant(pictures, "train/red/x.heic", b"\0\0\0\x18ftypheic")
+    for number in range(12):
+        plant(pictures, f"train/two\nlines/{number}.jpg", encoded(drawn(number + 80)))
+    found = check(pictures)
+    assert "the first is a HEIC picture" in found.odd[0]
+    assert any("two\\nlines" in line for line in format_check(found)[2])
