@@ -111,7 +111,8 @@ def _describe_layout(competition: Competition, pictures: PictureTable) -> str:
     for part, table in (("training", pictures.train), ("test", pictures.test)):
         pair = next((pair for pair in zip(table["path"], table["id"], strict=True) if pair[0]), None)
         if pair is not None:
-            folder = pair[0].removesuffix(labels.suffix).removesuffix(pair[1]).rstrip("/")
+            path = pair[0].removesuffix(labels.suffix)
+            folder = path.removesuffix(pair[1]).rstrip("/") if path.endswith(pair[1]) else path.rpartition("/")[0]
             where.append(f"{part} pictures in {folder or 'the folder itself'}")
     return "; ".join([f"labels from {source[labels.kind]}", *where])
 

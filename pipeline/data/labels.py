@@ -26,6 +26,7 @@ from pipeline.data.tables import SampleSubmission, match_ids, read_label_rows, r
 from pipeline.data.validation import check_class_counts, fetch_raw_data
 from pipeline.errors import StarshiftError
 from pipeline.files import describe_content
+from pipeline.kaggle.archives import is_nested_archive
 
 log = logging.getLogger(__name__)
 NO_VALUES = {"nan", "none", "null", "na", "n/a", "#n/a", "?"}
@@ -82,6 +83,8 @@ def build_picture_table(
     train_scan = scan_folder(folders.train, labels.suffix, folders.apart)
     test_scan = scan_folder(folders.test, labels.suffix)
     warnings = [*folders.warnings, *format_omissions(train_scan, test_scan)]
+    packed = [path.name for path in sorted(raw.iterdir()) if is_nested_archive(path) and not path.stem.endswith(".csv")]
+    warnings += format_warning(packed, "archives are not unpacked, and what is in them is not used")
     files, tests = train_scan.pictures, test_scan.pictures
     if labels.kind == "folders":
         warnings += _format_folder_warnings(train_scan)
@@ -98,7 +101,7 @@ def build_picture_table(
             if in_folders
             else f"pictures in {raw / labels.folder}",
             received=f"{len(files):,} pictures, none of them with a label{_describe_others(train_scan, raw)}",
-            remedy="put the pictures of each class into a folder that is called like it"
+            remedy="unpack archives, and put the pictures of each class into a folder that is called like it"
             if in_folders
             else "look at Labels(folder=, suffix=, csv=, pattern=) in the competition file",
         )

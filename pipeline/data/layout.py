@@ -262,7 +262,7 @@ def _detect_layout(labels: Labels, raw: Path) -> DatasetLayout:
     names = {top.path.name.casefold() for top in tops}
     repeating = [top for top in tops if not top.direct and len(top.inner) > 1 and top.inner <= names]
     unclear = trains or _find_similar([top for top in tops if top not in repeating])
-    if len(tops) > 1 and all(top.role for top in tops):
+    if tops and all(top.role for top in tops):
         unclear = tops
     if unclear or any(top.role is None for top in repeating):
         raise _build_ambiguity_error(raw, unclear or repeating, tops)
@@ -313,10 +313,13 @@ def _build_ambiguity_error(
         message = f"{names} are split into parts inside."
         expected = "parts with class folders in them: train/<class>, test/<class>"
     elif not any(len(top.inner) > 1 for top in alike):
-        message = f"{names} are called like parts, but hold no class folders."
+        message = f"{names}: called like parts of the data, but no class folders are in them."
         expected = f"class folders in them, Labels(csv=...) or Labels(pattern=...), or {as_classes}"
+        remedy = "invoke init --comp NAME --data FOLDER looks for labels in tables and file names"
     else:
         message = f"{names} hold folders of the same names: they seem to be parts, and not classes."
+        if len(alike) == 1 and alike[0].role:
+            message = f"{names} is called like a part, and no folder of training pictures is beside it."
         expected = f"in the competition file, {as_parts}; or {as_classes}"
         remedy = "or join the folders of each class, to train on all pictures"
     received = "; ".join(f"{top.path.name}: {format_names(sorted(top.inner)) or 'pictures'}" for top in alike[:4])

@@ -1,13 +1,14 @@
 """The check of a competition's data: every oddity that was planted is named, and whole data have none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import competitions
-from pipeline.config import RunOptions
+from pipeline.config import RunOptions, Submission
 from pipeline.data.check import format_check
 from pipeline.workflow.prepare import check_competition
 from tests.cli.test_tasks import invoke
@@ -31,6 +32,13 @@ def test_whole_data_have_nothing_odd_and_are_described(pictures):
     assert found.formats == {"JPEG": 30} and found.sides == {"width": (48, 48, 48), "height": (40, 40, 40)}
 
 
+def test_the_folder_of_ids_that_are_written_otherwise_is_named(pictures):
+    competition = competitions.find(str(pictures))
+    (pictures / "sample_submission.csv").write_text("id,blue,red\n" + "".join(f"x/{n}.jpg,0,1\n" for n in range(6)))
+    found = check_competition(replace(competition, submission=Submission()), RunOptions())
+    assert found.tests == 6 and found.layout.endswith("test pictures in test")
+
+
 def plant(folder, name, content):
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +57,7 @@ def saved(picture, kind="PNG"):
 
 
 PLANTED = {
+    "1 archives are not unpacked, and what is in them is not used: more.zip": {"more.zip": b"PK\x03\x04"},
     "1 files are no pictures, or damaged": {"train/red/x.jpg": b"<html>"},
     "lie in two classes with the same bytes": {"train/red/x.jpg": encoded(RGB), "train/blue/x.jpg": encoded(RGB)},
     "1 training pictures are copies of others": {"train/red/x.jpg": encoded(RGB), "train/red/y.jpg": encoded(RGB)},

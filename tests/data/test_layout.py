@@ -191,9 +191,22 @@ def test_class_folders_that_no_part_holds_are_named(raw):
 @pytest.mark.parametrize("parts", [("train", "val"), ("train", "test"), ("Train_images", "Test_images")])
 def test_parts_without_class_folders_are_no_classes(raw, parts):
     put(raw, *parts)
-    with pytest.raises(StarshiftError, match=r"hold no class folders(.|\n)*Labels\(csv=\.\.\.\)"):
+    with pytest.raises(StarshiftError, match=r"no class folders are in them(.|\n)*Labels\(csv=\.\.\.\)"):
         table_of(raw)
     assert classes_of(raw, folder=".", test=None) == sorted(parts)
+
+
+def test_a_training_part_without_class_folders_is_no_class(raw):
+    put(raw, "train")
+    with pytest.raises(StarshiftError, match=r"no class folders are in them(.|\n)*invoke init"):
+        table_of(raw)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_class_folders_in_another_part_alone_are_not_trained_on_unasked(raw, part):
+    put(raw, f"{part}/a", f"{part}/b")
+    with pytest.raises(StarshiftError, match=rf'Labels\(folder="{part}", test=None\)'):
+        table_of(raw)
 
 
 def test_classes_that_are_split_inside_are_refused(raw):
@@ -243,7 +256,7 @@ def test_one_folder_may_hold_training_and_test_pictures(raw):
 
 def test_parts_of_two_domains_are_no_classes(raw):
     put(raw, "trainA", "trainB", "testA", "testB")
-    with pytest.raises(StarshiftError, match="hold no class folders"):
+    with pytest.raises(StarshiftError, match="no class folders are in them"):
         table_of(raw)
 
 
