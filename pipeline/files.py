@@ -209,6 +209,11 @@ def hash_json(value: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def is_utf8(name: str) -> bool:
+    """Returns whether a file's name can be written as text: Python reads other bytes as lone surrogates (PEP 383)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def describe_content(path: Path) -> str:
     """Describes what a file is by its first bytes, for an error: `an HTML page`, `512 bytes of something else`."""
     try:

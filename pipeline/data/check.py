@@ -162,8 +162,10 @@ def _find_odd_pictures(readable: pd.DataFrame) -> list[str]:
         found.append(f"{count:,} pictures are {words}: {format_names(readable.loc[modes == mode, 'path'])}")
     if 0 < (grey := int((modes == "L").sum())) < len(modes):
         found.append(f"{grey:,} pictures are grey, the others have colours")
+    several = readable["kind"].str.endswith(" frames")
     short, long = readable[["width", "height"]].min(axis=1), readable[["width", "height"]].max(axis=1)
     for rows, text in (
+        (several, "have several frames or pages, of which the first alone is used"),
         (short < TINY_SIDE, f"have a side of less than {TINY_SIDE} pixels"),
         (long > LONG_RATIO * np.maximum(short, 1), f"are over {LONG_RATIO} times as long as wide, and are squeezed"),
     ):

@@ -205,7 +205,8 @@ def read_dimensions(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int
 
 
 def read_header(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, int, str]:
-    """Reads width and height in pixels, upright, and the format with Pillow's mode (`JPEG RGB`), from a file's header.
+    """Reads width and height in pixels, upright, and the format with Pillow's mode (`JPEG RGB`), from a file's header;
+    `GIF P frames` where there are several frames or pages.
 
     Args:
         path: of the file, or the open file.
@@ -224,7 +225,8 @@ def read_header(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, in
             # Pillow 12 turns the size of a TIFF file when it opens it, and older ones when they decode it
             tags = getattr(picture, "tag_v2", None)
             width, height = (tags[256], tags[257]) if tags else picture.size
-            return (*((height, width) if turned else (width, height)), f"{picture.format} {picture.mode}")
+            several = " frames" if getattr(picture, "is_animated", False) and picture.format != "MPO" else ""
+            return (*((height, width) if turned else (width, height)), f"{picture.format} {picture.mode}{several}")
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 

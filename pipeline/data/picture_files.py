@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.data import images
 from pipeline.errors import StarshiftError
-from pipeline.files import hash_file, read_json, write_json
+from pipeline.files import hash_file, is_utf8, read_json, write_json
 from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,9 @@ def scan_folder(folder: Path | None, suffix: str = "", without: Sequence[Path | 
         folder: where to begin; None is empty.
         suffix: removed from a picture's path below the folder to get its id.
         without: folders that are skipped.
+
+    Raises:
+        StarshiftError: the name of a picture, or of its folder, is not UTF-8.
     """
     names, junk = defaultdict[str, list[str]](list), Counter[str]()
     root = folder or Path()
@@ -134,6 +137,11 @@ def scan_folder(folder: Path | None, suffix: str = "", without: Sequence[Path | 
             junk[str(find_junk_kind(PurePath(name).name))] += count_files(root / name)
         else:
             names[kind].append(name)
+    if odd := [name for name in names["picture"] if not name.isascii() and not is_utf8(name)]:
+        raise StarshiftError(
+            f"{len(odd):,} pictures in {root.name} have names that are not UTF-8.", expected="names in UTF-8",
+            received=format_names(odd), remedy="rename them; the program convmv does so for a whole folder",
+        )  # fmt: skip
     pictures = {name.removesuffix(suffix): root / name for name in names["picture"]}
     return FolderScan(
         pictures={identity: pictures[identity] for identity in sorted(pictures, key=natural_sort_key)},

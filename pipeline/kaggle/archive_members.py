@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StarshiftError
-from pipeline.files import CHUNK_BYTES
+from pipeline.files import CHUNK_BYTES, is_utf8
 from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ def normalize_name(name: str) -> str:
     path = "/".join(parts)
     if len(parts) > MAX_FOLDERS:
         raise ValueError(f"lies more than {MAX_FOLDERS} folders deep")
+    if not is_utf8(path):
+        raise ValueError("has a name that is not UTF-8")
     if len(path.encode()) > MAX_NAME_BYTES or max(len(part.encode()) for part in parts) > MAX_PART_BYTES:
         raise ValueError("has a name that is too long")
     return path

@@ -1,5 +1,6 @@
 """The check of a competition's data: every oddity that was planted is named, and whole data have none."""
 
+import io
 import json
 from dataclasses import replace
 
@@ -49,14 +50,15 @@ RGB, GREY = drawn(7), drawn(7)[..., 0]
 
 
 def saved(picture, kind="PNG"):
-    import io
-
     file = io.BytesIO()
     picture.save(file, kind)
     return file.getvalue()
 
 
+PAGES = io.BytesIO()
+Image.fromarray(GREY).save(PAGES, "TIFF", save_all=True, append_images=[Image.fromarray(GREY)])
 PLANTED = {
+    "1 pictures have several frames or pages, of which the first alone is used": {"train/red/x.tif": PAGES.getvalue()},
     "1 archives are not unpacked, and what is in them is not used: more.zip": {"more.zip": b"PK\x03\x04"},
     "1 files are no pictures, or damaged": {"train/red/x.jpg": b"<html>"},
     "lie in two classes with the same bytes": {"train/red/x.jpg": encoded(RGB), "train/blue/x.jpg": encoded(RGB)},

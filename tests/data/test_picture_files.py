@@ -191,3 +191,14 @@ def test_two_levels_of_classes_are_said_to_be_one(raw):
     assert table_of(raw).warnings == [
         "2 folders in class folders are no classes of their own: the outer folder is the class: cats/lion, cats/puma"
     ]
+
+
+@pytest.mark.parametrize("name", [b"a/caf\xe9.jpg", b"caf\xe9/1.jpg"])
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_done(raw, name):
+    path = os.path.join(os.fsencode(raw / "train"), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(encoded(drawn(0)))
+    for read in (table_of, list_pictures):
+        with pytest.raises(StarshiftError, match=r"1 pictures in (train|raw) have names that are not UTF-8(.|\n)*caf"):
+            read(raw)

@@ -406,3 +406,8 @@ def test_a_folder_with_links_in_a_circle_and_to_nowhere_is_copied_without_them(t
     os.mkfifo(tmp_path / "data" / "pipe")
     shutil.copytree(tmp_path / "data", tmp_path / "copy", ignore=archives.find_uncopyable)
     assert os.listdir(tmp_path / "copy") == ["1.jpg"] and "are left out: 3, such as" in caplog.text
+
+
+def test_a_name_in_a_tar_that_is_not_utf_8_is_refused(tmp_path):
+    with pytest.raises(StarshiftError, match="has a name that is not UTF-8"):
+        unpacked(tmp_path, tarred([("caf\udce9.jpg", b"x")], "w"))
