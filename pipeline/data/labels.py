@@ -31,6 +31,8 @@ from pipeline.kaggle.archives import is_nested_archive
 log = logging.getLogger(__name__)
 NO_VALUES = {"nan", "none", "null", "na", "n/a", "#n/a", "?"}
 """Class names, in small letters, that may be missing values."""
+MANY_NUMBERS = 20
+"""Classes that are all numbers, above which they may be measurements: grades are fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,12 +149,18 @@ def _format_name_warnings(classes: list[str]) -> list[str]:
     for name in classes:
         text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
         similar[float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else text].append(name)
+    numbers = [name for name in classes if re.fullmatch(r"-?\d+(\.\d+)?", name)]
+    numbers = numbers if len(numbers) == len(classes) > MANY_NUMBERS else []
     odd = [name for name in classes if name.startswith(".") or name.casefold() in NO_VALUES or parse_role(name)]
     return [
-        f"{len(names)} classes have nearly the same name: {', '.join(map(repr, names))}"
-        for names in similar.values()
-        if len(names) > 1
-    ] + format_warning(odd, "classes are called like hidden files, parts of the data or missing values")
+        *(
+            f"{len(names)} classes have nearly the same name: {', '.join(map(repr, names))}"
+            for names in similar.values()
+            if len(names) > 1
+        ),
+        *format_warning(odd, "classes are called like hidden files, parts of the data or missing values"),
+        *format_warning(numbers, "classes are numbers, and are learned without their order"),
+    ]
 
 
 def _format_composite_warnings(classes: list[str]) -> list[str]:

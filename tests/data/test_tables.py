@@ -273,3 +273,14 @@ def test_labels_that_look_like_several_or_like_one_are_named(raw, labels, words)
     rows = "".join(f'{name},"{labels[number % 4]}"\n' for number, name in enumerate(NAMES))
     (raw / "labels.csv").write_text("id,label\n" + rows)
     assert any(words in warning for warning in table_of(raw).warnings)
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_many_numbers_are_named_and_grades_are_not(count, tmp_path):
+    rows = [(f"{number}.jpg", number % count) for number in range(2 * count)]
+    (tmp_path / "raw" / "train").mkdir(parents=True)
+    for name, _ in rows:
+        (tmp_path / "raw" / "train" / name).write_bytes(JPEG)
+    (tmp_path / "raw" / "labels.csv").write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    named = [text for text in table_of(tmp_path / "raw").warnings if "classes are numbers" in text]
+    assert len(named) == (count == 21)
