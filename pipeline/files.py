@@ -27,6 +27,22 @@ DISK_FULL_MESSAGES = ("free space", "requested and")
 """Parts of NumPy's messages where a disk is full; its errors have no number."""
 MIN_FREE_BYTES = 1 << 20
 """With fewer free bytes, an error of OpenVINO or HDF5 means a full disk."""
+SIGNATURES = {
+    b"\x1f\x8b": "a gzip file", b"PK\x07\x08": "one part of a split zip archive", b"BZh": "a bzip2 file",
+    b"PK": "a zip archive, or a workbook of Excel", b"\xfd7zXZ": "an xz file", b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive", b"\x28\xb5\x2f\xfd": "a file packed by zstd", b"\x04\x22\x4d\x18": "a file packed by lz4",
+    b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "an old workbook of Excel", b"PAR1": "a Parquet table", b"\x93NUMPY": "an array of NumPy",
+    b"\xff\xfe": "text in UTF-16", b"\xfe\xff": "text in UTF-16", b"<": "an HTML page, or XML",
+    b"{": "JSON", b"[": "JSON", b"version https://git-lfs": "a pointer of Git LFS, which `git lfs pull` replaces",
+}  # fmt: skip
+"""What a file of an unexpected kind may be, by its first bytes."""
+HEIC = "a HEIC picture, which is to be saved as JPEG"
+LATER_SIGNATURES = {
+    4: {b"ftyphe": HEIC, b"ftypmif1": HEIC, b"ftyp": "a video"},
+    128: {b"DICM": "a DICOM picture, which is to be saved as PNG"},
+}
+"""The same, by bytes at a later place."""
 UNWRITABLE_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
@@ -191,3 +207,29 @@ def hash_json(value: Any) -> str:
     """Computes the SHA-256 of the value's canonical JSON (sorted keys, no blanks), 64 hex digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def is_utf8(name: str) -> bool:
+    """Returns whether a file's name can be written as text: Python reads other bytes as lone surrogates (PEP 383)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def describe_content(path: Path) -> str:
+    """Describes what a file is by its first bytes, for an error: `an HTML page`, `512 bytes of something else`."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        return f"a file that cannot be read: {error.strerror}"
+    return describe_bytes(head) or f"{path.stat().st_size:,} bytes of something else"
+
+
+def describe_bytes(head: bytes) -> str:
+    """Describes what bytes are by the first of them; empty where they are of no known kind."""
+    if not head.strip():
+        return "" if head else "an empty file"
+    kinds = [kind for start, kind in SIGNATURES.items() if head.lstrip().startswith(start)]
+    kinds += [
+        kind for place, by in LATER_SIGNATURES.items() for start, kind in by.items() if head[place:].startswith(start)
+    ]
+    return kinds[0] if kinds else ""

@@ -13,6 +13,7 @@ from pipeline.data.images import read_largest_value
 from pipeline.data.labels import PictureTable
 from pipeline.data.picture_files import format_names
 from pipeline.data.subsets import select_evenly
+from pipeline.files import describe_content
 
 MAX_IMBALANCE = 10
 """Pictures of the largest class for one of the smallest, above which classes are called unbalanced."""
@@ -87,7 +88,7 @@ def check_data(competition: Competition, pictures: PictureTable, raw: Path) -> D
         tests=len(pictures.test),
         formats=dict(Counter(kind.split(" ")[0] for kind in readable["kind"]).most_common()),
         sides=sides,
-        odd=[*_find_unreadable(both), *_find_copies(pictures.train), *find_oddities(competition, pictures, raw)],
+        odd=[*_find_unreadable(both, raw), *_find_copies(pictures.train), *find_oddities(competition, pictures, raw)],
     )
 
 
@@ -110,14 +111,16 @@ def _describe_layout(competition: Competition, pictures: PictureTable) -> str:
     for part, table in (("training", pictures.train), ("test", pictures.test)):
         pair = next((pair for pair in zip(table["path"], table["id"], strict=True) if pair[0]), None)
         if pair is not None:
-            folder = pair[0].removesuffix(labels.suffix).removesuffix(pair[1]).rstrip("/")
+            path = pair[0].removesuffix(labels.suffix)
+            folder = path.removesuffix(pair[1]).rstrip("/") if path.endswith(pair[1]) else path.rpartition("/")[0]
             where.append(f"{part} pictures in {folder or 'the folder itself'}")
     return "; ".join([f"labels from {source[labels.kind]}", *where])
 
 
-def _find_unreadable(both: pd.DataFrame) -> list[str]:
-    bad = both.loc[(both["width"] == 0) & (both["path"] != ""), "path"]
-    return [f"{len(bad):,} files are no pictures, or damaged: {format_names(bad)}"] if len(bad) else []
+def _find_unreadable(both: pd.DataFrame, raw: Path) -> list[str]:
+    bad = both.loc[(both["width"] == 0) & (both["path"] != ""), "path"].to_list()
+    first = describe_content(raw / bad[0]) if bad else ""
+    return [f"{len(bad):,} files are no pictures, or damaged: {format_names(bad)}; the first is {first}"] if bad else []
 
 
 def _find_copies(train: pd.DataFrame) -> list[str]:
@@ -159,8 +162,10 @@ def _find_odd_pictures(readable: pd.DataFrame) -> list[str]:
         found.append(f"{count:,} pictures are {words}: {format_names(readable.loc[modes == mode, 'path'])}")
     if 0 < (grey := int((modes == "L").sum())) < len(modes):
         found.append(f"{grey:,} pictures are grey, the others have colours")
+    several = readable["kind"].str.endswith(" frames")
     short, long = readable[["width", "height"]].min(axis=1), readable[["width", "height"]].max(axis=1)
     for rows, text in (
+        (several, "have several frames or pages, of which the first alone is used"),
         (short < TINY_SIDE, f"have a side of less than {TINY_SIDE} pixels"),
         (long > LONG_RATIO * np.maximum(short, 1), f"are over {LONG_RATIO} times as long as wide, and are squeezed"),
     ):
@@ -182,7 +187,7 @@ def _find_dark_pictures(readable: pd.DataFrame, raw: Path) -> list[str]:
 def format_check(check: DataCheck) -> list[list[str]]:
     """Formats the check in blocks of lines: what is odd first."""
     odd = [f"odd       {text}" for text in check.odd] or ["odd       nothing was found"]
-    shown = list(check.classes.items())[:SHOWN_CLASSES]
+    shown = [(format_names([name]), count) for name, count in list(check.classes.items())[:SHOWN_CLASSES]]
     formats = ", ".join(f"{name} {count:,}" for name, count in check.formats.items())
     facts = [
         f"layout    {check.layout}",

@@ -4,6 +4,7 @@ JPEG and plain PNG are decoded fast, other formats by Pillow; a file's name does
 """
 
 import io
+import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,8 @@ try:
     import simplejpeg
 except ImportError:  # Kaggle's image lacks it
     simplejpeg = None
+
+from pipeline.files import describe_bytes
 
 RESIZE_METHOD = "stretch, bilinear to twice the size and area to it, area above three times, 2"
 MAX_PIXELS = 200_000_000
@@ -27,6 +30,7 @@ MAX_PROFILE_BYTES = 16_000_000
 ORIENTATION_TAG = 0x0112
 APP1, START_OF_SCAN = 0xE1, 0xDA
 cv2.setNumThreads(1)
+warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: a picture that cannot be read is named by its file
 
 
 class UnreadableImageError(Exception):
@@ -115,8 +119,10 @@ def _read_jpeg_header(data: bytes) -> tuple[tuple[int, int] | None, bool]:
             height, width = int.from_bytes(data[place + 5 : place + 7]), int.from_bytes(data[place + 7 : place + 9])
             plain = data[place + 4] == 8 and data[place + 9] in (1, 3) and 0 < height * width <= MAX_PIXELS
             frame = (height, width) if plain else None
-        has_exif |= marker == APP1 and data[place + 4 : place + 10] == b"Exif\0\0"
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4])
+        length = 2 + int.from_bytes(data[place + 2 : place + 4])
+        segment = data[place + 4 : place + length] if marker == APP1 else b""
+        has_exif |= segment.startswith(b"Exif\0\0") or b"tiff:Orientation" in segment
+        place += 1 if marker == 0xFF else length
     return frame, has_exif
 
 
@@ -146,7 +152,9 @@ def _decode_png(data: bytes) -> np.ndarray | None:
         place += 12 + int.from_bytes(data[place : place + 4])
     plain = data[24:25] == b"\x08" and data[25:26] in (b"\x00", b"\x02")
     area = int.from_bytes(data[16:20]) * int.from_bytes(data[20:24])
-    if not plain or b"IEND" not in chunks or chunks & {b"tRNS", b"eXIf", b"acTL"} or not 0 < area <= MAX_PIXELS:
+    turned = b"tiff:Orientation" in data or b"Raw profile type exif" in data  # as ImageMagick keeps what a JPEG had
+    odd = turned or chunks & {b"tRNS", b"eXIf", b"acTL"}
+    if not plain or b"IEND" not in chunks or odd or not 0 < area <= MAX_PIXELS:
         return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
@@ -170,7 +178,7 @@ def _decode_with_pillow(data: bytes) -> np.ndarray:
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImageError("no picture format that Pillow knows" if data else "the file is empty") from error
+        raise UnreadableImageError(describe_bytes(data[:512]) or "no picture format that Pillow knows") from error
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
 
@@ -197,7 +205,8 @@ def read_dimensions(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int
 
 
 def read_header(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, int, str]:
-    """Reads width and height in pixels, upright, and the format with Pillow's mode (`JPEG RGB`), from a file's header.
+    """Reads width and height in pixels, upright, and the format with Pillow's mode (`JPEG RGB`), from a file's header;
+    `GIF P frames` where there are several frames or pages.
 
     Args:
         path: of the file, or the open file.
@@ -213,10 +222,21 @@ def read_header(path: Path | IO[bytes], most: int = MAX_PIXELS) -> tuple[int, in
         with Image.open(path) as picture:
             is_small = picture.width * picture.height <= most
             turned = is_small and picture.getexif().get(ORIENTATION_TAG, 1) in (5, 6, 7, 8)
-            sides = (picture.height, picture.width) if turned else (picture.width, picture.height)
-            return (*sides, f"{picture.format} {picture.mode}")
+            # Pillow 12 turns the size of a TIFF file when it opens it, and older ones when they decode it
+            tags = getattr(picture, "tag_v2", None)
+            width, height = (tags[256], tags[257]) if tags else picture.size
+            several = " frames" if getattr(picture, "is_animated", False) and picture.format != "MPO" else ""
+            return (*((height, width) if turned else (width, height)), f"{picture.format} {picture.mode}{several}")
     except Exception as error:
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
+
+
+def is_readable(path: Path | str) -> bool:
+    """Returns whether the header of a file is a picture's."""
+    try:
+        return read_header(Path(path))[0] > 0
+    except UnreadableImageError:
+        return False
 
 
 def read_largest_value(path: Path) -> int:

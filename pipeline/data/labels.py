@@ -12,9 +12,10 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition, Labels
 from pipeline.data.corrections import correct_labels
-from pipeline.data.layout import find_layout
+from pipeline.data.layout import find_layout, parse_role
 from pipeline.data.picture_files import (
     FolderScan,
+    find_paths,
     format_names,
     format_omissions,
     format_warning,
@@ -24,8 +25,14 @@ from pipeline.data.picture_files import (
 from pipeline.data.tables import SampleSubmission, match_ids, read_label_rows, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
 from pipeline.errors import StarshiftError
+from pipeline.files import describe_content
+from pipeline.kaggle.archives import is_nested_archive
 
 log = logging.getLogger(__name__)
+NO_VALUES = {"nan", "none", "null", "na", "n/a", "#n/a", "?"}
+"""Class names, in small letters, that may be missing values."""
+MANY_NUMBERS = 20
+"""Classes that are all numbers, above which they may be measurements: grades are fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +85,15 @@ def build_picture_table(
     train_scan = scan_folder(folders.train, labels.suffix, folders.apart)
     test_scan = scan_folder(folders.test, labels.suffix)
     warnings = [*folders.warnings, *format_omissions(train_scan, test_scan)]
+    packed = [path.name for path in sorted(raw.iterdir()) if is_nested_archive(path) and not path.stem.endswith(".csv")]
+    warnings += format_warning(packed, "archives are not unpacked, and what is in them is not used")
     files, tests = train_scan.pictures, test_scan.pictures
     if labels.kind == "folders":
         warnings += _format_folder_warnings(train_scan)
-    others = [name for name in test_scan.others if not name.lower().endswith(".csv")]
-    warnings += format_warning(others, "files among the test pictures are no pictures and are left out")
+    for part, scan in (("training", train_scan), ("test", test_scan)):
+        if part == "test" or labels.kind == "pattern":
+            others = [name for name in scan.others if not name.lower().endswith(".csv")]
+            warnings += format_warning(others, f"files among the {part} pictures are no pictures and are left out")
     label_of = _find_labels(labels, raw, files, warnings)
     if not label_of:
         in_folders = labels.kind == "folders"
@@ -91,8 +102,8 @@ def build_picture_table(
             expected=f"a folder of pictures for each class in {folders.train or raw / labels.folder}"
             if in_folders
             else f"pictures in {raw / labels.folder}",
-            received=f"{len(files)} files, none of them with a label",
-            remedy="put the pictures of each class into a folder that is called like it"
+            received=f"{len(files):,} pictures, none of them with a label{_describe_others(train_scan, raw)}",
+            remedy="unpack archives, and put the pictures of each class into a folder that is called like it"
             if in_folders
             else "look at Labels(folder=, suffix=, csv=, pattern=) in the competition file",
         )
@@ -109,48 +120,69 @@ def build_picture_table(
     return PictureTable(train=train, test=test, classes=classes, warnings=warnings)
 
 
+def _describe_others(scan: FolderScan, raw: Path) -> str:
+    """Describes the first file that is no picture, for an error."""
+    others = [name for name in scan.others if not name.lower().endswith(".csv")]
+    files = [path for name in others[:1] for path in find_paths(raw, name)]
+    return f"; {len(others):,} other files; {files[0].name} is {describe_content(files[0])}" if files else ""
+
+
 def _format_folder_warnings(train: FolderScan) -> list[str]:
-    """Warns of empty class folders, and of files in class folders that are no pictures."""
+    """Warns of empty class folders, of folders in class folders, and of files there that are no pictures."""
     nonempty = {identity.split("/")[0] for identity in train.pictures}.union(train.locked)
     empty = [name for name in train.folders if name not in nonempty and not name.startswith(".")]
     others = [name for name in train.others if "/" in name]
+    places = defaultdict[str, set[str]](set)
+    for identity in train.pictures:
+        places[identity.split("/")[0]].add(identity.rpartition("/")[0])
+    inner = sorted(place for name, below in places.items() if len(below) > 1 for place in below if place != name)
     return [
+        *format_warning(inner, "folders in class folders are no classes of their own: the outer folder is the class"),
         *format_warning(empty, "class folders hold no picture and are no classes"),
         *format_warning(others, "files in class folders are no pictures and are left out"),
     ]
 
 
 def _format_name_warnings(classes: list[str]) -> list[str]:
-    """Warns of class names that differ only in case, blanks or the encoding of an accent."""
-    similar = defaultdict[str, list[str]](list)
+    """Warns of class names that differ only in case, blanks, zeros or the encoding of an accent; and of odd ones."""
+    similar = defaultdict[str | float, list[str]](list)
     for name in classes:
-        similar[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+        text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        similar[float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else text].append(name)
+    numbers = [name for name in classes if re.fullmatch(r"-?\d+(\.\d+)?", name)]
+    numbers = numbers if len(numbers) == len(classes) > MANY_NUMBERS else []
+    odd = [name for name in classes if name.startswith(".") or name.casefold() in NO_VALUES or parse_role(name)]
     return [
-        f"{len(names)} classes have nearly the same name: {', '.join(map(repr, names))}"
-        for names in similar.values()
-        if len(names) > 1
+        *(
+            f"{len(names)} classes have nearly the same name: {', '.join(map(repr, names))}"
+            for names in similar.values()
+            if len(names) > 1
+        ),
+        *format_warning(odd, "classes are called like hidden files, parts of the data or missing values"),
+        *format_warning(numbers, "classes are numbers, and are learned without their order"),
     ]
 
 
 def _format_composite_warnings(classes: list[str]) -> list[str]:
-    """Warns of class names that are made of others, such as `scab rust` where `scab` and `rust` are classes."""
-    composite = []
-    for name in classes:
-        parts = [part for part in re.split(r"[\s,;|/+]+", name) if part]
-        if len(parts) > 1 and set(parts) <= set(classes):
+    """Warns of class names that are made of others: `a b` where `a` and `b` are classes; `a|b`, `b|c` and `a|c`."""
+    lists = {name: {part.strip() for part in re.split(r"[,;|+\[\]'\"]+", name) if part.strip()} for name in classes}
+    counts, composite = Counter(part for parts in lists.values() for part in parts), []
+    for name, parts in lists.items():
+        joined = {part for part in re.split(r"[\s,;|/+]+", name) if part}
+        if (len(joined) > 1 and joined <= set(classes)) or (len(parts) > 1 and all(counts[part] > 1 for part in parts)):
             composite.append(name)
     text = "classes are made of others, as if pictures had several labels; each is learned as a class of its own"
     return format_warning(composite, text)
 
 
 def _check_categories(label_of: dict[str, str]) -> None:
-    """Raises a StarshiftError where the labels are measurements: fractions that most pictures have alone."""
+    """Raises a StarshiftError where the labels are measurements: numbers that most pictures have alone."""
     counts = Counter(label_of.values())
     try:
-        fractions = any(not float(label).is_integer() for label in counts)
-    except (ValueError, OverflowError):
+        numbers = len([float(label) for label in counts])
+    except ValueError:
         return
-    if fractions and 2 * sum(count == 1 for count in counts.values()) > len(counts):
+    if numbers > 2 and 2 * sum(count == 1 for count in counts.values()) > len(counts):
         raise StarshiftError(
             "The labels are numbers: this is a regression task.",
             expected="names of classes",
@@ -178,7 +210,11 @@ def _find_csv_labels(labels: Labels, raw: Path, files: dict[str, Path], warnings
     """Returns the labels in the CSV file, of the pictures that exist."""
     path, frame = read_label_rows(labels, raw)
     frame[labels.label] = frame[labels.label].str.strip()
+    frame = frame[(frame[[labels.image, labels.label]] != "").any(axis=1)]  # spreadsheets end in rows of commas
     _check_label_rows(frame, labels, path.name)
+    repeated = frame.loc[frame[labels.image].duplicated(), labels.image].to_list()
+    warnings += format_warning(repeated, f"rows of {path.name} are there twice and count once")
+    frame = frame[~frame[labels.image].duplicated()]
     matched = match_ids(frame[labels.image], files)
     rows = zip(frame[labels.image], frame[labels.label], strict=True)
     label_of = {matched[identity]: label for identity, label in rows if identity in matched}
@@ -200,19 +236,21 @@ def _find_csv_labels(labels: Labels, raw: Path, files: dict[str, Path], warnings
 def _format_similar(matched: dict[str, str], name: str) -> list[str]:
     """Warns of ids that are not written as their files are."""
     similar = [f"{identity!r} is {file!r}" for identity, file in matched.items() if identity != file]
-    return format_warning(similar, f"ids of {name} differ from their files in blanks, ending or accents alone")
+    return format_warning(similar, f"ids of {name} are written otherwise than their files")
 
 
 def _check_label_rows(frame: pd.DataFrame, labels: Labels, name: str) -> None:
-    """Raises a StarshiftError where an id has two rows, or no label."""
-    repeated = frame.loc[frame[labels.image].duplicated(), labels.image]
-    empty = frame.loc[frame[labels.label] == "", labels.image]
-    if len(repeated) or len(empty):
+    """Raises a StarshiftError where an id has two labels, or none."""
+    pairs = frame.drop_duplicates([labels.image, labels.label])
+    repeated = pairs.loc[pairs[labels.image].duplicated(), labels.image].unique().tolist()
+    empty = frame.loc[frame[labels.label] == "", labels.image].to_list()
+    if repeated or empty:
+        parts = format_warning(repeated, "ids twice, with other labels") + format_warning(empty, "ids without a label")
         raise StarshiftError(
             f"{name} cannot be trusted.",
             expected="one row a picture, each with a label",
-            received=f"{len(repeated)} ids twice ({format_names(repeated)}), "
-            f"{len(empty)} without a label ({format_names(empty)})",
+            received="; ".join(parts),
+            remedy="take rows without a label out; of several labels of a picture keep one: more are not supported",
         )
 
 

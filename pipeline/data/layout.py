@@ -10,6 +10,7 @@ classes, and so is what is called like a part and is not built like one (`bus/1.
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -27,10 +28,14 @@ from pipeline.data.picture_files import (
 from pipeline.errors import StarshiftError
 
 FILLER_WORDS = "(?:data|dataset|set|images?|imgs?|pictures?|pics|photos?|samples?|split|files|folder)*"
-ROLE_PATTERN = re.compile(
-    f"{FILLER_WORDS}(?:(?P<train>train(?:ing)?)|(?P<test>test(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|dev|eval(?:uation)?))"
-    f"{FILLER_WORDS}"
+ROLE_WORDS = (
+    "(?:(?P<train>train(?:ing)?)|(?P<test>test(?:ing)?)|(?P<val>val(?:id(?:ation)?)?|dev|eval(?:uation)?)"
+    "|(?P<unlabeled>un(?:label+ed|supervised)))"
 )
+ROLE_PATTERN = re.compile(f"{FILLER_WORDS}{ROLE_WORDS}{FILLER_WORDS}")
+ROLE_IN_NAME = re.compile(f"(?:(?<![A-Za-z])|(?<=[a-z])(?=[A-Z]))(?i:{ROLE_WORDS})(?![a-z])")
+NUMBERED = re.compile(r"(?<=[a-z])[A-Z]$|[\W_]*\d+$")
+"""What a number or a letter behind a part's name is: train1, test 2, trainA."""
 MIN_OVERLAP = 0.8
 MAX_WRAPPERS = 2
 """Folders around the data that are skipped: archives often hold one."""
@@ -61,7 +66,7 @@ class CandidateFolder:
         path: of the folder.
         direct: whether it holds pictures directly.
         inner: names, in small letters, of its direct subfolders that hold pictures.
-        role: `train`, `test` or `val`, by its name.
+        role: `train`, `test`, `val` or `unlabeled`, by its name.
     """
 
     path: Path
@@ -71,9 +76,19 @@ class CandidateFolder:
 
 
 def parse_role(name: str) -> str | None:
-    """Returns the part that a folder is named after: `train`, `test` or `val`; None for other names."""
-    match = ROLE_PATTERN.fullmatch(re.sub(r"[\W_]", "", name.casefold()))
+    """Returns the part that a folder is named after: `train`, `test`, `val` or `unlabeled`; None for other names."""
+    match = ROLE_PATTERN.fullmatch(re.sub(r"[\W_]", "", NUMBERED.sub("", name).casefold()))
     return match.lastgroup if match else None
+
+
+def _find_roles(folders: Sequence[Path]) -> dict[Path, str | None]:
+    """Returns the part that each folder is: by its name, or because another name differs in the part's word alone."""
+    alike = defaultdict[str, dict[Path, str | None]](dict)
+    for path in folders:
+        if match := ROLE_IN_NAME.search(path.name):  # flowers_train beside flowers_test
+            alike[(path.name[: match.start()] + path.name[match.end() :]).casefold()][path] = match.lastgroup
+    pairs = {path: role for group in alike.values() if len({*group.values()}) > 1 for path, role in group.items()}
+    return {path: parse_role(path.name) or pairs.get(path) for path in folders}
 
 
 def find_layout(labels: Labels, raw: Path) -> DatasetLayout:
@@ -155,7 +170,7 @@ def _has_direct_pictures(folder: Path) -> bool:
 
 def _has_classes(folder: Path) -> bool:
     """Returns whether a folder of the part's name is the part: a class may have that name, and an odd folder in it."""
-    inner = _list_folders(unwrap_folder(folder))
+    inner = _list_folders(find_class_root(folder))
     if len(inner) != 1:
         return len(inner) > 1
     others = [path for path in _list_folders(folder.parent) if not parse_role(path.name)]
@@ -171,21 +186,30 @@ def unwrap_folder(folder: Path) -> Path:
     return inner if set(scan_folder(folder).pictures) == nested else folder
 
 
-def _inspect_folder(folder: Path, labels: Labels) -> CandidateFolder:
+def find_class_root(folder: Path) -> Path:
+    """Returns the folder of the class folders of a part: the part, or train/train or train/images, which holds all."""
+    folder = unwrap_folder(folder)
+    inner = [] if _has_direct_pictures(folder) else [path for path in _list_folders(folder) if has_pictures(path)]
+    is_filler = len(inner) == 1 and re.fullmatch(FILLER_WORDS, re.sub(r"[\W_]", "", inner[0].name.casefold()))
+    return inner[0] if is_filler and len(_list_folders(inner[0])) > 1 else folder
+
+
+def _inspect_folder(folder: Path, labels: Labels, role: str | None) -> CandidateFolder:
     """Describes a folder that may be a part or a class."""
-    place, name = unwrap_folder(folder), folder.name.casefold()
+    place, name = find_class_root(folder), folder.name.casefold()
     exact = {"train": PurePath(labels.folder).name.casefold(), "test": PurePath(labels.test or "").name.casefold()}
     return CandidateFolder(
         path=folder,
         direct=_has_direct_pictures(place),
         inner=frozenset(path.name.casefold() for path in _list_folders(place) if has_pictures(path)),
-        role=next((role for role, label in exact.items() if name == label), parse_role(name)),
+        role=next((part for part, label in exact.items() if name == label), role),
     )
 
 
 def _list_candidates(folder: Path, labels: Labels, without: Sequence[Path | None] = ()) -> list[CandidateFolder]:
     """Describes the folders of pictures in a folder."""
-    candidates = [_inspect_folder(path, labels) for path in _list_folders(folder) if path not in without]
+    roles = _find_roles(_list_folders(folder))
+    candidates = [_inspect_folder(path, labels, role) for path, role in roles.items() if path not in without]
     return [candidate for candidate in candidates if candidate.direct or candidate.inner]
 
 
@@ -197,15 +221,7 @@ def _complete_layout(labels: Labels, raw: Path, train: Path | None, test: Path |
     beside = [top for path in around for top in _list_candidates(path.parent, labels, without=(test, *around))]
     if test is None and labels.kind == "folders":
         test = _find_test_folder(labels, beside)
-    inner = _list_folders(unwrap_folder(train)) if labels.kind == "folders" else []
-    classes = {path.name.casefold() for path in inner}
-    unused = [
-        top.path
-        for top in beside
-        if top.path != test
-        and (test is None or top.path not in test.parents)
-        and (top.role or (classes and (top.direct or len(top.inner & classes) > 1)))
-    ]
+    unused = [top.path for top in beside if top.path != test and (test is None or top.path not in test.parents)]
     return _build_layout(labels, train, test, unused)
 
 
@@ -220,14 +236,16 @@ def _build_layout(labels: Labels, train: Path | None, test: Path | None, unused:
     warnings = [
         f"{path.name} is taken for the {what} pictures"
         for what, path, name in (("training", train, labels.folder), ("test", test, labels.test))
-        if path is not None and parse_role(path.name) and path.name.casefold() != Path(str(name)).name.casefold()
+        if path is not None
+        and path.name.casefold() != Path(str(name)).name.casefold()
+        and _find_roles(_list_folders(path.parent)).get(path)
     ]
     if unused:
         counts = {path.name: len(scan_folder(path).pictures) for path in unused}
         names = format_names(f"{name} ({count:,})" for name, count in counts.items())
         warnings.append(f"{sum(counts.values()):,} pictures belong to neither part and are not used: {names}")
     return DatasetLayout(
-        train=train and unwrap_folder(train),
+        train=train and (find_class_root if labels.kind == "folders" else unwrap_folder)(train),
         test=test and unwrap_folder(test),
         apart=(*([test] if test else []), *unused),
         warnings=tuple(warnings),
@@ -244,18 +262,23 @@ def _detect_layout(labels: Labels, raw: Path) -> DatasetLayout:
     names = {top.path.name.casefold() for top in tops}
     repeating = [top for top in tops if not top.direct and len(top.inner) > 1 and top.inner <= names]
     unclear = trains or _find_similar([top for top in tops if top not in repeating])
-    if len(tops) > 1 and all(top.role for top in tops):
+    if tops and all(top.role for top in tops):
         unclear = tops
     if unclear or any(top.role is None for top in repeating):
         raise _build_ambiguity_error(raw, unclear or repeating, tops)
     test = _find_test_folder(labels, tops)
-    return _build_layout(labels, root, test, [top.path for top in repeating if top.path != test])
+    unused = [top for top in tops if top in repeating or top.role == "unlabeled"]
+    others = [top for top in tops if top not in unused and top.path != test]
+    if len(others) == 1 and len(tops) > 1 and not others[0].direct and len(others[0].inner) > 1:
+        return _complete_layout(labels, raw, others[0].path, test)  # images/<class> beside test/
+    return _build_layout(labels, root, test, [top.path for top in unused if top.path != test])
 
 
 def _skip_wrappers(raw: Path) -> Path:
     """Returns the folder of the data: archives often hold everything in a folder of their own."""
     for _ in range(MAX_WRAPPERS):
-        inner = _list_folders(raw)
+        # A folder of other files, such as lists of names, is beside the data; an empty one may be a class.
+        inner = [path for path in _list_folders(raw) if has_pictures(path) or not _list_entries(path)]
         if len(inner) != 1 or parse_role(inner[0].name) or _has_direct_pictures(raw) or not _list_folders(inner[0]):
             break
         raw = inner[0]
@@ -285,14 +308,19 @@ def _build_ambiguity_error(
     as_parts = _format_labels(*(path.relative_to(raw).as_posix() for path in (order[0].path, test) if path))
     as_classes = f"{_format_labels(order[0].path.parent.relative_to(raw).as_posix())} if they are classes"
     shared, names = frozenset.intersection(*(top.inner for top in alike)), format_names(top.path.name for top in alike)
+    remedy = ""
     if shared and all(map(parse_role, shared)):
         message = f"{names} are split into parts inside."
         expected = "parts with class folders in them: train/<class>, test/<class>"
     elif not any(len(top.inner) > 1 for top in alike):
-        message = f"{names} are called like parts, but hold no class folders."
+        message = f"{names}: called like parts of the data, but no class folders are in them."
         expected = f"class folders in them, Labels(csv=...) or Labels(pattern=...), or {as_classes}"
+        remedy = "invoke init --comp NAME --data FOLDER looks for labels in tables and file names"
     else:
         message = f"{names} hold folders of the same names: they seem to be parts, and not classes."
+        if len(alike) == 1 and alike[0].role:
+            message = f"{names} is called like a part, and no folder of training pictures is beside it."
         expected = f"in the competition file, {as_parts}; or {as_classes}"
+        remedy = "or join the folders of each class, to train on all pictures"
     received = "; ".join(f"{top.path.name}: {format_names(sorted(top.inner)) or 'pictures'}" for top in alike[:4])
-    return StarshiftError(message, expected=expected, received=received)
+    return StarshiftError(message, expected=expected, received=received, remedy=remedy)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.data import images
 from pipeline.errors import StarshiftError
-from pipeline.files import hash_file, read_json, write_json
+from pipeline.files import hash_file, is_utf8, read_json, write_json
 from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ PICTURE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".jp2", ".tga", ".pcx"),
 }
-"""Suffixes that are surely a picture's. A file with another one is tried, too, unless it is hidden."""
+"""Suffixes that are surely a picture's. A file with another one is one if it can be opened as such, unless hidden."""
 
 
 JUNK_NAMES = frozenset(
@@ -35,6 +35,7 @@ JUNK_NAMES = frozenset(
         *("network trash folder", "temporary items"),
         # Windows
         *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "$recycle.bin", "system volume information"),
+        *("recycled", "recycler", "found.000", "picasa.ini"),
         # network drives
         *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp", ".@__thumb", ".@upload_cache"),
         *(".snapshot", ".snapshots", "~snapshot", ".zfs", ".streams"),
@@ -48,6 +49,19 @@ JUNK_NAMES = frozenset(
 )
 """In small letters, as they are compared. All else is used, hidden or not: a class may be called `__background__`."""
 JUNK_PREFIXES = ("._", ".trash", ".nfs", ".fuse_hidden", ".~lock.", "~$")
+JUNK_SUFFIXES = (
+    "~",
+    ".part",
+    ".partial",
+    ".crdownload",
+    ".download",
+    ".opdownload",
+    ".filepart",
+    ".tmp",
+    ".bak",
+    ".swp",
+)
+"""Of earlier versions of files, and of downloads that were broken off."""
 
 
 def find_junk_kind(name: str) -> str | None:
@@ -55,7 +69,8 @@ def find_junk_kind(name: str) -> str | None:
     small = name.casefold()
     if small in JUNK_NAMES:
         return name
-    return next((f"{start}*" for start in JUNK_PREFIXES if small.startswith(start)), None)
+    ends = (f"*{end}" for end in JUNK_SUFFIXES if small.endswith(end) and is_picture(small.removesuffix(end)))
+    return next((f"{start}*" for start in JUNK_PREFIXES if small.startswith(start)), None) or next(ends, None)
 
 
 def count_files(path: Path) -> int:
@@ -111,6 +126,9 @@ def scan_folder(folder: Path | None, suffix: str = "", without: Sequence[Path | 
         folder: where to begin; None is empty.
         suffix: removed from a picture's path below the folder to get its id.
         without: folders that are skipped.
+
+    Raises:
+        StarshiftError: the name of a picture, or of its folder, is not UTF-8.
     """
     names, junk = defaultdict[str, list[str]](list), Counter[str]()
     root = folder or Path()
@@ -119,6 +137,11 @@ def scan_folder(folder: Path | None, suffix: str = "", without: Sequence[Path | 
             junk[str(find_junk_kind(PurePath(name).name))] += count_files(root / name)
         else:
             names[kind].append(name)
+    if odd := [name for name in names["picture"] if not name.isascii() and not is_utf8(name)]:
+        raise StarshiftError(
+            f"{len(odd):,} pictures in {root.name} have names that are not UTF-8.", expected="names in UTF-8",
+            received=format_names(odd), remedy="rename them; the program convmv does so for a whole folder",
+        )  # fmt: skip
     pictures = {name.removesuffix(suffix): root / name for name in names["picture"]}
     return FolderScan(
         pictures={identity: pictures[identity] for identity in sorted(pictures, key=natural_sort_key)},
@@ -178,13 +201,15 @@ def _classify_entry(entry: os.DirEntry[str], below: str) -> str:
             return "broken" if entry.is_symlink() else "other"
     except OSError:  # a link to itself, or to where nobody may look
         return "broken"
-    return "picture" if is_picture(below + entry.name) else "other"
+    is_hidden, suffix = "/." in f"/{below}{entry.name}", os.path.splitext(entry.name)[1].lower()
+    if is_picture(entry.name):
+        return "picture"
+    return "other" if is_hidden or suffix in NON_PICTURE_SUFFIXES or not images.is_readable(entry.path) else "picture"
 
 
 def is_picture(name: str) -> bool:
-    """Returns whether to try a file as a picture; a hidden one only if its suffix is a picture's."""
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix in PICTURE_SUFFIXES if "/." in f"/{name}" else suffix not in NON_PICTURE_SUFFIXES
+    """Returns whether a file is a picture by its suffix."""
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
 def format_omissions(*scans: FolderScan) -> list[str]:

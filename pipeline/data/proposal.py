@@ -9,16 +9,16 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pandas as pd
 
 from pipeline.config import Competition, Labels, Submission
-from pipeline.data.layout import parse_role
-from pipeline.data.picture_files import format_names, has_pictures, is_junk, list_pictures
-from pipeline.data.tables import match_ids, read_csv_as_text
+from pipeline.data.layout import find_layout, parse_role
+from pipeline.data.picture_files import format_names, has_pictures, is_junk, list_pictures, scan_folder
+from pipeline.data.tables import join_indicators, match_ids, read_csv_as_text
 from pipeline.errors import StarshiftError, require
-from pipeline.kaggle.archives import check_archive, unpack_archive, unpack_nested
+from pipeline.kaggle.archives import check_archive, find_uncopyable, unpack_archive, unpack_nested
 
 MIN_MATCHED = 0.5
 """Share of a table's ids that must be pictures."""
@@ -64,7 +64,7 @@ def _unpack(data: Path, folder: Path) -> Path:
         check_archive(data)
         unpack_archive(data, folder)
     else:
-        shutil.copytree(data, folder)
+        shutil.copytree(data, folder, ignore=find_uncopyable)
         unpack_nested(folder)
     return folder
 
@@ -72,14 +72,20 @@ def _unpack(data: Path, folder: Path) -> Path:
 def _propose(data: Path) -> Proposal:
     """Proposes a competition for a folder of data."""
     pictures = list_pictures(data)
-    require(pictures, f"There are no pictures in {data}.", expected="pictures, in it or below it", received="none")
+    require(pictures, "There are no pictures in the data.", expected="pictures, in it or below it", received="none")
     paths = [
         path for path in (*data.glob("*.csv"), *data.glob("*/*.csv")) if path.is_file() and not is_junk(path, data)
     ]
-    tables = {path: read_csv_as_text(path) for path in sorted(paths)}
+    tables = {
+        path: read_csv_as_text(path) for path in sorted(paths, key=lambda path: (_rank_part(path.parent.name), path))
+    }
     samples = {path: frame for path, frame in tables.items() if "sample" in path.name.lower()}
-    others = {path: frame for path, frame in tables.items() if path not in samples}
-    found = _find_table_labels(others, pictures) or _find_folder_labels(pictures) or _find_name_labels(pictures)
+    others = {
+        path.relative_to(data).as_posix(): frame.rename(columns=str.strip)
+        for path, frame in tables.items()
+        if path not in samples
+    }
+    found = _find_table_labels(others, pictures) or _find_folder_labels(data, pictures) or _find_name_labels(pictures)
     reasons = dict(found.reasons)
     path, sample = next(iter(samples.items()), (None, pd.DataFrame()))
     submission, metric, more = _read_submission(path, sample)
@@ -107,47 +113,73 @@ def _find_test_folder(pictures: Mapping[str, Path], besides: str) -> str | None:
     )
 
 
-def _find_table_labels(tables: Mapping[Path, pd.DataFrame], pictures: Mapping[str, Path]) -> _FoundLabels | None:
-    """Finds a table with a column of ids of pictures and a column of classes."""
-    folders = sorted({"", *(name.rpartition("/")[0] for name in pictures)}, key=lambda name: parse_role(name) == "test")
-    for (path, frame), folder in itertools.product(tables.items(), folders):
+def _rank_part(folder: str) -> int:
+    """Returns how late a folder comes when training pictures are looked for: those that are called so come first."""
+    return {"train": 0, None: 1}.get(parse_role(folder.rpartition("/")[2]), 2)
+
+
+def _find_table_labels(tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Path]) -> _FoundLabels | None:
+    """Finds a table with a column of ids of pictures and a column of classes, ids that are written as files first.
+
+    Raises:
+        StarshiftError: a table has no header, or several labels a picture.
+    """
+    folders = sorted({"", *(name.rpartition("/")[0] for name in pictures)}, key=lambda name: (_rank_part(name), name))
+    for by_name, (path, frame), folder in itertools.product((False, True), tables.items(), folders):
         start = f"{folder}/" if folder else ""
         inside = {name.removeprefix(start) for name in pictures if name.startswith(start)}
         for image in frame.columns:
-            matched = match_ids(frame[image], inside)
-            label = _find_label_column(frame, image) if len(matched) > MIN_MATCHED * len(frame) else None
+            matched = match_ids(frame[image], inside, by_name=by_name)
+            if len(matched) <= MIN_MATCHED * len(frame):
+                continue
+            require(not match_ids([image], inside, by_name=False), f"{path} has no header.",
+                    expected="names of columns in the first row", received=f"{image}, a picture")  # fmt: skip
+            label = _find_label_column(frame, image, path)
             if label:
                 identity, file = next(iter(matched.items()))
                 suffix = file.removeprefix(identity) if file.startswith(identity) else ""
                 test = _find_test_folder(pictures, folder)
                 names = ", ".join(frame.columns[:8])
                 reason = f"{len(matched):,} of its {len(frame):,} ids are pictures; its columns are {names}"
-                labels = Labels(csv=path.name, image=image, label=label, folder=folder or ".", suffix=suffix, test=test)
-                return _FoundLabels(labels=labels, reasons={"csv": reason}, classes=sorted(set(frame[label])))
+                labels = Labels(csv=path, image=image, label=label, folder=folder or ".", suffix=suffix, test=test)
+                classes = sorted(set(frame[label])) if label in frame else sorted(frame.columns.drop(image))
+                return _FoundLabels(labels=labels, reasons={"csv": reason}, classes=classes)
     return None
 
 
-def _find_label_column(frame: pd.DataFrame, image: str) -> str | None:
-    """Finds the column that looks most like classes: few distinct values, each several times."""
+def _find_label_column(frame: pd.DataFrame, image: str, name: str) -> str | None:
+    """Finds the column that looks most like classes: few distinct values, each several times; `label` for columns of 0
+    and 1, one a class.
+    """
     counts = {name: frame[name].nunique() for name in frame.columns if name != image}
     usable = {name: count for name, count in counts.items() if 2 <= count <= max(2, MAX_CLASS_SHARE * len(frame))}
     named = [name for name in usable if re.search("label|class|categor|breed|species|target|diagnosis", name.lower())]
+    if not named and "label" not in counts and "label" in join_indicators(frame, Labels(csv=name, image=image), name):
+        return "label"
     return next(iter([*named, *sorted(usable, key=lambda name: usable[name])]), None)
 
 
-def _find_folder_labels(pictures: Mapping[str, Path]) -> _FoundLabels | None:
-    """Finds class folders: two or more in one place, which are not called like parts of the data."""
-    parents = {name.rpartition("/")[0] for name in pictures if "/" in name}
-    classes = [parent for parent in parents if parse_role(parent.rpartition("/")[2]) is None]
-    places = Counter(parent.rpartition("/")[0] for parent in classes)
-    place, count = max(places.items(), key=lambda item: item[1], default=("", 0))
-    if count < 2:
+def _find_folder_labels(data: Path, pictures: Mapping[str, Path]) -> _FoundLabels | None:
+    """Finds class folders, two or more, as a run does.
+
+    Raises:
+        StarshiftError: the folders can be understood in several ways.
+    """
+    try:
+        layout = find_layout(Labels(), data)
+    except StarshiftError:
+        if not all(parse_role(PurePath(name).parent.name) for name in pictures):
+            raise
+        return None  # parts without folders in them: names of files may tell
+    names = sorted({name.split("/")[0] for name in scan_folder(layout.train, "", layout.apart).pictures if "/" in name})
+    if layout.train is None or len(names) < 2:
         return None
-    names = sorted(parent.rpartition("/")[2] for parent in classes if parent.rpartition("/")[0] == place)
-    labels = Labels(folder=place or ".", test=_find_test_folder(pictures, place))
-    return _FoundLabels(
-        labels=labels, reasons={"folder": f"{count:,} class folders: {format_names(names)}"}, classes=names
-    )
+    test = layout.test.relative_to(data).as_posix() if layout.test else None
+    labels = Labels(folder=layout.train.relative_to(data).as_posix(), test=test)
+    if set(find_layout(labels, data).apart) < set(layout.apart):  # a folder beside the classes that is none
+        labels = Labels()
+    reason = f"{len(names):,} class folders: {format_names(names)}"
+    return _FoundLabels(labels=labels, reasons={"folder": reason}, classes=names)
 
 
 def _find_name_labels(pictures: Mapping[str, Path]) -> _FoundLabels:
@@ -157,7 +189,8 @@ def _find_name_labels(pictures: Mapping[str, Path]) -> _FoundLabels:
         StarshiftError: there are none.
     """
     folders = Counter(name.rpartition("/")[0] for name in pictures)
-    for pattern, (folder, _) in itertools.product(NAME_PATTERNS, folders.most_common()):
+    ordered = sorted(folders, key=lambda name: (_rank_part(name), -folders[name]))
+    for pattern, folder in itertools.product(NAME_PATTERNS, ordered):
         names = [path.name for name, path in pictures.items() if name.rpartition("/")[0] == folder]
         found = Counter(match["label"] for name in names if (match := re.fullmatch(pattern, name)))
         if found.total() > MIN_MATCHED * len(names) and 2 <= len(found) <= MAX_CLASS_SHARE * len(names):

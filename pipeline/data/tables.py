@@ -2,11 +2,12 @@
 
 import lzma
 import os
+import re
 import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +16,10 @@ import pandas as pd
 from pipeline.config import Competition, Labels
 from pipeline.data.picture_files import PICTURE_SUFFIXES, find_paths, format_names, is_junk
 from pipeline.errors import StarshiftError
+from pipeline.files import describe_content, hash_file
 
 COMPRESSED_SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zip")
 OTHER_SEPARATORS = (";", "\t")
-SIGNATURES = {
-    b"\x1f\x8b": "a gzip file", b"PK\x03\x04": "a zip archive, or a workbook of Excel", b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file", b"7z\xbc\xaf": "a 7z archive", b"\x89PNG": "a PNG picture",
-    b"\xff\xd8\xff": "a JPEG picture", b"%PDF": "a PDF document",
-    b"\xd0\xcf\x11\xe0": "an old workbook of Excel", b"<": "an HTML page",
-}  # fmt: skip
-"""What a file that is no CSV table may be, by its first bytes."""
 READ_ERRORS = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """What pandas raises on a file that is damaged, or not what its ending says."""
 
@@ -43,20 +38,20 @@ class SampleSubmission:
 
 
 def find_table(raw: Path, name: str) -> Path | None:
-    """Returns the file of this name, or of this name and a compression's ending; None where there is none."""
+    """Returns the file of this name, or of this name and a compression's ending; None where there is none.
+
+    Raises:
+        StarshiftError: there are several, with other contents.
+    """
     names = (name + suffix for suffix in COMPRESSED_SUFFIXES)
-    return next((path for one in names for path in find_paths(raw, one, Path.is_file)), None)
-
-
-def describe_content(path: Path) -> str:
-    """Describes what a file is by its first bytes, for an error: `an HTML page`, `512 bytes of something else`."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(512).lstrip()
-    except OSError as error:
-        return f"a file that cannot be read: {error.strerror}"
-    kinds = [kind for start, kind in SIGNATURES.items() if head.startswith(start)]
-    return (kinds or [f"{path.stat().st_size:,} bytes of something else" if head else "an empty file"])[0]
+    tables = next((paths for one in names if (paths := find_paths(raw, one, Path.is_file))), [])
+    if len({hash_file(path) for path in tables}) > 1:
+        raise StarshiftError(
+            f"{len(tables)} tables are called {tables[0].name}.",
+            expected="the one that is meant, in Labels(csv=...) or Submission(sample=...) of the competition file",
+            received=format_names(path.relative_to(raw).as_posix() for path in tables),
+        )
+    return tables[0] if tables else None
 
 
 def read_csv_as_text(path: Path) -> pd.DataFrame:
@@ -76,7 +71,7 @@ def read_csv_as_text(path: Path) -> pd.DataFrame:
         raise StarshiftError(
             f"{path.name} cannot be read.", expected="a CSV file with a header, in UTF-8",
             received=f"{describe_content(path)} ({str(error).strip() or type(error).__name__})",
-            remedy="download again with --force, or save it as UTF-8",
+            remedy="download again with --force, or save it as CSV in UTF-8",
         ) from error  # fmt: skip
 
 
@@ -135,24 +130,25 @@ def read_label_rows(labels: Labels, raw: Path) -> tuple[Path, pd.DataFrame]:
     """
     path = find_table(raw, str(labels.csv))
     frame = pd.DataFrame() if path is None else read_csv_as_text(path)
+    frame = frame.rename(columns=lambda name: name if name in (labels.image, labels.label) else name.strip())
     if path is not None and labels.image in frame.columns and labels.label not in frame.columns:
-        frame = _join_indicators(frame, labels, path.name)
+        frame = join_indicators(frame, labels, path.name)
     if path is None or not {labels.image, labels.label} <= set(frame.columns):
         raise StarshiftError(
             "The labels are missing." if path is None else f"{path.name} has other columns.",
-            expected=f"{labels.csv} with the columns {labels.image}, {labels.label}",
-            received=", ".join(frame.columns[:5]) if path else f"no such file in {raw}",
+            expected=f"a CSV table {labels.csv} with the columns {labels.image}, {labels.label}",
+            received=format_names(frame.columns) if path else f"no such file in {raw}",
         )
     return path, frame
 
 
-def _join_indicators(frame: pd.DataFrame, labels: Labels, name: str) -> pd.DataFrame:
+def join_indicators(frame: pd.DataFrame, labels: Labels, name: str) -> pd.DataFrame:
     """Joins columns of 0 and 1, one a class, to a column of labels; other tables stay as they are.
 
     Raises:
         StarshiftError: a row has no 1, or several.
     """
-    values = frame.drop(columns=labels.image)
+    values = frame.drop(columns=labels.image).apply(lambda column: column.str.strip())
     marked = values.isin(["1", "1.0", "1.00"])
     if len(values.columns) < 2 or not (marked | values.isin(["0", "0.0", "0.00", ""])).all(axis=None):
         return frame
@@ -167,27 +163,41 @@ def _join_indicators(frame: pd.DataFrame, labels: Labels, name: str) -> pd.DataF
     return frame.assign(**{labels.label: marked.idxmax(axis=1)})
 
 
-def match_ids(ids: Iterable[str], files: Collection[str]) -> dict[str, str]:
+def match_ids(ids: Iterable[str], files: Collection[str], *, by_name: bool = True) -> dict[str, str]:
     """Matches ids with pictures: equal texts first, then equal normalised ones where each stands once.
+
+    Where nothing is equal, ids are written otherwise (with folders above, numbers without zeros): names are compared.
 
     Args:
         ids: of a table.
         files: ids of pictures.
+        by_name: compare names where nothing is equal.
 
     Returns:
         The picture's id by the table's; ids without a picture are not in it.
     """
     asked, there = list(ids), set(files)
     exact = {identity: identity for identity in asked if identity in there}
+    matched = exact | _match_by_key(asked, files, exact, normalize_id)
+    return matched or (_match_by_key(asked, files, exact, _simplify_id) if by_name else {})
+
+
+def _match_by_key(
+    ids: Iterable[str], files: Iterable[str], without: Collection[str], key_of: Callable[[str], str]
+) -> dict[str, str]:
+    """Matches ids and files that have a key alone."""
     left, free = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
-    for identity in asked:
-        if identity not in exact:
-            left[normalize_id(identity)].append(identity)
-    for file in files:
-        if file not in exact:
-            free[normalize_id(file)].append(file)
-    similar = {left[key][0]: free[key][0] for key in left if len(left[key]) == 1 == len(free.get(key, ()))}
-    return exact | similar
+    for names, of in ((ids, left), (files, free)):
+        for name in names:
+            if name not in without:
+                of[key_of(name)].append(name)
+    return {left[key][0]: free[key][0] for key in left if len(left[key]) == 1 == len(free.get(key, ()))}
+
+
+def _simplify_id(identity: str) -> str:
+    """Returns the name of an id alone: no folders or address, small letters, a number as it is counted."""
+    name = normalize_id(normalize_id(identity.partition("?")[0]).rpartition("/")[2]).casefold()
+    return re.sub(r"^0+(?=\d+$)", "", re.sub(r"^(\d+)\.0$", r"\1", name))
 
 
 def normalize_id(identity: str) -> str:

@@ -4,6 +4,7 @@ import bz2
 import contextlib
 import copy
 import errno
+import logging
 import os
 import re
 import stat
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import StarshiftError
-from pipeline.files import CHUNK_BYTES
+from pipeline.files import CHUNK_BYTES, is_utf8
 from pipeline.terminal import open_bar
 
+log = logging.getLogger(__name__)
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 METHOD_NAMES = {9: "Deflate64", 20: "zstd", 93: "zstd", 95: "xz", 98: "PPMd"}
 """Of the zip format that zipfile cannot unpack (APPNOTE 6.3.10, section 4.4.5)."""
@@ -66,6 +68,8 @@ def normalize_name(name: str) -> str:
     path = "/".join(parts)
     if len(parts) > MAX_FOLDERS:
         raise ValueError(f"lies more than {MAX_FOLDERS} folders deep")
+    if not is_utf8(path):
+        raise ValueError("has a name that is not UTF-8")
     if len(path.encode()) > MAX_NAME_BYTES or max(len(part.encode()) for part in parts) > MAX_PART_BYTES:
         raise ValueError("has a name that is too long")
     return path
@@ -115,9 +119,17 @@ READ_SIZES = {zipfile.ZIP_LZMA: 4096}
 """Bytes read at once: zipfile unpacks all of a piece of LZMA, which grows up to 7,000 times."""
 
 
+def _open_zip(archive: Path) -> zipfile.ZipFile:
+    """Opens a zip: names that say no encoding are UTF-8 where they can be, as macOS writes them, or else cp437."""
+    try:
+        return zipfile.ZipFile(archive, metadata_encoding="utf-8")
+    except UnicodeDecodeError:
+        return zipfile.ZipFile(archive)
+
+
 def damage(archive: Path) -> str:
     """Returns the archive's fault; empty where every member has its checksum."""
-    with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
+    with convert_read_errors(archive), _open_zip(archive) as opened:
         for entry in open_bar(opened.infolist(), desc=f"check {archive.name}", unit="file"):
             try:
                 for _ in _read_pieces(opened, entry):
@@ -133,7 +145,7 @@ def members(archive: Path) -> list[ArchiveMember]:
     Raises:
         StarshiftError: it is damaged.
     """
-    with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
+    with convert_read_errors(archive), _open_zip(archive) as opened:
         return [
             ArchiveMember(
                 entry.orig_filename,
@@ -188,7 +200,13 @@ def extract(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -
         StarshiftError: it is damaged.
         FileExistsError: something is there already.
     """
-    with convert_read_errors(archive), zipfile.ZipFile(archive) as opened:
+    with convert_read_errors(archive), _open_zip(archive) as opened:
+        odd = (
+            [] if getattr(opened, "metadata_encoding", None) else [target for target in targets if not target.isascii()]
+        )
+        if odd:
+            message = "  warning: names in %s say no encoding and may be read wrongly: %d, such as %s"
+            log.warning(message, archive.name, len(odd), odd[0])
         files = open_bar(targets.items(), desc=f"unpack {archive.name}", unit="file")
         for target, member in files:
             with open(f"{folder}/{target}", "xb") as file:

@@ -5,13 +5,14 @@ All files are written inside one folder, the outermost archive's, and within one
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from pipeline.files import build_disk_full_error, count_free_bytes, translate_disk_errors
+from pipeline.files import build_disk_full_error, count_free_bytes, describe_content, translate_disk_errors
 from pipeline.kaggle import archive_members, seven_zip, tar_archives
 from pipeline.kaggle.archive_members import (
     ArchiveMember,
@@ -29,7 +30,10 @@ MAX_FILES = 2_000_000
 so a limit of bytes alone would let a few megabytes of empty files fill a disk."""
 MAX_NESTING = 3
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+FOREIGN = re.compile(r".*\.(rar|r\d\d|z\d\d|zst|lz4|(zip|7z|rar|tar|t?gz)\.(part)?\d+)", re.IGNORECASE)
+"""Names of archives that nothing here unpacks, and of parts of split ones."""
 JUNK = ("__MACOSX/", ".DS_Store")
+BY_HAND = "take the archive from Kaggle itself, or unpack it by hand and give the folder"
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,13 @@ def check_archive(archive: Path) -> None:
     """
     if not archive.is_file():
         raise build_damaged_error(archive, "no such file")
+    kind = describe_content(archive)
+    if FOREIGN.fullmatch(archive.name) or kind.startswith(("a RAR", "a file packed", "one part")):
+        raise build_unsafe_error(
+            archive, f"{kind}, as it seems", "unpack it by hand, all its parts, and give the folder"
+        )
     if detect_format(archive) is None:
-        raise build_damaged_error(archive, f"no archive but {archive.stat().st_size} bytes of something else")
+        raise build_damaged_error(archive, f"no archive but {kind}")
     UnpackBudget([archive]).take(archive, _list_members(archive))
     if damage := _select_reader(archive).damage(archive):
         raise build_damaged_error(archive, damage)
@@ -122,6 +131,21 @@ def unpack_nested(folder: Path) -> UnpackSummary:
         return _unpack_levels(nested, folder, UnpackBudget(nested))
 
 
+def find_uncopyable(folder: str, names: list[str]) -> list[str]:
+    """Returns the entries of a folder for `copytree` to leave out, with a warning: pipes, devices, and links to nowhere
+    or to a folder above.
+    """
+    here, paths = Path(os.path.realpath(folder)), [Path(folder, name) for name in names]
+    lost = [
+        path.name for path in paths if not path.exists() or (path.is_symlink() and here.is_relative_to(path.resolve()))
+    ]
+    lost += [path.name for path in paths if path.exists() and not (path.is_file() or path.is_dir())]
+    if lost:
+        message = "  warning: links to nowhere or in a circle, pipes and devices are left out: %d, such as %s"
+        log.warning(message, len(lost), lost[0])
+    return lost
+
+
 def _unpack_levels(nested: list[Path], root: Path, budget: UnpackBudget) -> UnpackSummary:
     """Unpacks archives, those in them, and those in these. Returns the files and bytes of the budget's archives."""
     unpacked = 0
@@ -131,6 +155,16 @@ def _unpack_levels(nested: list[Path], root: Path, budget: UnpackBudget) -> Unpa
     if nested:
         message = "  warning: archives that lie more than %d archives deep stay packed: %d, such as %s"
         log.warning(message, MAX_NESTING, len(nested), nested[0].name)
+    packed = sorted(
+        Path(place, name)
+        for place, _, names in os.walk(root)
+        for name in names
+        if name.lower().endswith(ARCHIVE_SUFFIXES) or FOREIGN.fullmatch(name)
+    )
+    packed = [path for path in packed if path.is_file() and not is_nested_archive(path)]
+    if packed:
+        message = "  warning: archives that cannot be unpacked here stay packed: %d, such as %s, which is %s"
+        log.warning(message, len(packed), packed[0].name, describe_content(packed[0]))
     return UnpackSummary(budget.members - unpacked, budget.bytes)
 
 
@@ -193,10 +227,10 @@ def find_target_paths(archive: Path) -> dict[str, ArchiveMember]:
         except ValueError as error:
             raise build_unsafe_error(archive, f"the member {member.name[:80]!r} {error}") from error
         if not member.plain:
-            raise build_unsafe_error(archive, f"the member {member.name!r} is a link or a device")
+            raise build_unsafe_error(archive, f"the member {member.name!r} is a link or a device", BY_HAND)
         if target in targets:
             raise build_unsafe_error(
-                archive, f"two members have one name, {targets[target].name!r} and {member.name!r}"
+                archive, f"two members have one name, {targets[target].name!r} and {member.name!r}", BY_HAND
             )
         targets[target] = member
     return targets

@@ -83,7 +83,7 @@ def _take_folder(competition: Competition, bundle: Path, folder: Path, fits: Cal
     """
 
     def copy(place: Path) -> UnpackSummary:
-        shutil.copytree(bundle, place, copy_function=_link_or_copy)
+        shutil.copytree(bundle, place, copy_function=_link_or_copy, ignore=archives.find_uncopyable)
         nested = archives.unpack_nested(place)
         _check_bundle_fits(competition, bundle, place, fits)
         sizes = [path.stat().st_size for path in place.rglob("*") if path.is_file()]

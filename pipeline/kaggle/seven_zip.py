@@ -37,13 +37,19 @@ def members(archive: Path) -> list[ArchiveMember]:
     with convert_read_errors(archive):
         if package is None:
             done = _run_program("l", archive, "-slt", "-ba")
+            if done.returncode and "password" in done.stderr + done.stdout:
+                return [ArchiveMember(archive.name, 0, True, True)]
             if done.returncode:
                 raise build_damaged_error(archive, _find_error_line(done))
             return [member for block in done.stdout.split("\n\n") if (member := _parse_member(block))]
-        with package.SevenZipFile(archive) as opened:
-            if opened.needs_password():
-                return [ArchiveMember(archive.name, 0, True, True)]
-            listed = [entry for entry in opened.list() if not entry.is_directory]
+        try:
+            with package.SevenZipFile(archive) as opened:
+                encrypted = opened.needs_password()
+                listed = [] if encrypted else [entry for entry in opened.list() if not entry.is_directory]
+        except package.exceptions.PasswordRequired:  # of the list of members, too
+            encrypted = True
+        if encrypted:
+            return [ArchiveMember(archive.name, 0, True, True)]
         return [ArchiveMember(e.filename, e.uncompressed, not getattr(e, "is_symlink", False)) for e in listed]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.files import CHUNK_BYTES
-from pipeline.kaggle.archive_members import ArchiveMember, convert_read_errors
+from pipeline.kaggle.archive_members import ArchiveMember, build_damaged_error, convert_read_errors
 from pipeline.terminal import open_bar
 
 SIGNATURES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
@@ -45,7 +45,11 @@ def members(archive: Path) -> list[ArchiveMember]:
         StarshiftError: it is damaged.
     """
     with convert_read_errors(archive), tarfile.open(archive) as opened:
-        return [ArchiveMember(entry.name, entry.size, entry.isreg()) for entry in opened if not entry.isdir()]
+        listed = [ArchiveMember(entry.name, entry.size, entry.isreg()) for entry in opened if not entry.isdir()]
+        opened.fileobj.seek(opened.offset)  # tarfile takes a cut, or a damaged header, for the end: a block of zeros
+        if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise build_damaged_error(archive, f"its end is missing, or damaged behind {len(listed):,} files")
+        return listed
 
 
 def extract(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -> None:

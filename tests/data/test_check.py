@@ -1,13 +1,15 @@
 """The check of a competition's data: every oddity that was planted is named, and whole data have none."""
 
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import competitions
-from pipeline.config import RunOptions
+from pipeline.config import RunOptions, Submission
 from pipeline.data.check import format_check
 from pipeline.workflow.prepare import check_competition
 from tests.cli.test_tasks import invoke
@@ -31,6 +33,13 @@ def test_whole_data_have_nothing_odd_and_are_described(pictures):
     assert found.formats == {"JPEG": 30} and found.sides == {"width": (48, 48, 48), "height": (40, 40, 40)}
 
 
+def test_the_folder_of_ids_that_are_written_otherwise_is_named(pictures):
+    competition = competitions.find(str(pictures))
+    (pictures / "sample_submission.csv").write_text("id,blue,red\n" + "".join(f"x/{n}.jpg,0,1\n" for n in range(6)))
+    found = check_competition(replace(competition, submission=Submission()), RunOptions())
+    assert found.tests == 6 and found.layout.endswith("test pictures in test")
+
+
 def plant(folder, name, content):
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,14 +50,16 @@ RGB, GREY = drawn(7), drawn(7)[..., 0]
 
 
 def saved(picture, kind="PNG"):
-    import io
-
     file = io.BytesIO()
     picture.save(file, kind)
     return file.getvalue()
 
 
+PAGES = io.BytesIO()
+Image.fromarray(GREY).save(PAGES, "TIFF", save_all=True, append_images=[Image.fromarray(GREY)])
 PLANTED = {
+    "1 pictures have several frames or pages, of which the first alone is used": {"train/red/x.tif": PAGES.getvalue()},
+    "1 archives are not unpacked, and what is in them is not used: more.zip": {"more.zip": b"PK\x03\x04"},
     "1 files are no pictures, or damaged": {"train/red/x.jpg": b"<html>"},
     "lie in two classes with the same bytes": {"train/red/x.jpg": encoded(RGB), "train/blue/x.jpg": encoded(RGB)},
     "1 training pictures are copies of others": {"train/red/x.jpg": encoded(RGB), "train/red/y.jpg": encoded(RGB)},
@@ -99,3 +110,12 @@ def test_many_classes_are_counted_and_not_all_listed(tmp_path):
             plant(tmp_path / "many", f"c{number:02}/{picture}.jpg", encoded(drawn(100 * number + picture, 33, 33)))
     *_, classes = format_check(check(tmp_path / "many"))
     assert len(classes) == 22 and classes[-1].strip() == "and 5 more"
+
+
+def test_the_first_file_that_is_no_picture_is_described_and_class_names_are_escaped(pictures):
+    plant(pictures, "train/red/x.heic", b"\0\0\0\x18ftypheic")
+    for number in range(12):
+        plant(pictures, f"train/two\nlines/{number}.jpg", encoded(drawn(number + 80)))
+    found = check(pictures)
+    assert "the first is a HEIC picture" in found.odd[0]
+    assert any("two\\nlines" in line for line in format_check(found)[2])

@@ -217,3 +217,40 @@ def test_a_png_with_a_large_colour_profile_is_read():
     file = io.BytesIO()
     Image.fromarray(drawn(1)).convert("RGBA").save(file, "PNG", icc_profile=np.random.default_rng(0).bytes(1_500_000))
     assert images.decode(file.getvalue(), 32).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("orientation", [2, 5, 6, 7])
+def test_the_sides_of_a_turned_tiff_are_those_of_its_pixels(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(PICTURE, "TIFF", exif=exif)
+    height, width = images.decode(data, None).shape[:2]
+    assert images.read_dimensions(io.BytesIO(data)) == (width, height)
+
+
+def raw_profile(data: bytes) -> bytes:
+    """A text chunk in which ImageMagick keeps the EXIF block of a JPEG."""
+    return b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n%8d\n%s\n" % (len(data), data.hex().encode()))
+
+
+@pytest.mark.parametrize("kind", ["XMP of a JPEG", "ImageMagick's profile in a PNG"])
+def test_an_orientation_that_stands_elsewhere_is_applied_as_by_pillow(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    xmp = segment(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta tiff:Orientation="6"/>')
+    jpeg, png = ODD["jpeg"], ODD["png"]
+    data = {
+        "XMP of a JPEG": jpeg[:2] + xmp + jpeg[2:],
+        "ImageMagick's profile in a PNG": png[:33] + chunk(b"zTXt", raw_profile(exif.tobytes())) + png[33:],
+    }[kind]
+    assert images.decode(data, None).shape == (60, 40, 3) and images.read_dimensions(io.BytesIO(data)) == (40, 60)
+
+
+def test_what_is_no_picture_is_described_by_its_content():
+    for data, words in (
+        (b"<html>", "HTML"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"version https://git-lfs", "git lfs pull"),
+    ):
+        with pytest.raises(images.UnreadableImageError, match=words):
+            images.decode(data, None)

@@ -98,7 +98,7 @@ def test_a_missing_test_picture_keeps_its_row_and_an_extra_one_is_left_out(dogs)
     ("labels", "words"),
     [
         ("id,breed\na,pug\na,boxer\nb,pug\nc,boxer\n", "1 ids twice"),
-        ("id,breed\na,pug\nb,\nc,boxer\n", "1 without a label"),
+        ("id,breed\na,pug\nb,\nc,boxer\n", "1 ids without a label"),
         ("id,species\na,pug\n", "other columns"),
         ("id,breed\na,pug\nb,poodle\nc,pug\nd,poodle\n", "unknown: poodle"),
         ("id,breed\nq,pug\nr,boxer\ns,pug\n", "have no picture"),
@@ -266,6 +266,6 @@ def test_who_asks_for_labelled_pictures_alone_is_told_the_warnings_too(raw, capl
 def test_loose_pictures_are_asked_to_lie_in_class_folders(raw):
     put(raw, ["1.jpg", "2.jpg"])
     with pytest.raises(
-        StarshiftError, match=r"a folder of pictures for each class(.|\n)*2 files, none(.|\n)*called like it"
+        StarshiftError, match=r"a folder of pictures for each class(.|\n)*2 pictures, none(.|\n)*called like it"
     ):
         table_of(Competition(name="own", data=str(raw), metric="accuracy"), raw)

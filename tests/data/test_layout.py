@@ -49,6 +49,11 @@ def classes_of(raw, **labels):
         ("archive/dataset/training_data", "archive/dataset/testing_data"),
         ("Training/Training", "Testing/Testing"),
         ("train", "Testing"),
+        ("train 1", "test 1"),
+        ("train", "test1"),
+        ("flowers_train", "flowers_test"),
+        ("2019-training", "2019-testing"),
+        ("animalsTrain", "animalsTest"),
     ],
 )
 def test_parts_are_recognised_by_their_names(raw, train, test):
@@ -75,7 +80,21 @@ def test_what_was_recognised_by_its_name_is_said(raw):
         "train": ["train", "Training", "TRAIN_SET", "training_set", "trainset", "train_images", "train-data"],
         "test": ["test", "Testing", "test set", "test_set", "testset", "test_images"],
         "val": ["val", "Valid", "validation", "validation_set", "val_set", "dev", "eval", "evaluation"],
-        None: ["trains", "trainer", "tests", "contest", "invalid", "device", "data", "images", "trail", "1"],
+        "unlabeled": ["unlabeled", "Unlabelled images", "unsupervised"],
+        None: [
+            "constrain",
+            "train_station",
+            "trains",
+            "trainer",
+            "tests",
+            "contest",
+            "invalid",
+            "device",
+            "data",
+            "images",
+            "trail",
+            "1",
+        ],
     }.items(),
 )
 def test_the_words_for_parts(role, names):
@@ -172,9 +191,22 @@ def test_class_folders_that_no_part_holds_are_named(raw):
 @pytest.mark.parametrize("parts", [("train", "val"), ("train", "test"), ("Train_images", "Test_images")])
 def test_parts_without_class_folders_are_no_classes(raw, parts):
     put(raw, *parts)
-    with pytest.raises(StarshiftError, match=r"hold no class folders(.|\n)*Labels\(csv=\.\.\.\)"):
+    with pytest.raises(StarshiftError, match=r"no class folders are in them(.|\n)*Labels\(csv=\.\.\.\)"):
         table_of(raw)
     assert classes_of(raw, folder=".", test=None) == sorted(parts)
+
+
+def test_a_training_part_without_class_folders_is_no_class(raw):
+    put(raw, "train")
+    with pytest.raises(StarshiftError, match=r"no class folders are in them(.|\n)*invoke init"):
+        table_of(raw)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_class_folders_in_another_part_alone_are_not_trained_on_unasked(raw, part):
+    put(raw, f"{part}/a", f"{part}/b")
+    with pytest.raises(StarshiftError, match=rf'Labels\(folder="{part}", test=None\)'):
+        table_of(raw)
 
 
 def test_classes_that_are_split_inside_are_refused(raw):
@@ -220,3 +252,40 @@ def test_one_folder_may_hold_training_and_test_pictures(raw):
     (raw / "labels.csv").write_text("id,label\n0,x\n1,y\n2,x\n3,y\n")
     found = table_of(raw, folder="images", test="images", csv="labels.csv", suffix=".jpg")
     assert len(found.train) == 4 and len(found.test) == 6
+
+
+def test_parts_of_two_domains_are_no_classes(raw):
+    put(raw, "trainA", "trainB", "testA", "testB")
+    with pytest.raises(StarshiftError, match="no class folders are in them"):
+        table_of(raw)
+
+
+def test_pictures_without_a_label_are_no_class(raw):
+    put(raw, "cat", "dog", "unlabeled")
+    found = table_of(raw)
+    assert found.classes == ["cat", "dog"] and "not used: unlabeled (2)" in found.warnings[0]
+
+
+@pytest.mark.parametrize("place", ["train/images", "images", "data/images"])
+def test_class_folders_in_a_folder_of_pictures_are_found(raw, place):
+    put(raw, f"{place}/cat", f"{place}/dog", "test")
+    found = table_of(raw)
+    assert found.classes == ["cat", "dog"] and len(found.train) == 4 and len(found.test) == 2
+
+
+def test_lists_of_names_beside_a_folder_of_pictures_are_no_class(raw):
+    put(raw, "food/images/pie", "food/images/ramen")
+    (raw / "food" / "meta").mkdir()
+    (raw / "food" / "meta" / "train.txt").write_text("pie/0")
+    assert classes_of(raw) == ["pie", "ramen"]
+
+
+def test_domains_that_hold_their_classes_in_a_folder_of_pictures_are_refused(raw):
+    put(raw, *(f"{domain}/images/{name}" for domain in ("amazon", "webcam") for name in ("bike", "mug")))
+    with pytest.raises(StarshiftError, match="folders of the same names"):
+        table_of(raw)
+
+
+def test_a_copy_of_the_data_in_itself_is_named_as_unused(raw):
+    put(raw, *(f"{top}train/{name}" for top in ("xray/", "xray/xray/") for name in ("sick", "well")))
+    assert "4 pictures belong to neither part and are not used: xray (4)" in table_of(raw).warnings

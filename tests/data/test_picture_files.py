@@ -32,7 +32,7 @@ def table_of(raw):
     return build_picture_table(own, raw, None, raw.parent / "memory.json")
 
 
-@pytest.mark.parametrize("name", ["__background__", ".hidden", "_", "..more", "-f", "#1", "@home", "~tilde", "$1"])
+@pytest.mark.parametrize("name", ["__background__", "_", "-f", "#1", "@home", "~tilde", "$1"])
 def test_a_class_may_have_any_name_that_is_not_known_junk(raw, name):
     put(raw, [f"train/{name}/1.jpg", f"train/{name}/2.jpg"])
     found = table_of(raw)
@@ -152,3 +152,53 @@ def test_numbers_in_names_sort_as_numbers_and_odd_digits_as_text():
 
 def test_what_cannot_be_printed_is_escaped():
     assert format_names(["Icon\r", "\x1b[2J", "caf\udce9", "é"]) == "Icon\\r, \\x1b[2J, caf\\udce9, é"
+
+
+def test_a_file_without_a_picture_s_ending_is_one_if_it_can_be_opened(raw):
+    put(raw, ["train/a/3", "train/a/4.jpg_large"])
+    for name in ("3.xmp", "clip.mp4", "paper.pdf", "README"):
+        (raw / "train" / "a" / name).write_bytes(b"%no picture")
+    found = table_of(raw)
+    assert {"a/3", "a/4.jpg_large"} <= {*found.train["id"]} and len(found.train) == 6
+    assert found.warnings == ["4 files in class folders are no pictures and are left out: a/3.xmp, a/README, "
+                              "a/clip.mp4, a/paper.pdf"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["1.jpg~", "1.jpg.part", "1.jpg.crdownload", "1.png.tmp"])
+def test_earlier_versions_of_pictures_and_broken_downloads_are_junk(name):
+    assert find_junk_kind(name) and not find_junk_kind(f"x{name}".replace(".jpg", "").replace(".png", ""))
+
+
+@pytest.mark.parametrize("name", [".sync", "nan", "unlabeled", "test"])
+def test_a_class_of_an_odd_name_is_named(raw, name):
+    put(raw, [f"train/{name}/1.jpg", f"train/{name}/2.jpg"])
+    found = table_of(raw)
+    assert name in found.classes and found.warnings == [
+        f"1 classes are called like hidden files, parts of the data or missing values: {name}"
+    ]
+
+
+def test_files_that_are_no_pictures_are_described_where_there_are_no_others(tmp_path):
+    for name in ("a/1.npy", "b/1.npy"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"\x93NUMPY")
+    with pytest.raises(StarshiftError, match=r"0 pictures(.|\n)*2 other files; 1\.npy is an array of NumPy"):
+        table_of(tmp_path)
+
+
+def test_two_levels_of_classes_are_said_to_be_one(raw):
+    put(raw, [f"train/{name}/{number}.jpg" for name in ("cats/lion", "cats/puma", "dogs/fox") for number in (1, 2)])
+    assert table_of(raw).warnings == [
+        "2 folders in class folders are no classes of their own: the outer folder is the class: cats/lion, cats/puma"
+    ]
+
+
+@pytest.mark.parametrize("name", [b"a/caf\xe9.jpg", b"caf\xe9/1.jpg"])
+def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_done(raw, name):
+    path = os.path.join(os.fsencode(raw / "train"), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(encoded(drawn(0)))
+    for read in (table_of, list_pictures):
+        with pytest.raises(StarshiftError, match=r"1 pictures in (train|raw) have names that are not UTF-8(.|\n)*caf"):
+            read(raw)

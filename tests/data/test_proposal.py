@@ -125,3 +125,43 @@ def test_an_archive_without_kaggles_name_is_refused(data, tmp_path, monkeypatch,
     with pytest.raises(SystemExit):
         init(Context(), comp="mine", data=archive)
     assert "--slug, the last part" in capsys.readouterr().err and not (tmp_path / "mine.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train", "test"), ("images/train", "images/test"), ("seg_train/seg_train", "seg_test/seg_test")],
+)
+def test_the_training_part_is_proposed_and_no_other(data, train, test):
+    for part in (train, test, "val"):
+        put(data, *(f"{part}/{name}/{number}.jpg" for name in ("x", "y") for number in range(2)))
+    labels = propose_competition(data).labels
+    assert (labels.folder, labels.test) == (train, test)
+
+
+def test_what_lies_beside_class_folders_stays_apart_in_the_proposed_file(data, tmp_path, monkeypatch):
+    put(data, *(f"{name}/{number}.jpg" for name in ("x", "y", "val/x", "val/y") for number in range(6)))
+    monkeypatch.chdir(tmp_path)
+    init(Context(), comp="mine", data="data")
+    assert check_competition(competitions.load(tmp_path / "mine.py"), RunOptions()).classes == {"x": 6, "y": 6}
+
+
+def test_columns_of_0_and_1_in_a_folder_of_each_part_are_proposed(data):
+    for part in ("test", "train", "valid"):
+        put(data, *(f"{part}/{part}{name}.jpg" for name in NAMES))
+        rows = "".join(f"{part}{name}.jpg, {k % 2}, {1 - k % 2}\n" for k, name in enumerate(NAMES))
+        (data / part / "_classes.csv").write_text("filename, cat, dog\n" + rows)
+    found = propose_competition(data).labels
+    assert (found.csv, found.image, found.label, found.folder) == ("train/_classes.csv", "filename", "label", "train")
+
+
+def test_names_tell_the_labels_of_parts_in_a_folder_around_them(data):
+    names = (f"{part}/{name}.{number}.jpg" for part in ("train", "test") for name in ("x", "y") for number in range(6))
+    put(data, *(f"pets/{name}" for name in names))
+    assert propose_competition(data).labels.folder == "pets/train"
+
+
+def test_a_table_without_a_header_is_refused(data):
+    put(data, *(f"train/{name}.jpg" for name in NAMES))
+    (data / "labels.csv").write_text("".join(f"{name},{'xy'[k % 2]}\n" for k, name in enumerate(NAMES)))
+    with pytest.raises(StarshiftError, match=r"labels\.csv has no header"):
+        propose_competition(data)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.config import Competition, Labels, Recipe, Submission
 from pipeline.data.labels import build_picture_table
-from pipeline.data.tables import describe_content, match_ids, read_csv_as_text, read_sample_submission
+from pipeline.data.tables import match_ids, read_csv_as_text, read_sample_submission
 from pipeline.errors import StarshiftError
+from pipeline.files import describe_content
 from tests.conftest import drawn, encoded
 
 JPEG = encoded(drawn(0))
@@ -68,7 +69,7 @@ def test_a_table_with_another_separator_is_read(raw, separator):
         ("labels.csv.zip", b"<html>sign in</html>", "an HTML page"),
         ("labels.csv.bz2", b"", "an empty file"),
         ("labels.csv.xz", lzma.compress(ROWS.encode())[:-9], "an xz file"),
-        ("labels.csv", b"\xff\xfei\x00d\x00", "bytes of something else"),
+        ("labels.csv", b"\xff\xfei\x00d\x00", "text in UTF-16"),
         ("labels.csv", b"", "an empty file"),
     ],
     ids=["truncated", "rotten", "no gzip", "a page as a zip", "empty and packed", "truncated xz", "UTF-16", "empty"],
@@ -107,7 +108,7 @@ def test_ids_that_differ_in_blanks_and_ending_alone_are_matched_and_counted(raw,
     (raw / "labels.csv").write_text(rewritten(change))
     found = table_of(raw)
     assert len(found.train) == 8 and list(found.train["label"]) == list("xyxyxyxy")
-    assert any("differ from their files in blanks, ending or accents alone" in warning for warning in found.warnings)
+    assert any("are written otherwise than their files" in warning for warning in found.warnings)
 
 
 def test_ids_whose_accents_are_encoded_in_another_way_are_matched(raw):
@@ -198,3 +199,88 @@ def test_a_picture_that_was_replaced_by_one_of_the_same_size_and_time_is_read_ag
     path.write_bytes(bytes(content))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert table_of(raw).train["sha256"][0] != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _, name: f"train\\{name}.jpg",
+        lambda _, name: f"/home/me/data/{name}.jpg",
+        lambda _, name: f"https://example.org/{name}.jpg?size=large",
+        lambda _, name: name.upper(),
+    ],
+    ids=["a folder of Windows", "an absolute path", "an address", "capitals"],
+)
+def test_ids_that_are_all_written_otherwise_are_matched_by_their_names(raw, change):
+    (raw / "labels.csv").write_text(rewritten(change))
+    found = table_of(raw)
+    assert len(found.train) == 8 and found.warnings[0].startswith("8 ids of labels.csv are written otherwise")
+
+
+@pytest.mark.parametrize(("ids", "files"), [(["1.0", "10.0"], ["1", "10"]), (["1", "10"], ["001", "010"])])
+def test_numbers_are_matched_without_what_spreadsheets_change(ids, files):
+    assert match_ids(ids, files) == dict(zip(ids, files, strict=True))
+
+
+def test_names_are_not_compared_where_some_ids_are_files_or_names_stand_twice():
+    assert match_ids(["a/1", "b/1"], ["a/1", "c/1"]) == {"a/1": "a/1"}
+    assert match_ids(["x/a/1", "x/b/1"], ["a/1", "c/1"]) == {}
+
+
+def test_a_row_that_is_there_twice_counts_once_and_empty_rows_do_not(raw):
+    (raw / "labels.csv").write_text(ROWS + "a0,x\n,\n")
+    found = table_of(raw)
+    assert len(found.train) == 8 and found.warnings[0] == "1 rows of labels.csv are there twice and count once: a0"
+
+
+def test_two_labels_of_one_picture_are_refused(raw):
+    (raw / "labels.csv").write_text(ROWS + "a0,y\n")
+    with pytest.raises(StarshiftError, match="1 ids twice, with other labels: a0"):
+        table_of(raw)
+
+
+def test_two_tables_of_one_name_are_refused_unless_they_are_equal(raw):
+    for folder, text in (("x", ROWS), ("y", ROWS)):
+        (raw / folder).mkdir()
+        (raw / folder / "labels.csv").write_text(text)
+    assert len(table_of(raw).train) == 8
+    (raw / "y" / "labels.csv").write_text(ROWS.replace("x", "z"))
+    with pytest.raises(StarshiftError, match=r"2 tables are called labels\.csv(.|\n)*x/labels\.csv, y/labels\.csv"):
+        table_of(raw)
+
+
+def test_blanks_around_names_and_values_of_columns_do_not_matter(raw):
+    rows = "".join(f"{name}, {k % 2}, {1 - k % 2}\n" for k, name in enumerate(NAMES))
+    (raw / "labels.csv").write_text("id, cat, dog\n" + rows)
+    assert table_of(raw).classes == ["cat", "dog"]
+
+
+def test_whole_numbers_that_most_pictures_have_alone_are_no_classes(raw):
+    (raw / "labels.csv").write_text("id,label\n" + "".join(f"{name},{100 + 7 * k}\n" for k, name in enumerate(NAMES)))
+    with pytest.raises(StarshiftError, match="regression"):
+        table_of(raw)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (["['x', 'y']", "['x']", "['y']", "['x']"], "1 classes are made of others"),
+        (["x|y", "y|z", "x|z", "z"], "3 classes are made of others"),
+        (["1", "1.0", "0", "0"], "2 classes have nearly the same name: '1', '1.0'"),
+    ],
+)
+def test_labels_that_look_like_several_or_like_one_are_named(raw, labels, words):
+    rows = "".join(f'{name},"{labels[number % 4]}"\n' for number, name in enumerate(NAMES))
+    (raw / "labels.csv").write_text("id,label\n" + rows)
+    assert any(words in warning for warning in table_of(raw).warnings)
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_many_numbers_are_named_and_grades_are_not(count, tmp_path):
+    rows = [(f"{number}.jpg", number % count) for number in range(2 * count)]
+    (tmp_path / "raw" / "train").mkdir(parents=True)
+    for name, _ in rows:
+        (tmp_path / "raw" / "train" / name).write_bytes(JPEG)
+    (tmp_path / "raw" / "labels.csv").write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in rows))
+    named = [text for text in table_of(tmp_path / "raw").warnings if "classes are numbers" in text]
+    assert len(named) == (count == 21)

@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import random
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -356,3 +357,57 @@ def test_an_inner_archive_with_changed_bytes_is_unpacked_or_refused(tmp_path, pa
         inner[rng.randrange(6, len(inner))] = rng.randrange(256)
     with contextlib.suppress(StarshiftError):
         unpacked(tmp_path, zipped([("train.zip", bytes(inner))]))
+
+
+@pytest.mark.parametrize("cut", ["at a member", "in a header"])
+def test_a_tar_whose_end_is_missing_is_damaged(tmp_path, cut):
+    data = tarred([("a/1.jpg", b"x"), ("a/2.jpg", b"y")], "w")
+    with pytest.raises(StarshiftError, match="its end is missing"):
+        unpacked(tmp_path, data[: 1024 if cut == "at a member" else 1224])
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a.rar", b"Rar!"), ("a.zip", b"Rar!"), ("a.tar.zst", b"\x28\xb5\x2f\xfd"), ("a.zip.001", zipped([("a", b"")])),
+     ("a.z01", b"PK\x07\x08")],
+)  # fmt: skip
+def test_an_archive_of_another_kind_or_a_part_of_one_is_to_be_unpacked_by_hand(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(StarshiftError, match="unpack it by hand"):
+        archives.check_archive(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["train.rar", "train.zip", "train.zip.001"])
+def test_an_archive_inside_that_cannot_be_unpacked_is_named(tmp_path, name, caplog):
+    unpacked(tmp_path, zipped([(name, b"Rar!"), ("test/1.jpg", b"x")]))
+    assert f"stay packed: 1, such as {name}, which is a RAR archive" in caplog.text
+
+
+def test_a_seven_zip_whose_list_of_members_is_encrypted_is_said_to_be(tmp_path):
+    with py7zr.SevenZipFile(tmp_path / "a.7z", "w", password="x", header_encryption=True) as archive:
+        archive.writef(io.BytesIO(b"x"), "a.txt")
+    with pytest.raises(StarshiftError, match="it is encrypted"):
+        archives.check_archive(tmp_path / "a.7z")
+
+
+@pytest.mark.parametrize(("name", "target"), [("猫.jpg", "猫.jpg"), ("caf\udc82.jpg", "café.jpg")])
+def test_names_in_a_zip_that_say_no_encoding_are_utf_8_where_they_can_be(tmp_path, name, target, caplog):
+    raw = name.encode(errors="surrogateescape")
+    data = zipped([("x" * len(raw), b"1"), ("plain.jpg", b"2")]).replace(b"x" * len(raw), raw)
+    assert unpacked(tmp_path, data) == sorted(["plain.jpg", target])
+    assert ("say no encoding and may be read wrongly: 1" in caplog.text) == (target == "café.jpg")
+
+
+def test_a_folder_with_links_in_a_circle_and_to_nowhere_is_copied_without_them(tmp_path, caplog):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "1.jpg").write_bytes(b"x")
+    (tmp_path / "data" / "circle").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "broken").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "data" / "pipe")
+    shutil.copytree(tmp_path / "data", tmp_path / "copy", ignore=archives.find_uncopyable)
+    assert os.listdir(tmp_path / "copy") == ["1.jpg"] and "are left out: 3, such as" in caplog.text
+
+
+def test_a_name_in_a_tar_that_is_not_utf_8_is_refused(tmp_path):
+    with pytest.raises(StarshiftError, match="has a name that is not UTF-8"):
+        unpacked(tmp_path, tarred([("caf\udce9.jpg", b"x")], "w"))
