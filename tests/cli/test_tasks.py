@@ -101,6 +101,8 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "dog-breed", "--recipe", "gpus"), "did you mean gpu?"),
         (("run", "--comp", "dog-breed", "--base", "resnet51"), "There is no base called"),
         (("run", "--comp", "dog-breed", "--seed", "x"), "--seed is a whole number"),
+        (("run", "--comp", "dog-breed", "--epochs", "1.5"), "expected: a whole number from 1 to 10000"),
+        (("scout", "--comp", "dog-breed", "--directions", "0"), "expected: 1 or more"),
         (("run", "--comp", "dog-breed", "--size", "big"), "e.g. 160, or own"),
         (("run", "--comp", "dog-breed", "--bundle", "/no/such.zip"), "There is no bundle"),
         (("run", "--comp", "dog-breed", "--engine", "bogus"), "Unknown engine"),
