@@ -185,7 +185,8 @@ class Recipe:
             )
             expected = f"{' | '.join(VIEWS)} | augment-1 ..."
             for view in views:
-                require(VIEW_PATTERN.fullmatch(view), "Unknown view.", expected=expected, received=view)
+                if not VIEW_PATTERN.fullmatch(view):
+                    require_name(view, VIEWS, "Unknown view.", expected=expected)
 
     @property
     def used_bases(self) -> tuple[str, ...]:
@@ -322,9 +323,8 @@ class Competition:
             expected="slug (Kaggle's name), data (a folder of one's own) or synthetic",
             received={"slug": self.slug, "data": self.data, "synthetic": self.synthetic},
         )
-        require(
-            self.synthetic in (None, "sprouts"), "No such synthetic set.", expected="sprouts", received=self.synthetic
-        )
+        if self.synthetic is not None:
+            require_name(self.synthetic, ("sprouts",), "No such synthetic set.")
         needs_positive = self.submission is not None and self.submission.layout == "probability"
         require(
             self.labels.positive or not needs_positive,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.config import NAME_PATTERN
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, require_name
 from pipeline.figures.text_table import format_records
 from pipeline.files import read_json, write_json
 from pipeline.learnware import archive, cached_predictions
@@ -68,10 +68,11 @@ class Store:
         """
         path = self.path(name)
         if not path.is_file():
-            raise StarshiftError(
-                f"There is no learnware {name!r}.",
-                expected=", ".join(self.names) or "none: the store is empty",
-                received=paths.format_path(self.folder),
+            require_name(
+                name,
+                self.names,
+                f"There is no learnware {name!r} in {paths.format_path(self.folder)}.",
+                expected=" | ".join(self.names) or "none: the store is empty",
                 remedy="invoke store.list, invoke store.start, or --store with another folder",
             )
         learnware = archive.read_archive(path, whole=whole)

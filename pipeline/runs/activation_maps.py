@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pipeline.data import transforms
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, require_name
 from pipeline.figures.contact_sheet import draw_contact_sheet
 from pipeline.figures.style import BLUE, ORANGE
 from pipeline.files import write_atomic
@@ -289,8 +289,8 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
     """
     explainer = load_explainer(folder)
     if label is not None:
-        require(label in explainer.classes, f"The run knows no class {label!r}.",
-                expected=", ".join(explainer.classes[:20]), received=label)  # fmt: skip
+        expected = ", ".join(explainer.classes[:20])
+        require_name(label, explainer.classes, f"The run knows no class {label!r}.", expected=expected)
     run = predictor.load_predictor(folder)
     decoded = next(predictor.decode_chunks(dict(list(files.items())[:MAX_PICTURES]), run.sizes), {})
     good = {name: item for name, item in decoded.items() if not isinstance(item, str)}

@@ -44,6 +44,7 @@ def test_a_base_is_written_as_it_is_read(text):
         ("mobilnet_v2", "did you mean mobilenet_v2"),
         ("vgg16@block9", "block4_pool"),
         ("vgg16+median", "avg | max | both"),
+        ("vgg16+secnd", "did you mean second?"),
         ("vgg16=/no/such/file.h5", "no weights file"),
         ("vgg16=none+max", "the order is name[:size][@cut][+pooling][=weights]"),
     ],
