@@ -274,8 +274,14 @@ def compute_weights_digest(base: Base) -> str:
 
 
 def _hash_weights(path: Path) -> str:
-    status = path.stat()
-    return _compute_digest(path, status.st_size, status.st_mtime_ns)
+    try:
+        status = path.stat()
+        return _compute_digest(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise StarshiftError(
+            f"The weights file {path} cannot be read.", expected="a file", received=error.strerror or str(error),
+            remedy="put the file there, or remove what is there and the next run fetches it",
+        ) from error  # fmt: skip
 
 
 @cache
