@@ -278,6 +278,19 @@ def parse_path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
+def parse_page(text: str | None) -> Path | None:
+    """Returns the path of --page, which may be there already, None where it has no value.
+
+    Raises:
+        StarshiftError: nothing can be written there.
+    """
+    from pipeline.runs.predictor import check_output
+
+    if path := parse_path(text):
+        check_output(path, force=True)
+    return path
+
+
 def log_written(path: Path) -> None:
     """Logs that a file was written."""
     import logging
