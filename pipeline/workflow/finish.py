@@ -25,7 +25,13 @@ from pipeline.evaluation.intervals import Interval, estimate_over_folds, estimat
 from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
 from pipeline.models.backend import find_backend
-from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks, name_networks
+from pipeline.models.base import (
+    compute_weights_digest,
+    find_missing_weights,
+    list_networks,
+    name_networks,
+    parse_base,
+)
 from pipeline.runs import folder as runs
 from pipeline.runs.model_card import build_model_card
 from pipeline.terminal import paint
@@ -107,10 +113,11 @@ def suggest_next_step(recipe: Recipe) -> str:
     moments = any(base.by_moments for base in networks)  # such a base is not trained
     if networks[0].entry.ours and not moments:
         return "--strategy finetune: the top of the base learns too"
-    if len(recipe.bases) == 1:
-        here = ("efficientnet_lite2", "efficientnet_lite0")  # their weights come with the requirements
-        other = next(name for name in here if not recipe.bases[0].startswith(name))
-        return f"a second base: --base {recipe.bases[0]} --base {other}" + (
+    # The weights of both come with the requirements, which not every machine has.
+    others = [name for name in ("efficientnet_lite2", "efficientnet_lite0") if not recipe.bases[0].startswith(name)]
+    here = [name for name in others if find_missing_weights(parse_base(name)) is None]
+    if len(recipe.bases) == 1 and here:
+        return f"a second base: --base {recipe.bases[0]} --base {here[0]}" + (
             "" if moments else "; or --strategy finetune"
         )
     if "flip" not in recipe.views:
@@ -287,7 +294,8 @@ def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -
     Returns:
         The position; None for a debug run, too.
     """
-    results |= {"seconds": round(time.perf_counter() - run.started, 2), "peak_megabytes": measure_peak_memory()}
+    seconds = time.perf_counter() - run.started + trained.earlier_seconds
+    results |= {"seconds": round(seconds, 2), "peak_megabytes": measure_peak_memory()}
     results["stages"] = list_stages(run.started)
     position = None
     if not run.options.debug:
