@@ -6,6 +6,7 @@ each learnware's own task (`InDistributionThreshold`); single pictures are compa
 
 import logging
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -277,7 +278,7 @@ def run_search(images: Path, store: Store, classes: Sequence[str] = (), engine: 
     write_json(path, report)
     log.info("wrote %s", paths.format_path(path))
     if result.fits:
-        log.info("next: invoke predict --learnware %s --images %s", best.name, images)
+        log.info("next: invoke predict --learnware %s%s --images %s", best.name, store.flag, shlex.quote(str(images)))
     return path
 
 
@@ -363,7 +364,7 @@ def print_store(store: Store) -> None:
     gamma = "not yet decided" if store.gamma is None else f"{store.gamma:.4g}"
     header = f"{paths.format_path(store.folder)}: compared by {store.probe}, gamma {gamma}"
     records = [build_record(learnware) for learnware in store.learnwares()]
-    following = [f"next: invoke store.show --learnware {records[0]['name']}"] if records else []
+    following = [f"next: invoke store.show --learnware {records[0]['name']}{store.flag}"] if records else []
     about = {"store": store.folder, "probe": asdict(store.probe), "gamma": store.gamma}
     lines = [header, *format_records(records, STORE_COLUMNS), *following]
     print_results({**about, "learnwares": records}, lines, apart=False)

@@ -5,6 +5,7 @@ read.
 """
 
 import logging
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +49,12 @@ class Store:
     def names(self) -> list[str]:
         """Names of the archives in the folder, valid or not."""
         return sorted(path.name.removesuffix(ARCHIVE_SUFFIX) for path in self.folder.glob(f"*{ARCHIVE_SUFFIX}"))
+
+    @property
+    def flag(self) -> str:
+        """` --store FOLDER` for a command in a message; empty where it is the default folder."""
+        is_default = self.folder.resolve() == find_default_folder().resolve()
+        return "" if is_default else f" --store {shlex.quote(paths.format_path(self.folder))}"
 
     def path(self, name: str) -> Path:
         """Returns the path of the archive of a learnware.

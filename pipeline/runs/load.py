@@ -1,5 +1,6 @@
 """Loads a finished run: found by its name or the beginning of it, its predictions as tables by id and class."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def find_run_folder(text: str, comp: str | None, usable: Callable[[Path], bool] 
             f"{'No run' if not matching else 'More than one run'} is called {text!r}.",
             expected="a run's name, its folder's, a beginning that only one has, or a path",
             received=f"{len(matching)} runs: {several}" if matching else f"none of {len(folders)} runs",
-            remedy=suggestion or f"invoke runs{' --comp ' + comp if comp else ''} lists them",
+            remedy=suggestion or f"invoke runs{' --comp ' + shlex.quote(comp) if comp else ''} lists them",
         )
     return matching[0]
 
@@ -191,7 +192,7 @@ def _find_ranked_run(text: str, comp: str | None, usable: Callable[[Path], bool]
         if (found := [one for one in runs_of if usable(paths.runs_folder(name) / one.run)])
     }
     require(finished, "No run is finished.", expected="a finished run", received=comp or "no competition with runs",
-            remedy=f"invoke run --comp {comp or 'COMP'}")  # fmt: skip
+            remedy=f"invoke run --comp {shlex.quote(comp or 'COMP')}")  # fmt: skip
     if text == "latest":
         run, name = max((found[-1].run, name) for name, found in finished.items())
     else:
