@@ -67,7 +67,7 @@ def run_audit(competition: Competition, options: RunOptions) -> list[Path]:
     for path in written:
         log.info("wrote %s", paths.format_path(path))
     name = find_comp_argument(competition.name)
-    if result.label_issues.issues:
+    if result.label_issues:
         log.info("next: write yes into the column apply of %s where its suggestion is right; "
                  "invoke labels.apply --comp %s --csv %s",
                  CORRECTIONS_FILE, name, shlex.quote(paths.format_path(written[-1])))  # fmt: skip
