@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
+from pipeline.data.picture_files import format_unreadable
 from pipeline.errors import StarshiftError, require
 from pipeline.figures.text_table import Cell, format_records
 from pipeline.files import write_json
@@ -293,8 +294,8 @@ def log_pictures(images: Path, pictures: FolderFeatures, result: SearchResult, c
     log.info("%s: %d pictures, looked at here; nothing was sent", paths.format_path(images), result.pictures)
     if pictures.copies:
         log.info("  %d copies of them are counted once", pictures.copies)
-    for name, reason in pictures.unreadable.items():
-        log.warning("  warning: %s cannot be read: %s", name, reason)
+    for line in format_unreadable(pictures.unreadable):
+        log.warning("  warning: %s", line)
     if classes:
         left_out = "; ".join(f"{name} ({reason})" for name, reason in result.left_out.items())
         log.info("only learnwares that know %s; left out: %s", ", ".join(classes), left_out or "none")

@@ -7,7 +7,14 @@ import pytest
 
 from pipeline.config import Competition, Labels, Recipe
 from pipeline.data.labels import build_picture_table
-from pipeline.data.picture_files import find_junk_kind, format_names, list_pictures, natural_sort_key, scan_folder
+from pipeline.data.picture_files import (
+    find_junk_kind,
+    format_names,
+    format_unreadable,
+    list_pictures,
+    natural_sort_key,
+    scan_folder,
+)
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded
 
@@ -152,3 +159,9 @@ def test_numbers_in_names_sort_as_numbers_and_odd_digits_as_text():
 
 def test_what_cannot_be_printed_is_escaped():
     assert format_names(["Icon\r", "\x1b[2J", "caf\udce9", "é"]) == "Icon\\r, \\x1b[2J, caf\\udce9, é"
+
+
+def test_of_many_unreadable_pictures_five_are_named_and_the_others_counted():
+    lines = format_unreadable({f"{number}.jpg": "no picture" for number in range(300)})
+    assert len(lines) == 6 and lines[0] == "0.jpg cannot be read: no picture" and lines[-1] == "295 more cannot be read"
+    assert len(format_unreadable({f"{number}.jpg": "no picture" for number in range(5)})) == 5
