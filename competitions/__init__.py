@@ -126,6 +126,7 @@ def _run_file(path: Path) -> ModuleType:
         raise StarshiftError(
             f"There is no competition file {path}.",
             expected="a Python file that defines COMPETITION, or a folder of class folders",
+            remedy=suggest_name(path, map(str, path.parent.glob("*.py"))),
         )
     spec = importlib.util.spec_from_file_location(f"competition_{path.stem}", path)
     if spec is None or spec.loader is None:

@@ -17,6 +17,7 @@ import pandas as pd
 import competitions
 from pipeline import logs
 from pipeline.config import Competition, Recipe, RunOptions
+from pipeline.data.picture_files import format_unreadable
 from pipeline.ensemble.ensemble_predictor import can_predict, load_any_predictor
 from pipeline.errors import StarshiftError, require
 from pipeline.evaluation import metrics
@@ -171,8 +172,8 @@ def predict(run: Run | str | Path, images: str | Path | Sequence[str | Path]) ->
     _set_up_logs()
     files = predictor.find_pictures(str(images)) if isinstance(images, (str, Path)) else _find_each(images)
     predictions = predictor.predict_pictures(load_predictor(run)[1], files)
-    for name, reason in predictions.unreadable.items():
-        log.warning("  warning: %s cannot be read: %s", name, reason)
+    for line in format_unreadable(predictions.unreadable):
+        log.warning("  warning: %s", line)
     return pd.DataFrame(predictions.probabilities, index=predictions.names, columns=list(predictions.classes))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.errors import StarshiftError, require, require_name
+from pipeline.fields import check_fields
 from pipeline.files import hash_json
 from pipeline.names import HEADS, SCRATCH_STRATEGIES, STRATEGIES, SYMMETRY_VIEWS, VIEW_PATTERN, VIEWS
 
@@ -88,6 +89,7 @@ class Training:
     precision: str | None = _setting("auto", choices=("auto", "float32", "bfloat16"))
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for setting in fields(self):
             name, value, (low, high) = setting.name, getattr(self, setting.name), setting.metadata["bounds"]
             if value is not None and low is not None:
@@ -158,10 +160,7 @@ class Recipe:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("bases", "views", "train_views"):
-            value = getattr(self, name)
-            expected = f'{name}=("{value}",), with the comma'
-            require(not isinstance(value, str), f"{name} is a tuple.", expected=expected, received=value)
+        check_fields(self)
         require_name(self.strategy, STRATEGIES, "Unknown strategy.")
         require_name(self.head, HEADS, "Unknown head.")
         require_name(self.grouping, GROUPINGS, "Unknown grouping.")
@@ -186,7 +185,8 @@ class Recipe:
             )
             expected = f"{' | '.join(VIEWS)} | augment-1 ..."
             for view in views:
-                require(VIEW_PATTERN.fullmatch(view), "Unknown view.", expected=expected, received=view)
+                if not VIEW_PATTERN.fullmatch(view):
+                    require_name(view, VIEWS, "Unknown view.", expected=expected)
 
     @property
     def used_bases(self) -> tuple[str, ...]:
@@ -230,8 +230,7 @@ class Labels:
     test: str | None = "test"
 
     def __post_init__(self) -> None:
-        if self.positive is not None:
-            object.__setattr__(self, "positive", str(self.positive))  # positive=1 is the class called "1"
+        check_fields(self)
         for name, value in (("folder", self.folder), ("test", self.test), ("csv", self.csv)):
             path = PurePosixPath(value or ".")
             require(
@@ -282,6 +281,7 @@ class Submission:
     sample: str = "sample_submission.csv"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require_name(self.layout, LAYOUTS, "Unknown submission layout.")
 
 
@@ -310,6 +310,7 @@ class Competition:
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         require(
             NAME_PATTERN.fullmatch(self.name),
             "Unusable competition name.",
@@ -322,9 +323,8 @@ class Competition:
             expected="slug (Kaggle's name), data (a folder of one's own) or synthetic",
             received={"slug": self.slug, "data": self.data, "synthetic": self.synthetic},
         )
-        require(
-            self.synthetic in (None, "sprouts"), "No such synthetic set.", expected="sprouts", received=self.synthetic
-        )
+        if self.synthetic is not None:
+            require_name(self.synthetic, ("sprouts",), "No such synthetic set.")
         needs_positive = self.submission is not None and self.submission.layout == "probability"
         require(
             self.labels.positive or not needs_positive,
@@ -388,6 +388,9 @@ class RunOptions:
     recompute: bool = False
     capture_for: Training | None = None
     continued: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def apply_options(competition: Competition, options: RunOptions) -> Competition:

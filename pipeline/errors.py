@@ -44,10 +44,20 @@ def suggest_name(received: object, names: Iterable[str]) -> str:
     return f"did you mean {known[close[0]]}?" if close else ""
 
 
-def require_name(received: object, names: Collection[str], message: str) -> None:
-    """Raises a StarshiftError unless a name is one of those that there are; it suggests the most similar one."""
-    require(received in names, message, expected=" | ".join(names), received=received,
-            remedy=suggest_name(received, names))  # fmt: skip
+def require_name(
+    received: object, names: Collection[str], message: str, *, expected: str = "", remedy: str = ""
+) -> None:
+    """Raises a StarshiftError unless a name is one of those that there are; it suggests the most similar one.
+
+    Args:
+        received: the name.
+        names: those that there are.
+        message: what went wrong.
+        expected: instead of the names.
+        remedy: where no name is similar.
+    """
+    require(received in names, message, expected=expected or " | ".join(names), received=received,
+            remedy=suggest_name(received, names) or remedy)  # fmt: skip
 
 
 def require(condition: object, message: str, *, expected: str, received: object, remedy: str = "") -> None:

@@ -1,7 +1,6 @@
 """Sets fields of a competition by text, as `--set` does: `folds=3`, `training.learning_rate=3e-5`, `metric=auc`."""
 
 import functools
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +8,7 @@ from typing import Any
 
 from pipeline.config import Competition, Labels, Recipe, Submission, Training
 from pipeline.errors import StarshiftError, require, suggest_name
+from pipeline.fields import describe_field, list_types
 
 PARTS: dict[str, type[Any]] = {"training": Training, "labels": Labels, "submission": Submission}
 """Classes whose fields are written `part.field`; those of Recipe and Competition are written plainly."""
@@ -16,12 +16,11 @@ BOOLEANS = {"true": True, "false": False}
 
 
 @functools.cache
-def list_fields() -> dict[str, Any]:
-    """Lists every field that can be set, with its type."""
-    own = typing.get_type_hints(Competition) | typing.get_type_hints(Recipe)
-    plain = {name: kind for name, kind in own.items() if name not in (*PARTS, "recipe")}
-    inner = {f"{part}.{name}": kind for part, cls in PARTS.items() for name, kind in typing.get_type_hints(cls).items()}
-    return plain | inner
+def list_fields() -> dict[str, tuple[type[Any], str]]:
+    """Lists every field that can be set, with its class and its name there."""
+    plain = {name: (owner, name) for owner in (Competition, Recipe) for name in list_types(owner)}
+    inner = {f"{part}.{name}": (owner, name) for part, owner in PARTS.items() for name in list_types(owner)}
+    return {name: place for name, place in plain.items() if name not in (*PARTS, "recipe")} | inner
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -56,8 +55,8 @@ def _require_field(name: str) -> None:
 
 def _parse_value(name: str, text: str) -> Any:
     """Parses the value of a field by its type."""
-    kind = list_fields()[name]
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    owner, field = list_fields()[name]
+    options = list_types(owner)[field]
     if type(None) in options and text.lower() == "none":
         return None
     (main,) = (option for option in options if option is not type(None))
@@ -68,13 +67,11 @@ def _parse_value(name: str, text: str) -> Any:
         return BOOLEANS[text.lower()] if main is bool else main(text)
     except (KeyError, ValueError) as error:
         raise StarshiftError(
-            f"The value of {name} cannot be read.", expected=_describe_type(options), received=f"--set {name}={text}"
+            f"The value of {name} cannot be read.",
+            expected=describe_field(owner, field),
+            received=f"--set {name}={text}",
+            remedy=suggest_name(text, BOOLEANS) if main is bool else "",
         ) from error
-
-
-def _describe_type(options: Sequence[Any]) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", type(None): "none"}
-    return " or ".join(names.get(option, "parts with commas between them") for option in options)
 
 
 def apply_settings(competition: Competition, values: Mapping[str, Any]) -> Competition:

@@ -22,6 +22,7 @@ ORDER = [
         "output",
         "subprocesses",
         "names",
+        "fields",
         "config",
         "settings",
     ),

@@ -1,11 +1,14 @@
 """Configuration: bad values are refused with what was expected, and fingerprints do not move by themselves."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import competitions
-from pipeline.config import Competition, Labels, Recipe
+from pipeline.config import Competition, Labels, Recipe, RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.models.base import list_networks
 
@@ -22,6 +25,35 @@ def test_a_recipe_refuses_an_unknown_view_and_says_which_there_are():
 def test_a_recipe_refuses_what_cannot_be_trained(wrong):
     with pytest.raises(StarshiftError, match="expected"):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("owner", "wrong", "expected"),
+    [
+        (Training, {"epochs": 1.5}, "a whole number from 1 to 10000 or none"),
+        (Training, {"batch_size": 2.5}, "a whole number from 1 to 65536 or none"),
+        (Training, {"learning_rate": float("nan")}, "a finite number from 1e-09 to 10.0 or none"),
+        (Training, {"polish": True}, "a whole number from 0 to 1000 or none"),
+        (Training, {"sizes": (64.5, 128)}, "whole numbers with commas between them or none"),
+        (Training, {"warp": "no"}, "true or false or none"),
+        (Recipe, {"l2": float("inf")}, "a finite number or none"),
+        (Recipe, {"folds": 2.5}, "a whole number"),
+        (Recipe, {"size": "224"}, "a whole number or none"),
+        (Recipe, {"bases": None}, "texts with commas between them"),
+        (Recipe, {"training": {"epochs": 3}}, r"Training\(...\)"),
+        (Labels, {"suffix": None}, "a text"),
+        (RunOptions, {"folds": (0.5,)}, "whole numbers with commas between them"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_its_field_and_range(owner, wrong, expected):
+    with pytest.raises(StarshiftError, match=rf"{owner.__name__}\({next(iter(wrong))}=.*\s+expected: {expected}\n"):
+        owner(**wrong)
+
+
+def test_numbers_of_numpy_lists_and_paths_are_taken_for_what_they_are():
+    taken = Training(epochs=np.int64(3), learning_rate=np.float32(0.5), sizes=[64, 128], unfreeze=0.3)
+    assert taken == Training(epochs=3, learning_rate=0.5, sizes=(64, 128), unfreeze="0.3")
+    assert json.dumps([taken.epochs, Competition(name="one", data=Path("pictures")).data]) == '[3, "pictures"]'
 
 
 @pytest.mark.parametrize("name", ["bases", "views"])

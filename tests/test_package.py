@@ -63,7 +63,7 @@ def test_the_wheel_asks_for_what_the_requirements_files_ask_for(wheel):
         name = next(name for name in archive.namelist() if name.endswith("/METADATA"))
         lines = archive.read(name).decode().splitlines()
     asked = {line.split(":")[1].strip() for line in lines if line.startswith("Provides-Extra")}
-    assert asked == {"cpu", "gpu", "jax", "audit", "export", "serve"}
+    assert asked == {"cpu", "gpu", "jax", "export", "serve"}
     assert any(line.startswith("Requires-Dist: keras<4,>=3.13.2") for line in lines)
 
 

@@ -18,9 +18,7 @@ DISTRIBUTIONS = {
     "tensorflow": "tensorflow-cpu",
 }
 """Of imports that bear another name than what is installed."""
-FOR_USERS = {
-    f"requirements{kind}.txt" for kind in ("", "-common", "-cpu", "-jax", "-audit", "-hub", "-serve", "-export")
-}
+FOR_USERS = {f"requirements{kind}.txt" for kind in ("", "-common", "-cpu", "-jax", "-hub", "-serve", "-export")}
 ONLY_RUN = {"tensorflow", "ruff", "mypy", "pre-commit", "pytest-xdist", "setuptools"}
 ONLY_RUN |= {"kagglehub", "regex", "sentencepiece", "tokenizers", "six", "python-multipart", "tf2onnx", "onnx"}
 """Required, nowhere imported: TensorFlow where there is no tensorflow-cpu, tools, what other packages import."""

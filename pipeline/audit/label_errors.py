@@ -1,10 +1,11 @@
-"""Label errors: pictures that a model that was not trained on them gives another class than their label.
+"""Label errors: labels that are less probable than those of right labels may be, to a model not trained on them.
 
-cleanlab finds them by confident learning (Northcutt, Jiang and Chuang 2021, J. Artificial Intelligence Research 70),
-which allows for classes that the model is less sure of. Without it, pictures are only ranked by the probability of
-their label.
+A calibrated model gives some right labels low probabilities, too, and its probabilities say how many. Labels are
+suspected from the least probable upwards while at most half as many are expected: a false discovery rate (Benjamini
+and Hochberg 1995, J. Royal Statistical Society B 57).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ import pandas as pd
 from pipeline.audit.dataset import AuditDataset
 from pipeline.data.corrections import SUGGESTION_COLUMNS, read_suggestions
 from pipeline.files import format_csv, write_text
+
+MAX_FALSE_SHARE = 0.5
+"""Of the suspected labels, those that are expected to be right."""
 
 
 @dataclass(frozen=True)
@@ -33,50 +37,31 @@ class LabelIssue:
     guess_confidence: float
 
 
-@dataclass(frozen=True)
-class LabelIssues:
-    """The labels that may be wrong.
+def detect_label_issues(labels: np.ndarray, probabilities: np.ndarray) -> list[LabelIssue]:
+    """Finds labels that may be wrong, the worst first.
 
     Args:
-        issues: the worst first.
-        method: `cleanlab`, or `ranking` where it is not installed.
-    """
-
-    issues: list[LabelIssue]
-    method: str
-
-
-def detect_label_issues(labels: np.ndarray, probabilities: np.ndarray) -> LabelIssues:
-    """Finds labels that may be wrong.
-
-    Args:
-        labels: (pictures,) int; each class at least once.
+        labels: (pictures,) int.
         probabilities: out of fold, (pictures, classes), rows sum to 1.
     """
-    own = probabilities[np.arange(len(labels)), labels]
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError:
-        method, rows = "ranking", np.argsort(own, kind="stable")
-        rows = rows[probabilities.argmax(axis=1)[rows] != labels[rows]]
-    else:
-        method, rows = (
-            "cleanlab",
-            find_label_issues(
-                labels, probabilities.astype(np.float64), return_indices_ranked_by="self_confidence", n_jobs=1
-            ),
-        )
+    numbers = np.arange(len(labels))
+    own, every = probabilities[numbers, labels], np.sort(probabilities, axis=None)
+    rows = np.argsort(own, kind="stable")
+    # Were the labels drawn by the probabilities, so many of all pictures would have one that is at most as probable.
+    expected = np.cumsum(every, dtype=np.float64)[np.searchsorted(every, own[rows], side="right") - 1]
+    passing = np.flatnonzero(expected <= MAX_FALSE_SHARE * (numbers + 1))
+    rows = rows[: passing[-1] + 1] if len(passing) else rows[:0]
     others = probabilities.copy()
-    others[np.arange(len(labels)), labels] = -1
+    others[numbers, labels] = -1
     guesses = others.argmax(axis=1)
-    issues = [
+    return [
         LabelIssue(int(row), int(guesses[row]), float(own[row]), float(probabilities[row, guesses[row]]))
         for row in rows
+        if probabilities[row, guesses[row]] > own[row]
     ]
-    return LabelIssues(issues, method)
 
 
-def write_suggestions(path: Path, dataset: AuditDataset, result: LabelIssues) -> None:
+def write_suggestions(path: Path, dataset: AuditDataset, issues: Sequence[LabelIssue]) -> None:
     """Writes the labels that may be wrong as a table for `invoke labels.apply`, the worst first.
 
     Where the file is there already, its answers in the column apply stay, and so do its rows with `yes`, which are no
@@ -88,7 +73,7 @@ def write_suggestions(path: Path, dataset: AuditDataset, result: LabelIssues) ->
     before = read_suggestions(path) if path.exists() else pd.DataFrame(columns=SUGGESTION_COLUMNS)
     answers = {(row["id"], row["label"], row["suggested"]): row["apply"] for _, row in before.iterrows()}
     rows = {}
-    for issue in result.issues:
+    for issue in issues:
         key = dataset.names[issue.row].removeprefix("train/"), dataset.label(issue.row), dataset.classes[issue.guess]
         rows[key[0]] = (*key, f"{issue.guess_confidence:.4f}", answers.get(key, "no"))
     for _, row in before[before["apply"] == "yes"].iterrows():

@@ -14,11 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pipeline import paths
 from pipeline.audit.dataset import AuditDataset
 from pipeline.audit.drift import DriftResult
 from pipeline.audit.duplicates import SYMMETRY_NAMES, DuplicatePair
-from pipeline.audit.label_errors import LabelIssues
+from pipeline.audit.label_errors import LabelIssue
 from pipeline.audit.leakage import RepeatedCVResult, SeparabilityResult, compute_grouping_effect
 from pipeline.audit.scene_links import Groups, SceneLinks
 from pipeline.data.corrections import CORRECTIONS_FILE
@@ -52,7 +51,7 @@ class AuditReport:
     random_folds: RepeatedCVResult
     grouped_folds: RepeatedCVResult
     metadata: SeparabilityResult
-    label_issues: LabelIssues
+    label_issues: list[LabelIssue]
     drift: DriftResult | None
 
 
@@ -193,14 +192,13 @@ def assess_metadata(result: SeparabilityResult) -> Finding:
     return Finding("files", LEVEL_ACT, text, advice)
 
 
-def assess_labels(result: LabelIssues, pictures: int) -> Finding:
+def assess_labels(issues: Sequence[LabelIssue], pictures: int) -> Finding:
     """Assesses labels that may be wrong."""
-    text = f"{len(result.issues)} of {pictures:,} labels are suspected ({result.method})"
-    if not result.issues:
+    text = f"{len(issues)} of {pictures:,} labels are suspected"
+    if not issues:
         return Finding("labels", LEVEL_FINE, text)
+    text += ": at least twice as many as would be that improbable if all were right"
     advice = f"look at the worst on the page; {CORRECTIONS_FILE} beside it takes those that you correct"
-    if result.method == "ranking":
-        advice = f"only ranked, cleanlab is not installed: {paths.format_install_command('audit')}"
     return Finding("labels", LEVEL_LOOK, text, advice)
 
 
@@ -346,7 +344,7 @@ def _build_test_rows(result: AuditReport, renderer: _PictureRenderer) -> list[Te
 def _build_label_issue_rows(result: AuditReport, renderer: _PictureRenderer) -> list[TemplateData]:
     """Builds a row for each picture whose label may be wrong."""
     rows = []
-    for issue in result.label_issues.issues[:MAX_LABEL_ISSUES]:
+    for issue in result.label_issues[:MAX_LABEL_ISSUES]:
         captions = f"looks like {result.dataset.classes[issue.guess]}", f"its label: {issue.confidence:.1%}"
         rows.append({"pictures": [renderer.picture(issue.row, *captions)], "note": ""})
     return rows
@@ -387,7 +385,7 @@ def build_record(result: AuditReport, findings: Sequence[Finding], title: str) -
         "drift": drift and {"features": _build_auc_record(drift.features), "files": _build_auc_record(drift.metadata)},
         "suspects": [
             {"picture": names[one.row], "label": dataset.label(one.row), "guess": dataset.classes[one.guess]}
-            for one in result.label_issues.issues
+            for one in result.label_issues
         ],
     }
 

@@ -5,6 +5,7 @@ folds change.
 """
 
 import logging
+import shlex
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -66,10 +67,10 @@ def run_audit(competition: Competition, options: RunOptions) -> list[Path]:
     for path in written:
         log.info("wrote %s", paths.format_path(path))
     name = find_comp_argument(competition.name)
-    if result.label_issues.issues:
+    if result.label_issues:
         log.info("next: write yes into the column apply of %s where its suggestion is right; "
                  "invoke labels.apply --comp %s --csv %s",
-                 CORRECTIONS_FILE, name, paths.format_path(written[-1]))  # fmt: skip
+                 CORRECTIONS_FILE, name, shlex.quote(paths.format_path(written[-1])))  # fmt: skip
     if len(result.groups.sizes):
         log.info("next: invoke run --comp %s --grouped keeps scenes in one fold; "
                  "invoke finish --comp %s --scenes lets them agree", name, name)  # fmt: skip

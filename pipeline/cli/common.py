@@ -220,30 +220,42 @@ def check_flags(recipe: Any, settings: tuple[str, ...], **flags: Any) -> None:
         )
 
 
-def parse_number(text: Any, flag: str, kind: type[Any] = int, example: str = "") -> Any:
+def parse_number(text: Any, flag: str, kind: type[Any] = int, expected: str = "", *, least: float | None = None) -> Any:
     """Returns a flag's value as a number, None where it has none.
 
     Args:
         text: its value on the command line.
         flag: its name, for the error.
         kind: int or float.
-        example: shown in the error.
+        expected: shown in the error.
+        least: the smallest one.
 
     Raises:
-        StarshiftError: it is no number.
+        StarshiftError: it is no number, or less.
     """
     from pipeline.errors import StarshiftError
 
-    name, usual = ("a whole number", "0") if kind is int else ("a number", "0.5")
+    name, usual = ("a whole number", "e.g. 1") if kind is int else ("a number", "e.g. 0.5")
     try:
-        return None if text is None else kind(text)
-    except ValueError as error:
-        raise StarshiftError(f"{flag} is {name}.", expected=f"e.g. {example or usual}", received=repr(text)) from error
+        number = None if text is None else kind(text)
+        if number is None or least is None or number >= least:
+            return number
+    except ValueError:
+        pass
+    usual = usual if least is None else f"{least} or more"
+    raise StarshiftError(f"{flag} is {name}.", expected=expected or usual, received=repr(text))
 
 
 def parse_numbers(kind: type[Any], **texts: str | None) -> dict[str, Any]:
     """Returns the numbers of those flags that have a value, by the flag's name."""
-    flags = {name: parse_number(text, f"--{name.replace('_', '-')}", kind) for name, text in texts.items()}
+    from pipeline.config import Training
+    from pipeline.fields import describe_field
+
+    ranges = {name: describe_field(Training, name) for name in texts if name in Training.__dataclass_fields__}
+    flags = {
+        name: parse_number(text, f"--{name.replace('_', '-')}", kind, ranges.get(name, ""))
+        for name, text in texts.items()
+    }
     return {name: value for name, value in flags.items() if value is not None}
 
 
@@ -254,7 +266,7 @@ def parse_sizes(text: str | None, flag: str) -> tuple[int, ...]:
 
 def parse_size(text: str | None) -> int | None:
     """Returns the size in pixels of --size, OWN_SIZE for `own`, None where it has no value."""
-    return OWN_SIZE if text == "own" else parse_number(text, "--size", example="160, or own: each base's")
+    return OWN_SIZE if text == "own" else parse_number(text, "--size", expected="e.g. 160, or own: each base's")
 
 
 def parse_folds(fold: Any) -> tuple[int, ...]:
@@ -265,6 +277,19 @@ def parse_folds(fold: Any) -> tuple[int, ...]:
 def parse_path(text: str | None) -> Path | None:
     """Returns a flag's value as a path (`~` is the home folder), None where it has none."""
     return Path(text).expanduser() if text else None
+
+
+def parse_page(text: str | None) -> Path | None:
+    """Returns the path of --page, which may be there already, None where it has no value.
+
+    Raises:
+        StarshiftError: nothing can be written there.
+    """
+    from pipeline.runs.predictor import check_output
+
+    if path := parse_path(text):
+        check_output(path, force=True)
+    return path
 
 
 def log_written(path: Path) -> None:

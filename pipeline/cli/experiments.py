@@ -69,7 +69,7 @@ def distill(
     from pipeline.distillation.run import run_distillation
 
     options = RunOptions(folds=parse_folds(fold), engine=engine, bundle=parse_path(bundle))
-    run_distillation(competition, config, options, parse_number(seeds, "--seeds") or 1)
+    run_distillation(competition, config, options, parse_number(seeds, "--seeds", least=1))
 
 
 @command(
@@ -143,7 +143,7 @@ def ladder(
     experiment.run_ladder(
         competition,
         strategies=strategy or experiment.DEFAULT_STRATEGIES,
-        seeds=parse_number(seeds, "--seeds") or 1,
+        seeds=parse_number(seeds, "--seeds", least=1),
         sizes=experiment.parse_sizes(list(counts)),
         options=RunOptions(engine=engine, bundle=parse_path(bundle)),
     )
@@ -168,7 +168,7 @@ def scout(
     from pipeline.config import RunOptions
     from pipeline.experiments.base_search import run_base_search
 
-    most = parse_number(directions, "--directions")
+    most = parse_number(directions, "--directions", least=1)
     run_base_search(competition, RunOptions(engine=engine), verify=verify, most=most)
 
 

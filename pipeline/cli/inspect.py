@@ -10,6 +10,7 @@ from pipeline.cli.common import (
     log_written,
     parse_number,
     parse_numbers,
+    parse_page,
     parse_path,
     parse_size,
 )
@@ -182,8 +183,9 @@ def compare(
     """Compare two runs: `invoke compare A B`, each a run's name, its beginning, or a path."""
     from pipeline.runs.compare import compare_runs
 
+    path = parse_page(page)
     compared = compare_runs(before or "", after or "", comp)
-    if path := parse_path(page):
+    if path:
         from pipeline.run_report.experiment_page import write_comparison_page
 
         log_written(write_comparison_page(path, compared))
@@ -314,6 +316,7 @@ def init(
     _: Context, comp: str | None = None, data: str | None = None, slug: str | None = None, force: bool = False
 ) -> None:
     """Write a competition file for new data: labels, submission and metric as they look, with the reasons."""
+    import shlex
     from pathlib import Path
 
     from pipeline.data import proposal
@@ -335,5 +338,5 @@ def init(
     write_text(file, proposal.format_proposal(str(comp), folder.resolve(), found, slug))
     print_lines(proposal.list_reasons(found), apart=False)
     log_written(file)
-    bundle = f" --bundle {data}" if slug else ""
+    bundle = f" --bundle {shlex.quote(str(data))}" if slug else ""
     print_lines([f"next: invoke check --comp {file}{bundle}"], apart=False)

@@ -37,6 +37,7 @@ def weights(
 ) -> None:
     """Show the weights that a recipe needs, and put them where kernels without internet find them."""
     competition = load_competition(comp, bases=base, strategy=strategy, size=parse_size(size))
+    from pipeline.config import find_comp_argument
     from pipeline.kernels.weights import log_weights, upload_weights
     from pipeline.output import print_lines
 
@@ -44,4 +45,4 @@ def weights(
     if needed and (upload or dry_run):
         upload_weights(competition, dataset, dry=dry_run)
     elif needed:
-        print_lines([f"next: invoke weights --comp {comp} --upload"], apart=False)
+        print_lines([f"next: invoke weights --comp {find_comp_argument(competition.name)} --upload"], apart=False)

@@ -20,9 +20,10 @@ def apply(_: Context, comp: str | None = None, csv: str | None = None, undo: boo
     from pipeline.paths import format_path, reports_folder
 
     competition = load_competition(comp)
+    name = find_comp_argument(competition.name)
     suggestions = format_path(reports_folder(competition.name) / corrections.CORRECTIONS_FILE)
     require(bool(csv) != undo, "Which labels?", expected="--csv FILE, or --undo", received="both" if csv else "neither",
-            remedy=f"invoke audit --comp {comp} writes {suggestions}")  # fmt: skip
+            remedy=f"invoke audit --comp {name} writes {suggestions}")  # fmt: skip
     if undo:
         print(f"labels: {len(corrections.remove_corrections(competition.name).labels):,} are the original ones again")
         return
@@ -30,7 +31,6 @@ def apply(_: Context, comp: str | None = None, csv: str | None = None, undo: boo
     label_of = dict(zip(train["id"], train["label"], strict=True))
     made = corrections.apply_corrections(competition, label_of, Path(str(csv)).expanduser())
     print(f"labels: {made.line}; the original ones stay as they are")
-    name = find_comp_argument(competition.name)
     print(f"next: invoke run --comp {name} trains on them; invoke labels.apply --comp {name} --undo goes back")
 
 

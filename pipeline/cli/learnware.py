@@ -138,8 +138,9 @@ def add(
         pictures=parse_path(probe_images),
     )
     folder = load.find_run_folder(str(run), comp)
-    learnware = publish.publish_run(folder, stores.open_or_create_store(parse_path(store), new_probe), request)
-    print(f"next: invoke predict --learnware {learnware.name} --images FOLDER")
+    shelf = stores.open_or_create_store(parse_path(store), new_probe)
+    learnware = publish.publish_run(folder, shelf, request)
+    print(f"next: invoke predict --learnware {learnware.name}{shelf.flag} --images FOLDER")
 
 
 @command(json=True, task_name="list")

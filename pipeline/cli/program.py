@@ -32,12 +32,18 @@ def build_namespace() -> Collection:
 
 def suggest_on_typos() -> None:
     """Lets invoke's error for an unknown word name the most similar task or flag, which it does not (3.0)."""
+    from pipeline.terminal import name_program
 
     def error(machine: ParseMachine, message: str) -> None:
         word = re.match(r"No idea what '(.+)' is!", message)
-        known = [*machine.contexts, *(machine.context.flags if machine.context else ())]
-        suggestion = suggest_name(word[1], known) if word else ""
-        raise ParseError(f"{message} {suggestion}".strip(), machine.context)
+        if word is None:
+            raise ParseError(message, machine.context)
+        if word[1].startswith("-"):
+            known, name = (machine.context.flags, machine.context.name or "") if machine.context else ({}, "")
+            advice = suggest_name(word[1], known) or f"invoke --help {name}".strip() + " lists the flags"
+        else:
+            advice = suggest_name(word[1], machine.contexts) or "invoke --list shows the tasks"
+        raise ParseError(f"{message} {name_program(advice)}", machine.context)
 
     ParseMachine.error = error  # type: ignore[method-assign, assignment]
 

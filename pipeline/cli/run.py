@@ -28,7 +28,7 @@ def send_to_kaggle(
     dry: bool,
 ) -> None:
     """Runs a competition on Kaggle, from the flags of `invoke run`."""
-    from pipeline.errors import require
+    from pipeline.errors import require, require_name
     from pipeline.kernels.push import DEFAULT_ACCELERATOR
     from pipeline.kernels.run import KernelOptions, run_on_kaggle
 
@@ -36,7 +36,7 @@ def send_to_kaggle(
     flags = zip(names, (dry, accelerator, internet, attach, not wait), strict=True)
     used = ", ".join(name for name, value in flags if value)
     require(on is not None, f"{used}: only for a run on Kaggle.", expected="--on kaggle beside it", received="no --on")
-    require(on == "kaggle", "There is no such place to run.", expected="--on kaggle", received=on)
+    require_name(on, ("kaggle",), "There is no such place to run.", expected="--on kaggle")
     accelerator = accelerator or DEFAULT_ACCELERATOR
     request = KernelOptions(accelerator=accelerator, internet=internet, attach=attach, wait=wait, dry=dry)
     run_on_kaggle(competition, options, request)

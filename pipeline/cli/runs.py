@@ -2,7 +2,7 @@
 
 from invoke import Collection, Context
 
-from pipeline.cli.common import command, log_written, parse_path
+from pipeline.cli.common import command, log_written, parse_page
 
 
 @command(task_name="list", json=True, page="write them as an HTML page to this path, too")
@@ -10,8 +10,9 @@ def list_(_: Context, comp: str | None = None, page: str | None = None) -> None:
     """List all runs, the best first, with Kaggle's scores where they were submitted."""
     from pipeline.runs.listing import print_all_runs
 
+    path = parse_page(page)
     listed = print_all_runs(comp)
-    if path := parse_path(page):
+    if path:
         from pipeline.run_report.experiment_page import write_runs_page
 
         log_written(write_runs_page(path, listed))

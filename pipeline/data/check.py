@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import Competition
-from pipeline.data.images import read_largest_value
+from pipeline.data.images import read_range
 from pipeline.data.labels import PictureTable
 from pipeline.data.picture_files import format_names
 from pipeline.data.subsets import select_evenly
@@ -17,8 +17,8 @@ from pipeline.files import describe_content
 
 MAX_IMBALANCE = 10
 """Pictures of the largest class for one of the smallest, above which classes are called unbalanced."""
-DEEP_KINDS, DEEP_SAMPLE, MAX_DARK = " I", 16, 1 << 14
-"""How modes of 16 and 32 bits begin, how many such pictures are decoded, and the largest value that is too dark."""
+DEEP_KINDS, DEEP_SAMPLE, MAX_DARK, MAX_VALUE = " I", 16, 1 << 14, (1 << 16) - 1
+"""How modes of 16 and 32 bits begin, how many such pictures are decoded, the largest too dark value, and white."""
 FEW_PER_FOLD = 2
 """Pictures of a class in each fold, below which its score says little."""
 SHOWN_CLASSES = 20
@@ -99,7 +99,7 @@ def find_oddities(competition: Competition, pictures: PictureTable, raw: Path) -
         *_find_shared(pictures),
         *_find_unbalanced(pictures.train["label"].value_counts(), competition.recipe.folds),
         *pictures.warnings,
-        *_find_dark_pictures(both[both["width"] > 0], raw),
+        *_find_badly_scaled(both[both["width"] > 0], raw),
         *_find_odd_pictures(both[both["width"] > 0]),
     ]
 
@@ -174,14 +174,19 @@ def _find_odd_pictures(readable: pd.DataFrame) -> list[str]:
     return found
 
 
-def _find_dark_pictures(readable: pd.DataFrame, raw: Path) -> list[str]:
-    """Finds pictures of 16 or 32 bits whose values fill a small part of 16 bits, as 10 or 12 bits of a camera do."""
+def _find_badly_scaled(readable: pd.DataFrame, raw: Path) -> list[str]:
+    """Finds pictures of 16 or 32 bits whose values leave 16 bits, or fill a small part, as 10 bits of a camera do."""
     paths = readable.loc[readable["kind"].str.contains(DEEP_KINDS), "path"].to_list()
-    most = max((read_largest_value(raw / paths[place]) for place in select_evenly(len(paths), DEEP_SAMPLE)), default=0)
-    if not paths or most > MAX_DARK:
+    ranges = [read_range(raw / paths[place]) for place in select_evenly(len(paths), DEEP_SAMPLE)]
+    low, high = min((one for one, _ in ranges), default=0), max((one for _, one in ranges), default=0)
+    if low < 0 or high > MAX_VALUE:
+        return [f"{len(paths):,} pictures have values from {low:,} to {high:,}: below 0 is seen as black, above "
+                f"{MAX_VALUE:,} as white. Scale all of them from 0 to {MAX_VALUE:,}"]  # fmt: skip
+    if not paths or high > MAX_DARK:
         return []
-    return [f"{len(paths):,} pictures have 16 bits, but values up to {most:,} alone, and are seen as nearly black: "
-            f"multiply them up to 65,535"]  # fmt: skip
+    factor = MAX_VALUE // max(255, (1 << high.bit_length()) - 1)
+    return [f"{len(paths):,} pictures have 16 bits, but values up to {high:,} alone, and are seen as nearly black: "
+            f"multiply all of them by {factor}"]  # fmt: skip
 
 
 def format_check(check: DataCheck) -> list[list[str]]:

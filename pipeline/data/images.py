@@ -188,7 +188,9 @@ def _convert_to_rgb(picture: Any) -> np.ndarray:
     from PIL import Image
 
     if picture.mode == "F":
-        raise UnreadableImageError("floating-point pixels, of which nobody says what is white")
+        raise UnreadableImageError(
+            "floating-point pixels, of which nobody says what is white: save them with 8 or 16 bits"
+        )
     if picture.mode.startswith("I"):
         grey = np.clip(np.asarray(picture, np.float64) / 257, 0, 255).round().astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
@@ -239,12 +241,13 @@ def is_readable(path: Path | str) -> bool:
         return False
 
 
-def read_largest_value(path: Path) -> int:
-    """Reads the largest value of a picture's pixels, as the file has them; 0 where it cannot be read."""
+def read_range(path: Path) -> tuple[int, int]:
+    """Reads the smallest and largest value of a picture, as the file has them; zeros where it cannot be read."""
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            return int(np.asarray(picture).max())
+            values = np.asarray(picture)
+            return int(values.min()), int(values.max())
     except Exception:  # who decodes it says why
-        return 0
+        return 0, 0

@@ -24,7 +24,7 @@ from pipeline.data.picture_files import (
 )
 from pipeline.data.tables import SampleSubmission, match_ids, read_label_rows, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require_name
 from pipeline.files import describe_content
 from pipeline.kaggle.archives import is_nested_archive
 
@@ -280,8 +280,8 @@ def _order_tests(
 def _order_classes(competition: Competition, sample: SampleSubmission | None, classes: set[str]) -> list[str]:
     """Returns the class names, sorted or in the order of the sample's columns, which must be the same."""
     submission, positive = competition.submission, competition.labels.positive
-    if positive is not None and positive not in classes:
-        raise StarshiftError("Labels.positive is no class.", expected=format_names(sorted(classes)), received=positive)
+    if positive is not None:
+        require_name(positive, classes, "Labels.positive is no class.", expected=format_names(sorted(classes)))
     if sample is None or submission is None or submission.layout != "one column per class":
         return sorted(classes)
     columns = sample.columns[1:]

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from glob import escape
@@ -94,6 +94,16 @@ def format_names(names: Iterable[str]) -> str:
 def format_warning(names: Collection[str], text: str) -> list[str]:
     """Returns one warning with the number of names and the first few; none without names."""
     return [f"{len(names):,} {text}: {format_names(names)}"] if names else []
+
+
+SHOWN_UNREADABLE = 5
+
+
+def format_unreadable(reasons: Mapping[str, str]) -> list[str]:
+    """Returns a sentence for each of the first unreadable pictures, and one with the number of the others."""
+    first = list(reasons.items())[:SHOWN_UNREADABLE]
+    lines = [f"{format_names([name])} cannot be read: {reason}" for name, reason in first]
+    return lines + [f"{len(reasons) - len(first):,} more cannot be read"] * (len(reasons) > len(first))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,10 @@ def propose_competition(data: Path) -> Proposal:
             received=str(data))  # fmt: skip
     packed = data.is_file() or not has_pictures(data)
     with tempfile.TemporaryDirectory() if packed else contextlib.nullcontext(data) as place:
-        return _propose(_unpack(data, Path(place) / "data") if packed else data)
+        found = _unpack(data, Path(place) / "data") if packed else data
+        require(has_pictures(found), f"There are no pictures in {data}.", expected="pictures, in it or below it",
+                received="none")  # fmt: skip
+        return _propose(found)
 
 
 def _unpack(data: Path, folder: Path) -> Path:
@@ -72,7 +75,6 @@ def _unpack(data: Path, folder: Path) -> Path:
 def _propose(data: Path) -> Proposal:
     """Proposes a competition for a folder of data."""
     pictures = list_pictures(data)
-    require(pictures, "There are no pictures in the data.", expected="pictures, in it or below it", received="none")
     paths = [
         path for path in (*data.glob("*.csv"), *data.glob("*/*.csv")) if path.is_file() and not is_junk(path, data)
     ]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.config import Competition, Labels
 from pipeline.data.picture_files import PICTURE_SUFFIXES, find_paths, format_names, is_junk
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, suggest_name
 from pipeline.files import describe_content, hash_file
 
 COMPRESSED_SUFFIXES = ("", ".gz", ".bz2", ".xz", ".zip")
@@ -133,11 +133,13 @@ def read_label_rows(labels: Labels, raw: Path) -> tuple[Path, pd.DataFrame]:
     frame = frame.rename(columns=lambda name: name if name in (labels.image, labels.label) else name.strip())
     if path is not None and labels.image in frame.columns and labels.label not in frame.columns:
         frame = join_indicators(frame, labels, path.name)
-    if path is None or not {labels.image, labels.label} <= set(frame.columns):
+    missing = [name for name in (labels.image, labels.label) if name not in frame.columns]
+    if path is None or missing:
         raise StarshiftError(
             "The labels are missing." if path is None else f"{path.name} has other columns.",
             expected=f"a CSV table {labels.csv} with the columns {labels.image}, {labels.label}",
             received=format_names(frame.columns) if path else f"no such file in {raw}",
+            remedy=next((remedy for name in missing if (remedy := suggest_name(name, frame.columns))), ""),
         )
     return path, frame
 

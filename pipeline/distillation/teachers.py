@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.config import Competition
+from pipeline.config import Competition, find_comp_argument
 from pipeline.distillation import model_cost, teacher_predictions
 from pipeline.distillation.model_cost import ModelCost
 from pipeline.errors import StarshiftError
@@ -202,7 +202,8 @@ def require_matching_data(teacher: load.Run, data: Dataset) -> None:
     """
     table = data.pictures.train
     missing = list(table["id"][~table["id"].isin(teacher.held_ids)])
-    remedy = f"invoke runs --comp {teacher.folder.parent.name} lists others; runs of all folds with this recipe's split"
+    comp = find_comp_argument(teacher.folder.parent.name)
+    remedy = f"invoke runs --comp {comp} lists others; runs of all folds with this recipe's split"
     if teacher.classes != sorted(data.pictures.classes):
         raise StarshiftError(
             f"The teacher {teacher.folder.name} tells other classes apart.",

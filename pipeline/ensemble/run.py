@@ -27,7 +27,7 @@ from pipeline.ensemble.members import (
 from pipeline.ensemble.picture_features import build_extractor
 from pipeline.ensemble.scene_propagation import SceneSteps
 from pipeline.ensemble.steps import StepwiseSelection, evaluate_procedure
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require_name
 from pipeline.evaluation.intervals import Interval, estimate_difference
 from pipeline.evaluation.metrics import find_metric
 from pipeline.evaluation.nested_cv import (
@@ -202,10 +202,8 @@ def select_methods(oof: OOFPredictions, request: Sequence[str]) -> list[str]:
     Raises:
         StarshiftError: there is none of this name.
     """
-    if unknown := set(request) - set(ensemble.METHODS):
-        raise StarshiftError(
-            "There is no such method.", expected=" | ".join(ensemble.METHODS), received=", ".join(sorted(unknown))
-        )
+    for name in request:
+        require_name(name, ensemble.METHODS, "There is no such method.")
     without = ensemble.RANK_METHODS if oof.scorer.needs_probabilities else ensemble.REFERENCE_METHODS
     order = sorted(
         ensemble.METHODS, key=lambda name: bool(oof.scorer.score_ranks) and name not in ensemble.RANK_METHODS
@@ -305,7 +303,7 @@ def write_run(
         competition=competition, options=RunOptions(), data=data, folder=folder,
         folds=tuple(sorted(aligned.oof.folds)), started=started,
     )  # fmt: skip
-    position = results.write_metrics(run, result)
+    position = results.write_metrics(run, trained, result)
     results.write_report(run.folder, run.competition.name, run.data.digest_of)
     for line in format_position(position) if position else ():
         log.info("  %s", line)

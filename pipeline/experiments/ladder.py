@@ -18,7 +18,7 @@ from pipeline.config import Competition, Recipe, RunOptions, Training
 from pipeline.data import subsets
 from pipeline.data.corrections import read_corrections
 from pipeline.data.labels import load_labeled_pictures
-from pipeline.errors import require
+from pipeline.errors import require, require_name
 from pipeline.evaluation.intervals import (
     compare_paired,
     estimate_over_seeds,
@@ -248,9 +248,7 @@ def parse_sizes(counts: Sequence[int]) -> tuple[int, int, int]:
 
 def build_recipe(strategy: str, recipe: Recipe, seed: int) -> Recipe:
     """Builds a strategy's recipe; `frozen end to end` is the strategy `frozen` without cached activations."""
-    require(
-        strategy in LADDER_STRATEGIES, "Unknown strategy.", expected=" | ".join(LADDER_STRATEGIES), received=strategy
-    )
+    require_name(strategy, LADDER_STRATEGIES, "Unknown strategy.")
     training = replace(recipe.training, end_to_end=True) if strategy == "frozen end to end" else recipe.training
     return replace(recipe, strategy=strategy.removesuffix(" end to end"), training=training, seed=seed)
 
@@ -305,7 +303,7 @@ def run_ladder(
 
     Args:
         competition: whose labelled pictures are climbed on; its recipe names the base.
-        strategies: some of RUNGS, from the bottom upwards.
+        strategies: some of LADDER_STRATEGIES, from the bottom upwards.
         seeds: how many; the split stays the same.
         sizes: training, validation and test pictures.
         options: engine and bundle.

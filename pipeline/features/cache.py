@@ -17,7 +17,7 @@ from pipeline import paths
 from pipeline.data import images, pixel_cache, transforms
 from pipeline.data.row_store import RowStore
 from pipeline.data.subsets import select_evenly
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require_name
 from pipeline.files import read_json
 from pipeline.models import hub_presets, inference_engines
 from pipeline.models.base import Base, find_missing_weights, split_base
@@ -140,12 +140,8 @@ def prune_stores(keys: Sequence[str]) -> int:
     """
     entries = list_entries()
     valid = [STRAY_FILES, *(entry.store.key for entry in entries)]
-    if unknown := set(keys) - set(valid):
-        raise StarshiftError(
-            "The cache has no such store.",
-            expected=" | ".join(valid),
-            received=", ".join(sorted(unknown)),
-        )
+    for key in keys:
+        require_name(key, valid, "The cache has no such store.")
     freed = 0
     for path in list_stray_files():
         freed += path.stat().st_size

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, suggest_name
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.client import query
 from pipeline.kaggle.retry import call_with_retries
@@ -39,6 +39,7 @@ def check_accelerator(name: str) -> None:
         expected=f"{DEFAULT_ACCELERATOR} (two of them in a session), {CPU}, or another Nvidia machine of Kaggle's, not "
         f"{RETIRED_ACCELERATOR}: Kaggle replaces it without a word",
         received=name,
+        remedy=suggest_name(name, (DEFAULT_ACCELERATOR, CPU)),
     )
 
 

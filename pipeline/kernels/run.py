@@ -242,7 +242,8 @@ def follow_run(api: Any, record: KernelRecord) -> Path:
         try:
             status, failure = follow_kernel(api, record)
         except KeyboardInterrupt:
-            log.info("\nThe kernel goes on: %s. invoke kernel --comp %s picks it up", record.page, record.competition)
+            comp = find_comp_argument(record.competition)
+            log.info("\nThe kernel goes on: %s. invoke kernel --comp %s picks it up", record.page, comp)
             raise
         record = _fetch_session(api, record, f"{status} {failure}".strip())
         if record.state == "complete" and record.run:

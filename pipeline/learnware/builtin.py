@@ -43,7 +43,7 @@ def build_builtin_store(folder: Path | None = None, engine: str = "auto") -> Sto
         run = find_finished_run(competition, options) or flow.run(competition, options)
         publish.publish_run(run, shelf, publish.PublishRequest(name=name, task=task, licence=LICENCE), options)
         shelf = store.open_store(shelf.folder)
-    log.info("next: invoke store.list%s", "" if folder is None else f" --store {paths.format_path(folder)}")
+    log.info("next: invoke store.list%s", shelf.flag)
     return shelf
 
 

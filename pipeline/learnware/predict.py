@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
+from pipeline.data.picture_files import format_unreadable
 from pipeline.errors import StarshiftError, require
 from pipeline.learnware import kernel_mean_embedding, probe
 from pipeline.learnware.archive import Learnware
@@ -103,8 +104,8 @@ def predict_folder(
     )
     predictor.check_output(out, force=force)
     pictures = probe.scan_folder(folder, learnwares[0].contract.sizes[0])
-    for name, reason in pictures.unreadable.items():
-        log.warning("  warning: %s cannot be read: %s", name, reason)
+    for line in format_unreadable(pictures.unreadable):
+        log.warning("  warning: %s", line)
     rows = build_rows(learnwares, pictures.files, shelf, by)
     blank = dict.fromkeys(next(iter(rows.values())), "")
     table = [

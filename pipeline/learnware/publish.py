@@ -11,7 +11,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.config import Competition, RunOptions
 from pipeline.data import images
-from pipeline.data.picture_files import list_pictures
+from pipeline.data.picture_files import format_unreadable, list_pictures
 from pipeline.errors import StarshiftError, require
 from pipeline.kernels.job import build_dataclass
 from pipeline.learnware import archive, cached_predictions, kernel_mean_embedding, probe, safe_loading, store
@@ -264,14 +264,16 @@ def load_probe_pictures(side: int, folder: Path | None = None) -> np.ndarray:
     if folder is None:
         labels = np.linspace(0, len(world.CLASSES) - 1, PROBE_PICTURES).astype(int)
         return np.stack([images.resize(world.draw_picture(int(label), 0, PROBE_SEED), side) for label in labels])
-    pictures: list[np.ndarray] = []
+    pictures, bad = list[np.ndarray](), dict[str, str]()
     for path in list_pictures(folder).values():
         if len(pictures) == PROBE_PICTURES:
             break
         try:
             pictures.append(images.decode(path.read_bytes(), side))
         except images.UnreadableImageError as error:
-            log.warning("  warning: %s cannot be read: %s", path.name, error)
+            bad[path.name] = str(error)
+    for line in format_unreadable(bad):
+        log.warning("  warning: %s", line)
     require(pictures, "No picture to prove the model with.", expected=f"pictures in {folder}", received=0)
     log.info("          %d pictures of %s travel along in the archive", len(pictures), paths.format_path(folder))
     return np.stack(pictures)

@@ -6,6 +6,7 @@ each learnware's own task (`InDistributionThreshold`); single pictures are compa
 
 import logging
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
+from pipeline.data.picture_files import format_unreadable
 from pipeline.errors import StarshiftError, require
 from pipeline.figures.text_table import Cell, format_records
 from pipeline.files import write_json
@@ -277,7 +279,7 @@ def run_search(images: Path, store: Store, classes: Sequence[str] = (), engine: 
     write_json(path, report)
     log.info("wrote %s", paths.format_path(path))
     if result.fits:
-        log.info("next: invoke predict --learnware %s --images %s", best.name, images)
+        log.info("next: invoke predict --learnware %s%s --images %s", best.name, store.flag, shlex.quote(str(images)))
     return path
 
 
@@ -292,8 +294,8 @@ def log_pictures(images: Path, pictures: FolderFeatures, result: SearchResult, c
     log.info("%s: %d pictures, looked at here; nothing was sent", paths.format_path(images), result.pictures)
     if pictures.copies:
         log.info("  %d copies of them are counted once", pictures.copies)
-    for name, reason in pictures.unreadable.items():
-        log.warning("  warning: %s cannot be read: %s", name, reason)
+    for line in format_unreadable(pictures.unreadable):
+        log.warning("  warning: %s", line)
     if classes:
         left_out = "; ".join(f"{name} ({reason})" for name, reason in result.left_out.items())
         log.info("only learnwares that know %s; left out: %s", ", ".join(classes), left_out or "none")
@@ -363,7 +365,7 @@ def print_store(store: Store) -> None:
     gamma = "not yet decided" if store.gamma is None else f"{store.gamma:.4g}"
     header = f"{paths.format_path(store.folder)}: compared by {store.probe}, gamma {gamma}"
     records = [build_record(learnware) for learnware in store.learnwares()]
-    following = [f"next: invoke store.show --learnware {records[0]['name']}"] if records else []
+    following = [f"next: invoke store.show --learnware {records[0]['name']}{store.flag}"] if records else []
     about = {"store": store.folder, "probe": asdict(store.probe), "gamma": store.gamma}
     lines = [header, *format_records(records, STORE_COLUMNS), *following]
     print_results({**about, "learnwares": records}, lines, apart=False)

@@ -5,6 +5,7 @@ read.
 """
 
 import logging
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.config import NAME_PATTERN
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, require_name
 from pipeline.figures.text_table import format_records
 from pipeline.files import read_json, write_json
 from pipeline.learnware import archive, cached_predictions
@@ -49,6 +50,12 @@ class Store:
         """Names of the archives in the folder, valid or not."""
         return sorted(path.name.removesuffix(ARCHIVE_SUFFIX) for path in self.folder.glob(f"*{ARCHIVE_SUFFIX}"))
 
+    @property
+    def flag(self) -> str:
+        """` --store FOLDER` for a command in a message; empty where it is the default folder."""
+        is_default = self.folder.resolve() == find_default_folder().resolve()
+        return "" if is_default else f" --store {shlex.quote(paths.format_path(self.folder))}"
+
     def path(self, name: str) -> Path:
         """Returns the path of the archive of a learnware.
 
@@ -68,10 +75,11 @@ class Store:
         """
         path = self.path(name)
         if not path.is_file():
-            raise StarshiftError(
-                f"There is no learnware {name!r}.",
-                expected=", ".join(self.names) or "none: the store is empty",
-                received=paths.format_path(self.folder),
+            require_name(
+                name,
+                self.names,
+                f"There is no learnware {name!r} in {paths.format_path(self.folder)}.",
+                expected=" | ".join(self.names) or "none: the store is empty",
                 remedy="invoke store.list, invoke store.start, or --store with another folder",
             )
         learnware = archive.read_archive(path, whole=whole)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pipeline import paths
 from pipeline.config import SIZES, Recipe
-from pipeline.errors import StarshiftError, require, suggest_name
+from pipeline.errors import StarshiftError, require, require_name, suggest_name
 from pipeline.files import hash_file, write_atomic
 from pipeline.kaggle import inputs
 from pipeline.models import hub_presets
@@ -152,23 +152,15 @@ def parse_base(text: str, size: int | None = None) -> Base:
     """
     name, own_size, cut, pooling, weights = split_base(text)
     if name not in BASES and not name.startswith(hub_presets.PREFIX):
-        raise StarshiftError(
-            f"There is no base called {name!r}.",
-            expected=", ".join(BASES),
-            received=repr(text),
-            remedy=suggest_name(name, BASES),
-        )
+        require_name(name, BASES, f"There is no base called {name!r}.")
     if own_size:
         expected = f"{SIZES[0]} to {SIZES[1]} pixels"
         require(SIZES[0] <= int(own_size) <= SIZES[1], "Unusable picture size.", expected=expected, received=text)
         size = int(own_size)
     base = Base(name=name, cut=cut, pooling=pooling or "avg", weights=weights or "imagenet", size=size or 0)
     entry, weights = base.entry, base.weights
-    if cut and cut not in entry.blocks:
-        raise StarshiftError(
-            f"{name} has no block {cut!r}.", expected=", ".join(entry.blocks), received=text,
-            remedy=suggest_name(cut, entry.blocks),
-        )  # fmt: skip
+    if cut:
+        require_name(cut, entry.blocks, f"{name} has no block {cut!r}.")
     _check_pooling(base)
     if not re.fullmatch(PUBLISHED_WEIGHTS, weights) and not Path(weights).is_file():
         raise StarshiftError(
@@ -220,6 +212,7 @@ def _check_pooling(base: Base) -> None:
             "Unknown pooling." if unknown else f"{base.name} does not allow this pooling.",
             expected=" | ".join((*allowed, *learned)),
             received=base.pooling,
+            remedy=suggest_name(base.pooling, allowed),
         )
 
 
@@ -281,8 +274,14 @@ def compute_weights_digest(base: Base) -> str:
 
 
 def _hash_weights(path: Path) -> str:
-    status = path.stat()
-    return _compute_digest(path, status.st_size, status.st_mtime_ns)
+    try:
+        status = path.stat()
+        return _compute_digest(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise StarshiftError(
+            f"The weights file {path} cannot be read.", expected="a file", received=error.strerror or str(error),
+            remedy="put the file there, or remove what is there and the next run fetches it",
+        ) from error  # fmt: skip
 
 
 @cache

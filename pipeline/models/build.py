@@ -185,13 +185,15 @@ def _load_weights(cut: Any, whole: Any, base: Base) -> None:
         try:
             network.load_weights(file)
             return
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:  # by what is damaged: BadZipFile, OSError, KeyError, TypeError and more
             last = error
     raise StarshiftError(
         f"{file} {fits}.",
         expected="weights of that network" + (" without its classifier, as Keras publishes them" * base.published),
         received=_summarize_error(last),
-        remedy=f"remove it, and the next run downloads it; or put {Path(file).name} there" if base.published else "",
+        remedy=f"remove it, and the next run downloads it; or put {Path(file).name} there"
+        if base.published
+        else "write it again, by save_weights or save; or name another one",
     ) from last
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline import paths
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, suggest_name
 from pipeline.files import hash_json, read_json, write_json
 from pipeline.models.base import Base
 from pipeline.subprocesses import run_command
@@ -124,7 +124,8 @@ def find_first_trainable(layers: Sequence[LayerInfo], unfreeze: str) -> int:
         f"There is no block or layer {unfreeze!r} to unfreeze from.",
         expected=", ".join(list_blocks(layers)),
         received=repr(unfreeze),
-        remedy="a block, a layer's name, a share of the layers such as 0.3, or all",
+        remedy=suggest_name(unfreeze, [*list_blocks(layers), *names])
+        or "a block, a layer's name, a share of the layers such as 0.3, or all",
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import paths
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, suggest_name
 from pipeline.files import hash_json
 from pipeline.kaggle import inputs
 from pipeline.models.registry import BaseInfo
@@ -216,7 +216,7 @@ def build_damage_error(folder: Path, reason: str) -> StarshiftError:
         f"{folder} is no preset of a picture network, or a damaged one.",
         expected=f"a name such as dinov2_small, or a folder with {CONFIG} and {WEIGHTS} of a {', '.join(FAMILIES)}",
         received=reason,
-        remedy="save it with save_to_preset of KerasHub, or download it again",
+        remedy=suggest_name(folder, VERSIONS) or "save it with save_to_preset of KerasHub, or download it again",
     )
 
 

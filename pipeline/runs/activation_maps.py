@@ -8,6 +8,7 @@ classes', so each class's weights are taken less the mean over classes. Vision T
 rollout (models/attention.py), which is the same for every class.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ import cv2
 import numpy as np
 
 from pipeline.data import transforms
-from pipeline.errors import StarshiftError, require
+from pipeline.data.picture_files import format_unreadable
+from pipeline.errors import StarshiftError, require, require_name
 from pipeline.figures.contact_sheet import draw_contact_sheet
 from pipeline.figures.style import BLUE, ORANGE
 from pipeline.files import write_atomic
@@ -287,13 +289,14 @@ def write_explanation(folder: Path, files: Mapping[str, Path], out: Path, label:
     """
     explainer = load_explainer(folder)
     if label is not None:
-        require(label in explainer.classes, f"The run knows no class {label!r}.",
-                expected=", ".join(explainer.classes[:20]), received=label)  # fmt: skip
+        expected = ", ".join(explainer.classes[:20])
+        require_name(label, explainer.classes, f"The run knows no class {label!r}.", expected=expected)
     run = predictor.load_predictor(folder)
-    decoded = next(predictor.decode_chunks(dict(list(files.items())[:MAX_PICTURES]), run.sizes), {})
-    good = {name: item for name, item in decoded.items() if not isinstance(item, str)}
-    if not good:
-        raise StarshiftError("No picture here can be read.", received="; ".join(map(str, decoded.values()))[:300])
+    decoded = itertools.chain.from_iterable(chunk.items() for chunk in predictor.decode_chunks(files, run.sizes))
+    good, bad = dict[str, Any](), dict[str, str]()
+    while len(good) < MAX_PICTURES and (pair := next(decoded, None)):
+        (bad if isinstance(pair[1], str) else good)[pair[0]] = pair[1]
+    require(good, "No picture here can be read.", expected="a picture", received="; ".join(format_unreadable(bad)))
     pixels = {size: np.stack([item[0][size] for item in good.values()]) for size in run.sizes}
     digests = [item[1] for item in good.values()]
     parts, extracted = extract_together(run, explainer, pixels, digests)

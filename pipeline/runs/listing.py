@@ -4,6 +4,7 @@ Finished, debug and unfinished runs are read from their folders.
 """
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -298,7 +299,7 @@ def print_all_runs(comp: str | None) -> dict[str, list[RunSummary]]:
         raise StarshiftError(
             f"There is no run{' of ' + comp if comp else ''} yet.",
             expected=f"a folder in {paths.format_path(paths.runs_folder(find_competition_name(comp) if comp else ''))}",
-            remedy=f"invoke run --comp {comp or 'NAME'}",
+            remedy=f"invoke run --comp {shlex.quote(comp or 'NAME')}",
         )
     for number, (name, each) in enumerate(result.items()):
         records = [build_record(name, one) for one in each]

@@ -1,5 +1,6 @@
 """Loads a finished run: found by its name or the beginning of it, its predictions as tables by id and class."""
 
+import shlex
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import pandas as pd
 
 from pipeline import paths
 from pipeline.config import select_bases
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, suggest_name
 from pipeline.files import DamagedFileError, hash_file
 from pipeline.models.base import Base, build_scratch_base, parse_base
 from pipeline.models.heads import Head
@@ -137,12 +138,15 @@ def find_run_folder(text: str, comp: str | None, usable: Callable[[Path], bool] 
     whole = [folder for folder in folders if text == folder.name or folder.name.startswith(f"{text}-")]
     matching = named or whole or [folder for folder in folders if text and folder.name.startswith(text)]
     if len(matching) != 1:
+        starts = ("-".join(folder.name.split("-")[:2]) for folder in folders)
+        names = ["latest", "best", *(read_note(folder).name for folder in folders), *starts]
+        suggestion = "" if matching else suggest_name(text, [*names, *(folder.name for folder in folders)])
         several = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in matching[:5])
         raise StarshiftError(
             f"{'No run' if not matching else 'More than one run'} is called {text!r}.",
             expected="a run's name, its folder's, a beginning that only one has, or a path",
             received=f"{len(matching)} runs: {several}" if matching else f"none of {len(folders)} runs",
-            remedy=f"invoke runs{' --comp ' + comp if comp else ''} lists them",
+            remedy=suggestion or f"invoke runs{' --comp ' + shlex.quote(comp) if comp else ''} lists them",
         )
     return matching[0]
 
@@ -221,7 +225,7 @@ def _find_ranked_run(text: str, comp: str | None, usable: Callable[[Path], bool]
         if (found := [one for one in runs_of if usable(paths.runs_folder(name) / one.run)])
     }
     require(finished, "No run is finished.", expected="a finished run", received=comp or "no competition with runs",
-            remedy=f"invoke run --comp {comp or 'COMP'}")  # fmt: skip
+            remedy=f"invoke run --comp {shlex.quote(comp or 'COMP')}")  # fmt: skip
     if text == "latest":
         run, name = max((found[-1].run, name) for name, found in finished.items())
     else:

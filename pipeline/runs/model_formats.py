@@ -19,7 +19,7 @@ from pipeline.data import images
 from pipeline.data.picture_files import list_pictures
 from pipeline.data.pixel_cache import read_cached_pixels
 from pipeline.data.subsets import select_evenly
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError, require, require_name
 from pipeline.files import read_json, write_json
 from pipeline.logs import silence_stderr
 from pipeline.models.backend import require_tensorflow
@@ -208,7 +208,7 @@ def find_format(name: str, *, int8: bool) -> ModelFormat:
     Raises:
         StarshiftError: no such format, it has no int8, a package is missing, or the backend is not TensorFlow.
     """
-    require(name in FORMATS, "There is no such format.", expected=f"--format {' | '.join(FORMATS)}", received=name)
+    require_name(name, FORMATS, "There is no such format.", expected=f"--format {' | '.join(FORMATS)}")
     found = FORMATS[name]
     if int8 and found.int8_packages is None:
         raise StarshiftError(f"The format {name} has no int8.", expected="onnx, tflite or openvino with --int8",

@@ -28,6 +28,7 @@ class TrainingState:
         parts: batches that one batch was split into for want of memory.
         history: one record an epoch.
         seconds: of each epoch, training and scoring; not in the history, which repeats to the bit.
+        restored_seconds: of those that an earlier process trained.
         best: the weights of the best epoch, in the order of `model.variables`.
     """
 
@@ -39,6 +40,7 @@ class TrainingState:
     parts: int = 1
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    restored_seconds: float = 0.0
     best: list[np.ndarray] = field(default_factory=list)
 
 
@@ -112,7 +114,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     except DamagedFileError as error:
         log.warning("  warning: %s is damaged (%s): this training starts anew", path.name, error)
         return None
-    state.best = groups["best"]
+    state.best, state.restored_seconds = groups["best"], sum(state.seconds)
     return Checkpoint(state, groups["variable"], groups["optimizer"])
 
 

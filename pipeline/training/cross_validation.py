@@ -6,6 +6,7 @@ Fine-tuning starts from activations at the cut of the base, cached where the dis
 import logging
 import math
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -215,11 +216,16 @@ def _cache_activations(cv: CVJob, cut: cuts.LayerInfo, engine: str, lines: list[
 
 def cross_validate(cv: CVJob) -> CVResult:
     """Trains every fold, each in a process of its own, and joins their predictions."""
-    results = {fold: fold_job.train_fold(replace(cv.job, fold=fold)) for fold in cv.folds}
+    results, earlier_seconds = {}, 0.0
+    for fold in cv.folds:
+        started = time.perf_counter()
+        results[fold] = fold_job.train_fold(replace(cv.job, fold=fold))
+        earlier_seconds += max(0.0, results[fold].facts.get("seconds", 0.0) - (time.perf_counter() - started))
     return CVResult.from_folds(
         cv.job.views,
         np.array(cv.job.fold_of),
         {fold: (result.validation, result.test) for fold, result in results.items()},
         history=[record for result in results.values() for record in result.history],
         facts=[{"fold": fold, **result.facts} for fold, result in results.items()],
+        earlier_seconds=earlier_seconds,
     )

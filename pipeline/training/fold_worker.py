@@ -54,7 +54,8 @@ def run_fold_job(job: FoldJob, device_name: str) -> None:
     job.model.parent.mkdir(parents=True, exist_ok=True)
     save_model(fitted.live, job.model)
     write_atomic(job.stem.with_suffix(".npz"), lambda file: np.savez(file, validation=held, test=test))
-    facts = {**fitted.facts, "device": device_name, "seconds": round(time.perf_counter() - started, 2)}
+    seconds = time.perf_counter() - started + sum(stage.restored_seconds for stage in fitted.stages)
+    facts = {**fitted.facts, "device": device_name, "seconds": round(seconds, 2)}
     write_result(job, facts, fitted.history)
     for path in job.stem.parent.glob(f"{job.stem.name}-*.npz"):
         path.unlink()

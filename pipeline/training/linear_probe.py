@@ -34,6 +34,7 @@ class CVResult:
         test: test probabilities (pictures, classes) float32, views and folds averaged.
         test_views: the same for each view, folds averaged.
         facts: other results of each fold, plain JSON values.
+        earlier_seconds: that its folds took in sessions before this one.
     """
 
     folds: tuple[int, ...]
@@ -44,6 +45,7 @@ class CVResult:
     test: np.ndarray
     test_views: dict[str, np.ndarray]
     facts: list[dict[str, Any]] = field(default_factory=list)
+    earlier_seconds: float = 0.0
 
     @classmethod
     def from_folds(

@@ -26,7 +26,13 @@ from pipeline.evaluation.nested_cv import OOFPredictions
 from pipeline.files import hash_json, write_json
 from pipeline.kaggle.leaderboard import LeaderboardPosition, compute_position, find_leaderboard, format_position
 from pipeline.models.backend import find_backend
-from pipeline.models.base import compute_weights_digest, find_missing_weights, list_networks, name_networks
+from pipeline.models.base import (
+    compute_weights_digest,
+    find_missing_weights,
+    list_networks,
+    name_networks,
+    parse_base,
+)
 from pipeline.runs import folder as runs
 from pipeline.runs.model_card import build_model_card
 from pipeline.terminal import paint
@@ -108,10 +114,11 @@ def suggest_next_step(recipe: Recipe) -> str:
     moments = any(base.by_moments for base in networks)  # such a base is not trained
     if networks[0].entry.ours and not moments:
         return "--strategy finetune: the top of the base learns too"
-    if len(recipe.bases) == 1:
-        here = ("efficientnet_lite2", "efficientnet_lite0")  # their weights come with the requirements
-        other = next(name for name in here if not recipe.bases[0].startswith(name))
-        return f"a second base: --base {recipe.bases[0]} --base {other}" + (
+    # The weights of both come with the requirements, which not every machine has.
+    others = [name for name in ("efficientnet_lite2", "efficientnet_lite0") if not recipe.bases[0].startswith(name)]
+    here = [name for name in others if find_missing_weights(parse_base(name)) is None]
+    if len(recipe.bases) == 1 and here:
+        return f"a second base: --base {recipe.bases[0]} --base {here[0]}" + (
             "" if moments else "; or --strategy finetune"
         )
     if "flip" not in recipe.views:
@@ -256,7 +263,7 @@ def write_submission(competition: Competition, data: Dataset, folder: Path, test
     return written[1:]
 
 
-def write_metrics(run: RunContext, results: dict[str, Any]) -> LeaderboardPosition | None:
+def write_metrics(run: RunContext, trained: CVResult, results: dict[str, Any]) -> LeaderboardPosition | None:
     """Adds time, memory and leaderboard position to a run's results, and writes metrics.json.
 
     It is the last of the files that make the run whole, and digests.json follows it; report.html shows what they hold.
@@ -264,7 +271,8 @@ def write_metrics(run: RunContext, results: dict[str, Any]) -> LeaderboardPositi
     Returns:
         The position; None for a debug run, too.
     """
-    results |= {"seconds": round(time.perf_counter() - run.started, 2), "peak_megabytes": measure_peak_memory()}
+    seconds = time.perf_counter() - run.started + trained.earlier_seconds
+    results |= {"seconds": round(seconds, 2), "peak_megabytes": measure_peak_memory()}
     results["stages"] = list_stages(run.started)
     position = None
     if not run.options.debug:
@@ -320,7 +328,7 @@ def finish_run(run: RunContext, trained: CVResult, results: dict[str, Any], devi
     written = write_run_files(
         competition, data, folder, trained, test, submit=not (options.debug or options.skip_submission)
     )
-    position = write_metrics(run, results)
+    position = write_metrics(run, trained, results)
     write_report(folder, competition.name, data.digest_of)
     better = None if options.debug else find_better_run(folder, results, trained.folds)
     log_summary(competition, results, [*written, folder], position, better)

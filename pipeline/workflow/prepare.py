@@ -12,7 +12,7 @@ from pipeline.data import folds, pixel_cache, subsets
 from pipeline.data.check import DataCheck, check_data, find_oddities
 from pipeline.data.corrections import read_corrections
 from pipeline.data.labels import PictureTable, build_picture_table
-from pipeline.data.picture_files import format_names
+from pipeline.data.picture_files import SHOWN_UNREADABLE, format_names
 from pipeline.data.row_store import RowStore
 from pipeline.data.tables import SampleSubmission, read_sample_submission
 from pipeline.data.validation import check_class_counts, fetch_raw_data
@@ -23,7 +23,6 @@ from pipeline.models.base import fetch_weights as fetch_base_weights
 from pipeline.workflow.context import log_stage
 
 log = logging.getLogger(__name__)
-SHOWN_UNREADABLE = 5
 
 
 def fetch_data(competition: Competition, options: RunOptions) -> Path:

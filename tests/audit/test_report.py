@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.audit import report
 from pipeline.audit.duplicates import DuplicatePair
-from pipeline.audit.label_errors import LabelIssue, LabelIssues
+from pipeline.audit.label_errors import LabelIssue
 from pipeline.audit.leakage import SeparabilityResult
 from pipeline.evaluation.intervals import Interval
 
@@ -37,6 +37,10 @@ def test_a_leak_is_told_with_the_field_that_carries_it_and_chance_is_not():
     assert strong.level == report.LEVEL_ACT and "width, 0.850 alone" in strong.said
 
 
-def test_without_cleanlab_the_words_say_what_to_install():
-    ranked = report.assess_labels(LabelIssues([LabelIssue(0, 1, 0.1, 0.8)], "ranking"), 10)
-    assert "pip install -r requirements-audit.txt" in ranked.advice
+def test_suspected_labels_are_counted_with_what_the_count_means():
+    suspected = report.assess_labels([LabelIssue(0, 1, 0.1, 0.8)], 10)
+    assert (
+        suspected.said
+        == "1 of 10 labels are suspected: at least twice as many as would be that improbable if all were right"
+    )
+    assert report.assess_labels([], 10).level == report.LEVEL_FINE

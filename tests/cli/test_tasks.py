@@ -99,8 +99,15 @@ def test_the_dense_head_goes_the_whole_way_too(mine, home):
         (("run", "--comp", "dog-breed", "--set", "metric=logloss"), "did you mean log_loss?"),
         (("run", "--comp", "dog-breed", "--set", "training.pacience=3"), "did you mean training.patience?"),
         (("run", "--comp", "dog-breed", "--recipe", "gpus"), "did you mean gpu?"),
+        (("run", "--comp", "competitions/dog_bred.py"), "did you mean competitions/dog_breed.py?"),
+        (("run", "--comp", "dog-breed", "--set", "views=plane"), "did you mean plain?"),
+        (("run", "--comp", "sprouts", "--set", "synthetic=sprout"), "did you mean sprouts?"),
+        (("run", "--comp", "dog-breed", "--on", "kagle"), "did you mean kaggle?"),
+        (("ladder", "--comp", "dog-breed", "--strategy", "fine-tune"), "did you mean finetune?"),
         (("run", "--comp", "dog-breed", "--base", "resnet51"), "There is no base called"),
         (("run", "--comp", "dog-breed", "--seed", "x"), "--seed is a whole number"),
+        (("run", "--comp", "dog-breed", "--epochs", "1.5"), "expected: a whole number from 1 to 10000"),
+        (("scout", "--comp", "dog-breed", "--directions", "0"), "expected: 1 or more"),
         (("run", "--comp", "dog-breed", "--size", "big"), "e.g. 160, or own"),
         (("run", "--comp", "dog-breed", "--bundle", "/no/such.zip"), "There is no bundle"),
         (("run", "--comp", "dog-breed", "--engine", "bogus"), "Unknown engine"),
@@ -126,7 +133,9 @@ def test_a_mistake_is_explained_without_a_traceback(arguments, words):
     [
         (("run", "--bse", "x"), "No idea what '--bse' is! did you mean --base?"),
         (("rnu",), "No idea what 'rnu' is! did you mean run?"),
-        (("run", "--quite-another-thing"), "No idea what '--quite-another-thing' is!\n"),
+        (("runs", "--sorted-by"), "No idea what '--sorted-by' is! invoke --help runs.list lists the flags"),
+        (("cache", "--comp", "x"), "No idea what '--comp' is! invoke --help cache lists the flags"),
+        (("quite-another-thing",), "No idea what 'quite-another-thing' is! invoke --list shows the tasks"),
     ],
 )
 def test_a_misspelt_task_or_flag_is_answered_by_the_nearest(arguments, words):

@@ -71,8 +71,21 @@ PLANTED = {
         f"train/green/{number}.jpg": encoded(drawn(number)) for number in range(60, 190)
     },
     "1 pictures are grey, the others have colours": {"train/red/x.png": saved(Image.fromarray(GREY))},
-    "have 16 bits, but values up to 1,000 alone": {
+    "have 16 bits, but values up to 1,000 alone, and are seen as nearly black: multiply all of them by 64": {
         "train/red/x.png": saved(Image.fromarray(np.full((40, 48), 1000, np.uint16)))
+    },
+    "values up to 200 alone, and are seen as nearly black: multiply all of them by 257": {
+        "train/red/x.tif": saved(Image.fromarray(np.full((40, 48), 200, np.int32)), "TIFF")
+    },
+    "have values from -1,000 to 3,000: below 0 is seen as black, above 65,535 as white": {
+        "train/red/x.tif": saved(
+            Image.fromarray(np.linspace(-1000, 3000, 1920, dtype=np.int32).reshape(40, 48)), "TIFF"
+        )
+    },
+    "have values from 0 to 1,000,000": {
+        "train/red/x.tif": saved(
+            Image.fromarray(np.arange(0, 1920, dtype=np.int32).reshape(40, 48) // 1919 * 10**6), "TIFF"
+        )
     },
     "1 pictures are 16-bit": {"train/red/x.png": saved(Image.fromarray(GREY.astype(np.uint16) * 200))},
     "1 pictures are transparent": {"train/red/x.png": saved(Image.fromarray(RGB).convert("RGBA"))},

@@ -7,7 +7,14 @@ import pytest
 
 from pipeline.config import Competition, Labels, Recipe
 from pipeline.data.labels import build_picture_table
-from pipeline.data.picture_files import find_junk_kind, format_names, list_pictures, natural_sort_key, scan_folder
+from pipeline.data.picture_files import (
+    find_junk_kind,
+    format_names,
+    format_unreadable,
+    list_pictures,
+    natural_sort_key,
+    scan_folder,
+)
 from pipeline.errors import StarshiftError
 from tests.conftest import drawn, encoded
 
@@ -202,3 +209,9 @@ def test_a_name_that_is_not_utf_8_is_refused_before_anything_is_done(raw, name):
     for read in (table_of, list_pictures):
         with pytest.raises(StarshiftError, match=r"1 pictures in (train|raw) have names that are not UTF-8(.|\n)*caf"):
             read(raw)
+
+
+def test_of_many_unreadable_pictures_five_are_named_and_the_others_counted():
+    lines = format_unreadable({f"{number}.jpg": "no picture" for number in range(300)})
+    assert len(lines) == 6 and lines[0] == "0.jpg cannot be read: no picture" and lines[-1] == "295 more cannot be read"
+    assert len(format_unreadable({f"{number}.jpg": "no picture" for number in range(5)})) == 5

@@ -91,7 +91,8 @@ def test_pictures_without_labels_are_refused_with_what_would_do(data, names):
 
 
 def test_a_folder_without_pictures_is_refused(data):
-    with pytest.raises(StarshiftError, match="There are no pictures"):
+    data.mkdir(exist_ok=True)
+    with pytest.raises(StarshiftError, match=f"There are no pictures in {data}"):
         propose_competition(data)
 
 

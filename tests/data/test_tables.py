@@ -153,6 +153,13 @@ def test_a_positive_class_may_be_written_as_a_number(raw):
     assert table_of(raw, positive=1).classes == ["0", "1"] and Labels(positive=1).positive == "1"
 
 
+def test_a_misspelt_column_or_positive_class_is_answered_by_the_nearest(raw):
+    (raw / "labels.csv").write_text(ROWS.replace(",x", ",sick").replace(",y", ",healthy"))
+    for wrong, meant in (({"label": "lable"}, "label"), ({"positive": "helthy"}, "healthy")):
+        with pytest.raises(StarshiftError, match=rf"did you mean {meant}\?"):
+            table_of(raw, **wrong)
+
+
 def test_columns_of_0_and_1_are_labels(raw):
     (raw / "labels.csv").write_text("id,cat,dog\n" + "".join(f"{n},{k % 2},{1 - k % 2}\n" for k, n in enumerate(NAMES)))
     assert list(table_of(raw).train["label"]) == ["dog", "cat"] * 4

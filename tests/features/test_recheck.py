@@ -142,11 +142,14 @@ def test_a_remembered_choice_of_an_engine_that_does_not_exist_is_measured_anew(f
     assert Extractor(BASE, files).choose(list(files)) == measured
 
 
-def test_weights_that_are_no_numbers_are_refused_before_anything_is_cached(files, tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_weight_that_is_no_number_is_refused_before_anything_is_cached(value, files, tmp_path):
     from pipeline.models.build import build_network
 
     network = build_network(BASE)
-    network.set_weights([np.full_like(values, np.nan) for values in network.get_weights()])
+    weights = network.get_weights()
+    weights[0].flat[3] = value
+    network.set_weights(weights)
     network.save_weights(tmp_path / "nan.weights.h5")
     base = parse_base(f"mobilenet_025@conv_pw_3_relu={tmp_path / 'nan.weights.h5'}", 32)
     pixel_cache.fill_pixel_store(pixel_cache.open_pixel_store(32), files)

@@ -11,6 +11,7 @@ from pipeline.errors import StarshiftError
 from pipeline.files import read_json
 from pipeline.learnware import search
 from pipeline.learnware.probe import FolderFeatures
+from pipeline.learnware.store import Store
 from tests.learnware.drawing import GAMMA, PROBE, WIDTH, features, specified
 
 SPECIFICATIONS = [specified("north", 0), specified("south", 6, ("up", "down"))]
@@ -18,7 +19,8 @@ SPECIFICATIONS = [specified("north", 0), specified("south", 6, ("up", "down"))]
 
 def store(specifications=SPECIFICATIONS, gamma=GAMMA):
     learnwares = [SimpleNamespace(specification=one) for one in specifications]
-    return SimpleNamespace(folder=Path("store"), probe=PROBE, gamma=gamma, learnwares=lambda: iter(learnwares))
+    real = Store(folder=Path("my store"), probe=PROBE, gamma=gamma)
+    return SimpleNamespace(**vars(real), flag=real.flag, learnwares=lambda: iter(learnwares))
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ def looked(monkeypatch, caplog):
 
 def test_a_search_says_and_writes_what_fits_and_where_pictures_belong(looked):
     said = looked(features(6, 30, 1)[0])
-    report = read_json(search.run_search(Path("mine"), store()))
+    report = read_json(search.run_search(Path("my photos"), store()))
     assert "south fits" in said.text
     assert "b.jpg cannot be read: no picture" in said.text
-    assert "next: invoke predict --learnware south --images mine" in said.text
+    assert "next: invoke predict --learnware south --store 'my store' --images 'my photos'" in said.text
     assert [match["name"] for match in report["matches"]] == ["south", "north"]
     assert (report["fits"], report["pictures"], report["copies"]) == (True, 30, 2)
     assert report["mixture"]["weights"]["south"] > 0.9

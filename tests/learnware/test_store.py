@@ -89,6 +89,11 @@ def test_the_tasks_list_show_verify_and_remove(shelf, capsys):
     assert "There is no learnware 'tiny'" in capsys.readouterr().err
 
 
+def test_a_misspelt_learnware_is_answered_by_the_nearest(shelf):
+    with pytest.raises(StarshiftError, match=r"no learnware 'tinny'[^?]*did you mean tiny\?"):
+        store.open_store(shelf).learnware("tinny")
+
+
 def test_the_tasks_list_show_and_verify_print_json(shelf, capsys):
     learnware.list_(Context(), store=str(shelf), json=True)
     (listed,) = json.loads(capsys.readouterr().out)["learnwares"]

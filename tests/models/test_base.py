@@ -44,6 +44,7 @@ def test_a_base_is_written_as_it_is_read(text):
         ("mobilnet_v2", "did you mean mobilenet_v2"),
         ("vgg16@block9", "block4_pool"),
         ("vgg16+median", "avg | max | both"),
+        ("vgg16+secnd", "did you mean second?"),
         ("vgg16=/no/such/file.h5", "no weights file"),
         ("vgg16=none+max", "the order is name[:size][@cut][+pooling][=weights]"),
     ],
@@ -85,6 +86,25 @@ def test_a_damaged_file_under_keras_s_own_name_is_named_with_what_to_do(damage, 
     with pytest.raises(StarshiftError, match="does not fit mobilenet_025") as error:
         build_network(base)
     assert str(place) in str(error.value) and f"put {place.name} there" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mine.keras", "mine.weights.h5", "mine.h5", "mine.txt"])
+@pytest.mark.parametrize("damage", ["empty", "cut off", "another kind"])
+def test_a_damaged_file_of_one_s_own_is_named_whatever_its_kind(name, damage, published_file, tmp_path):
+    whole = tmp_path / "whole.keras"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(whole)
+    content = (whole if (damage == "another kind") != name.endswith(".keras") else published_file).read_bytes()
+    (file := tmp_path / name).write_bytes({"empty": b"", "cut off": content[: len(content) // 2]}.get(damage, content))
+    with pytest.raises(StarshiftError, match=f"{name} does not fit mobilenet_025") as error:
+        build_network(parse_base(f"mobilenet_025={file}", 32))
+    assert error.value.received and "write it again" in error.value.remedy
+
+
+def test_a_folder_under_keras_s_own_name_is_no_weights_file():
+    place = bases.find_weights_path(parse_base("mobilenet_025", 128))
+    place.mkdir(parents=True)
+    with pytest.raises(StarshiftError, match=f"{place} cannot be read"):
+        bases.compute_weights_digest(parse_base("mobilenet_025", 128))
 
 
 def test_a_base_takes_its_own_size_unless_another_is_asked_for():

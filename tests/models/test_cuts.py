@@ -48,6 +48,12 @@ def test_a_wrong_name_lists_the_blocks(mobilenet, wrong):
         cuts.find_cut(cuts.list_layers(mobilenet), wrong)
 
 
+def test_a_misspelt_block_or_layer_is_answered_by_the_nearest(mobilenet):
+    for wrong, meant in (("blok_12", "block_12"), ("outt_relu", "out_relu")):
+        with pytest.raises(StarshiftError, match=rf"did you mean {meant}\?"):
+            cuts.find_cut(cuts.list_layers(mobilenet), wrong)
+
+
 def test_nothing_to_train_above_a_cut_is_said(mobilenet):
     with pytest.raises(StarshiftError, match="nothing to train"):
         cuts.find_cut(cuts.list_layers(mobilenet), "out_relu")

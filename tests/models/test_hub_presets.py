@@ -115,6 +115,7 @@ def test_a_name_that_is_no_preset_and_no_folder_says_so(text, received):
     with pytest.raises(StarshiftError) as error:
         parse_base(text)
     assert error.value.received == received and "dinov2_small" in error.value.expected
+    assert error.value.remedy.startswith("did you mean dinov2_small?" if text == "hub:dinov2_smal" else "save it")
 
 
 def test_a_preset_is_found_in_the_cache_of_kagglehub(tmp_path):

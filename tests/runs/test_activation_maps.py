@@ -94,6 +94,18 @@ def test_a_sheet_shows_each_picture_beside_its_map(planted, shared, tmp_path):
         assert sheet.width > 4 * SIDE and sheet.height > 12 * SIDE
 
 
+def test_readable_pictures_behind_many_broken_ones_are_drawn(planted, shared, tmp_path):
+    (folder := tmp_path / "broken").mkdir()
+    for number in range(30):
+        (folder / f"{number}.jpg").write_bytes(b"junk")
+    broken = predictor.find_pictures(str(folder))
+    good = predictor.find_pictures(str(shared / "pictures" / "train" / "square"))
+    files = broken | dict(list(good.items())[:2])
+    assert activation_maps.write_explanation(planted, files, tmp_path / "sheet.png") == 2
+    with pytest.raises(StarshiftError, match=r"No picture here(.|\n)*0\.jpg cannot be read(.|\n)*; 25 more cannot"):
+        activation_maps.write_explanation(planted, broken, tmp_path / "none.png")
+
+
 def test_the_report_shows_what_the_run_looks_at(planted):
     assert "map of " not in write_report(planted).read_text()
     page = write_report(planted, maps=True).read_text()

@@ -15,6 +15,7 @@ from pipeline.files import read_json, write_json
 from pipeline.runs import folder as runs
 from pipeline.runs.compare import build_comparison, compare_runs, format_differences, format_verdict
 from pipeline.runs.load import find_run_folder, load_run
+from pipeline.runs.note import write_note
 from tests.written import MINE, PAIR, probabilities, written
 
 
@@ -134,6 +135,15 @@ def test_a_run_is_found_by_name_beginning_or_path_and_otherwise_the_mistake_is_t
         find_run_folder(folder.name[:4], None)
     with pytest.raises(StarshiftError, match="not finished"):
         load_run(written(1.5, finished=False))
+
+
+def test_a_misspelt_run_is_answered_by_the_nearest():
+    folder = written(1.0)
+    write_note(folder, name="first-try")
+    start = "-".join(folder.name.split("-")[:2])
+    for wrong, meant in (("lastest", "latest"), ("first-tri", "first-try"), (f"x{start}", start)):
+        with pytest.raises(StarshiftError, match=rf"did you mean {meant}\?"):
+            find_run_folder(wrong, None)
 
 
 def test_a_number_after_the_second_is_not_taken_for_the_run_without_one(home):

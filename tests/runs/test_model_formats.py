@@ -80,7 +80,12 @@ def test_an_export_that_predicts_something_else_is_refused_and_leaves_nothing(fo
 
 @pytest.mark.parametrize(
     ("name", "int8", "words"),
-    [("coreml", False, "no such format"), ("savedmodel", True, "has no int8"), ("onnx", False, "requirements-export")],
+    [
+        ("coreml", False, "no such format"),
+        ("onx", False, "did you mean onnx"),
+        ("savedmodel", True, "has no int8"),
+        ("onnx", False, "requirements-export"),
+    ],
 )
 def test_what_a_format_cannot_do_is_said_before_anything_is_loaded(name, int8, words, monkeypatch):
     find = importlib.util.find_spec

@@ -11,7 +11,9 @@ from invoke import Context
 
 import competitions
 from pipeline import paths
+from pipeline.cli.inspect import compare
 from pipeline.cli.learnware import predict
+from pipeline.cli.runs import list_
 from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.runs import folder as runs
@@ -102,6 +104,15 @@ def test_a_wrong_path_is_named_before_a_run_is_even_looked_for(images, out, word
     with pytest.raises(SystemExit):
         predict(Context(), run="no such run", images=images, out=out)
     assert words in capsys.readouterr().err and Path("taken.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "command", [lambda page: list_(Context(), page=page), lambda page: compare(Context(), page=page)]
+)
+def test_a_page_in_a_folder_that_is_missing_makes_no_folder(command, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        command(str(tmp_path / "nodir" / "page.html"))
+    assert "There is no folder" in capsys.readouterr().err and not (tmp_path / "nodir").exists()
 
 
 def test_the_best_run_is_the_one_that_scores_best_and_latest_the_one_that_started_last(finished, shared):

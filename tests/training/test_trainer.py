@@ -14,7 +14,7 @@ import pytest
 from pipeline.config import Training
 from pipeline.errors import StarshiftError
 from pipeline.paths import REPOSITORY
-from pipeline.training import fold_job, fold_worker
+from pipeline.training import cross_validation, fold_job, fold_worker
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.data_loader import TrainSequence
 from pipeline.training.fold_data import FoldData
@@ -50,6 +50,30 @@ def test_killed_inside_an_epoch_it_ends_as_if_nothing_had_happened(job_of):
     for one, two in zip(*(keras.models.load_model(j.model).get_weights() for j in (job, other)), strict=True):
         np.testing.assert_array_equal(one, two)
     assert not list(job.stem.parent.glob("fold0-*.npz"))
+
+
+def test_the_seconds_of_a_fold_are_those_of_all_its_sessions(job_of, monkeypatch):
+    job, train_epoch = job_of("augmented", epochs=3), Trainer._train_epoch
+
+    def interrupt(trainer, state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+        train_epoch(trainer, state)
+        state.seconds[-1] = 1000.0
+
+    monkeypatch.setattr(Trainer, "_train_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fold_worker.run_fold_job(job, "a test")
+    monkeypatch.setattr(Trainer, "_train_epoch", train_epoch)
+    fold_worker.run_fold_job(job, "a test")
+    assert 2000 < fold_job.read_result(job).facts["seconds"] < 2100
+
+
+def test_folds_that_an_earlier_session_trained_count_with_their_seconds(cv_of):
+    cv = cv_of("scratch", epochs=1)
+    fold_worker.run_fold_job(cv.job, "a test")
+    seconds = fold_job.read_result(cv.job).facts["seconds"]
+    assert cross_validation.cross_validate(cv).earlier_seconds == pytest.approx(seconds, abs=0.2)
 
 
 def test_a_fold_that_is_done_is_not_trained_again(job_of, monkeypatch):

@@ -35,6 +35,13 @@ def test_our_own_base_is_followed_by_what_needs_no_download():
     assert "--strategy" not in finish.suggest_next_step(Recipe(bases=("petite+second",))), "that base cannot be trained"
 
 
+def test_no_base_is_advised_whose_weights_are_not_here(monkeypatch):
+    monkeypatch.setattr(finish, "find_missing_weights", lambda base: base.name == "efficientnet_lite2" or None)
+    assert "--base efficientnet_lite0" in finish.suggest_next_step(Recipe(bases=("xception",)))
+    monkeypatch.setattr(finish, "find_missing_weights", lambda base: True)
+    assert finish.suggest_next_step(Recipe(bases=("xception",))).startswith("--set augmented_views=2")
+
+
 def test_the_best_run_ahead_is_named():
     a_run("1", 0.3, 0.4)
     best, _ = a_run("2", 0.2, 0.3)

@@ -73,6 +73,17 @@ def test_a_share_of_right_pictures_is_placed_at_1_at_most():
     assert found.low == 0.98 and found.high == 1
 
 
+@pytest.mark.parametrize(("score", "chance"), [(0.5, 0.5), (0.4, 0.5)])
+@pytest.mark.parametrize("metric", ["accuracy", "auc", "log_loss"])
+def test_a_run_that_is_no_better_than_chance_is_said_to_be_and_not_sent_to_fine_tuning(metric, score, chance, caplog):
+    caplog.set_level("INFO")
+    score, chance = (1 - score, 1 - chance) if metric == "log_loss" else (score, chance)
+    results = {"score": score, "spread": None, "folds": [score], "chance": chance, "seconds": 1.0}
+    finish.log_summary(replace(MINE, metric=metric), {**results, "peak_megabytes": None}, [])
+    assert "no better than chance" in caplog.text and "next: invoke audit --comp mine" in caplog.text
+    assert "--strategy" not in caplog.text
+
+
 def test_the_last_words_name_no_memory_where_none_was_measured(caplog):
     caplog.set_level("INFO")
     results = {"score": 0.9, "spread": None, "folds": [0.9], "chance": 0.5, "seconds": 1.0}
