@@ -57,6 +57,7 @@ def less_sure(folder, metric):
         noisy = values + random.dirichlet(np.ones(2), len(values))
         noisy = (noisy / noisy.sum(axis=1, keepdims=True)).astype(np.float32)
         runs.write_predictions(other / f"{part}.npz", ids, classes, noisy)
+    runs.write_digests(other)
         if part == "oof":
             table = pd.read_csv(other / "folds.csv").set_index("id").loc[ids]
             truth = np.searchsorted(classes, table["label"])
