@@ -57,13 +57,13 @@ def less_sure(folder, metric):
         noisy = values + random.dirichlet(np.ones(2), len(values))
         noisy = (noisy / noisy.sum(axis=1, keepdims=True)).astype(np.float32)
         runs.write_predictions(other / f"{part}.npz", ids, classes, noisy)
-    runs.write_digests(other)
         if part == "oof":
             table = pd.read_csv(other / "folds.csv").set_index("id").loc[ids]
             truth = np.searchsorted(classes, table["label"])
             folds = metrics.score_folds(metric.name, truth, noisy, table["fold"].to_numpy())
     results = read_json(other / "metrics.json")
     write_json(other / "metrics.json", {**results, "folds": folds, "score": float(np.mean(folds))})
+    runs.write_digests(other)
     return other
 
 
