@@ -235,7 +235,7 @@ def resume_session(api: Any, record: KernelRecord | None) -> KernelRecord | None
     if record is None:
         return None
     if record.state in records.RESUMABLE_STATES:
-        return push_next_session(api, record)
+        return push_next_session(api, record, insist=record.state == "killed")
     if record.state == "pushing" and not push.has_arrived(api, record):
         record.save(state="refused")
         log.info("kernel    %s never came to Kaggle", record.ref)
@@ -294,8 +294,13 @@ def fetch_session(api: Any, record: KernelRecord, status: str) -> KernelRecord:
     return fetched
 
 
-def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
+def push_next_session(api: Any, record: KernelRecord, *, insist: bool = False) -> KernelRecord:
     """Pushes the session after one that ran out of time, with the outputs attached that it can go on from.
+
+    Args:
+        api: from `authenticate`.
+        record: the session before.
+        insist: even if it came no further than one before it, such as where Kaggle had killed both by accident.
 
     Raises:
         StarshiftError: it made no progress, or the quota is used up.
@@ -304,11 +309,12 @@ def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
     for other in sessions:
         is_same = (other.state, other.summary.get("progress")) == (record.state, record.summary.get("progress"))
         require(
-            other.ref == record.ref or not is_same,
+            insist or other.ref == record.ref or not is_same,
             "A whole session came no further, so another one would not either.",
             expected=f"results that {other.ref} did not have",
             received=f"{record.ref}, {record.state}, ended where that one did; its log: {record.page}",
-            remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session",
+            remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session"
+            + (f"; invoke kernel --comp {record.competition} tries again" if record.state == "killed" else ""),
         )
     # A killed session's outputs may not be mounted, so those that it went on from itself are attached, too.
     before = record.metadata["kernel_sources"] if record.state == "killed" else []

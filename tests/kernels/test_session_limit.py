@@ -165,9 +165,13 @@ def test_a_run_longer_than_its_session_is_packed_before_kaggle_ends_it_and_goes_
 def test_without_a_margin_all_of_a_session_is_lost_and_two_such_sessions_are_enough(kernels, monkeypatch, caplog):
     monkeypatch.setattr(planning, "MARGIN_HOURS", 0.0)
     monkeypatch.setattr(planning, "compute_session_hours", lambda *_: 2 / 3600)
-    with pytest.raises(StarshiftError, match=r"came no further(.|\n)*killed"):
+    with pytest.raises(
+        StarshiftError, match=r"came no further(.|\n)*killed(.|\n)*invoke kernel --comp pets tries again"
+    ):
         run.run_on_kaggle(PETS, OPTIONS, KernelOptions())
     assert states() == ["killed", "killed"] and "Timeout exceeded); what it was doing is lost" in caplog.text
+    kernels.python = None
+    assert run.resume_run(PETS, wait=False) is None and len(kernels.sessions) == 3
 
 
 def test_kaggle_the_record_and_the_session_are_told_times_that_agree(kernels, kaggle):
