@@ -20,7 +20,6 @@ from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle, 
 from pipeline.kernels.follow import END_STATUSES, follow_kernel
 from pipeline.kernels.job import JobSpec
 from pipeline.kernels.records import KernelRecord
-from pipeline.kernels.result_archive import ARCHIVE_NAME
 from pipeline.kernels.result_download import fetch_and_merge
 from pipeline.runs import folder as runs
 from pipeline.workflow.finish import build_run_config, format_score_spread
@@ -275,17 +274,12 @@ def fetch_session(api: Any, record: KernelRecord, status: str) -> KernelRecord:
         StarshiftError: it failed on Kaggle.
     """
     fetched = fetch_and_merge(api, record)
-    if fetched.state == "failed" and not fetched.run:
-        raise StarshiftError(
-            f"{record.ref} has no results: it ended as {status}.",
-            expected=f"the output {ARCHIVE_NAME}",
-            received="a kernel whose run did not begin",
-            remedy=f"its log says why: {record.url or 'https://www.kaggle.com/code/' + record.ref}",
-        )
     if fetched.state == "failed":
-        where = paths.format_path(fetched.run_folder / "session.log")
+        log_place = paths.format_path(fetched.run_folder / "session.log") if fetched.run else record.page
         raise StarshiftError(
-            "The run failed on Kaggle.", received=status, remedy=f"see {where}; once put right, run --on kaggle again"
+            "The run failed on Kaggle." if fetched.run else f"{record.ref} has no results: its run did not begin.",
+            received=status,
+            remedy=f"its log says why: {log_place}; once put right, run --on kaggle again",
         )
     if fetched.state == "killed":
         left = "has packed before is here" if fetched.run else "was doing is lost"

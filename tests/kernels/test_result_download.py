@@ -187,7 +187,9 @@ def test_results_of_another_order_are_refused(there):
 def test_a_kernel_whose_run_never_began_has_failed(there, kernels):
     kernels.latest().say("no space left on device")
     kernels.latest().end("ERROR")
-    with pytest.raises(StarshiftError, match=r"has no results: it ended as ERROR(.|\n)*kaggle.com/code"):
+    with pytest.raises(
+        StarshiftError, match=r"has no results: its run did not begin(.|\n)*ERROR(.|\n)*kaggle.com/code"
+    ):
         run.resume_run(PETS)
     assert records.list_records("pets")[0].state == "failed"
 

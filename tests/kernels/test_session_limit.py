@@ -135,6 +135,16 @@ def test_all_sessions_of_a_run_have_the_image_of_the_first_one(kernels, kaggle):
     assert images == [None, *["images/python@sha256:1"] * 3]
 
 
+def test_the_next_session_asks_for_no_more_time_than_kaggle_gave_the_killed_one(kernels, kaggle, monkeypatch):
+    kernels.python = None
+    monkeypatch.setattr(planning, "compute_session_hours", lambda *_: 9.0)
+    run.run_on_kaggle(PETS, OPTIONS, KernelOptions(wait=False))
+    records.list_records("pets")[-1].save(state="killed", summary={"progress": "", "took": 6 * 3600.0})
+    run.resume_run(PETS, wait=False)
+    asked = [body["sessionTimeoutSeconds"] for name, body in kaggle.asked if name == "SaveKernel"]
+    assert asked == [9 * 3600, 6 * 3600]
+
+
 def test_an_image_that_is_not_told_does_not_keep_a_run_from_going_on(kernels, kaggle, caplog):
     kernels.python = None
     run.run_on_kaggle(PETS, OPTIONS, KernelOptions(wait=False))
