@@ -161,6 +161,13 @@ def test_the_account_s_own_weights_are_attached_by_themselves_without_a_version(
     assert next(iter(weighing.list_weights(WEIGHED))).sha256 == hash_file(mounted)
 
 
+def test_weights_that_are_still_processed_are_waited_for_and_not_said_to_be_missing(kernels, kaggle, weights):
+    weighing.upload_weights(WEIGHED)
+    kernels.stored.stored[f"{USER}/starshift-weights"].processing = 3
+    send(competition=WEIGHED)
+    assert kaggle.count("SaveKernel") == 1
+
+
 def test_presets_of_keras_hub_are_attached_by_themselves_and_nothing_is_uploaded(kernels, kaggle, tmp_path):
     bases = ("hub:dinov2_small+cls", "hub:dinov2_small+avg", "hub:vit_base_patch16_224_imagenet21k")
     handles = ["keras/dinov2/keras/dinov2_small/1", "keras/vit/keras/vit_base_patch16_224_imagenet21k/3"]
