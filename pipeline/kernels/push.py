@@ -12,7 +12,7 @@ from pipeline.errors import StarshiftError, require
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.client import query
 from pipeline.kaggle.retry import call_with_retries
-from pipeline.kernels.records import KernelRecord
+from pipeline.kernels.records import KernelRecord, list_records
 
 log = logging.getLogger(__name__)
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
@@ -110,10 +110,12 @@ def parse_push_answer(answer: Any, record: KernelRecord) -> dict[str, Any]:
         reason = (answer.error if answer is not None else "") or "nothing"
         remedy = next((text for part, text in REMEDIES.items() if part in reason.lower()), "look at the kernel's page")
         raise StarshiftError("Kaggle refuses the kernel.", received=reason, remedy=remedy)
-    invalid = {kind: list(names) for kind in SOURCE_KINDS if (names := getattr(answer, f"invalid_{kind}", None))}
-    if invalid:
+    # A killed session's output may not be attachable; the session goes on from those before it.
+    spare = {one.ref for one in list_records(record.competition) if one.state == "killed"}
+    invalid = {kind: sorted({*(getattr(answer, f"invalid_{kind}", None) or ())} - spare) for kind in SOURCE_KINDS}
+    if any(invalid.values()):
         record.save(state="failed", version=answer.version_number, url=answer.url)
-        listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in invalid.items())
+        listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in invalid.items() if names)
         raise StarshiftError(
             "Kaggle has taken the kernel without what was to be attached; it runs, and cannot succeed.",
             expected="every source attached",

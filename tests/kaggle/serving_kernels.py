@@ -59,6 +59,7 @@ class Clock:
         startup: of its container, before the script starts; counts.
         gpu, cpu: the longest that a session may last.
         keeps: whether the files of a session that was killed are kept.
+        attaches: whether its kernel can be attached to another one.
     """
 
     queue: float = 0.0
@@ -66,6 +67,7 @@ class Clock:
     gpu: float = 9 * 3600
     cpu: float = 12 * 3600
     keeps: bool = False
+    attaches: bool = True
 
 
 @dataclass
@@ -219,7 +221,7 @@ class Kernels:
         known = {
             "Competition": set(self.competitions),
             "Dataset": {name for name in body.get("datasetDataSources", []) if self.dataset(name)},
-            "Kernel": {f"{USER}/{name}" for name in self.sessions},
+            "Kernel": {f"{USER}/{name}" for name in self.sessions if self._is_attachable(name)},
             "Model": set(self.models),
         }
         invalid = {
@@ -265,8 +267,8 @@ class Kernels:
         for name in body.get("modelDataSources", []):
             places[f"models/{name}"] = self.models.get(name)
         for name in body.get("kernelDataSources", []):
-            if before := self.sessions.get(name.partition("/")[2]):
-                places[f"notebooks/{name}"] = before[-1].working
+            if self._is_attachable(name.partition("/")[2]):
+                places[f"notebooks/{name}"] = self.latest(name.partition("/")[2]).working
         inputs.mkdir()
         layout = self.layouts[sum(map(len, self.sessions.values())) % len(self.layouts)]
         for place, target in places.items():
@@ -275,6 +277,9 @@ class Kernels:
                 path = inputs / {"new": place, "old": name, "other": f"mnt/a/{name}"}[layout]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.symlink_to(target)
+
+    def _is_attachable(self, slug: str) -> bool:
+        return slug in self.sessions and (self.clock.attaches or not self.latest(slug).failure)
 
     def dataset(self, name: str) -> Path | None:
         """The folder of the newest version of `owner/slug`; a name with a version is no name."""

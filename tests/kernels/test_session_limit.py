@@ -1,5 +1,6 @@
 """A session at its limit: Kaggle's clock starts first, so the run is ended and packed before it; or Kaggle kills it."""
 
+import contextlib
 import json
 import os
 import re
@@ -122,6 +123,19 @@ def test_of_a_killed_session_whose_files_are_lost_the_next_one_goes_on_from_the_
     control(kernels, "stop", "kill", "finish")
     assert steps_in(run.run_on_kaggle(PETS, OPTIONS, KernelOptions())) == 2
     assert states() == ["interrupted", "killed", "complete"]
+
+
+@pytest.mark.parametrize("state", ["killed", "interrupted"])
+def test_a_killed_session_that_cannot_be_attached_is_done_without_and_another_cannot_be(kernels, state):
+    kernels.python, kernels.clock.attaches = None, False
+    run.run_on_kaggle(PETS, OPTIONS, KernelOptions(wait=False))
+    kernels.latest().expire(keeps=True)
+    records.list_records("pets")[-1].save(state=state, summary={"progress": "1", "order": "it", "took": 1.0})
+    with (
+        contextlib.nullcontext() if state == "killed" else pytest.raises(StarshiftError, match="kernel sources: tester")
+    ):
+        run.resume_run(PETS, wait=False)
+    assert states()[1] == ("pushed" if state == "killed" else "failed")
 
 
 def test_all_sessions_of_a_run_have_the_image_of_the_first_one(kernels, kaggle):
