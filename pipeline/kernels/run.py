@@ -308,7 +308,11 @@ def push_next_session(api: Any, record: KernelRecord, *, insist: bool = False) -
             expected=f"results that {other.ref} did not have",
             received=f"{record.ref}, {record.state}, ended where that one did; its log: {record.page}",
             remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session"
-            + (f"; invoke kernel --comp {record.competition} tries again" if record.state == "killed" else ""),
+            + (
+                f"; invoke kernel --comp {find_comp_argument(record.competition)} tries again"
+                if record.state == "killed"
+                else ""
+            ),
         )
     # A killed session's outputs may not be mounted, so those that it went on from itself are attached, too.
     before = record.metadata["kernel_sources"] if record.state == "killed" else []

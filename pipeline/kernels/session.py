@@ -192,51 +192,6 @@ def list_descendants(process: int) -> list[int]:
     return tree[1:]
 
 
-def restore_session(job_digest: str) -> int:
-    """Extracts the archive of this job's latest session that is attached. Returns the number of its files."""
-    archives = []
-    for path in inputs.find_files(result_archive.ARCHIVE_NAME):
-        try:
-            archives.append(result_archive.load_archive(path))
-        except StarshiftError as error:
-            print(f"warning: {error}", flush=True)
-    archives = [one for one in archives if one.summary["order"] == job_digest]
-    if not archives:
-        return 0
-    latest = max(archives, key=lambda one: one.summary["number"])
-    latest.extract({name: paths.home_folder() / name for name in latest.files})
-    return len(latest.files)
-
-
-def main(arguments: list[str], command: tuple[str, ...] = RUN_COMMAND) -> int:
-    """Runs a job and packs the results. Returns 0 where the run is complete or can be resumed, 1 where it failed."""
-    job, session = read_job(Path(arguments[0])), json.loads(arguments[1])
-    name, home = job.competition.name, paths.home_folder()
-    target = paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME
-    packer = Packer(target, home, {"order": job.digest, "fingerprint": job.fingerprint, **session})
-    process = RunProcess(
-        command=[*command, arguments[0]],
-        log=paths.runs_folder(name) / "session.log",
-        seconds=session["seconds"],
-        environment={**os.environ, "STARSHIFT_COMMIT": job.commit},
-        started=float(os.environ.get("STARSHIFT_BEGUN") or time.monotonic()),
-        save=packer.update,
-    )
-    signal.signal(signal.SIGTERM, lambda *_: process.stop())
-    beginning = f"session {session['number']} of {job.fingerprint[:16]}"
-    print(f"{beginning}: {restore_session(job.digest)} files from the session before", flush=True)
-    code = process.wait(name)
-    state = "complete" if code == 0 else "interrupted" if process.late else "failed"
-    files = result_archive.list_result_files(home, name)
-    try:
-        packer.write(state, files, process.took)
-    except (StarshiftError, OSError) as error:
-        print(f"warning: {error}\npacking again without features, which are computed again", flush=True)
-        packer.write(state, [one for one in files if not one.is_relative_to(home / "data" / "cache")], process.took)
-    print(f"{state} after {process.took:.0f} s: packed {target.stat().st_size / 1e6:.1f} MB", flush=True)
-    return 1 if state == "failed" else 0
-
-
 @dataclass
 class Packer:
     """Writes a session's archive: at the end, and before it whenever results are new.
@@ -283,6 +238,51 @@ def _describe_session(home: Path) -> dict[str, Any]:
     except Exception as error:  # the results, which are not packed yet, count more
         print(f"warning: speeds and versions are not known: {error!r}", flush=True)
         return {"rates": {}, "versions": {}}
+
+
+def restore_session(job_digest: str) -> int:
+    """Extracts the archive of this job's latest session that is attached. Returns the number of its files."""
+    archives = []
+    for path in inputs.find_files(result_archive.ARCHIVE_NAME):
+        try:
+            archives.append(result_archive.load_archive(path))
+        except StarshiftError as error:
+            print(f"warning: {error}", flush=True)
+    archives = [one for one in archives if one.summary["order"] == job_digest]
+    if not archives:
+        return 0
+    latest = max(archives, key=lambda one: one.summary["number"])
+    latest.extract({name: paths.home_folder() / name for name in latest.files})
+    return len(latest.files)
+
+
+def main(arguments: list[str], command: tuple[str, ...] = RUN_COMMAND) -> int:
+    """Runs a job and packs the results. Returns 0 where the run is complete or can be resumed, 1 where it failed."""
+    job, session = read_job(Path(arguments[0])), json.loads(arguments[1])
+    name, home = job.competition.name, paths.home_folder()
+    target = paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME
+    packer = Packer(target, home, {"order": job.digest, "fingerprint": job.fingerprint, **session})
+    process = RunProcess(
+        command=[*command, arguments[0]],
+        log=paths.runs_folder(name) / "session.log",
+        seconds=session["seconds"],
+        environment={**os.environ, "STARSHIFT_COMMIT": job.commit},
+        started=float(os.environ.get("STARSHIFT_BEGUN") or time.monotonic()),
+        save=packer.update,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: process.stop())
+    beginning = f"session {session['number']} of {job.fingerprint[:16]}"
+    print(f"{beginning}: {restore_session(job.digest)} files from the session before", flush=True)
+    code = process.wait(name)
+    state = "complete" if code == 0 else "interrupted" if process.late else "failed"
+    files = result_archive.list_result_files(home, name)
+    try:
+        packer.write(state, files, process.took)
+    except (StarshiftError, OSError) as error:
+        print(f"warning: {error}\npacking again without features, which are computed again", flush=True)
+        packer.write(state, [one for one in files if not one.is_relative_to(home / "data" / "cache")], process.took)
+    print(f"{state} after {process.took:.0f} s: packed {target.stat().st_size / 1e6:.1f} MB", flush=True)
+    return 1 if state == "failed" else 0
 
 
 if __name__ == "__main__":
