@@ -24,7 +24,7 @@ from pipeline.cli.common import load_competition
 from pipeline.config import Competition, Recipe, RunOptions, Training
 from pipeline.kaggle import archives
 from pipeline.kernels import follow, planning, records, run, weights
-from pipeline.kernels.result_archive import ARCHIVE_NAME, ResultArchive, load_archive
+from pipeline.kernels.result_archive import ARCHIVE_NAME, ResultArchive, list_result_files, load_archive
 from pipeline.kernels.session import PROGRESS_PREFIX
 from pipeline.runs import folder as runs
 from tests.kaggle.server import USER, Kaggle, environment
@@ -32,8 +32,6 @@ from tests.kaggle.serving_datasets import Datasets
 from tests.kaggle.serving_kernels import Kernels, Session
 from tests.kaggle.serving_storage import Storage
 
-FOLDS = "data/runs/*/*/folds/fold?.json"
-SHARDS = "data/cache/features/*/*.json"
 STARTUP = 1.0
 """Seconds of a container's start, which count."""
 MARGIN = 12.0
@@ -76,7 +74,9 @@ def make_run(kernels: Kernels, competition: Competition, folder: Path, hours: It
     return made
 
 
-def kill_sessions(kernels: Kernels, times: int, chance: random.Random, longest: float, costs: list[dict]) -> None:
+def kill_sessions(
+    kernels: Kernels, competition: str, times: int, chance: random.Random, longest: float, costs: list[dict]
+) -> None:
     """Kills so many sessions at random moments, and notes what each kill cost."""
     number = 0
     while len(costs) < times:
@@ -88,7 +88,7 @@ def kill_sessions(kernels: Kernels, times: int, chance: random.Random, longest: 
         if session.status == "RUNNING":
             killed = time.time()
             session.expire(keeps=True)
-            costs.append(compute_cost(session, killed))
+            costs.append(compute_cost(session, competition, killed))
             print(f"kill {len(costs)}: {json.dumps(costs[-1])}", flush=True)
 
 
@@ -97,14 +97,17 @@ def has_begun(session: Session) -> bool:
     return any(event["data"].startswith(PROGRESS_PREFIX) for event in session.events)
 
 
-def compute_cost(session: Session, killed: float) -> dict:
+def compute_cost(session: Session, competition: str, killed: float) -> dict:
     """What a killed session had in its home and not in its parcel."""
     parcel = session.working / ARCHIVE_NAME
     archive: ResultArchive | None = load_archive(parcel) if parcel.exists() else None
     packed = set(archive.files) if archive else set()
+    files = [path.relative_to(session.home) for path in list_result_files(session.home, competition)]
+    results = [path for path in files if path.suffixes == [".json"]]
+    folds = {path.as_posix() for path in results if path.parent.name == "folds"}
+    shards = {path.as_posix() for path in results if "features" in path.parts}
     cost = {}
-    for name, pattern in (("folds", FOLDS), ("shards", SHARDS)):
-        there = {path.relative_to(session.home).as_posix() for path in session.home.glob(pattern)}
+    for name, there in (("folds", folds), ("shards", shards)):
         cost |= {name: len(there), f"{name} lost": len(there - packed)}
     return cost | {"age of the parcel": round(killed - parcel.stat().st_mtime, 1) if archive else None}
 
@@ -133,7 +136,7 @@ def main() -> int:
         took = records.list_records(competition.name)[0].summary["took"]
         costs: list[dict] = []
         kernels.sessions = {}
-        arguments = (kernels, flags.kills, random.Random(flags.seed), 0.6 * took, costs)
+        arguments = (kernels, competition.name, flags.kills, random.Random(flags.seed), 0.6 * took, costs)
         threading.Thread(target=kill_sessions, args=arguments, daemon=True).start()
         many = make_run(kernels, competition, folder / "many", iter(lambda: 9.0, None))
         lost = {key: sum(cost[key] for cost in costs) for key in ("folds lost", "shards lost")}

@@ -41,8 +41,12 @@ def format_progress(home: Path, competition: str) -> str:
     pixels, features = (sum(len(shard["ids"]) for _, _, shard in _read_shards(home, kind)) for kind in STORE_KINDS)
     progress = f"{pixels:,} pictures decoded, {features:,} rows of features"
     folds = list((home / "data" / "runs" / competition).glob("*/folds/*.json"))
-    done = sum(path.suffixes == [".json"] for path in folds)
+    done = sum(map(_is_fold_result, folds))
     return f"{progress}, {done} folds done" if folds else progress
+
+
+def _is_fold_result(path: Path) -> bool:
+    return path.parent.name == "folds" and path.suffixes == [".json"]
 
 
 def compute_rates(home: Path) -> dict[str, float]:
@@ -80,8 +84,10 @@ def _read_shards(home: Path, kind: str) -> Iterator[tuple[Path, float, dict[str,
 
 RUN_COMMAND = (sys.executable, "-m", "pipeline.kernels.session_run")
 PROGRESS_SECONDS = 10.0
+WATCH_SECONDS = 1.0
+"""After which a line of the run's, which may end a stage, is noticed."""
 MAX_PACKING_SHARE = 0.05
-"""Of the session's time, for the archives that are written while the run goes on."""
+"""Of the session's time, for the archives that are written while a stage goes on."""
 OUTPUT_GRACE = 10.0
 """Seconds after a run's end in which its output is still read; a surviving child may keep the pipe open."""
 PROGRESS_PREFIX = "progress"
@@ -108,6 +114,7 @@ class RunProcess:
     started: float
     save: Callable[[list[Path], float], None]
     late: bool = False
+    has_spoken: bool = False
     packing: float = 0.0
     process: "subprocess.Popen[str] | None" = None
 
@@ -120,12 +127,15 @@ class RunProcess:
         )
         reader = threading.Thread(target=self._print_output, args=(self.process,), daemon=True)
         reader.start()
+        due = 0.0
         while self.process.poll() is None:
-            self._look(competition)
+            if self.has_spoken or time.monotonic() >= due:
+                self.has_spoken, due = False, time.monotonic() + PROGRESS_SECONDS
+                self._look(competition)
             if self.left <= 0:
                 self.stop()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(None if self.late else min(PROGRESS_SECONDS, self.left))
+                self.process.wait(None if self.late else min(WATCH_SECONDS, PROGRESS_SECONDS, self.left))
         reader.join(OUTPUT_GRACE)
         return self.process.returncode
 
@@ -152,6 +162,7 @@ class RunProcess:
         with process.stdout, contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
             for line in process.stdout:
                 print(line, end="", flush=True)
+                self.has_spoken = True
                 with contextlib.suppress(OSError):  # on a full disk the log is lost, and the run is packed
                     file.write(line)
                     file.flush()
@@ -194,7 +205,7 @@ def list_descendants(process: int) -> list[int]:
 
 @dataclass
 class Packer:
-    """Writes a session's archive: at the end, and before it whenever results are new.
+    """Writes a session's archive: at the end, and before it after each base and each fold, and between them.
 
     Args:
         path: of the archive.
@@ -206,20 +217,22 @@ class Packer:
     home: Path
     summary: dict[str, Any]
     content: list[tuple[Path, int]] = field(default_factory=list)
+    stages: int = 0
     due: float = 0.0
 
     def update(self, files: list[Path], took: float) -> None:
-        """Writes what is there so far, where it is new; takes at most MAX_PACKING_SHARE of the time.
+        """Writes what is there so far, where it is new: at once where a fold has ended or another base has begun.
 
-        The state `killed` is true if nothing follows.
+        Otherwise it takes at most MAX_PACKING_SHARE of the time. The state `killed` is true if nothing follows.
         """
         started = time.monotonic()
         with contextlib.suppress(FileNotFoundError):  # the run has replaced a file; the next look finds another
             content = [(path, path.stat().st_mtime_ns) for path in files if path.suffix != ".log"]
-            if content == self.content or started < self.due:
+            stages = sum(path.name == "spec.json" or _is_fold_result(path) for path in files)
+            if content == self.content or (started < self.due and stages == self.stages):
                 return
             self.write("killed", files, took)
-            self.content = content
+            self.content, self.stages = content, stages
         self.due = time.monotonic() + (time.monotonic() - started) / MAX_PACKING_SHARE
 
     def write(self, state: str, files: list[Path], took: float) -> None:

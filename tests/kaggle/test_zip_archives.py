@@ -48,11 +48,3 @@ def test_both_usual_methods_of_zip_are_read(tmp_path, method):
     archives.check_archive(tmp_path / "a.zip")
     archives.unpack_archive(tmp_path / "a.zip", tmp_path / "out")
     assert (tmp_path / "out/a/1.jpg").read_bytes() == data and (tmp_path / "out/a/2.jpg").read_bytes() == b""
-
-
-@pytest.mark.parametrize(("method", "name"), [(zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "LZMA")])
-def test_methods_that_grow_without_a_bound_are_refused_by_name(tmp_path, method, name):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
-        archive.writestr("a/1.jpg", bytes(9000))
-    with pytest.raises(StarshiftError, match=f"packed by {name}"):
-        archives.check_archive(tmp_path / "a.zip")

@@ -181,6 +181,25 @@ def test_what_is_not_new_is_not_packed_again_nor_what_would_take_too_much_of_the
     assert len(packed) == 2
 
 
+@pytest.mark.parametrize("name", ["runs/pets/one/folds/fold0.json", "cache/features/k/spec.json"])
+def test_the_end_of_a_stage_is_packed_at_once(home, monkeypatch, name):
+    path, packed = home / "data" / name, []
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    packer = session.Packer(home / "it", home, {}, due=time.monotonic() + 60)
+    monkeypatch.setattr(packer, "write", lambda *_: packed.append(1))
+    packer.update([path], 1.0)
+    assert packed
+
+
+def test_a_line_of_the_run_s_is_followed_by_a_look_at_its_results(order, monkeypatch):
+    monkeypatch.setattr(session, "PROGRESS_SECONDS", 60.0)
+    monkeypatch.setattr(session, "WATCH_SECONDS", 0.05)
+    parcel = paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME
+    _, found = run(order, f"while not pathlib.Path({str(parcel)!r}).exists(): time.sleep(0.01)", seconds=9.0)
+    assert found.summary["state"] == "complete"
+
+
 def test_the_parcel_of_another_order_or_a_damaged_one_is_left_alone(order, tmp_path, monkeypatch):
     run(order, "pass")
     path = mount(tmp_path, "k")
