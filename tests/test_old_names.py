@@ -1,15 +1,13 @@
 """Files of version 0.1 are read with today's names, or refused by name; files of a later version are refused."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 import competitions
-from pipeline.config import Competition
 from pipeline.errors import StarshiftError
 from pipeline.files import write_json
-from pipeline.kernels import job, records
+from pipeline.kernels import records
 from pipeline.old_names import FORMAT, read_versioned, update_names
 from pipeline.runs import folder as runs
 from pipeline.runs import listing
@@ -88,13 +86,6 @@ def test_an_old_kernel_record_is_read_with_today_s_names(home):
     write_json(home / "data/kernels/pets/s.json", {**RECORD, "config": {"competition": OLD_COMPETITION, "folds": [0]}})
     (record,) = records.list_records("pets")
     assert record.config == {"competition": NEW_COMPETITION, "folds": [0]}
-
-
-def test_a_job_of_another_version_is_refused_by_name():
-    written = job.JobSpec(competition=Competition(name="pets", slug="pets"), fingerprint="f", config={})
-    old = {name: value for name, value in json.loads(written.text()).items() if name != "format"}
-    with pytest.raises(StarshiftError, match=r"Another version of Starshift wrote this job(.|\n)*format 1"):
-        job.parse_job(json.dumps(old))
 
 
 def test_the_error_of_a_competition_file_with_an_old_field_names_the_new_one(tmp_path):

@@ -1,8 +1,6 @@
 """Members of an archive: names that stay inside the folder, and the errors of all kinds; reads zip archives."""
 
-import bz2
 import contextlib
-import copy
 import errno
 import logging
 import os
@@ -19,9 +17,10 @@ from pipeline.files import CHUNK_BYTES, is_utf8
 from pipeline.terminal import open_bar
 
 log = logging.getLogger(__name__)
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-METHOD_NAMES = {9: "Deflate64", 20: "zstd", 93: "zstd", 95: "xz", 98: "PPMd"}
-"""Of the zip format that zipfile cannot unpack (APPNOTE 6.3.10, section 4.4.5)."""
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+METHOD_NAMES = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 20: "zstd", 93: "zstd", 95: "xz", 98: "PPMd"}
+"""Of the zip format (APPNOTE 6.3.10, section 4.4.5) that are refused: zipfile lacks them, or unpacks all that a few kB
+of bzip2 or LZMA grow to at once, which may be gigabytes."""
 DRIVE = re.compile("[A-Za-z]:")
 MAX_FOLDERS = 64
 MAX_PART_BYTES = 255
@@ -115,10 +114,6 @@ def convert_read_errors(archive: Path) -> Iterator[None]:
         raise build_damaged_error(archive, f"{type(error).__name__}: {error}"[:300]) from error
 
 
-READ_SIZES = {zipfile.ZIP_LZMA: 4096}
-"""Bytes read at once: zipfile unpacks all of a piece of LZMA, which grows up to 7,000 times."""
-
-
 def _open_zip(archive: Path) -> zipfile.ZipFile:
     """Opens a zip: names that say no encoding are UTF-8 where they can be, as macOS writes them, or else cp437."""
     try:
@@ -161,7 +156,7 @@ def members(archive: Path) -> list[ArchiveMember]:
 
 
 def find_missing_method(entry: zipfile.ZipInfo) -> str:
-    """Returns the name of the way of packing, where zipfile lacks it (Deflate64 of Windows, zstd); else empty."""
+    """Returns the name of the way of packing, where it is refused (Deflate64 of Windows, zstd); else empty."""
     if entry.compress_type in METHODS:
         return ""
     return METHOD_NAMES.get(entry.compress_type, f"method {entry.compress_type}")
@@ -215,26 +210,6 @@ def extract(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -
 
 def _read_pieces(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
     """Yields a member's bytes; fails where it exceeds its size or its checksum differs."""
-    if entry.compress_type == zipfile.ZIP_BZIP2:
-        yield from _read_bzip2_pieces(opened, entry)
-        return
-    size = READ_SIZES.get(entry.compress_type, CHUNK_BYTES)
     with opened.open(entry) as source:
-        while piece := source.read(size):
-            yield piece
-
-
-def _read_bzip2_pieces(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Unpacks bzip2 with bounded memory: zipfile holds all that 4 kB grow to, and that may be 4 GB."""
-    raw = copy.copy(entry)
-    raw.compress_type, raw.file_size = zipfile.ZIP_STORED, entry.compress_size
-    del raw.CRC  # of what is unpacked; zipfile checks none where there is none
-    size = checksum = 0
-    with opened.open(raw) as packed, bz2.BZ2File(packed) as source:
         while piece := source.read(CHUNK_BYTES):
-            size, checksum = size + len(piece), zlib.crc32(piece, checksum)
-            if size > entry.file_size:
-                break
             yield piece
-    if (size, checksum) != (entry.file_size, entry.CRC):
-        raise zipfile.BadZipFile(f"{entry.orig_filename} is not what its checksum says")

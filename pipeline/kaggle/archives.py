@@ -206,7 +206,7 @@ def _list_members(archive: Path) -> list[ArchiveMember]:
     if methods := sorted({member.method for member in members if member.method}):
         raise build_unsafe_error(
             archive,
-            f"it is packed by {', '.join(methods)}, which Python cannot unpack",
+            f"it is packed by {', '.join(methods)}, which is not unpacked here",
             "unpack it by hand, and give the folder",
         )
     return members

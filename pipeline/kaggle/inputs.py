@@ -4,6 +4,7 @@ Today's layout is competitions/SLUG, datasets/OWNER/SLUG, models/OWNER/MODEL/FRA
 notebooks/OWNER/SLUG; the older one has everything right below /kaggle/input. So nothing here counts levels.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ def find_competition_folder(slug: str) -> Path | None:
     """Returns the folder of a competition's data, where it is attached; None elsewhere."""
     inputs = paths.kaggle_folder("input")
     places = (inputs / COMPETITIONS_FOLDER / slug, inputs / slug)
-    return next((path for path in places if path.is_dir()), None) if paths.is_inside_kernel() else None
+    found = (path for path in itertools.chain(places, find_folders(slug)) if path.is_dir())
+    return next(found, None) if paths.is_inside_kernel() else None
 
 
 def find_files(name: str) -> Iterator[Path]:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pipeline.config import Competition
-from pipeline.errors import StarshiftError, require
+from pipeline.errors import StarshiftError
 from pipeline.files import hash_json
-from pipeline.old_names import FORMAT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class JobSpec:
 
     def text(self) -> str:
         """Returns the job as JSON."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
+        return json.dumps(asdict(self), ensure_ascii=False)
 
     @property
     def digest(self) -> str:
@@ -76,22 +75,14 @@ def read_job(path: Path) -> JobSpec:
 
 
 def parse_job(text: str) -> JobSpec:
-    """Parses a job's text.
+    """Parses a job's text; the code that wrote it is in the same bundle.
 
     Raises:
-        StarshiftError: another version wrote it, or it does not read back as it was written.
+        StarshiftError: it does not read back as it was written.
     """
     values = json.loads(text)
-    written = values.pop("format", 1)
-    require(
-        written == FORMAT,
-        "Another version of Starshift wrote this job.",
-        expected=f"format {FORMAT}; a bundle holds the job and the code that reads it",
-        received=f"format {written}",
-        remedy="push the run again: invoke run --on kaggle",
-    )
     job: JobSpec = build_dataclass(JobSpec, values)
-    if job.digest != hash_json(json.loads(text)):
+    if job.digest != hash_json(values):
         raise StarshiftError("The job does not read back as it was written.", received=text[:300])
     return job
 

@@ -1,12 +1,12 @@
 """Plans a session: its hours within the week's GPU quota, and the strategies and folds that fit in them.
 
-Kaggle ends a session after its hours and keeps nothing of it. So the run inside ends earlier: by `MARGIN_HOURS`, and by
-the time that packing its results would take (session.py). Speeds are those that earlier sessions on the accelerator
-measured; this machine's would tell nothing about a GPU.
+Kaggle ends a session after its hours, and may keep nothing of it. So the run inside ends earlier: by `MARGIN_HOURS`,
+and by the time that packing its results would take (session.py). Speeds are those that earlier sessions on the
+accelerator measured; this machine's would tell nothing about a GPU.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels import records
 from pipeline.kernels.push import CPU
+from pipeline.kernels.records import KernelRecord
 from pipeline.kernels.session import format_store_name
 from pipeline.models import base as bases
 from pipeline.runs import folder as runs
@@ -27,6 +28,8 @@ from pipeline.training.cross_validation import FORWARDS_PER_STEP, list_cached_vi
 log = logging.getLogger(__name__)
 SESSION_HOURS = {"gpu": 9.0, CPU: 12.0}
 """Of a session. The quota's answer (kagglesdk 0.1.38) does not tell them; for GPUs 9 and 12 were reported in 2026."""
+BELOW_LIMIT_HOURS = 1 / 60
+"""kagglesdk 0.1.38: session_timeout_seconds `must be lower than the global maximum`."""
 WEEK_HOURS = 30.0
 """Of GPU, where Kaggle does not say."""
 MAX_SESSIONS = 2
@@ -80,14 +83,14 @@ def fetch_quota(api: Any) -> GPUQuota:
 
 
 def compute_session_hours(accelerator: str, quota: GPUQuota) -> float:
-    """Returns the hours after which Kaggle is to end a session.
+    """Returns the hours after which Kaggle is to end a session; less than its limit, as the SDK demands.
 
     Raises:
         StarshiftError: the week's quota is used up.
     """
     if accelerator == CPU:
-        return SESSION_HOURS[CPU]
-    hours = min(SESSION_HOURS["gpu"], quota.left)
+        return SESSION_HOURS[CPU] - BELOW_LIMIT_HOURS
+    hours = min(SESSION_HOURS["gpu"] - BELOW_LIMIT_HOURS, quota.left)
     require(
         hours >= MARGIN_HOURS + MIN_HOURS,
         "The week's GPU quota is used up.",
@@ -96,6 +99,15 @@ def compute_session_hours(accelerator: str, quota: GPUQuota) -> float:
         remedy=f"wait until {quota.refresh or 'the week is over'}, or --accelerator {CPU}",
     )
     return hours
+
+
+def limit_hours(hours: float, sessions: Iterable[KernelRecord]) -> float:
+    """Returns the hours of a run's next session: no more than those after which Kaggle killed one of its sessions.
+
+    A session that was killed in the first half of its time met an accident, not a limit.
+    """
+    killed = [one for one in sessions if one.state == "killed" and one.summary["took"] > one.seconds / 2]
+    return min([hours, *(max(one.summary["took"] / 3600, MARGIN_HOURS + MIN_HOURS) for one in killed)])
 
 
 def compute_run_seconds(session_seconds: float) -> float:

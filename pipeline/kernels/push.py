@@ -1,6 +1,7 @@
 """Pushes kernels: explicit metadata, and errors for refusals, which Kaggle sends as HTTP 200."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,9 @@ from pipeline.errors import StarshiftError, require, suggest_name
 from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.client import query
 from pipeline.kaggle.retry import call_with_retries
-from pipeline.kernels.records import KernelRecord
+from pipeline.kernels.records import KernelRecord, list_records
 
+log = logging.getLogger(__name__)
 DEFAULT_ACCELERATOR = "NvidiaTeslaT4"
 CPU = "cpu"
 RETIRED_ACCELERATOR = "NvidiaTeslaP100"
@@ -109,10 +111,12 @@ def parse_push_answer(answer: Any, record: KernelRecord) -> dict[str, Any]:
         reason = (answer.error if answer is not None else "") or "nothing"
         remedy = next((text for part, text in REMEDIES.items() if part in reason.lower()), "look at the kernel's page")
         raise StarshiftError("Kaggle refuses the kernel.", received=reason, remedy=remedy)
-    invalid = {kind: list(names) for kind in SOURCE_KINDS if (names := getattr(answer, f"invalid_{kind}", None))}
-    if invalid:
+    # A killed session's output may not be attachable; the session goes on from those before it.
+    spare = {one.ref for one in list_records(record.competition) if one.state == "killed"}
+    invalid = {kind: sorted({*(getattr(answer, f"invalid_{kind}", None) or ())} - spare) for kind in SOURCE_KINDS}
+    if any(invalid.values()):
         record.save(state="failed", version=answer.version_number, url=answer.url)
-        listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in invalid.items())
+        listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(names)}" for kind, names in invalid.items() if names)
         raise StarshiftError(
             "Kaggle has taken the kernel without what was to be attached; it runs, and cannot succeed.",
             expected="every source attached",
@@ -145,8 +149,26 @@ def has_arrived(api: Any, record: KernelRecord) -> bool:
 
 def fetch_status(api: Any, record: KernelRecord) -> tuple[str, str]:
     """Returns the session's status, such as `RUNNING`, and Kaggle's message of a failure."""
-    owner, slug = record.ref.split("/")
-    fields = {"userName": owner, "kernelSlug": slug, "versionLabel": f"v{record.version}"}
-    purpose = build_purpose(record, "asking how the kernel is")
-    answer = query(api, "kernels.kernels_api_client.get_kernel_session_status", fields, purpose)
+    answer = _query_kernel(api, record, "get_kernel_session_status", "asking how the kernel is")
     return str(answer.status.name), str(answer.failure_message or "")
+
+
+def fetch_image(api: Any, record: KernelRecord) -> dict[str, str]:
+    """Returns the metadata that keeps the next session in a kernel's image; none where its digest is not told."""
+    try:
+        answer = _query_kernel(api, record, "get_kernel", "asking which image the kernel has")
+        image = str(answer.metadata.docker_image or "")
+    except KaggleError as error:
+        if error.status == 401:
+            raise
+        image = error.message
+    if "@sha256:" in image:
+        return {"docker_image": image}
+    log.warning("  warning: the next session may have another image than %s: %s", record.ref, image or "not told")
+    return {}
+
+
+def _query_kernel(api: Any, record: KernelRecord, request: str, doing: str) -> Any:
+    """Sends a request about this version of a kernel."""
+    fields = {"userName": record.owner, "kernelSlug": record.slug, "versionLabel": f"v{record.version}"}
+    return query(api, f"kernels.kernels_api_client.{request}", fields, build_purpose(record, doing))

@@ -12,7 +12,8 @@ from pipeline import paths
 from pipeline.files import write_json
 from pipeline.old_names import FORMAT, read_versioned
 
-ACTIVE_STATES = ("pushing", "pushed")
+RESUMABLE_STATES = ("interrupted", "killed")
+UNFINISHED_STATES = ("pushing", "pushed", *RESUMABLE_STATES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class KernelRecord:
         competition: its name here.
         owner: of the kernel, a Kaggle account.
         slug: of the kernel; used for one push only.
-        state: `pushing` (without an answer yet), `pushed` or `refused`; once its results are here, one of
+        state: `pushing` (without an answer yet), `pushed` or `refused`; once it has ended, one of
             result_archive.SESSION_STATES.
         fingerprint: of the run.
         config: the run's config.json on this machine, without the fingerprint.
@@ -37,7 +38,7 @@ class KernelRecord:
         url: of its page.
         date: of the push, UTC.
         run: name of the run's folder, once its results are here.
-        summary: of the session, once its results are here: `took`, `rates`, ...
+        summary: of the session, once it has ended: `took`, `progress`, `rates`, ...
     """
 
     competition: str
@@ -99,9 +100,9 @@ def list_records(competition: str) -> list[KernelRecord]:
 
 
 def find_unfinished(competition: str, fingerprint: str | None = None) -> KernelRecord | None:
-    """Returns the last session of the newest run that runs or was interrupted, or of the run with this fingerprint."""
+    """Returns the last session of the newest run that is not finished, or of the run with this fingerprint."""
     last = {one.digest: one for one in list_records(competition) if one.state != "refused"}
-    unfinished = [one for one in last.values() if one.state in (*ACTIVE_STATES, "interrupted")]
+    unfinished = [one for one in last.values() if one.state in UNFINISHED_STATES]
     return next((one for one in reversed(unfinished) if fingerprint in (None, one.fingerprint)), None)
 
 

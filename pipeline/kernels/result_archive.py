@@ -21,7 +21,8 @@ from pipeline.kaggle.archive_members import normalize_name
 
 ARCHIVE_NAME = "results.starshift"
 MANIFEST_NAME = "manifest.json"
-SESSION_STATES = ("complete", "interrupted", "failed")
+SESSION_STATES = ("complete", "interrupted", "failed", "killed")
+"""Of a session: its run has ended, was ended in time, has failed; or Kaggle ended the session before it was packed."""
 PACKING_RATE = 10e6
 """Bytes a second: half of the slowest. Measured on 2 cores: 20e6 of text (compressed), 550e6 of arrays."""
 COMPRESSED_SUFFIXES = {".csv", ".json", ".log", ".txt", ".html"}

@@ -17,12 +17,13 @@ import requests
 from pipeline import paths
 from pipeline.data.row_store import RowStore
 from pipeline.errors import StarshiftError, require
-from pipeline.files import write_json
+from pipeline.files import read_json, write_json
 from pipeline.kaggle import transfer
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels.push import build_purpose
 from pipeline.kernels.records import KernelRecord
 from pipeline.kernels.result_archive import ARCHIVE_NAME, ResultArchive, load_archive
+from pipeline.kernels.session import PROGRESS_PREFIX
 from pipeline.runs import folder as runs
 from pipeline.workflow.finish import write_report
 
@@ -161,7 +162,18 @@ def _download(api: Any, record: KernelRecord, folder: Path) -> None:
         raise
 
 
-def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord | None:
+def find_log_end(folder: Path, record: KernelRecord) -> float:
+    """Returns the seconds from a session's start to the end of its log; 0 where its run never began.
+
+    Args:
+        folder: that the outputs were downloaded to; the client puts the log there too.
+        record: the kernel.
+    """
+    events = read_json(folder / f"{record.slug}.log") or []
+    return max(float(one["time"]) for one in events) if any(PROGRESS_PREFIX in one["data"] for one in events) else 0.0
+
+
+def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord:
     """Downloads a session's archive and merges it. The run's folder is then like that of a local run.
 
     Args:
@@ -169,15 +181,17 @@ def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord | None:
         record: the kernel.
 
     Returns:
-        The record with the results, saved; None where the kernel ended before it could pack them.
+        The record with the results, saved. Where there are none, it is `killed`, and `failed` if no run ever began.
 
     Raises:
         StarshiftError: see `fetch_archive`; or the archive is another job's.
     """
     with tempfile.TemporaryDirectory(prefix="starshift-") as folder:
         archive = fetch_archive(api, record, Path(folder))
+        took = find_log_end(Path(folder), record)
         if archive is None:
-            return None
+            state = "killed" if took or record.metadata["kernel_sources"] else "failed"
+            return record.save(state=state, summary=record.summary | {"took": took})
         require(
             archive.summary["order"] == record.job_digest,
             f"The results of {record.ref} answer another order.",
@@ -189,6 +203,7 @@ def fetch_and_merge(api: Any, record: KernelRecord) -> KernelRecord | None:
         merge_folds(archive, record.competition)
         run = merge_run(archive, record)
     summary, name = archive.summary, run.name if run else ""
+    summary["took"] = max(summary["took"], took if summary["state"] == "killed" else 0.0)
     line = "home      %s after %.0f s: run %s, %d rows of features that were not here"
     log.info(line, summary["state"], summary["took"], name or "none", rows)
     return record.save(state=summary["state"], run=name, summary=summary)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from pipeline.kernels.bundle import MAX_SCRIPT_BYTES, CodeBundle, build_bundle, 
 from pipeline.kernels.follow import END_STATUSES, follow_kernel
 from pipeline.kernels.job import JobSpec
 from pipeline.kernels.records import KernelRecord
-from pipeline.kernels.result_archive import ARCHIVE_NAME
 from pipeline.kernels.result_download import fetch_and_merge
 from pipeline.runs import folder as runs
 from pipeline.workflow.finish import build_run_config, format_score_spread
@@ -75,6 +74,17 @@ class KernelOptions:
     attach: tuple[str, ...] = ()
     wait: bool = True
     dry: bool = False
+
+
+def wait_for_datasets(api: Any, names: Iterable[str]) -> None:
+    """Waits until Kaggle has processed what is to be attached.
+
+    Raises:
+        StarshiftError: Kaggle knows no such dataset, or does not become ready.
+    """
+    for name in names:
+        if datasets.wait_until_idle(api, name) is None:  # nobody's, or another account's, whose status is not told
+            datasets.list_files(api, name)
 
 
 def find_weights_datasets(api: Any, competition: Competition, request: KernelOptions) -> list[str]:
@@ -160,7 +170,7 @@ def prepare_session(previous: KernelRecord, hours: float) -> KernelRecord:
         url="",
         date=format_utc(),
         run="",
-        summary={},
+        summary={"progress": previous.summary.get("progress", "")},
     )
 
 
@@ -206,6 +216,7 @@ def run_on_kaggle(competition: Competition, options: RunOptions, request: Kernel
     api = client.authenticate()
     record = resume_session(api, records.find_unfinished(competition.name, packed.job.fingerprint))
     if record is None:
+        wait_for_datasets(api, sources["dataset_sources"])
         attached = [*sources["dataset_sources"], *find_weights_datasets(api, competition, request)]
         sources["dataset_sources"] = datasets.check_names("dataset", attached)
         quota = planning.fetch_quota(api)
@@ -222,8 +233,8 @@ def resume_session(api: Any, record: KernelRecord | None) -> KernelRecord | None
     """Returns the session that runs, after an interrupted one a new one; None where a push never reached Kaggle."""
     if record is None:
         return None
-    if record.state == "interrupted":
-        return push_next_session(api, record)
+    if record.state in records.RESUMABLE_STATES:
+        return push_next_session(api, record, insist=record.state == "killed")
     if record.state == "pushing" and not push.has_arrived(api, record):
         record.save(state="refused")
         log.info("kernel    %s never came to Kaggle", record.ref)
@@ -245,58 +256,76 @@ def follow_run(api: Any, record: KernelRecord) -> Path:
             comp = find_comp_argument(record.competition)
             log.info("\nThe kernel goes on: %s. invoke kernel --comp %s picks it up", record.page, comp)
             raise
-        record = _fetch_session(api, record, f"{status} {failure}".strip())
+        record = fetch_session(api, record, f"{status} {failure}".strip())
         if record.state == "complete" and record.run:
             return _log_summary(record)
         if status.startswith("CANCEL"):
             raise StarshiftError(
-                f"{record.ref} was stopped on Kaggle; what it had done is here.",
+                f"{record.ref} was stopped on Kaggle; what it had packed is here.",
                 received=status,
                 remedy=f"invoke kernel --comp {find_comp_argument(record.competition)} goes on in another session",
             )
         record = push_next_session(api, record)
 
 
-def _fetch_session(api: Any, record: KernelRecord, status: str) -> KernelRecord:
-    """Fetches a session's results. Returns its record with them.
+def fetch_session(api: Any, record: KernelRecord, status: str) -> KernelRecord:
+    """Fetches what a session has left. Returns its record, which says how it ended.
 
     Raises:
-        StarshiftError: it failed on Kaggle, or has no results.
+        StarshiftError: it failed on Kaggle.
     """
     fetched = fetch_and_merge(api, record)
-    if fetched is None:
-        record.save(state="failed")
-        raise StarshiftError(
-            f"{record.ref} has no results: it ended as {status}.",
-            expected=f"the output {ARCHIVE_NAME}",
-            received="a kernel that ended before it could pack them",
-            remedy=f"its log says why: {record.url or 'https://www.kaggle.com/code/' + record.ref}",
-        )
     if fetched.state == "failed":
-        where = paths.format_path(fetched.run_folder / "session.log") if fetched.run else "its log, above"
-        remedy = f"see {where}; once put right, run --on kaggle again"
-        raise StarshiftError("The run failed on Kaggle.", received=status, remedy=remedy)
+        log_place = paths.format_path(fetched.run_folder / "session.log") if fetched.run else record.page
+        raise StarshiftError(
+            "The run failed on Kaggle." if fetched.run else f"{record.ref} has no results: its run did not begin.",
+            received=status,
+            remedy=f"its log says why: {log_place}; once put right, run --on kaggle again",
+        )
+    if fetched.state == "killed":
+        left = "has packed before is here" if fetched.run else "was doing is lost"
+        line = "  warning: Kaggle ended %s after %.0f s (%s); what it %s"
+        log.warning(line, fetched.ref, fetched.summary["took"], status, left)
     return fetched
 
 
-def push_next_session(api: Any, record: KernelRecord) -> KernelRecord:
-    """Pushes the session after one that ran out of time, with that one's output attached.
+def push_next_session(api: Any, record: KernelRecord, *, insist: bool = False) -> KernelRecord:
+    """Pushes the session after one that ran out of time, with the outputs attached that it can go on from.
+
+    Args:
+        api: from `authenticate`.
+        record: the session before.
+        insist: even if it came no further than one before it, such as where Kaggle had killed both by accident.
 
     Raises:
         StarshiftError: it made no progress, or the quota is used up.
     """
-    for other in records.list_records(record.competition):
-        is_earlier = other.digest == record.digest and other.ref != record.ref and other.summary
-        if is_earlier and other.summary["progress"] == record.summary["progress"]:
-            raise StarshiftError(
-                "A whole session came no further, so another one would not either.",
-                received=f"{record.ref} ended where {other.ref} did",
-                remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session",
-            )
-    attached = [datasets.strip_version(name) for name in record.metadata["dataset_sources"]]  # earlier records have one
-    metadata = record.metadata | {"dataset_sources": attached, "kernel_sources": [record.ref]}
-    log.info("going on  in session %d, with the output of %s", record.session + 1, record.ref)
+    sessions = [one for one in records.list_records(record.competition) if one.digest == record.digest]
+    for other in sessions:
+        is_same = (other.state, other.summary.get("progress")) == (record.state, record.summary.get("progress"))
+        require(
+            insist or other.ref == record.ref or not is_same,
+            "A whole session came no further, so another one would not either.",
+            expected=f"results that {other.ref} did not have",
+            received=f"{record.ref}, {record.state}, ended where that one did; its log: {record.page}",
+            remedy="fewer pictures, a smaller size or base, or fewer cached views make an epoch fit in a session"
+            + (
+                f"; invoke kernel --comp {find_comp_argument(record.competition)} tries again"
+                if record.state == "killed"
+                else ""
+            ),
+        )
+    # A killed session's outputs may not be mounted, so those that it went on from itself are attached, too.
+    before = record.metadata["kernel_sources"] if record.state == "killed" else []
+    metadata = record.metadata | {
+        "dataset_sources": [datasets.strip_version(name) for name in record.metadata["dataset_sources"]],  # of 0.1
+        "kernel_sources": [record.ref, *before] if "order" in record.summary else before,
+    }
+    if "docker_image" not in metadata:
+        metadata |= push.fetch_image(api, record)
+    log.info("going on  in session %d, with the output of %s", record.session + 1, metadata["kernel_sources"])
     hours = planning.compute_session_hours(record.accelerator, planning.fetch_quota(api))
+    hours = planning.limit_hours(hours, sessions)
     return push_session(api, prepare_session(replace(record, metadata=metadata), hours))
 
 

@@ -110,9 +110,9 @@ def find_missing_weights(api: Any, names: Iterable[str], sources: Sequence[str])
 
 
 def find_own_dataset(api: Any, names: Iterable[str]) -> list[str]:
-    """Returns the account's own dataset of weights, `[owner/slug]`, if it is ready and has any of these files."""
+    """Returns the account's own dataset of weights, `[owner/slug]`, if it has any of these files once it is ready."""
     ref = datasets.resolve_ref(api, DATASET_SLUG)
-    dataset = datasets.find_dataset(api, ref)
+    dataset = datasets.wait_until_idle(api, ref)
     is_ready = dataset is not None and dataset.status == datasets.READY
     return [ref] if is_ready and set(names) & set(datasets.list_files(api, ref)) else []
 

@@ -59,6 +59,10 @@ class Datasets:
     def found(self, body: dict) -> Stored | None:
         return self.stored.get(f"{body['ownerSlug']}/{body['datasetSlug']}")
 
+    def put(self, ref: str, files: dict[str, bytes], processing: int = 0) -> None:
+        """Has a dataset there already, which is processed for so many looks yet."""
+        self.stored[ref] = Stored(ref.partition("/")[0], ref, True, [files], processing=processing)
+
     def denied(self, message: str = REFUSALS["dataset"][1]) -> Reply:
         return Reply(status=403, content={"code": 403, "message": message})
 

@@ -1,8 +1,11 @@
 """Kernels on loopback: a pushed script runs in a process of its own, with /kaggle-like folders and no network.
 
 Refusals and invalid sources are HTTP 200, as Kaggle's are. The log comes as events while the session runs, and as one
-piece of JSON afterwards. Faults: `log` can be `cut`, `silence` or `500`. A session that is not over after its
-sessionTimeoutSeconds is killed with all its processes, and has no output.
+piece of JSON afterwards. Faults: `log` can be `cut`, `silence` or `500`.
+
+A session waits in the queue, starts up, and runs. Its clock begins with the start-up. Once its sessionTimeoutSeconds,
+the limit of its kind or the week's quota are over, it is killed with all its processes and without a warning; what it
+had written is kept or not (see Clock).
 """
 
 import contextlib
@@ -48,38 +51,87 @@ def lacking(folder: Path) -> str:
 
 
 @dataclass
+class Clock:
+    """Times of sessions in seconds, which may stand for hours in a test.
+
+    Attributes:
+        queue: before a session starts; does not count.
+        startup: of its container, before the script starts; counts.
+        gpu, cpu: the longest that a session may last.
+        keeps: whether the files of a session that was killed are kept.
+        attaches: whether its kernel can be attached to another one.
+    """
+
+    queue: float = 0.0
+    startup: float = 0.0
+    gpu: float = 9 * 3600
+    cpu: float = 12 * 3600
+    keeps: bool = False
+    attaches: bool = True
+
+
+@dataclass
 class Session:
     """One push and what came of it.
 
     Attributes:
         body: what SaveKernel was asked.
         root: stands for /kaggle.
+        image: that it runs in.
         status: of the session.
         events: of its log.
+        seconds: from its start to its end.
     """
 
     body: dict
     root: Path
     version: int
+    image: str = ""
     status: str = "RUNNING"
     failure: str = ""
     process: subprocess.Popen | None = None
     end_as: str = "COMPLETE"
     events: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def working(self) -> Path:
         return self.root / "working"
 
+    @property
+    def home(self) -> Path:
+        """Where the run inside has its data."""
+        return self.root / "tmp" / "starshift" / "home"
+
+    @property
+    def gpu(self) -> bool:
+        return bool(self.body.get("enableGpu"))
+
     def say(self, text: str) -> None:
         """Adds to the log."""
-        self.events.append({"stream_name": "stdout", "time": len(self.events), "data": text})
+        self.events.append({"stream_name": "stdout", "time": time.monotonic() - self.started, "data": text})
 
     def end(self, status: str = "COMPLETE") -> None:
         self.status = status
 
-    def run(self, python: str) -> None:
-        """Runs the script to its end, as Kaggle does."""
+    def run(self, python: str, clock: Clock, seconds: float) -> None:
+        """Runs the script to its end, or until so many seconds have gone by since the start."""
+        self.status = "QUEUED"
+        time.sleep(clock.queue)
+        self.status, self.started = "RUNNING", time.monotonic()
+        timer = threading.Timer(seconds, self.expire, (clock.keeps,))
+        timer.daemon = True
+        timer.start()
+        time.sleep(min(clock.startup, seconds))
+        if self.status == "RUNNING":
+            self._run_script(python)
+        timer.cancel()
+        self.seconds = time.monotonic() - self.started
+        if not self.failure:
+            self.end("ERROR" if self.process and self.process.returncode else self.end_as)
+
+    def _run_script(self, python: str) -> None:
         script = self.root / "script.py"
         script.write_text(self.body["text"])
         environment = {
@@ -93,25 +145,20 @@ class Session:
         }
         command = [*without_network(), python, str(script)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        clock = threading.Timer(self.body.get("sessionTimeoutSeconds", 12 * 3600), self.expire)
-        clock.daemon = True
-        clock.start()
         with subprocess.Popen(command, cwd=self.working, env=environment, **pipes) as self.process:
             for line in self.process.stdout or ():
                 self.say(line)
-        clock.cancel()
-        if not self.failure:
-            self.end("ERROR" if self.process.returncode else self.end_as)
 
-    def expire(self) -> None:
-        """Ends a session whose time is up, as Kaggle does: at once, and without output."""
+    def expire(self, keeps: bool = False) -> None:
+        """Kills the session, as Kaggle does: at once. What it had written is kept or not."""
         self.failure = "Timeout exceeded"
         if self.process:
-            for process in [*list_descendants(self.process.pid), self.process.pid]:
+            for process in [self.process.pid, *list_descendants(self.process.pid)]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-        shutil.rmtree(self.working)
-        self.working.mkdir()
+        if not keeps:
+            shutil.rmtree(self.working, ignore_errors=True)
+            self.working.mkdir()
         self.end("ERROR")
 
 
@@ -123,11 +170,14 @@ class Kernels:
         storage: that serves the outputs.
         folder: that sessions lie in.
         python: that runs scripts; None leaves them alone, and the test says what becomes of them.
-        layout: `new` or `old`: where things are mounted.
         stored: datasets that are mounted too.
 
     Attributes:
-        competitions, datasets, models: folders to mount, by slug, by `owner/slug`, and by the model's whole address.
+        clock: of its sessions.
+        layouts: where things are mounted, `new`, `old` or `other`: of one session after the other, over and over.
+        image: that new kernels run in, unless they name one.
+        used, reserved, total: hours of the week's GPU quota.
+        competitions, models: folders to mount, by slug, and by the model's whole address.
         refusals: what the next pushes are answered, one each.
         page: the most outputs in a page.
     """
@@ -139,13 +189,11 @@ class Kernels:
         folder: Path,
         *,
         python: str | None = sys.executable,
-        layout: str = "new",
         stored: Datasets | None = None,
     ) -> None:
-        self.server, self.storage, self.folder, self.python, self.layout = server, storage, folder, python, layout
-        self.stored = stored
+        self.server, self.storage, self.folder, self.python = server, storage, folder, python
+        self.stored, self.clock, self.layouts, self.image = stored, Clock(), ("new",), "images/python@sha256:1"
         self.competitions: dict[str, Path] = {}
-        self.datasets: dict[str, Path] = {}
         self.models: dict[str, Path] = {}
         self.refusals: list[str] = []
         self.sessions: dict[str, list[Session]] = {}
@@ -153,6 +201,7 @@ class Kernels:
         self.used, self.reserved, self.total = 10.0, 0.0, 30.0
         server.calls |= {
             "SaveKernel": self.save,
+            "GetKernel": self.get,
             "GetKernelSessionStatus": self.state,
             "ListKernelSessionOutput": self.outputs,
             "GetAcceleratorQuotaStatistics": self.quota,
@@ -165,28 +214,47 @@ class Kernels:
         return {"quotaRefreshTime": "2026-11-28T00:00:00Z", "gpuQuota": gpu}
 
     def save(self, body: dict) -> dict:
-        if self.refusals:
-            return {"error": self.refusals.pop(0)}
+        if refusal := self._refuse(body):
+            return {"error": refusal}
         slug = body["slug"].partition("/")[2]
         number = len(self.sessions.get(slug, [])) + 1
         known = {
             "Competition": set(self.competitions),
             "Dataset": {name for name in body.get("datasetDataSources", []) if self.dataset(name)},
-            "Kernel": {f"{USER}/{name}" for name in self.sessions},
+            "Kernel": {f"{USER}/{name}" for name in self.sessions if self._is_attachable(name)},
             "Model": set(self.models),
         }
         invalid = {
             f"invalid{kind}Sources": [n for n in body.get(f"{kind.lower()}DataSources", []) if n not in names]
             for kind, names in known.items()
         }
-        session = Session(body, self.folder / f"{slug}-v{number}", number)
+        image = body.get("dockerImage") or self.image
+        session = Session(body, self.folder / f"{slug}-v{number}", number, image)
         session.working.mkdir(parents=True)
         self._mount(session)
         self.sessions.setdefault(slug, []).append(session)
         if self.python:
-            threading.Thread(target=session.run, args=(self.python,), daemon=True).start()
+            threading.Thread(target=self._run, args=(session,), daemon=True).start()
         url = f"https://www.kaggle.com/code/{USER}/{slug}"
         return {"ref": f"/code/{USER}/{slug}", "url": url, "versionNumber": number, "kernelId": 7, **invalid}
+
+    def _refuse(self, body: dict) -> str:
+        """Why a push is refused; empty where it is not."""
+        if self.refusals:
+            return self.refusals.pop(0)
+        if body.get("enableGpu") and self.used >= self.total:
+            return f"Maximum weekly GPU quota of {self.total:.2f} hours reached."
+        return ""
+
+    def _run(self, session: Session) -> None:
+        """Runs a session; one with a GPU ends with the week's quota, and uses it up."""
+        limits = [self.clock.gpu, (self.total - self.used) * 3600] if session.gpu else [self.clock.cpu]
+        session.run(self.python, self.clock, min(*limits, session.body.get("sessionTimeoutSeconds", limits[0])))
+        self.used += session.seconds / 3600 if session.gpu else 0.0
+
+    def get(self, body: dict) -> dict | Reply:
+        session = self._asked(body)
+        return {"metadata": {"dockerImage": session.image}} if session else self._unknown()
 
     def _mount(self, session: Session) -> None:
         """Links what is attached where Kaggle mounts it."""
@@ -199,20 +267,25 @@ class Kernels:
         for name in body.get("modelDataSources", []):
             places[f"models/{name}"] = self.models.get(name)
         for name in body.get("kernelDataSources", []):
-            if before := self.sessions.get(name.partition("/")[2]):
-                places[f"notebooks/{name}"] = before[-1].working
+            if self._is_attachable(name.partition("/")[2]):
+                places[f"notebooks/{name}"] = self.latest(name.partition("/")[2]).working
         inputs.mkdir()
+        layout = self.layouts[sum(map(len, self.sessions.values())) % len(self.layouts)]
         for place, target in places.items():
             if target is not None:
-                path = inputs / (place if self.layout == "new" else place.rpartition("/")[2])
+                name = place.rpartition("/")[2]
+                path = inputs / {"new": place, "old": name, "other": f"mnt/a/{name}"}[layout]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.symlink_to(target)
+
+    def _is_attachable(self, slug: str) -> bool:
+        return slug in self.sessions and (self.clock.attaches or not self.latest(slug).failure)
 
     def dataset(self, name: str) -> Path | None:
         """The folder of the newest version of `owner/slug`; a name with a version is no name."""
         one = self.stored.stored.get(name) if self.stored else None
         if one is None:
-            return self.datasets.get(name)
+            return None
         folder = self.folder / "datasets" / name
         folder.mkdir(parents=True, exist_ok=True)
         for file, data in one.versions[-1].items():
@@ -261,7 +334,7 @@ class Kernels:
         session, fault = self.latest(slug), self.server.fault("log", ("cut", "silence", "500"))
         if fault == "500":
             return Reply(status=500, content={"code": 500, "message": "Internal error"})
-        if session.status != "RUNNING":
+        if session.status not in ("QUEUED", "RUNNING"):
             return Reply(content=session.events)
         asked.send_response(200)
         asked.send_header("Content-Type", "text/event-stream")
@@ -273,7 +346,7 @@ class Kernels:
     def _events(self, asked: Handler, session: Session, fault: str | None) -> None:
         told = 0
         while not self.server.closing.is_set():
-            ended = session.status != "RUNNING"
+            ended = session.status not in ("QUEUED", "RUNNING")
             for event in session.events[told:]:
                 asked.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
                 told += 1

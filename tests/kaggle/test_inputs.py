@@ -14,7 +14,7 @@ from pipeline.kaggle.download import fetch_data, format_status
 from pipeline.models import base as bases
 
 PETS = Competition(name="pets", slug="pets-slug")
-LAYOUTS = {"new": ("competitions/", "datasets/me/"), "old": ("", "")}
+LAYOUTS = {"new": ("competitions/", "datasets/me/"), "old": ("", ""), "unknown": ("mnt/a/", "mnt/b/me/")}
 
 
 @pytest.fixture

@@ -54,4 +54,6 @@ def kernels(kaggle, pets, tmp_path, monkeypatch):  # noqa: F811
     storage = Storage(kaggle)
     served = Kernels(kaggle, storage, tmp_path / "kernels", python=None, stored=Datasets(kaggle, storage))
     served.competitions[SLUG] = pets
-    return served
+    yield served
+    for session in (one for sessions in served.sessions.values() for one in sessions):
+        session.expire()

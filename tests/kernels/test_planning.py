@@ -28,7 +28,7 @@ def remembered(accelerator, rates):
         "seconds": 1,
         "metadata": {},
     }
-    KernelRecord(**known, accelerator=accelerator, date="2026-11-25T00:00:00Z", summary={"rates": rates}).save()
+    return KernelRecord(**known, accelerator=accelerator, date="2026-11-25T00:00:00Z", summary={"rates": rates}).save()
 
 
 def lines(accelerator="NvidiaTeslaT4", hours=11.5):
@@ -50,11 +50,20 @@ def test_a_quota_that_kaggle_does_not_tell_is_no_obstacle(kernels, kaggle, quick
 
 
 def test_a_session_takes_what_is_left_and_never_more_than_kaggle_allows():
-    assert planning.compute_session_hours("NvidiaTeslaT4", planning.GPUQuota(used=0.0)) == 9
+    longest = planning.compute_session_hours("NvidiaTeslaT4", planning.GPUQuota(used=0.0))
+    assert 8.9 < longest < 9, "what is asked for has to be lower than Kaggle's limit"
     assert planning.compute_session_hours("NvidiaTeslaT4", planning.GPUQuota(used=27.0)) == 3
-    assert planning.compute_session_hours("cpu", planning.GPUQuota(used=30.0)) == 12
+    assert 11.9 < planning.compute_session_hours("cpu", planning.GPUQuota(used=30.0)) < 12
     with pytest.raises(StarshiftError, match="used up"):
         planning.compute_session_hours("NvidiaTeslaT4", planning.GPUQuota(used=29.6))
+
+
+@pytest.mark.parametrize(
+    ("state", "took", "hours"), [("killed", 6.0, 6.0), ("killed", 4.0, 9.0), ("interrupted", 6.0, 9.0)]
+)
+def test_the_time_after_which_kaggle_killed_a_session_is_the_limit_of_the_next_ones(state, took, hours):
+    one = replace(remembered("gpu", {}), state=state, seconds=9 * 3600, summary={"took": took * 3600})
+    assert planning.limit_hours(9.0, [one]) == hours
 
 
 def test_a_session_that_is_taken_leaves_its_run_time_to_be_packed():

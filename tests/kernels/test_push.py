@@ -28,7 +28,7 @@ def send(request=SENT, competition=PETS):
 
 
 def test_the_push_leaves_nothing_to_a_default(kernels, kaggle):
-    kernels.datasets["me/weights"] = kernels.competitions[SLUG]
+    kernels.stored.put("me/weights", {"a.h5": b"a"})
     one = send(KernelOptions(wait=False, attach=("me/weights",)))
     body = next(body for name, body in kaggle.asked if name == "SaveKernel")
     expected = {
@@ -82,9 +82,23 @@ def test_a_refusal_that_arrives_as_a_success_is_an_error(kernels, said, words):
 
 
 def test_sources_that_kaggle_only_lists_as_invalid_are_an_error(kernels):
-    with pytest.raises(StarshiftError, match=r"without what was to be attached(.|\n)*me/nothing(.|\n)*stop it at"):
-        send(KernelOptions(wait=False, attach=("me/nothing",)))
+    name = "me/model/keras/small/1"
+    with pytest.raises(StarshiftError, match=rf"without what was to be attached(.|\n)*{name}(.|\n)*stop it at"):
+        send(KernelOptions(wait=False, attach=(name,)))
     assert records.list_records("pets")[-1].state == "failed"
+
+
+def test_a_dataset_that_is_not_there_is_refused_before_anything_is_pushed(kernels, kaggle):
+    with pytest.raises(StarshiftError, match=r"knows no dataset 'me/nothing'"):
+        send(KernelOptions(wait=False, attach=("me/nothing",)))
+    assert not kaggle.count("SaveKernel")
+
+
+def test_a_dataset_that_is_still_processed_is_waited_for(kernels, monkeypatch):
+    monkeypatch.setattr(retry, "FIRST_POLL", 0.01)
+    kernels.stored.put("me/weights", {"a.h5": b"a"}, processing=3)
+    send(KernelOptions(wait=False, attach=("me/weights",)))
+    assert not kernels.stored.stored["me/weights"].processing
 
 
 def test_a_push_whose_answer_was_lost_is_recognised_and_not_repeated(kernels, kaggle):
@@ -147,6 +161,13 @@ def test_the_account_s_own_weights_are_attached_by_themselves_without_a_version(
     assert next(iter(weighing.list_weights(WEIGHED))).sha256 == hash_file(mounted)
 
 
+def test_weights_that_are_still_processed_are_waited_for_and_not_said_to_be_missing(kernels, kaggle, weights):
+    weighing.upload_weights(WEIGHED)
+    kernels.stored.stored[f"{USER}/starshift-weights"].processing = 3
+    send(competition=WEIGHED)
+    assert kaggle.count("SaveKernel") == 1
+
+
 def test_presets_of_keras_hub_are_attached_by_themselves_and_nothing_is_uploaded(kernels, kaggle, tmp_path):
     bases = ("hub:dinov2_small+cls", "hub:dinov2_small+avg", "hub:vit_base_patch16_224_imagenet21k")
     handles = ["keras/dinov2/keras/dinov2_small/1", "keras/vit/keras/vit_base_patch16_224_imagenet21k/3"]
@@ -179,7 +200,7 @@ def test_a_wrong_attachment_is_refused_before_anything_is_asked_of_kaggle(kernel
 
 
 def test_what_is_attached_twice_is_sent_once(kernels, kaggle):
-    kernels.datasets["me/weights"] = kernels.competitions[SLUG]
+    kernels.stored.put("me/weights", {"a.h5": b"a"})
     send(KernelOptions(wait=False, attach=("me/weights", "me/weights")))
     body = next(body for name, body in kaggle.asked if name == "SaveKernel")
     assert body["datasetDataSources"] == ["me/weights"]

@@ -184,11 +184,25 @@ def test_results_of_another_order_are_refused(there):
     assert not paths.runs_folder("pets").exists()
 
 
-def test_a_kernel_without_results_is_said_to_have_none(there, kernels):
+def test_a_kernel_whose_run_never_began_has_failed(there, kernels):
+    kernels.latest().say("no space left on device")
     kernels.latest().end("ERROR")
-    with pytest.raises(StarshiftError, match=r"has no results: it ended as ERROR(.|\n)*kaggle.com/code"):
+    with pytest.raises(
+        StarshiftError, match=r"has no results: its run did not begin(.|\n)*ERROR(.|\n)*kaggle.com/code"
+    ):
         run.resume_run(PETS)
     assert records.list_records("pets")[0].state == "failed"
+
+
+def test_a_kernel_that_was_at_work_and_left_nothing_was_killed_and_another_one_begins_anew(there, kernels, monkeypatch):
+    kernels.latest().say("progress 1 s  3 rows\n")
+    kernels.latest().end("ERROR")
+    monkeypatch.setattr(run, "follow_kernel", lambda *_: ("ERROR", "") if len(kernels.sessions) < 2 else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.resume_run(PETS)
+    first, second = records.list_records("pets")
+    assert (first.state, second.state, second.session) == ("killed", "pushed", 2)
+    assert second.metadata["kernel_sources"] == []
 
 
 def test_a_run_that_failed_there_comes_home_unfinished_and_says_where_to_look(there):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -14,8 +16,9 @@ import pytest
 from pipeline import paths
 from pipeline.config import RunOptions, Training
 from pipeline.features.extractor import Extractor
-from pipeline.kernels import planning, records
+from pipeline.kernels import bundle, records
 from pipeline.kernels import run as attending
+from pipeline.kernels.result_archive import ARCHIVE_NAME, load_archive
 from pipeline.kernels.run import KernelOptions
 from pipeline.models.base import parse_base
 from pipeline.runs import folder as runs
@@ -48,25 +51,50 @@ def test_a_run_on_kaggle_is_the_run_made_here(kernels, bundle_by_hand, home, tmp
     assert extractor.computed == 0, "the features that were computed there are not computed again"
 
 
+def run_there(kernels, competition, folder, monkeypatch):
+    """Makes a run on Kaggle from a home that knows nothing of it."""
+    monkeypatch.setenv("STARSHIFT_HOME", str(folder / "home"))
+    kernels.sessions, kernels.folder = {}, folder / "kernels"
+    return attending.run_on_kaggle(competition, RunOptions(engine="keras"), KernelOptions())
+
+
+def end_sessions(kernels):
+    """Stops the first session in the first fold, and kills the second one once the first fold is in its parcel."""
+
+    def has_checkpoint(session):
+        return any(session.home.glob("data/runs/pets/*/folds/fold0-*.npz"))
+
+    def has_packed_a_fold(session):
+        parcel = session.working / ARCHIVE_NAME
+        return parcel.exists() and any(name.endswith("/folds/fold0.json") for name in load_archive(parcel).files)
+
+    def wait_for(number, condition):
+        while len(kernels.sessions) < number or not condition(kernels.latest()):
+            time.sleep(0.05)
+        return kernels.latest()
+
+    os.kill(wait_for(1, has_checkpoint).process.pid, signal.SIGTERM)
+    wait_for(2, has_packed_a_fold).expire(kernels.clock.keeps)
+
+
 @pytest.mark.slow
-def test_training_that_takes_two_sessions_ends_as_one_that_does_not(kernels, bundle_by_hand, tmp_path, monkeypatch):
-    training = Training(unfreeze="conv_pw_2", epochs=6, patience=6)
+def test_training_in_three_sessions_ends_as_in_one_to_the_bit(kernels, tmp_path, monkeypatch):
+    training = Training(unfreeze="conv_pw_2", epochs=3, patience=3)
     tuned = replace(PETS, recipe=replace(PETS.recipe, strategy="finetune", folds=2, training=training))
-    started = time.monotonic()
-    here = run.run(tuned, RunOptions(engine="keras", bundle=bundle_by_hand))
-    half = (time.monotonic() - started) / 2
-    monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "other"))
-    kernels.python = sys.executable
-    hours = iter([half / 3600 + planning.MARGIN_HOURS, 1.0])
-    monkeypatch.setattr(planning, "compute_session_hours", lambda *_: next(hours))
-    there = attending.run_on_kaggle(tuned, RunOptions(engine="keras"), KernelOptions())
-    assert [one.state for one in records.list_records("pets")] == ["interrupted", "complete"]
-    first_words = kernels.latest().events[0]["data"]
-    assert "session 2" in first_words and ": 0 files" not in first_words
+    sources = bundle.read_sources()
+    watch = sources["pipeline/kernels/session.py"].replace(b"PROGRESS_SECONDS = 10.0", b"PROGRESS_SECONDS = 0.2")
+    monkeypatch.setattr(bundle, "read_sources", lambda: sources | {"pipeline/kernels/session.py": watch})
+    kernels.python, kernels.clock.keeps, kernels.layouts = sys.executable, True, ("new", "old", "other")
+    kernels.clock.queue, kernels.clock.startup = 0.5, 0.5
+    one = run_there(kernels, tuned, tmp_path / "one", monkeypatch)
+    threading.Thread(target=end_sessions, args=(kernels,), daemon=True).start()
+    three = run_there(kernels, tuned, tmp_path / "three", monkeypatch)
+    assert [each.state for each in records.list_records("pets")] == ["interrupted", "killed", "complete"]
     for name in ("oof.npz", "test.npz"):
-        (ids, _, one), (same, _, other) = (runs.read_predictions(folder / name) for folder in (here, there))
-        assert ids == same and np.allclose(one, other, atol=1e-4)
-    assert (here / "history.csv").read_text() == (there / "history.csv").read_text()
+        (ids, _, whole), (same, _, parts) = (runs.read_predictions(folder / name) for folder in (one, three))
+        assert ids == same and np.array_equal(whole, parts)
+    for name in ("history.csv", "submission.csv"):
+        assert (one / name).read_text() == (three / name).read_text()
 
 
 NOTEBOOK = """

@@ -130,21 +130,81 @@ def test_where_the_whole_parcel_has_no_room_the_run_is_packed_without_its_featur
 
 def test_the_next_session_goes_on_from_the_parcel_that_is_attached(order, home, tmp_path, monkeypatch):
     run(order, "pass")
-    place = tmp_path / "kaggle" / "input" / "notebooks" / "me" / "k"
-    place.parent.mkdir(parents=True)
-    (tmp_path / "kaggle" / "working").rename(place)
+    mount(tmp_path, "notebooks/me/k")
     monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "fresh"))
     _, found = run(order, "pass", number=2)
     assert found.read("data/runs/pets/20261125-000000-features-0/steps.txt") == b"step\nstep\n"
 
 
+def mount(tmp_path, name):
+    """Mounts what the session before has packed."""
+    place = tmp_path / "kaggle" / "input" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "kaggle" / "working").rename(place)
+    return place / result_archive.ARCHIVE_NAME
+
+
+def test_of_several_parcels_that_are_attached_the_latest_counts_and_a_damaged_one_does_not(order, tmp_path):
+    for number, name in enumerate("acb", 1):
+        run(order, "pass", number=number)
+        path = mount(tmp_path, name)
+    path.write_bytes(path.read_bytes()[:-30])
+    _, found = run(order, "pass", number=4)
+    assert found.read("data/runs/pets/20261125-000000-features-0/steps.txt") == b"step\n" * 3
+
+
+def test_results_are_packed_while_the_run_goes_on_and_stand_for_a_session_that_is_killed(order, home, monkeypatch):
+    monkeypatch.setattr(session, "PROGRESS_SECONDS", 0.05)
+    target = paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME
+    wait = f"parcel = pathlib.Path({str(target)!r})\nwhile not parcel.exists(): time.sleep(0.01)\n"
+    copy = "(folder / 'copy').write_bytes(parcel.read_bytes())"
+    _, found = run(order, wait + copy)
+    (home / "ahead").write_bytes(found.read("data/runs/pets/20261125-000000-features-0/copy"))
+    ahead = result_archive.load_archive(home / "ahead")
+    assert ahead.summary["state"] == "killed" and found.summary["state"] == "complete"
+    assert ahead.below("data/runs/pets/20261125-000000-features-0")
+
+
+def test_what_is_not_new_is_not_packed_again_nor_what_would_take_too_much_of_the_time(home, monkeypatch):
+    path, packed = home / "data" / "runs" / "pets" / "steps.txt", []
+    path.parent.mkdir(parents=True)
+    packer = session.Packer(home / "it", home, {})
+    monkeypatch.setattr(packer, "write", lambda *_: packed.append(time.sleep(0.01)))
+    for number in range(3):
+        path.write_text(f"{number}")
+        packer.update([path], 1.0)
+    assert len(packed) == 1, "which took 10 ms, so that the next one may begin 200 ms later"
+    packer.due = 0.0
+    packer.update([path], 1.0)
+    packer.due = 0.0
+    packer.update([path], 1.0)
+    assert len(packed) == 2
+
+
+@pytest.mark.parametrize("name", ["runs/pets/one/folds/fold0.json", "cache/features/k/spec.json"])
+def test_the_end_of_a_stage_is_packed_at_once(home, monkeypatch, name):
+    path, packed = home / "data" / name, []
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    packer = session.Packer(home / "it", home, {}, due=time.monotonic() + 60)
+    monkeypatch.setattr(packer, "write", lambda *_: packed.append(1))
+    packer.update([path], 1.0)
+    assert packed
+
+
+def test_a_line_of_the_run_s_is_followed_by_a_look_at_its_results(order, monkeypatch):
+    monkeypatch.setattr(session, "PROGRESS_SECONDS", 60.0)
+    monkeypatch.setattr(session, "WATCH_SECONDS", 0.05)
+    parcel = paths.kaggle_folder("working") / result_archive.ARCHIVE_NAME
+    _, found = run(order, f"while not pathlib.Path({str(parcel)!r}).exists(): time.sleep(0.01)", seconds=9.0)
+    assert found.summary["state"] == "complete"
+
+
 def test_the_parcel_of_another_order_or_a_damaged_one_is_left_alone(order, tmp_path, monkeypatch):
     run(order, "pass")
-    place = tmp_path / "kaggle" / "input" / "k"
-    place.parent.mkdir(parents=True)
-    (tmp_path / "kaggle" / "working").rename(place)
+    path = mount(tmp_path, "k")
     monkeypatch.setenv("STARSHIFT_HOME", str(tmp_path / "fresh"))
     assert session.restore_session("another order") == 0
-    (place / result_archive.ARCHIVE_NAME).write_bytes((place / result_archive.ARCHIVE_NAME).read_bytes()[:-30])
+    path.write_bytes(path.read_bytes()[:-30])
     code, found = run(order, "pass")
     assert code == 0 and found.read("data/runs/pets/20261125-000000-features-0/steps.txt") == b"step\n"
