@@ -23,6 +23,7 @@ class Competitions:
         submissions: the newest first, as ListSubmissions has them.
         left: how many more are allowed today.
         entered: whether the user takes part.
+        kernels_only: slugs of code competitions.
         looks: how often a new submission is looked at until it is scored.
         hidden: how often a new submission is not yet found.
     """
@@ -34,7 +35,9 @@ class Competitions:
         self.submissions: list[dict] = []
         self.left, self.entered, self.looks, self.hidden = 5, True, 1, 0
         self.seen: dict[int, int] = {}
+        self.kernels_only: set[str] = set()
         server.calls |= {
+            "GetCompetition": self.competition,
             "DownloadDataFiles": self.download,
             "DownloadDataFile": self.download_one,
             "GetSubmissionLimits": self.limits,
@@ -49,6 +52,11 @@ class Competitions:
         if slug in self.scorers or bundle:
             return None
         return Reply(status=403, content={"code": 403, "message": "Permission 'competitions.get' was denied"})
+
+    def competition(self, body: dict) -> Any:
+        slug = body["competitionName"]
+        flags = {"userHasEntered": self.entered, "isKernelsSubmissionsOnly": slug in self.kernels_only}
+        return self.unknown(slug) or {"ref": slug, **{name: True for name, value in flags.items() if value}}
 
     def redirect(self, name: str, data: bytes) -> Reply:
         return Reply(status=302, headers={"Location": self.storage.address(name, data)})
