@@ -5,6 +5,7 @@ All files are written inside one folder, the outermost archive's, and within one
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ MAX_FILES = 2_000_000
 so a limit of bytes alone would let a few megabytes of empty files fill a disk."""
 MAX_NESTING = 3
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-JUNK = ("__MACOSX/", ".DS_Store")
+JUNK = re.compile(r"(^|[/\\])(__MACOSX[/\\]|\._|\.DS_Store$)")
+"""What macOS adds, beside the files or in a folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def find_target_paths(archive: Path) -> dict[str, ArchiveMember]:
     """
     targets: dict[str, ArchiveMember] = {}
     for member in _list_members(archive):
-        if member.name.removeprefix("./").startswith(JUNK[0]) or member.name.endswith(JUNK[1]):
+        if JUNK.search(member.name):
             continue
         try:
             target = normalize_name(member.name)
