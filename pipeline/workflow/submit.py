@@ -17,7 +17,7 @@ from pipeline.evaluation.submission import check_submission
 from pipeline.files import format_utc, hash_file, write_json
 from pipeline.kaggle import archives, leaderboard, retry, submissions
 from pipeline.kaggle.client import authenticate
-from pipeline.kaggle.leaderboard import compute_rank, compute_top_percent, find_leaderboard, format_percent
+from pipeline.kaggle.leaderboard import find_leaderboard, format_standing
 from pipeline.kaggle.submissions import KaggleSubmission, SubmissionQuota
 from pipeline.runs import folder as runs
 from pipeline.runs import listing, load
@@ -262,9 +262,7 @@ def log_score(competition: Competition, folder: Path, one: KaggleSubmission) -> 
     ]
     log.info("score    %s", ", ".join(f"{name} {value:.5f}" for name, value in published) or "none is published")
     board = find_leaderboard(competition.slug, competition.metric)
-    if board and published:
-        kind, value = published[-1]
-        top = compute_top_percent(board, value)
-        rank = f"rank {compute_rank(board, top):,} of {board.teams:,}"
-        log.info("         the %s score would be %s on the final leaderboard (%s)", kind, rank, format_percent(top))
+    if board:
+        for kind, value in published:
+            log.info("         the %s score would be %s", kind, format_standing(board, value))
     log.info("wrote    %s", paths.format_path(folder / leaderboard.LEADERBOARD_FILE))
