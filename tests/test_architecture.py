@@ -39,7 +39,7 @@ ORDER = [
         "serving",
         "workflow",
     ),
-    *("kernels", "learnware", "audit", "ensemble", "distillation", "experiments", "api", "cli"),
+    *("learnware", "audit", "ensemble", "kernels", "distillation", "experiments", "api", "cli"),
 ]
 """Each imports only those before it."""
 NO_NAMES = {

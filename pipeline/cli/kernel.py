@@ -2,7 +2,7 @@
 
 from invoke import Collection, Context
 
-from pipeline.cli.common import command, load_competition
+from pipeline.cli.common import command, load_competition, parse_numbers
 
 
 @command(task_name="follow", wait="follow it and bring it home (--no-wait only says how it is)")
@@ -28,6 +28,31 @@ def check(_: Context, comp: str | None = None) -> None:
         sys.exit(1)
 
 
-kernel = Collection("kernel")
+@command(
+    task_name="submit",
+    run="name of a run, or what it begins with; the best one where not given",
+    message="goes with the submission, after the run's name and fingerprint",
+    accelerator="NvidiaTeslaT4 (the default) or cpu",
+    hours="that the competition gives a kernel; 9 where not given",
+    dry_run="check everything, send nothing",
+)
+def submit(
+    _: Context,
+    comp: str | None = None,
+    run: str | None = None,
+    message: str | None = None,
+    accelerator: str | None = None,
+    hours: str | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Submit a run to a code competition: a kernel predicts the hidden test set with its models."""
+    from pipeline.kernels.code_submission import CodeSubmissionOptions, submit_code
+
+    flags = {"accelerator": accelerator, "message": message, **parse_numbers(float, hours=hours)}
+    options = CodeSubmissionOptions(dry=dry_run, **{name: value for name, value in flags.items() if value is not None})
+    submit_code(load_competition(comp), run, options)
+
+
+kernel = Collection("kernel", submit)
 kernel.add_task(follow, default=True)
 kaggle = Collection("kaggle", check)

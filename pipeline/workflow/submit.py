@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition, find_comp_argument
 from pipeline.data.tables import SampleSubmission, read_csv_as_text, read_sample_submission
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.evaluation.submission import check_submission
 from pipeline.files import format_utc, hash_file, write_json
 from pipeline.kaggle import archives, leaderboard, retry, submissions
@@ -188,6 +188,13 @@ def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
     if good:
         log.info("sent     this very file was submitted before: submission %d", good[0].ref)
         return good[0].ref
+    require(
+        not submissions.is_code_competition(api, slug),
+        f"{slug} is a code competition.",
+        expected="a kernel that predicts its hidden test set",
+        received=entry.path.name,
+        remedy=f"invoke kernel.submit --run {entry.folder.name}",
+    )
     check_quota(submissions.fetch_submission_quota(api, slug), slug)
     ref = submissions.submit(api, slug, entry.path, entry.description, entry.mark, {one.ref for one in earlier})
     log.info("sent     submission %d", ref)

@@ -18,6 +18,7 @@ WITHOUT_TABLES = {
         "run",
         "kernel.follow",
         "kernel.notebook",
+        "kernel.submit",
         "download",
         "features",
         "augmented",
