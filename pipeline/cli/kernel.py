@@ -2,7 +2,7 @@
 
 from invoke import Collection, Context
 
-from pipeline.cli.common import command, load_competition, parse_numbers
+from pipeline.cli.common import command, load_competition, log_written, parse_numbers, parse_path, parse_size
 
 
 @command(task_name="follow", wait="follow it and bring it home (--no-wait only says how it is)")
@@ -53,6 +53,30 @@ def submit(
     submit_code(load_competition(comp), run, options)
 
 
-kernel = Collection("kernel", submit)
+@command(out="the notebook's file; COMPETITION.ipynb here where not given")
+def notebook(
+    _: Context,
+    comp: str | None = None,
+    recipe: str | None = None,
+    base: tuple[str, ...] = (),
+    strategy: str | None = None,
+    size: str | None = None,
+    set_: tuple[str, ...] = (),
+    out: str | None = None,
+) -> None:
+    """Write a notebook that runs a recipe on Kaggle step by step, to share and to learn from."""
+    from pathlib import Path
+
+    from pipeline.config import RunOptions
+    from pipeline.kernels.bundle import build_bundle
+    from pipeline.kernels.notebook import write_notebook
+    from pipeline.kernels.run import build_job
+
+    competition = load_competition(comp, recipe, set_, bases=base, strategy=strategy, size=parse_size(size))
+    packed = build_bundle(build_job(competition, RunOptions()))
+    log_written(write_notebook(packed, parse_path(out) or Path(f"{competition.name}.ipynb")))
+
+
+kernel = Collection("kernel", notebook, submit)
 kernel.add_task(follow, default=True)
 kaggle = Collection("kaggle", check)
