@@ -36,7 +36,8 @@ def check_account(competitions: Sequence[Competition]) -> dict[str, Any]:
         api = authenticate()
         # The first request tells whether a key is good; signing in with one asks nothing.
         record["competitions"] = [_check_rules(api, one) for one in competitions if one.slug]
-        record["quota"] = {**asdict(quota := planning.fetch_quota(api)), "left": quota.left}
+        if (quota := planning.fetch_quota(api)) != planning.GPUQuota():  # that is what is assumed where none is told
+            record["quota"] = {**asdict(quota), "left": quota.left}
     except StarshiftError as error:
         record["problem"] = str(error)
     else:

@@ -38,6 +38,12 @@ def test_rules_that_are_not_accepted_have_their_page(competitions):
     assert f"not accepted: https://www.kaggle.com/competitions/{SLUG}/rules" in lines()
 
 
+def test_a_quota_that_is_not_told_is_not_made_up(competitions, kaggle):
+    kaggle.faults["GetAcceleratorQuotaStatistics", "400"] = 1
+    record = check_account([PETS])
+    assert record["quota"] is None and record["username"] == USER
+
+
 def test_a_competition_that_kaggle_does_not_show_is_no_reason_to_stop(competitions):
     competitions.scorers.clear()
     record = check_account([PETS])
