@@ -1,6 +1,6 @@
 """Writes a notebook that runs a recipe on Kaggle step by step, with the same code, folds and weights as a kernel does.
 
-All that it needs is in it: kaggle.ipynb is its text, and the cell that holds the repository is hidden on Kaggle's page.
+All that it needs is in it. notebook.json is its text; the cell that holds the repository is hidden on Kaggle's page.
 """
 
 import json
@@ -14,7 +14,7 @@ from pipeline.kaggle.inputs import find_public_dataset
 from pipeline.kernels import weights
 from pipeline.kernels.bundle import CodeBundle, format_bootstrap
 
-TEMPLATE = Path(__file__).with_name("kaggle.ipynb")
+TEMPLATE = Path(__file__).with_name("notebook.json")
 
 
 def build_notebook(packed: CodeBundle) -> dict[str, Any]:

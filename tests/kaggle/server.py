@@ -34,6 +34,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "participate": (403, "Permission 'competitions.participate' was denied"),
     "kernel": (403, "Permission 'kernels.get' was denied"),
     "dataset": (403, "Permission 'datasets.get' was denied"),
+    "phone": (403, "Your account must be phone verified"),
     "404": (404, "Not found"),
     "429": (429, "Too many requests"),
     "gateway": (429, "Too many requests"),

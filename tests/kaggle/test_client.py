@@ -87,6 +87,7 @@ def test_silence_that_stays_is_said_to_be_silence(kaggle, impatient):
         ("rules", "pets/rules"),
         ("slug", "knows no competition 'pets'"),
         ("participate", "does not take part in 'pets'"),
+        ("phone", "wants a verified account"),
         ("404", "knows no competition 'pets'"),
     ],
 )

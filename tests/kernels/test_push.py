@@ -70,6 +70,7 @@ def test_a_retired_or_unknown_accelerator_is_refused_before_anything_is_sent(ker
         ("Maximum batch GPU session count of 2 reached.", "one of the sessions ends"),
         ("Maximum weekly GPU quota of 30.00 hours reached.", "new quota"),
         ("Notebook not found", "fresh name"),
+        ("Phone verification is required.", "verify your phone number"),
     ],
 )
 def test_a_refusal_that_arrives_as_a_success_is_an_error(kernels, said, words):
