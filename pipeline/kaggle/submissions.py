@@ -67,11 +67,13 @@ def fetch_submission_quota(api: Any, slug: str) -> SubmissionQuota:
 
 
 def is_code_competition(api: Any, slug: str) -> bool:
-    """Returns whether a competition takes kernels only, no files."""
+    """Returns whether a competition takes kernels only, no files; False where Kaggle does not tell."""
     purpose = build_purpose("looking at the competition", slug)
-    return bool(
-        query(api, f"{COMPETITION_API}.get_competition", {"competitionName": slug}, purpose).is_kernels_submissions_only
-    )
+    try:
+        answer = query(api, f"{COMPETITION_API}.get_competition", {"competitionName": slug}, purpose)
+    except KaggleError:  # what is sent next is refused in its own words
+        return False
+    return bool(answer.is_kernels_submissions_only)
 
 
 def list_submissions(api: Any, slug: str, mark: str = "") -> list[KaggleSubmission]:

@@ -113,7 +113,7 @@ class Competitions:
             self.kernels.save({**session.body, "slug": f"{USER}/{name}"})
             mounted[slug] = visible
         again = self.kernels.latest(name)
-        while again.status == "RUNNING":
+        while again.status in ("QUEUED", "RUNNING"):
             time.sleep(0.02)
         path = again.working / body["fileName"]
         if again.status == "COMPLETE" and path.exists():

@@ -320,3 +320,10 @@ def test_the_task_shows_one_clear_error_and_no_traceback(world, tmp_path, capsys
         submit_task(Context(), comp=str(path))
     said = capsys.readouterr()
     assert caught.value.code == 1 and said.err.count("error:") == 1 and "Traceback" not in said.err
+
+
+def test_a_competition_that_is_not_described_takes_files(world):
+    world.server.faults["GetCompetition", "400"] = 1
+    finished()
+    submit.submit_run(PETS)
+    assert world.server.count("CreateSubmission") == 1
