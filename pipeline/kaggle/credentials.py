@@ -19,6 +19,8 @@ SECRET_VARIABLES = ("KAGGLE_KEY", "KAGGLE_TOKEN", "KAGGLE_API_TOKEN", "KAGGLE_AP
 TOKEN_FILES = ("~/.kaggle/access_token", "~/.kaggle/access_token.txt")
 LOGIN_FILE = "~/.kaggle/credentials.json"
 KEY_FILE = "kaggle.json"
+JSON_FILES = (KEY_FILE, Path(LOGIN_FILE).name)
+SECRET_FIELDS = ("key", "password", "token", "access_token", "refresh_token")
 MARKS = {
     codecs.BOM_UTF8: "it begins with a byte order mark",
     codecs.BOM_UTF16_LE: "it is UTF-16, as PowerShell writes it",
@@ -53,14 +55,13 @@ def find_config_folder() -> Path:
 
 def list_credentials() -> list[Credential]:
     """Lists where credentials are, the client's first choice first."""
-    listed = []
-    for name in ("KAGGLE_API_V1_TOKEN", "KAGGLE_API_TOKEN") if is_inside_kernel() else ("KAGGLE_API_TOKEN",):
-        if value := os.environ.get(name):
-            listed.append(Credential("token", name, _read_text(Path(value))[1] if _exists(Path(value)) else ""))
-    for path in (Path(name).expanduser() for name in TOKEN_FILES):
-        if _exists(path):
-            listed.append(Credential("token", _shorten(path), _read_text(path)[1]))
-    return [*listed, *_list_keys(), *_list_logins()]
+    names = ("KAGGLE_API_V1_TOKEN", "KAGGLE_API_TOKEN") if is_inside_kernel() else ("KAGGLE_API_TOKEN",)
+    tokens = [(name, Path(value)) for name in names if (value := os.environ.get(name))]
+    tokens += [(_shorten(path), path) for name in TOKEN_FILES if _exists(path := Path(name).expanduser())]
+    listed = [Credential("token", name, _read_text(path)[1] if _exists(path) else "") for name, path in tokens]
+    login = Path(LOGIN_FILE).expanduser()
+    logins = [Credential("login", _shorten(login), _read_record(login, ("refresh_token",))[1])]
+    return [*listed, *_list_keys(), *(logins if _exists(login) else ())]
 
 
 def _list_keys() -> list[Credential]:
@@ -79,11 +80,6 @@ def _list_keys() -> list[Credential]:
         fault = f"its name is not {KEY_FILE}: rename it"
         listed += [Credential("key", _shorten(one), fault) for one in others if ".json" in one.name.lower()]
     return listed
-
-
-def _list_logins() -> list[Credential]:
-    path = Path(LOGIN_FILE).expanduser()
-    return [Credential("login", _shorten(path), _read_record(path, ("refresh_token",))[1])] if _exists(path) else []
 
 
 def _exists(path: Path) -> bool:
@@ -131,15 +127,13 @@ def _read_record(path: Path, names: tuple[str, ...]) -> tuple[dict[str, Any], st
 
 def find_secrets() -> tuple[set[str], set[str]]:
     """Returns the secrets and the usernames of this machine, those of files that the client cannot read, too."""
-    values = {os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)}
-    files = [Path(value) for value in values if _exists(Path(value))] + [Path(n).expanduser() for n in TOKEN_FILES]
-    secrets = values | {_read_text(path)[0].strip() for path in files if _exists(path)}
+    secrets = {os.environ.get(name, "") for name in SECRET_VARIABLES}
+    files = [Path(value) for value in secrets if value] + [Path(name).expanduser() for name in TOKEN_FILES]
+    secrets |= {_read_text(path)[0].strip() for path in files if _exists(path)}
     names = {os.environ.get("KAGGLE_USERNAME", "")}
-    folders = {find_config_folder(), Path("~/.kaggle").expanduser()}
-    for path in (*(folder / KEY_FILE for folder in folders), Path(LOGIN_FILE).expanduser()):
+    for path in (find_config_folder() / KEY_FILE, *(Path(f"~/.kaggle/{name}").expanduser() for name in JSON_FILES)):
         record = _read_record(path, ())[0] if _exists(path) else {}
-        secrets |= {str(record[name]) for name in ("key", "password", "token", "access_token", "refresh_token")
-                    if isinstance(record.get(name), str)}  # fmt: skip
+        secrets |= {str(record.get(name) or "") for name in SECRET_FIELDS}
         names |= {str(record.get("username") or "")}
     return secrets - {""}, names - {""}
 

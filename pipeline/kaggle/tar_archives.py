@@ -8,7 +8,6 @@ from pipeline.files import CHUNK_BYTES
 from pipeline.kaggle.archive_members import ArchiveMember, convert_read_errors
 from pipeline.terminal import open_bar
 
-HEAD_BYTES = 6
 SIGNATURES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 """Of gzip, bzip2 and xz, in which a tar may be packed."""
 MAGIC, MAGIC_PLACE = b"ustar", 257
