@@ -6,9 +6,9 @@ Competition files import from here. Standard library only, so that the command l
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from pipeline.errors import StarshiftError, require, require_name
 from pipeline.fields import check_fields
@@ -409,3 +409,16 @@ def select_folds(recipe: Recipe, options: RunOptions) -> tuple[int, ...]:
     unknown = sorted(set(folds) - set(range(recipe.folds)))
     require(not unknown, "There is no such fold.", expected=f"0 to {recipe.folds - 1}", received=unknown)
     return folds
+
+
+def build_dataclass(kind: type[Any], values: dict[str, Any]) -> Any:
+    """Builds a frozen dataclass from its `asdict` in JSON: mappings become its dataclasses, and lists tuples."""
+    hints = get_type_hints(kind)
+    return kind(**{name: _build_value(hints[name], value) for name, value in values.items()})
+
+
+def _build_value(hint: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_build_value(hint, item) for item in value)
+    kinds = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and is_dataclass(one)]
+    return build_dataclass(kinds[0], value) if kinds and isinstance(value, dict) else value

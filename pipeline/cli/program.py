@@ -23,11 +23,12 @@ def answer_interrupts() -> None:
 
 def build_namespace() -> Collection:
     """Collects all tasks."""
-    from pipeline.cli import ensemble, experiments, inspect, kaggle, labels, learnware, run, runs, serve
+    from pipeline.cli import ensemble, experiments, inspect, kaggle, kernel, labels, learnware, run, runs, serve
 
     modules = (run, ensemble, experiments, inspect, kaggle, serve)
     tasks = {name: task for module in modules for name, task in vars(module).items() if isinstance(task, Task)}
-    return Collection(learnware.predict, *tasks.values(), labels.labels, learnware.store, runs.runs)
+    collections = (labels.labels, learnware.store, runs.runs, kernel.kernel, kernel.kaggle)
+    return Collection(learnware.predict, *tasks.values(), *collections)
 
 
 def suggest_on_typos() -> None:

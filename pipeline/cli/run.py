@@ -1,4 +1,4 @@
-"""Tasks that run a competition or a part of it, here or on Kaggle: run, kernel, download, features."""
+"""Tasks that run a competition or a part of it, here or on Kaggle: run, download, features."""
 
 import itertools
 import logging
@@ -62,14 +62,6 @@ def find_continued_run(text: str | None, comp: str | None, *, other_use: bool) -
     require(not other_use, "--continue goes with none of these.", expected="no --final, --find-lr or --on",
             received="--continue beside one of them")  # fmt: skip
     return find_run_folder(text, comp).resolve()
-
-
-@command(wait="follow it and bring it home (--no-wait only says how it is)")
-def kernel(_: Context, comp: str | None = None, wait: bool = True) -> None:
-    """Go on with what was pushed to Kaggle: follow it, bring it home, push the session after it."""
-    from pipeline.kernels.run import resume_run
-
-    resume_run(load_competition(comp), wait=wait)
 
 
 @command(

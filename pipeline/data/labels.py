@@ -254,6 +254,15 @@ def _check_label_rows(frame: pd.DataFrame, labels: Labels, name: str) -> None:
         )
 
 
+def list_test_pictures(
+    competition: Competition, raw: Path, sample: SampleSubmission | None
+) -> tuple[dict[str, Path | None], list[str]]:
+    """Lists the files of the test pictures by id, in the sample's order, without a look at labels; and warnings."""
+    labels, warnings = competition.labels, list[str]()
+    tests = scan_folder(find_layout(labels, raw).test, labels.suffix).pictures
+    return _order_tests(sample, tests, warnings), warnings
+
+
 def _order_tests(
     sample: SampleSubmission | None, tests: dict[str, Path], warnings: list[str]
 ) -> dict[str, Path | None]:

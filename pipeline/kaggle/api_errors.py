@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import urllib3
 
 from pipeline.errors import StarshiftError
 from pipeline.files import build_disk_full_error
+from pipeline.kaggle.credentials import LOGIN_COMMAND, SETTINGS_PAGE
 from pipeline.kaggle.redact import redact_text
 
 CONNECTION_ERRORS = (
@@ -26,9 +28,10 @@ UNREADABLE_ERRORS = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeErr
 TRUNCATED_MESSAGE = "does not match expected size"
 """Part of the client's message when a download is not whole."""
 RENEW_TOKEN = (
-    "create a new token at https://www.kaggle.com/settings; note that KAGGLE_API_TOKEN and ~/.kaggle/access_token are "
-    "used before a username and key, even when they are stale"
+    f"create a new token at {SETTINGS_PAGE}, or {LOGIN_COMMAND}; note that KAGGLE_API_TOKEN and ~/.kaggle/access_token "
+    "are used before a username and key, even when they are stale"
 )
+VERIFY_PHONE = f"verify your phone number at {SETTINGS_PAGE}: without it Kaggle gives no GPUs and no internet"
 CHECK_NETWORK = "look at the network and run again"
 FAULTS = {
     "no connection": ("Kaggle cannot be reached", CHECK_NETWORK),
@@ -186,6 +189,8 @@ def _explain_status(status: int, text: str, purpose: CallPurpose, wait: float | 
     if status == 401:
         return "Kaggle refuses the credentials: the token is stale or wrong.", RENEW_TOKEN
     # 403 has several causes; only the text of the answer tells them apart.
+    if status == 403 and re.search("phone|verif", text, re.IGNORECASE):
+        return f"Kaggle wants a verified account: {purpose.doing} failed.", VERIFY_PHONE
     if status == 403 and "rules" in text:
         return (
             f"The rules of {name} have not been accepted with this account.",
@@ -206,7 +211,8 @@ def _explain_status(status: int, text: str, purpose: CallPurpose, wait: float | 
         return "Kaggle asks to be asked less often.", f"wait {_format_wait(wait)} and run again"
     if status >= 500:
         return f"Kaggle's server has a fault: {purpose.doing} failed.", "run again later"
-    return f"Kaggle refuses: {purpose.doing} failed.", f"look at {purpose.page}"
+    remedy = RENEW_TOKEN if kind == "account" else f"look at {purpose.page}"
+    return f"Kaggle refuses: {purpose.doing} failed.", remedy
 
 
 def _format_wait(wait: float | None) -> str:

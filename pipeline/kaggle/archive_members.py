@@ -179,8 +179,8 @@ def is_plain(entry: zipfile.ZipInfo) -> bool:
 
 
 def is_folder(entry: zipfile.ZipInfo) -> bool:
-    """Returns whether a member is a folder; ZipInfo.is_dir fails on an empty name until Python 3.12."""
-    return entry.filename.endswith("/")
+    """Returns whether a member is a folder, Windows's too; ZipInfo.is_dir fails on empty names before Python 3.12."""
+    return entry.filename.endswith(("/", "\\"))
 
 
 def extract(archive: Path, folder: Path, targets: Mapping[str, ArchiveMember]) -> None:

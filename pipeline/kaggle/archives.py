@@ -32,8 +32,9 @@ MAX_NESTING = 3
 ARCHIVE_SUFFIXES = (".zip", ".7z", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 FOREIGN = re.compile(r".*\.(rar|r\d\d|z\d\d|zst|lz4|(zip|7z|rar|tar|t?gz)\.(part)?\d+)", re.IGNORECASE)
 """Names of archives that nothing here unpacks, and of parts of split ones."""
-JUNK = ("__MACOSX/", ".DS_Store")
 BY_HAND = "take the archive from Kaggle itself, or unpack it by hand and give the folder"
+JUNK = re.compile(r"(^|[/\\])(__MACOSX[/\\]|\._|\.DS_Store$)")
+"""What macOS adds, beside the files or in a folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def find_target_paths(archive: Path) -> dict[str, ArchiveMember]:
     """
     targets: dict[str, ArchiveMember] = {}
     for member in _list_members(archive):
-        if member.name.removeprefix("./").startswith(JUNK[0]) or member.name.endswith(JUNK[1]):
+        if JUNK.search(member.name):
             continue
         try:
             target = normalize_name(member.name)

@@ -28,11 +28,6 @@ class SubmissionScores:
     public: float | None = None
     private: float | None = None
 
-    @property
-    def final(self) -> float | None:
-        """The score that decides: the private one, the public one until it is known."""
-        return self.public if self.private is None else self.private
-
 
 def read_submission_scores(folder: Path) -> SubmissionScores | None:
     """Reads the leaderboard.json of a run; None where the run was not submitted.
@@ -115,6 +110,7 @@ class LeaderboardPosition:
         next_score: from which on one stands there.
         to_go: from `score` to it, positive.
         remarks: what to keep in mind.
+        medals: the medal that the score reaches, and where each begins.
     """
 
     score: float
@@ -131,6 +127,7 @@ class LeaderboardPosition:
     next_score: float | None
     to_go: float | None
     remarks: tuple[str, ...]
+    medals: str = ""
 
 
 def find_leaderboard(slug: str | None, metric: str) -> Leaderboard | None:
@@ -168,22 +165,47 @@ def compute_position(board: Leaderboard, score: float, low: float, high: float, 
         next_score=next_score,
         to_go=None if next_score is None else abs(next_score - score),
         remarks=(*format_leak_warnings(board, score), *board.caveats, format_cv_caveat(board, pictures)),
+        medals=format_medals(board, score),
     )
 
 
 MEDALS = ("gold", "silver", "bronze")
 
 
+def compute_medal_ranks(teams: int) -> dict[str, int]:
+    """Computes the last rank of each medal. Source: kaggle.com/progression (competitions that give medals)."""
+    large, small = teams >= 1000, teams < 250
+    gold = teams // 10 if teams < 100 else 10 if small else 10 + teams // 500
+    silver, bronze = (teams // 20, teams // 10) if large else (teams // 5, 2 * teams // 5) if small else (50, 100)
+    return dict(zip(MEDALS, (gold, silver, bronze), strict=True))
+
+
+def find_medal_lines(board: Leaderboard) -> dict[str, float]:
+    """Returns the score that each medal begins at: as computed from the standings, else between the table's rows."""
+    tops = [100 * (rank - 1) / (board.teams - 1) for rank in compute_medal_ranks(board.teams).values()]
+    lines = board.medals or [float(np.interp(top, TOP_PERCENTS, board.scores)) for top in tops]
+    return dict(zip(MEDALS, lines, strict=True))
+
+
+def find_medal(board: Leaderboard, score: float) -> str:
+    """Returns the best medal that a score reaches: `gold medal`, ... or `no medal`."""
+    lines = find_medal_lines(board)
+    return next((f"{name} medal" for name, line in lines.items() if not is_better(board, line, score)), "no medal")
+
+
 def format_medals(board: Leaderboard, score: float) -> str:
-    """Formats which medal a score reaches, and where each begins; empty where that is not known."""
-    if not board.medals:
-        return ""
-    lines = dict(zip(MEDALS, board.medals, strict=True))
-    reached = next((name for name, line in lines.items() if not is_better(board, line, score)), "no medal")
-    begin = ", ".join(f"{name} at {line:.5f}" for name, line in lines.items())
-    leaks = board.leak is not None and is_better(board, board.medals[-1], board.leak)
+    """Formats which medal a score reaches, and where each begins."""
+    begin = ", ".join(f"{name} at {line:.5f}" for name, line in find_medal_lines(board).items())
+    leaks = board.leak is not None and is_better(board, find_medal_lines(board)["bronze"], board.leak)
     note = f"; only leaks reach scores beyond {board.leak:.2f} (inferred)" if leaks else ""
-    return f"{reached}: {begin}{note}"
+    return f"{find_medal(board, score)}: {begin}{note}"
+
+
+def format_standing(board: Leaderboard, score: float) -> str:
+    """Formats the rank of a score on the final leaderboard, and its medal."""
+    top = compute_top_percent(board, score)
+    rank = f"rank {compute_rank(board, top):,} of {board.teams:,}"
+    return f"{rank} on the final leaderboard ({format_percent(top)}), {find_medal(board, score)}"
 
 
 def is_better(board: Leaderboard, score: float, other: float) -> bool:
@@ -248,7 +270,7 @@ def format_position(place: LeaderboardPosition) -> list[str]:
         lines[0] += "; how sure that is, is not known"
     if place.next_top is not None:
         lines.append(f"{format_percent(place.next_top)} begins at {place.next_score:.5f}: {place.to_go:.5f} to go")
-    return [*lines, *place.remarks]
+    return [*lines, *filter(None, [place.medals]), *place.remarks]
 
 
 def format_percent(top: float) -> str:

@@ -66,6 +66,16 @@ def fetch_submission_quota(api: Any, slug: str) -> SubmissionQuota:
     )
 
 
+def is_code_competition(api: Any, slug: str) -> bool:
+    """Returns whether a competition takes kernels only, no files; False where Kaggle does not tell."""
+    purpose = build_purpose("looking at the competition", slug)
+    try:
+        answer = query(api, f"{COMPETITION_API}.get_competition", {"competitionName": slug}, purpose)
+    except KaggleError:  # what is sent next is refused in its own words
+        return False
+    return bool(answer.is_kernels_submissions_only)
+
+
 def list_submissions(api: Any, slug: str, mark: str = "") -> list[KaggleSubmission]:
     """Returns the latest submissions whose message begins with the mark, the newest first."""
     purpose = build_purpose("looking at the submissions", slug)
@@ -140,9 +150,37 @@ def submit(api: Any, slug: str, path: Path, message: str, mark: str, before: Col
     purpose = build_purpose("sending the submission", slug)
     token = retry.call_with_retries(_upload_file, api, slug, path, purpose=purpose, safe_to_repeat=True)
     fields = {"competitionName": slug, "blobFileTokens": token, "submissionDescription": message}
-    request, purpose = f"{COMPETITION_API}.create_submission", build_purpose("submitting", slug)
+    return _create_submission(api, slug, "create_submission", fields, mark, before)
+
+
+def submit_kernel(
+    api: Any, slug: str, kernel: str, name: str, message: str, mark: str, before: Collection[int] = ()
+) -> int:
+    """Submits a kernel to a code competition, which runs it again on the hidden test set. See `submit`.
+
+    Args:
+        api: from `authenticate`.
+        slug: of the competition.
+        kernel: `owner/slug/version`, whose session is complete.
+        name: of the file that it writes.
+        message: see `submit`.
+        mark: see `submit`.
+        before: see `submit`.
+    """
+    owner, kernel_slug, version = kernel.split("/")
+    fields = {"competitionName": slug, "kernelOwner": owner, "kernelSlug": kernel_slug, "kernelVersion": int(version)}
+    fields |= {"fileName": name, "submissionDescription": message}
+    return _create_submission(api, slug, "create_code_submission", fields, mark, before)
+
+
+def _create_submission(
+    api: Any, slug: str, request: str, fields: dict[str, Any], mark: str, before: Collection[int]
+) -> int:
+    """Makes a submission by one request, and searches for it when the reply is lost. Returns Kaggle's number of it."""
     try:
-        answer = query(api, request, fields, purpose, safe_to_repeat=False)
+        answer = query(
+            api, f"{COMPETITION_API}.{request}", fields, build_purpose("submitting", slug), safe_to_repeat=False
+        )
     except KaggleError as error:
         if not error.uncertain:
             raise

@@ -21,27 +21,24 @@ from typing import Any
 START_TIME = time.monotonic()
 
 
-def start(digest: str, session: dict[str, Any], payload: str) -> int:
-    """Unpacks the repository and runs its session. Returns the exit code.
+def unpack(digest: str, payload: str) -> tuple[Path, dict[str, str]]:
+    """Unpacks the repository. Returns its folder, and the variables of a process that runs it.
 
     Args:
         digest: SHA-256 of the payload's bytes.
-        session: what differs between the sessions of one run.
         payload: a tar file, compressed by xz, in base64.
     """
     data = base64.b64decode("".join(payload.split()))
     received = hashlib.sha256(data).hexdigest()
     if received != digest:
-        print(f"error: the payload is not what was pushed\n  expected: SHA-256 {digest}\n  received: {received}")
-        return 1
+        sys.exit(f"error: the payload is not what was pushed\n  expected: SHA-256 {digest}\n  received: {received}")
     place = _make_scratch_folder()
     code = place / "code"
     shutil.rmtree(code, ignore_errors=True)
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:xz") as archive:
         archive.extractall(code, filter="data")  # from Python 3.11.4 on; Kaggle's image has 3.12
-    environment = {
-        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
-        **os.environ,
+    return code, {
+        "KAGGLE_KERNEL_RUN_TYPE": os.environ.get("KAGGLE_KERNEL_RUN_TYPE") or "Batch",
         "PYTHONPATH": os.pathsep.join([str(code), os.environ.get("PYTHONPATH", "")]),
         "PYTHONUNBUFFERED": "1",
         "STARSHIFT_BEGUN": str(START_TIME),  # the session's clock; on Linux, all processes have one origin
@@ -51,8 +48,20 @@ def start(digest: str, session: dict[str, Any], payload: str) -> int:
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # several processes of a run share the GPU
         "TF_ENABLE_ONEDNN_OPTS": "1",  # the default; said aloud, TensorFlow does not print about it
     }
-    command = [sys.executable, "-m", "pipeline.kernels.session", str(code / "order.json"), json.dumps(session)]
-    with subprocess.Popen(command, cwd=code, env=environment) as process:
+
+
+def start(digest: str, session: dict[str, Any], payload: str) -> int:
+    """Unpacks the repository and runs its session. Returns the exit code.
+
+    Args:
+        digest: see `unpack`.
+        session: what differs between the sessions of one run; `module` runs it, where it is not a run's.
+        payload: see `unpack`.
+    """
+    code, environment = unpack(digest, payload)
+    module = session.get("module", "pipeline.kernels.session")
+    command = [sys.executable, "-m", module, str(code / "order.json"), json.dumps(session)]
+    with subprocess.Popen(command, cwd=code, env={**os.environ, **environment}) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # the session packs what it has
         return process.wait()
 

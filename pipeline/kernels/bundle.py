@@ -59,16 +59,13 @@ class CodeBundle:
         Raises:
             StarshiftError: it is too large.
         """
-        beginning = Path(__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
-        lines = "\n".join(textwrap.wrap(base64.b64encode(self.payload).decode(), LINE_WIDTH))
-        constants = f'DIGEST = "{self.digest}"\n{_format_session(session)}'
         competition = self.job.competition
         method = f"strategy {competition.recipe.strategy}, {', '.join(competition.recipe.bases)}"
         heading = (
             f"# Starshift: {competition.name}, {method}; commit {self.job.commit}.\n"
             f"# Made by `invoke run --on kaggle`. Run {self.job.fingerprint[:16]}, payload {self.digest[:16]}."
         )
-        text = f'{heading}\n\n{beginning}\n\n{constants}\nPAYLOAD = """\n{lines}\n"""\n{SCRIPT_END}'
+        text = f"{heading}\n\n{format_bootstrap(self, _format_session(session))}\n{SCRIPT_END}"
         size = len(text.encode())
         require(
             size <= MAX_SCRIPT_BYTES,
@@ -77,6 +74,13 @@ class CodeBundle:
             received=size,
         )
         return text
+
+
+def format_bootstrap(packed: CodeBundle, constants: str = "") -> str:
+    """Formats the functions of bootstrap.py and the payload that they unpack, as Python."""
+    functions = Path(__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
+    lines = "\n".join(textwrap.wrap(base64.b64encode(packed.payload).decode(), LINE_WIDTH))
+    return f'{functions}\n\nDIGEST = "{packed.digest}"\n{constants}\nPAYLOAD = """\n{lines}\n"""'
 
 
 def replace_session(script: str, session: Mapping[str, Any]) -> str:

@@ -5,11 +5,11 @@ job, so that its results belong to the same run as local ones.
 """
 
 import json
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-from pipeline.config import Competition
+from pipeline.config import Competition, build_dataclass
 from pipeline.errors import StarshiftError
 from pipeline.files import hash_json
 
@@ -85,16 +85,3 @@ def parse_job(text: str) -> JobSpec:
     if job.digest != hash_json(values):
         raise StarshiftError("The job does not read back as it was written.", received=text[:300])
     return job
-
-
-def build_dataclass(kind: type[Any], values: dict[str, Any]) -> Any:
-    """Builds a frozen dataclass from its `asdict` in JSON: mappings become its dataclasses, and lists tuples."""
-    hints = get_type_hints(kind)
-    return kind(**{name: _build_value(hints[name], value) for name, value in values.items()})
-
-
-def _build_value(hint: Any, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(_build_value(hint, item) for item in value)
-    kinds = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and is_dataclass(one)]
-    return build_dataclass(kinds[0], value) if kinds and isinstance(value, dict) else value

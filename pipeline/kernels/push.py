@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import StarshiftError, require, suggest_name
-from pipeline.kaggle.api_errors import CallPurpose, KaggleError
+from pipeline.kaggle.api_errors import VERIFY_PHONE, CallPurpose, KaggleError
 from pipeline.kaggle.client import query
 from pipeline.kaggle.retry import call_with_retries
 from pipeline.kernels.records import KernelRecord, list_records
@@ -26,6 +26,7 @@ REMEDIES = {
     "https://www.kaggle.com/code?scroll=true shows them; or --accelerator cpu",
     "quota": "wait for the week's new quota (invoke kernel --comp COMP shows it), or --accelerator cpu",
     "not found": "run again: it takes a fresh name",
+    "phone": VERIFY_PHONE,
 }
 
 

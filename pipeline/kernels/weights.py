@@ -1,7 +1,8 @@
 """Weights files for kernels without internet: which a recipe needs, and a private dataset that has them."""
 
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
 from pipeline.figures.text_table import format_records
 from pipeline.kaggle import datasets
-from pipeline.kaggle.api_errors import CallPurpose
+from pipeline.kaggle.api_errors import CallPurpose, KaggleError
 from pipeline.kaggle.client import authenticate
 from pipeline.kaggle.inputs import PUBLIC_DATASETS, find_public_dataset
 from pipeline.kaggle.retry import call_with_retries
@@ -109,6 +110,17 @@ def find_missing_weights(api: Any, names: Iterable[str], sources: Sequence[str])
     return missing
 
 
+def find_public_copies(api: Any, files: Mapping[str, Path]) -> dict[str, str]:
+    """Finds which files a public dataset has, in the same size. Returns its `owner/slug` by the file's name."""
+    copies = {}
+    for name, path in files.items():
+        if dataset := find_public_dataset(name):
+            with contextlib.suppress(KaggleError):  # it may have gone: then it is uploaded
+                if datasets.list_files(api, dataset).get(name) == path.stat().st_size:
+                    copies[name] = dataset
+    return copies
+
+
 def find_own_dataset(api: Any, names: Iterable[str]) -> list[str]:
     """Returns the account's own dataset of weights, `[owner/slug]`, if it has any of these files once it is ready."""
     ref = datasets.resolve_ref(api, DATASET_SLUG)
@@ -154,7 +166,7 @@ def log_weights(competition: Competition) -> dict[WeightsSpec, Path]:
 
 
 def upload_weights(competition: Competition, dataset: str | None = None, *, dry: bool = False) -> str:
-    """Puts the weights that a recipe needs into a private dataset, with those that it has already.
+    """Puts the weights that a recipe needs and Kaggle lacks into a private dataset, with those that it has already.
 
     Args:
         competition: whose recipe.
@@ -162,7 +174,7 @@ def upload_weights(competition: Competition, dataset: str | None = None, *, dry:
         dry: only show what would be sent; nothing is sent to Kaggle.
 
     Returns:
-        The dataset with its version, `owner/slug/3`; without owner and version where it is dry.
+        The dataset with its version, `owner/slug/3`; without owner and version where it is dry or nothing is sent.
 
     Raises:
         StarshiftError: weights cannot be fetched, or see datasets.sync_files.
@@ -176,6 +188,12 @@ def upload_weights(competition: Competition, dataset: str | None = None, *, dry:
         raise StarshiftError(
             f"{competition.name} needs no weights.", received=f"strategy {competition.recipe.strategy}"
         )
+    api = None if dry else authenticate()
+    for name, public in find_public_copies(api, files).items() if api else ():
+        log.info("weights  %s is not sent: the public dataset %s has it", name, public)
+        del files[name]
+    if not files:
+        return slug
     sizes = {name: path.stat().st_size / 1e6 for name, path in files.items()}
     destination = f"{'would go' if dry else 'going'} into the private dataset {slug}"
     log.info("weights  %d files, %.1f MB, %s:", len(files), sum(sizes.values()), destination)
@@ -185,4 +203,4 @@ def upload_weights(competition: Competition, dataset: str | None = None, *, dry:
         return slug
     notes = f"weights of {', '.join(sorted(files))}"
     folders = bases.list_weights_folders()
-    return datasets.sync_files(authenticate(), slug, DATASET_TITLE, MANIFEST_PREFIX, files.values(), notes, folders)
+    return datasets.sync_files(api, slug, DATASET_TITLE, MANIFEST_PREFIX, files.values(), notes, folders)

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.config import Competition, RunOptions
+from pipeline.config import Competition, RunOptions, build_dataclass
 from pipeline.data import images
 from pipeline.data.picture_files import format_unreadable, list_pictures
 from pipeline.errors import StarshiftError, require
-from pipeline.kernels.job import build_dataclass
 from pipeline.learnware import archive, cached_predictions, kernel_mean_embedding, probe, safe_loading, store
 from pipeline.learnware.archive import BaseSpec, Learnware, ModelSignature, format_card
 from pipeline.learnware.specification import fit_specification

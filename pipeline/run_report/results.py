@@ -99,7 +99,8 @@ def build_headline(run: Run) -> Section:
     metric, folds = find_metric(results["metric"]), results["folds"]
     board = None if run.config.get("debug") else find_leaderboard(competition.get("slug"), metric.name)
     place, answer = results.get("leaderboard_position"), read_submission_scores(run.folder)
-    position = LeaderboardPosition(**place) if place else None
+    medals = format_medals(board, results["score"]) if board else ""
+    position = LeaderboardPosition(**({"medals": medals} | place)) if place else None
     return {
         "metric": metric.name.replace("_", " "),
         "direction": metric.direction,
@@ -111,7 +112,7 @@ def build_headline(run: Run) -> Section:
         "accuracy": "" if metric.counts_correct else f"{results['accuracy']:.1%}",
         "debug": bool(run.config.get("debug")),
         "position": format_position(position) if position else [],
-        "medal": format_medals(board, results["score"]) if board else "",
+        "medal": medals.partition(":")[0],
         "answer": answer and {"public": answer.public, "private": answer.private},
         "unreadable": results.get("unreadable", {}),
         "note": asdict(read_note(run.folder)),

@@ -199,13 +199,27 @@ def format_conclusions(result: Sequence[RunSummary]) -> list[str]:
         lines.append(
             "not all were scored on the same folds, pictures and labels: small differences between those mean nothing"
         )
-    pairs = [(one.score, one.answer.final) for one in distinct if one.answer and one.answer.final is not None]
-    if len(pairs) > 1:
-        lines.append(format_agreement(*zip(*pairs, strict=True)))  # type: ignore[arg-type]
+    lines += compare_with_leaderboard(distinct)
     others = [one for one in distinct if one.score != distinct[0].score]
     if others:
         lines.append("the first of many is flattered by having been picked")
         lines.append(f"next: invoke compare {others[0].handle} {distinct[0].handle}: is the difference noise?")
+    return lines
+
+
+def compare_with_leaderboard(result: Sequence[RunSummary]) -> list[str]:
+    """Compares cross-validation with the leaderboard, for each of its parts that scored two runs or more.
+
+    Args:
+        result: finished runs, each result once, the best first.
+    """
+    lines = []
+    for part in ("public", "private"):
+        pairs = [(one.score, score) for one in result if (score := getattr(one.answer, part, None)) is not None]
+        if len(pairs) > 1:
+            validated, answered = np.array(pairs, dtype=float).T
+            lines.append(f"{part} {format_agreement(validated, answered)}")
+            lines += format_regression(validated, answered, float(result[0].score or 0))
     return lines
 
 
@@ -228,6 +242,33 @@ def format_agreement(validated: Sequence[float], answered: Sequence[float]) -> s
         f"leaderboard against cross-validation, {len(validated)} runs: {order}, offset {offset.estimate:+.5f}"
         f" (95 % interval {format_interval(offset, '+.5f')})"
     )
+
+
+def format_regression(validated: Sequence[float], answered: Sequence[float], score: float) -> list[str]:
+    """Formats the least-squares line through one's own submissions, and where it puts a score; from three runs on.
+
+    The interval is that of one more submission (Draper and Smith 1998, Applied Regression Analysis, section 3.1).
+
+    Args:
+        validated: cross-validated scores.
+        answered: Kaggle's, in the same order.
+        score: a cross-validated one.
+    """
+    from scipy.stats import linregress, t
+
+    count, spread = len(validated), np.ptp(validated)
+    if count < 3 or not spread:
+        return []
+    line = linregress(validated, answered)
+    center, squares = np.mean(validated), np.var(validated) * count
+    rest = np.subtract(answered, line.intercept + line.slope * np.asarray(validated))
+    deviation = np.sqrt(np.sum(rest**2) / (count - 2))
+    expected = line.intercept + line.slope * score
+    margin = t.ppf(0.975, count - 2) * deviation * np.sqrt(1 + 1 / count + (score - center) ** 2 / squares)
+    return [
+        f"  regression: leaderboard = {line.intercept:+.5f} {line.slope:+.3f} x cross-validation; the first run's "
+        f"{score:.5f} is expected at {expected:.5f} (95 % interval {expected - margin:.5f} to {expected + margin:.5f})"
+    ]
 
 
 def list_competitions() -> list[str]:

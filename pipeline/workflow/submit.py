@@ -12,12 +12,12 @@ import pandas as pd
 from pipeline import paths
 from pipeline.config import Competition, find_comp_argument
 from pipeline.data.tables import SampleSubmission, read_csv_as_text, read_sample_submission
-from pipeline.errors import StarshiftError
+from pipeline.errors import StarshiftError, require
 from pipeline.evaluation.submission import check_submission
 from pipeline.files import format_utc, hash_file, write_json
 from pipeline.kaggle import archives, leaderboard, retry, submissions
 from pipeline.kaggle.client import authenticate
-from pipeline.kaggle.leaderboard import compute_rank, compute_top_percent, find_leaderboard, format_percent
+from pipeline.kaggle.leaderboard import find_leaderboard, format_standing
 from pipeline.kaggle.submissions import KaggleSubmission, SubmissionQuota
 from pipeline.runs import folder as runs
 from pipeline.runs import listing, load
@@ -188,6 +188,13 @@ def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
     if good:
         log.info("sent     this very file was submitted before: submission %d", good[0].ref)
         return good[0].ref
+    require(
+        not submissions.is_code_competition(api, slug),
+        f"{slug} is a code competition.",
+        expected="a kernel that predicts its hidden test set",
+        received=entry.path.name,
+        remedy=f"invoke kernel.submit --run {entry.folder.name}",
+    )
     check_quota(submissions.fetch_submission_quota(api, slug), slug)
     ref = submissions.submit(api, slug, entry.path, entry.description, entry.mark, {one.ref for one in earlier})
     log.info("sent     submission %d", ref)
@@ -262,9 +269,7 @@ def log_score(competition: Competition, folder: Path, one: KaggleSubmission) -> 
     ]
     log.info("score    %s", ", ".join(f"{name} {value:.5f}" for name, value in published) or "none is published")
     board = find_leaderboard(competition.slug, competition.metric)
-    if board and published:
-        kind, value = published[-1]
-        top = compute_top_percent(board, value)
-        rank = f"rank {compute_rank(board, top):,} of {board.teams:,}"
-        log.info("         the %s score would be %s on the final leaderboard (%s)", kind, rank, format_percent(top))
+    if board:
+        for kind, value in published:
+            log.info("         the %s score would be %s", kind, format_standing(board, value))
     log.info("wrote    %s", paths.format_path(folder / leaderboard.LEADERBOARD_FILE))

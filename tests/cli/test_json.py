@@ -14,7 +14,19 @@ from tests.written import written
 
 WITHOUT_TABLES = {
     "init",
-    *("run", "kernel", "download", "features", "augmented", "report", "explain", "submit", "pretrain"),
+    *(
+        "run",
+        "kernel.follow",
+        "kernel.notebook",
+        "kernel.submit",
+        "download",
+        "features",
+        "augmented",
+        "report",
+        "explain",
+        "submit",
+        "pretrain",
+    ),
     *("export", "layers", "serve"),
     *("runs.note", "runs.delete", "labels.apply"),
     *("store.add", "store.remove", "store.start", "store.push", "store.pull"),

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 USER, KEY, TOKEN = "tester", "c0ffee5ecretc0ffee5ecret", "KGAT_5ecret0f7he7ester"
+REFRESH_TOKEN = "KGRT_5ecret0f7he7ester"
 RULES = "You must accept this competition's rules before you'll be able to download files."
 REFUSALS: dict[str, tuple[int, str]] = {
     "400": (400, "Bad request"),
@@ -32,6 +34,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "participate": (403, "Permission 'competitions.participate' was denied"),
     "kernel": (403, "Permission 'kernels.get' was denied"),
     "dataset": (403, "Permission 'datasets.get' was denied"),
+    "phone": (403, "Your account must be phone verified"),
     "404": (404, "Not found"),
     "429": (429, "Too many requests"),
     "gateway": (429, "Too many requests"),
@@ -65,6 +68,8 @@ class Kaggle(ThreadingHTTPServer):
         faults: how often each (name, kind) still happens.
         requests: (HTTP method, path, the Authorization of a POST or the Range of a GET), in order.
         asked: (API method, body), in order.
+        tokens: that are valid; one that is taken out has expired.
+        refresh_token: of the login; None where it was ended.
         retry_after: what a 429 says.
     """
 
@@ -72,7 +77,11 @@ class Kaggle(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.calls: dict[str, Callable[[dict], Any]] = {"IntrospectToken": self.introspect}
+        self.calls: dict[str, Callable[[dict], Any]] = {
+            "IntrospectToken": self.introspect,
+            "GenerateAccessToken": self.generate,
+        }
+        self.tokens, self.refresh_token = {TOKEN}, REFRESH_TOKEN
         self.places: dict[str, Callable[[Handler], Reply | None]] = {}
         self.faults: dict[tuple[str, str], int] = {}
         self.requests: list[tuple[str, str, str]] = []
@@ -110,11 +119,19 @@ class Kaggle(ThreadingHTTPServer):
         return sum(name == method for name, _ in self.asked)
 
     def introspect(self, body: dict) -> dict:
-        return {"active": body["token"] == TOKEN, "username": USER}
+        return {"active": body["token"] in self.tokens, "username": USER}
+
+    def generate(self, body: dict) -> Any:
+        """A new access token of a login."""
+        if body["refreshToken"] != self.refresh_token:
+            return Reply(status=401, content={"code": 401, "message": "Unauthenticated"})
+        token = f"KGAT_{uuid.uuid4().hex}"
+        self.tokens.add(token)
+        return {"token": token, "expiresIn": 12 * 3600, "userName": USER, "userId": 7}
 
     def knows(self, authorization: str) -> bool:
         basic = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
-        return authorization in (f"Basic {basic}", f"Bearer {TOKEN}")
+        return authorization in (f"Basic {basic}", *(f"Bearer {token}" for token in self.tokens))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error of the tests; everything else is printed."""
@@ -180,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append((method, body))
         if refusal := self.server.fault(method, REFUSALS):
             return self.send(self.refused(refusal))
-        if method != "IntrospectToken" and not self.server.knows(authorization):
+        if method not in ("IntrospectToken", "GenerateAccessToken") and not self.server.knows(authorization):
             return self.send(self.refused("401"))
         damage = self.server.fault(method, DAMAGES)
         if damage == "reset":

@@ -58,7 +58,13 @@ def test_a_seven_zip_is_unpacked_whatever_its_name(tmp_path):
 
 
 def test_what_systems_leave_in_archives_is_skipped(tmp_path):
-    assert unpacked(tmp_path, zipped([("__MACOSX/._a", b""), ("a/.DS_Store", b""), ("a/1.jpg", b"x")])) == ["a/1.jpg"]
+    junk = ["__MACOSX/._a", "a/__MACOSX/b", "a/.DS_Store", "a/._1.jpg", "._a"]
+    assert unpacked(tmp_path, zipped([*((name, b"") for name in junk), ("a/1.jpg", b"x")])) == ["a/1.jpg"]
+
+
+def test_what_macos_adds_does_not_change_where_an_inner_archive_goes(tmp_path):
+    inner = zipped([("train/1.jpg", b"x"), ("._train", b"")])
+    assert unpacked(tmp_path, zipped([("train.zip", inner)])) == ["train/1.jpg"]
 
 
 def test_a_member_that_is_not_what_its_checksum_says_is_named(tmp_path):
@@ -104,9 +110,10 @@ def test_a_colon_in_a_name_is_a_part_of_it(tmp_path):
 def test_backslashes_of_windows_separate_folders(tmp_path):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as opened:
-        entry = zipfile.ZipInfo("x")
-        entry.filename = "train\\cat\\1.jpg"
-        opened.writestr(entry, b"x")
+        for name, content in (("train\\", b""), ("train\\cat\\", b""), ("train\\cat\\1.jpg", b"x")):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name
+            opened.writestr(entry, content)
     assert unpacked(tmp_path, archive.getvalue()) == ["train/cat/1.jpg"]
 
 

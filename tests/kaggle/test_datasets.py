@@ -12,9 +12,10 @@ from pipeline.errors import StarshiftError
 from pipeline.files import hash_file
 from pipeline.kaggle import datasets, retry, transfer
 from pipeline.kaggle.client import authenticate
+from pipeline.kaggle.inputs import NOTOP_SUFFIX
 from pipeline.kernels import weights as weighing
 from tests.kaggle.server import USER
-from tests.kaggle.serving_datasets import Datasets
+from tests.kaggle.serving_datasets import Datasets, Stored
 from tests.kaggle.serving_storage import Storage
 
 REF = f"{USER}/starshift-weights"
@@ -75,6 +76,20 @@ def test_weights_that_changed_are_sent(world):
     weighing.upload_weights(competition())
     (world.folder / SMALL).write_bytes(b"others")
     assert weighing.upload_weights(competition()) == f"{REF}/2" and versions(world)[1][SMALL] == b"others"
+
+
+@pytest.mark.parametrize(("content", "sent"), [(b"same size", False), (b"another size", True)])
+def test_what_a_public_dataset_has_is_not_sent(world, content, sent):
+    name = f"xception_{NOTOP_SUFFIX}"
+    (world.folder / name).write_bytes(b"our bytes")
+    world.datasets.stored["gaborfodor/keras-pretrained-models"] = Stored("gaborfodor", "", False, [{name: content}])
+    weighing.upload_weights(competition("xception"))
+    assert (REF in world.datasets.stored) is sent
+
+
+def test_a_public_dataset_that_has_gone_is_no_reason_not_to_send(world):
+    (world.folder / f"xception_{NOTOP_SUFFIX}").write_bytes(b"our bytes")
+    assert weighing.upload_weights(competition("xception")) == f"{REF}/1"
 
 
 def test_what_would_be_lost_is_said(world, caplog):

@@ -11,14 +11,11 @@ def test_a_run_that_was_not_submitted_has_no_answer(tmp_path):
     assert read_submission_scores(tmp_path) is None
 
 
-def test_the_private_score_decides_once_it_is_known(tmp_path):
+def test_scores_are_read_the_private_one_once_it_is_known(tmp_path):
     write_json(tmp_path / "leaderboard.json", {"public": 0.61, "private": None, "ref": 123})
-    assert (
-        read_submission_scores(tmp_path) == SubmissionScores(public=0.61)
-        and read_submission_scores(tmp_path).final == 0.61
-    )
+    assert read_submission_scores(tmp_path) == SubmissionScores(public=0.61)
     write_json(tmp_path / "leaderboard.json", {"public": 0.61, "private": 0.59, "ref": "123", "when": "2026-07-01"})
-    assert read_submission_scores(tmp_path).final == 0.59
+    assert read_submission_scores(tmp_path) == SubmissionScores(public=0.61, private=0.59)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"public": "0.6"}', '{"private": NaN}', '{"public": true}'])

@@ -12,12 +12,15 @@ from pipeline.kaggle.leaderboard import (
     LEADERBOARDS,
     TOP_PERCENTS,
     LeaderboardPosition,
+    compute_medal_ranks,
     compute_position,
     compute_rank,
     compute_top_percent,
     find_leaderboard,
+    find_medal_lines,
     format_medals,
     format_position,
+    format_standing,
 )
 
 DOGS = LEADERBOARDS["dog-breed-identification"]
@@ -114,7 +117,14 @@ def test_the_standing_survives_its_way_through_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("score", "medal"), [(0.03, "gold"), (0.03882, "gold"), (0.05, "silver"), (0.0612, "bronze"), (0.0613, "no medal")]
+    ("score", "medal"),
+    [
+        (0.03, "gold medal"),
+        (0.03882, "gold medal"),
+        (0.05, "silver medal"),
+        (0.0612, "bronze medal"),
+        (0.0613, "no medal"),
+    ],
 )
 def test_a_score_earns_the_best_medal_whose_line_it_reaches(score, medal):
     assert format_medals(PETS, score) == f"{medal}: gold at 0.03882, silver at 0.05038, bronze at 0.06127"
@@ -128,7 +138,23 @@ def test_medals_that_only_leaks_reach_are_called_so():
     assert "only leaks reach scores beyond 0.10" in format_medals(DOGS, 0.3)
 
 
-@pytest.mark.parametrize("board", LEADERBOARDS.values())
-def test_a_medal_lies_where_the_table_has_its_rank(board):
-    tops = [compute_top_percent(board, line) for line in board.medals]
-    assert tops == sorted(tops) and 0 < tops[0] < 4 and tops[-1] < 21
+@pytest.mark.parametrize(
+    ("teams", "ranks"),
+    [(50, (5, 10, 20)), (100, (10, 20, 40)), (249, (10, 49, 99)), (250, (10, 50, 100)), (999, (11, 50, 100)),
+     (1000, (12, 50, 100)), (1314, (12, 65, 131))],
+)  # fmt: skip
+def test_medals_go_to_as_many_teams_as_kaggle_says(teams, ranks):
+    assert tuple(compute_medal_ranks(teams).values()) == ranks
+
+
+@pytest.mark.parametrize("board", [board for board in LEADERBOARDS.values() if board.leak is None])
+def test_the_lines_of_medals_lie_where_kaggle_s_rules_put_them(board):
+    by_rule = find_medal_lines(replace(board, medals=()))
+    for name, line in find_medal_lines(board).items():
+        assert compute_top_percent(board, line) == pytest.approx(compute_top_percent(board, by_rule[name]), abs=1)
+
+
+def test_a_standing_names_its_medal():
+    place = compute_position(PETS, 0.05, 0.04, 0.06, 25000)
+    assert any(line.startswith("silver medal: gold at") for line in format_position(place))
+    assert format_standing(PETS, 0.0414).endswith("(top 1.5 %), silver medal")

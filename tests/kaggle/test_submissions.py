@@ -79,7 +79,7 @@ def test_a_run_is_submitted_scored_and_its_answer_kept(world, caplog):
     assert sent(world) == [text]
     assert (stored["public"], stored["private"]) == (float(public), float(private)) and stored["status"] == "complete"
     assert (
-        read_submission_scores(folder).final == float(private)
+        read_submission_scores(folder).private == float(private)
         and stored["ref"] == world.competitions.submissions[0]["ref"]
     )
     mark = f"{folder.name} sha256:{hash_file(folder / 'submission.csv')[:16]}"
@@ -95,7 +95,8 @@ def test_a_score_is_placed_on_a_known_leaderboard(world, caplog):
     world.competitions.scorers[known.slug] = lambda _: ("0.40", "0.3305")
     finished()
     submit.submit_run(known)
-    assert "the private score would be rank 513 of 1,280 on the final leaderboard (top 40.0 %)" in caplog.text
+    assert "the public score would be rank" in caplog.text
+    assert "the private score would be rank 513 of 1,280 on the final leaderboard (top 40.0 %), no medal" in caplog.text
 
 
 def test_the_best_run_is_taken_of_those_that_trained_every_fold(world):
@@ -218,7 +219,7 @@ def test_kaggles_reason_for_not_scoring_is_shown_and_the_next_try_is_a_new_submi
     folder = finished()
     with pytest.raises(StarshiftError, match="Submission must have 418 rows"):
         submit.submit_run(PETS)
-    assert read_json(folder / "leaderboard.json")["status"] == "error" and read_submission_scores(folder).final is None
+    assert read_json(folder / "leaderboard.json")["status"] == "error" and read_submission_scores(folder).public is None
     world.competitions.scorers[SLUG] = SCORER
     submit.submit_run(PETS)
     assert len(sent(world)) == 2 and read_json(folder / "leaderboard.json")["status"] == "complete"
@@ -319,3 +320,10 @@ def test_the_task_shows_one_clear_error_and_no_traceback(world, tmp_path, capsys
         submit_task(Context(), comp=str(path))
     said = capsys.readouterr()
     assert caught.value.code == 1 and said.err.count("error:") == 1 and "Traceback" not in said.err
+
+
+def test_a_competition_that_is_not_described_takes_files(world):
+    world.server.faults["GetCompetition", "400"] = 1
+    finished()
+    submit.submit_run(PETS)
+    assert world.server.count("CreateSubmission") == 1

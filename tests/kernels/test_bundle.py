@@ -62,7 +62,7 @@ def test_a_changed_payload_is_refused_before_anything_is_unpacked(packed, tmp_pa
     place = script.index("PAYLOAD = ") + 5000
     changed = script[:place] + ("A" if script[place] != "A" else "B") + script[place + 1 :]
     done = run(changed, tmp_path / "kernel")
-    assert done.returncode == 1 and "not what was pushed" in done.stdout and packed.digest in done.stdout
+    assert done.returncode == 1 and "not what was pushed" in done.stderr and packed.digest in done.stderr
     assert not (tmp_path / "kernel" / "tmp").exists()
 
 

@@ -5,7 +5,8 @@ import logging
 import pytest
 from invoke import Context
 
-from pipeline.cli.run import kernel, run
+from pipeline.cli.kernel import follow
+from pipeline.cli.run import run
 from pipeline.kernels import records
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -41,7 +42,7 @@ def test_a_push_that_is_not_waited_for_is_picked_up_by_kernel(kernels, mine, cap
         kernels.latest().body["text"].count("PAYLOAD")
         and records.list_records("pets")[0].accelerator == "NvidiaTeslaT4"
     )
-    kernel(Context(), comp=mine, wait=False)
+    follow(Context(), comp=mine, wait=False)
     said = capsys.readouterr().out
     assert "starshift-pets-" in said and "status    running" in said
 
@@ -66,5 +67,5 @@ def test_flags_without_a_meaning_are_explained(mine, capsys, flags, words):
 
 def test_nothing_to_pick_up_is_said(mine, capsys):
     with pytest.raises(SystemExit):
-        kernel(Context(), comp=mine)
+        follow(Context(), comp=mine)
     assert "Nothing was pushed for pets" in capsys.readouterr().err

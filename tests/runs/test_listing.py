@@ -12,6 +12,7 @@ from pipeline.runs import listing
 from pipeline.runs.listing import (
     find_common_settings,
     format_agreement,
+    format_regression,
     format_run_table,
     format_settings,
     rank_runs,
@@ -68,6 +69,27 @@ def test_leaderboard_scores_are_held_against_cross_validation():
     assert "3 runs: rank correlation +1.00, offset +0.05000" in said
     assert "rank correlation -1.00" in format_agreement([0.5, 0.6], [0.6, 0.5])
     assert "all the same" in format_agreement([0.5, 0.6], [0.5, 0.5])
+
+
+def test_a_line_through_three_submissions_says_where_another_run_is_expected():
+    (line,) = format_regression([0.5, 0.6, 0.7], [1.1, 1.3, 1.5], 0.4)
+    assert "leaderboard = +0.10000 +2.000 x cross-validation" in line and "expected at 0.90000" in line
+    assert "95 % interval 0.90000 to 0.90000" in line, "no scatter"
+    (wide,) = format_regression([0.5, 0.6, 0.7], [1.1, 1.25, 1.5], 0.4)
+    assert "expected at 0.88333 (95 % interval -0.0637" in wide, "computed by hand"
+
+
+def test_two_submissions_or_equal_ones_have_no_line():
+    assert format_regression([0.5, 0.6], [0.5, 0.6], 0.5) == [] == format_regression([0.5] * 3, [0.5, 0.6, 0.7], 0.5)
+
+
+def test_public_and_private_scores_are_not_mixed(caplog):
+    caplog.set_level("INFO")
+    for sure, private in ((1.0, 0.9), (2.0, 0.5), (3.0, None)):
+        write_json(written(sure) / "leaderboard.json", {"public": 0.1 * sure, "private": private})
+    listing.print_all_runs("mine")
+    assert "public leaderboard against cross-validation, 3 runs" in caplog.text and "regression" in caplog.text
+    assert "private leaderboard against cross-validation, 2 runs" in caplog.text
 
 
 def test_submitted_runs_of_one_metric_are_compared_when_there_are_two(caplog):
