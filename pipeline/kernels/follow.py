@@ -129,7 +129,15 @@ def follow_kernel(api: Any, record: KernelRecord, screen: LogView | None = None)
     Raises:
         KaggleError: the credentials are refused, or Kaggle does not know the kernel.
     """
-    screen, stream = screen or LogView(), LogStream(api, record.ref)
+    stream = LogStream(api, record.ref)
+    try:
+        return _follow(api, record, screen or LogView(), stream)
+    finally:
+        stream.is_open = False
+
+
+def _follow(api: Any, record: KernelRecord, screen: LogView, stream: LogStream) -> tuple[str, str]:
+    """Does the work of `follow_kernel` while the log is read."""
     status, failure, faults, progress = "", "", 0, ""
     while True:
         try:
