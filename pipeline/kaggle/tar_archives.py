@@ -29,12 +29,14 @@ def _opens(path: Path) -> bool:
 
 
 def damage(archive: Path) -> str:
-    """Returns the archive's fault; empty where it can be read to its end. A tar has no checksums of its own."""
+    """Returns the archive's fault; empty where it can be read to its end. Only what packs a tar has a checksum."""
     with convert_read_errors(archive), tarfile.open(archive) as opened:
         for entry in open_bar(opened, desc=f"check {archive.name}", unit="file"):
             source = opened.extractfile(entry) if entry.isreg() else None
             while source and source.read(CHUNK_BYTES):
                 pass
+        while opened.fileobj.read(CHUNK_BYTES):  # to the checksum of what it is packed by, behind the tar's own end
+            pass
     return ""
 
 

@@ -375,6 +375,14 @@ def test_a_tar_whose_end_is_missing_is_damaged(tmp_path, cut):
         unpacked(tmp_path, data[: 1024 if cut == "at a member" else 1224])
 
 
+def test_one_flipped_bit_of_a_picture_in_a_packed_tar_is_damage(tmp_path):
+    plain = tarred([("a.jpg", b"x" * 1000)], "w")
+    packed = bytearray(gzip.compress(plain, compresslevel=0))
+    packed[packed.index(b"xxxx") + 500] ^= 1
+    with pytest.raises(StarshiftError, match="is damaged"):
+        unpacked(tmp_path, bytes(packed))
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [("a.rar", b"Rar!"), ("a.zip", b"Rar!"), ("a.tar.zst", b"\x28\xb5\x2f\xfd"), ("a.zip.001", zipped([("a", b"")])),
