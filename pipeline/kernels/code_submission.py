@@ -14,7 +14,6 @@ from pipeline.config import Competition
 from pipeline.errors import StarshiftError, require
 from pipeline.files import write_text
 from pipeline.kaggle import client, datasets, submissions
-from pipeline.kaggle.submissions import KaggleSubmission
 from pipeline.kernels import planning, push, records
 from pipeline.kernels.bundle import CodeBundle, build_bundle
 from pipeline.kernels.follow import follow_kernel
@@ -105,22 +104,17 @@ def submit_code(competition: Competition, run: str | None, options: CodeSubmissi
         return folder
     api = client.authenticate()
     entry = submit.SubmissionFile(folder=folder, path=archive, rows=0, digest=fingerprint, message=options.message)
-    earlier = submissions.list_submissions(api, slug, entry.mark)
-    good = [one.ref for one in earlier if one.status != "error"]
-    if not good:
-        submit.check_quota(submissions.fetch_submission_quota(api, slug), slug)
+
+    def send(before: set[int]) -> int:
         notes, title = f"the run {folder.name}", f"Starshift: {competition.name[:20]} {fingerprint[:8]}"
         source = datasets.strip_version(datasets.sync_files(api, dataset, title, MANIFEST_PREFIX, [archive], notes))
         record = _push_kernel(api, competition, packed, source, folder.name, options)
         kernel = f"{_follow(api, record)}/{record.version}"
-        before = {one.ref for one in earlier}
-        good = [submissions.submit_kernel(api, slug, kernel, SUBMISSION_FILE, entry.description, entry.mark, before)]
-    log.info("sent     submission %d; Kaggle runs the kernel on the hidden test set, which may take hours", good[0])
-    submit.write_scores(entry, KaggleSubmission(ref=good[0], status="pending", message=entry.description))
-    answer = submissions.wait_for_score(api, slug, good[0])
-    submit.write_scores(entry, answer)
-    submit.log_score(competition, folder, answer)
-    return folder
+        return submissions.submit_kernel(api, slug, kernel, SUBMISSION_FILE, entry.description, entry.mark, before)
+
+    ref = submit.submit_once(api, slug, entry, send)
+    log.info("         Kaggle runs the kernel on the hidden test set, which may take hours")
+    return submit.wait_and_keep(api, competition, entry, ref)
 
 
 def _push_kernel(

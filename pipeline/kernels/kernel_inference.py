@@ -102,7 +102,8 @@ def write_hidden_submission(competition: Competition, folder: Path, count_left: 
     Raises:
         StarshiftError: the data is not attached, or cannot be predicted.
     """
-    raw, run = fetch_data(competition), load_run(folder)
+    run, predictor = load_run(folder), load_any_predictor(folder)  # before the data: neighbours are not looked for
+    raw = fetch_data(competition)
     sample = read_sample_submission(competition, raw)
     tests, warnings = list_test_pictures(competition, raw, sample)
     for warning in warnings:
@@ -110,7 +111,7 @@ def write_hidden_submission(competition: Competition, folder: Path, count_left: 
     files = {name: path for name, path in tests.items() if path is not None}
     require(tests, "There are no test pictures.", expected="a sample submission, or pictures", received=raw)
     log.info("%d test pictures", len(tests))
-    rows = predict_in_time(load_any_predictor(folder), files, count_left)
+    rows = predict_in_time(predictor, files, count_left)
     if missing := len(tests) - len(rows):
         log.warning("  warning: %d of %d test pictures have no prediction of their own", missing, len(tests))
     labels = np.searchsorted(run.classes, list(run.label.values()))

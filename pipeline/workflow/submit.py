@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -173,21 +174,45 @@ def submit_run(
     if api is None:
         log.info("dry run  nothing was sent to %s", slug)
         return folder
-    ref = submit_once(api, slug, entry)
+    ref = submit_once(api, slug, entry, lambda before: _send_file(api, slug, entry, before))
+    return wait_and_keep(api, competition, entry, ref)
+
+
+def wait_and_keep(api: Any, competition: Competition, entry: SubmissionFile, ref: int) -> Path:
+    """Waits for the score of a submission, and keeps it in the run's folder, which is returned."""
     write_scores(entry, KaggleSubmission(ref=ref, status="pending", message=entry.description))
-    answer = submissions.wait_for_score(api, slug, ref)
+    answer = submissions.wait_for_score(api, require_slug(competition), ref)
     write_scores(entry, answer)
-    log_score(competition, folder, answer)
-    return folder
+    log_score(competition, entry.folder, answer)
+    return entry.folder
 
 
-def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
-    """Submits the file, unless that was done before. Returns Kaggle's number of the submission."""
+def submit_once(api: Any, slug: str, entry: SubmissionFile, send: Callable[[set[int]], int]) -> int:
+    """Submits, unless that was done before. Returns Kaggle's number of the submission.
+
+    Args:
+        api: from `authenticate`.
+        slug: of the competition.
+        entry: what is submitted; its mark is looked for.
+        send: makes the submission; takes the numbers of those that have the mark, and returns the new one.
+    """
     earlier = submissions.list_submissions(api, slug, entry.mark)
     good = [one for one in earlier if one.status != "error"]
     if good:
         log.info("sent     this very file was submitted before: submission %d", good[0].ref)
         return good[0].ref
+    check_quota(submissions.fetch_submission_quota(api, slug), slug)
+    ref = send({one.ref for one in earlier})
+    log.info("sent     submission %d", ref)
+    return ref
+
+
+def _send_file(api: Any, slug: str, entry: SubmissionFile, before: set[int]) -> int:
+    """Sends the file.
+
+    Raises:
+        StarshiftError: the competition takes kernels only.
+    """
     require(
         not submissions.is_code_competition(api, slug),
         f"{slug} is a code competition.",
@@ -195,10 +220,7 @@ def submit_once(api: Any, slug: str, entry: SubmissionFile) -> int:
         received=entry.path.name,
         remedy=f"invoke kernel.submit --run {entry.folder.name}",
     )
-    check_quota(submissions.fetch_submission_quota(api, slug), slug)
-    ref = submissions.submit(api, slug, entry.path, entry.description, entry.mark, {one.ref for one in earlier})
-    log.info("sent     submission %d", ref)
-    return ref
+    return submissions.submit(api, slug, entry.path, entry.description, entry.mark, before)
 
 
 def check_quota(quota: SubmissionQuota, slug: str) -> None:

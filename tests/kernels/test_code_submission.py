@@ -16,6 +16,7 @@ from pipeline.errors import StarshiftError
 from pipeline.kaggle import retry
 from pipeline.kernels import bundle, code_submission, kernel_inference, records
 from pipeline.kernels.code_submission import CodeSubmissionOptions, submit_code
+from pipeline.runs import novelty
 from pipeline.runs.folder import read_config, read_predictions
 from pipeline.workflow import run, submit
 from tests.conftest import drawn, encoded
@@ -258,3 +259,15 @@ def test_a_code_competition_is_scored_on_its_hidden_test_set_without_a_network(w
     first, again = (world.kernels.sessions[name][0] for name in world.kernels.sessions)
     assert len(pd.read_csv(first.working / "submission.csv")) == 6
     assert list(pd.read_csv(again.working / "submission.csv")["id"]) == list(HIDDEN)
+
+
+def test_training_pictures_are_not_read_where_the_data_is_packed(mounted, folder, hidden, monkeypatch):
+    place = mounted / "input" / "competitions" / "pets-slug"
+    place.unlink()
+    place.mkdir()
+    with zipfile.ZipFile(place / "pets.zip", "w") as archive:
+        for file in sorted(hidden.rglob("*.*")):
+            archive.write(file, file.relative_to(hidden))
+    monkeypatch.setattr(novelty, "load_labeled_pictures", lambda *_: pytest.fail("that takes long"))
+    there = kernel_inference.restore_run("pets", folder.name, read_config(folder)["fingerprint"])
+    assert len(pd.read_csv(kernel_inference.write_hidden_submission(PETS, there, lambda: 60.0))) == len(HIDDEN)
