@@ -47,7 +47,7 @@ def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mi
     run = next((home / "data" / "runs" / "mine").iterdir())
     names = {path.name for path in run.iterdir()}
     wanted = (
-        "config.json environment.json folds.csv heads.npz history.csv oof.npz test.npz metrics.json "
+        "config.json digests.json environment.json folds.csv heads.npz history.csv oof.npz test.npz metrics.json "
         "model.keras model.json submission.csv report.html"
     )
     assert names == set(wanted.split())
