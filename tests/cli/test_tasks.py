@@ -20,6 +20,7 @@ from pipeline.cli.inspect import augmented
 from pipeline.config import RunOptions, Training
 from pipeline.errors import StarshiftError
 from pipeline.paths import REPOSITORY
+from pipeline.runs import folder as runs
 from pipeline.workflow import run as flow
 from pipeline.workflow.finish import format_score_spread
 from tests.conftest import drawn, encoded
@@ -56,6 +57,7 @@ def test_the_whole_way_from_a_folder_to_a_submission_and_again_from_the_cache(mi
     with np.load(run / "oof.npz") as oof:
         assert oof["probabilities"].dtype == np.float32 and np.allclose(oof["probabilities"].sum(axis=1), 1, atol=1e-5)
     (run / "metrics.json").write_text(json.dumps({**results, "folds": [2.0, 2.0, 2.0]}))
+    runs.write_digests(run)
     second = invoke("run", "--comp", mine, "--engine", "keras", "--fold", "1")
     assert second.returncode == 0 and "0 computed" in second.stdout and "over 1 folds" in second.stdout
     assert "one fold alone chooses its l2 on the pictures that score it" in second.stdout
