@@ -5,7 +5,7 @@ REQUIREMENTS := requirements.txt requirements-common.txt requirements-cpu.txt
 JAX_TESTS := models features training workflow learnware distillation experiments
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-lowest test-jax test-hub test-serve lint clean
+.PHONY: run test test-slow test-lowest test-jax test-hub test-serve torture lint clean
 
 run: .venv/installed
 	@$(BIN)/invoke run --comp sprouts
@@ -35,6 +35,10 @@ test-hub: .venv/hub/ready
 # The page of `invoke serve` in Chromium, which must be installed. Gradio lies beside the environment's packages: 250 MB.
 test-serve: .venv/serve/ready
 	PYTHONPATH=.venv/serve $(BIN)/python -m pytest tests/serving -m "slow or not slow"
+
+# Damaged files, hostile inputs and kills: about 20 minutes, after the trials of the last call. Counts add up in build/torture.json.
+torture: .venv/ready
+	$(BIN)/python -m benchmarks.torture
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
