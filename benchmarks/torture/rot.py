@@ -110,7 +110,7 @@ def read_runs(place: Path) -> Any:
 
     first, second = find_runs("features")[:2]
     listed = [dataclasses.asdict(one) for one in listing.list_runs("mine")]
-    scores = [[one["run"], one["score"], one["state"]] for one in listed]
+    scores = [[one["run"], one["score"], one["state"]] for one in listed if "-features-" in one["run"]]
     runs = [load_run(folder) for folder in (first, second)]
     compared = build_record(build_comparison(*runs))["difference"]
     found = evaluate(runs[0])
