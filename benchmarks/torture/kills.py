@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.torture.rot import MODULE_ARGUMENTS, compare_runs
+import numpy as np
 
 COMMANDS = {
     "features": ["run", "--set", "strategy=features"],
@@ -36,7 +36,7 @@ def call(place: Path, home: Path, name: str) -> subprocess.Popen:
     """Starts a command in a process group of its own."""
     environment = {**os.environ, "STARSHIFT_HOME": str(home)}
     first, *others = COMMANDS[name]
-    command = [sys.executable, "-m", *MODULE_ARGUMENTS, first, "--comp", str(place / "mine.py"), *others]
+    command = [sys.executable, "-m", "invoke", first, "--comp", str(place / "mine.py"), *others]
     return subprocess.Popen(
         command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -61,6 +61,18 @@ def try_kill(place: Path, number: int) -> tuple[str, str]:
         return compare_runs(place / f"undisturbed-{name}", home, name)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def compare_runs(expected: Path, found: Path, name: str) -> tuple[str, str]:
+    """Compares the out-of-fold predictions of the last finished run of two homes."""
+    from pipeline.runs import folder as runs
+
+    values = []
+    for home in (expected, found):
+        folders = sorted((home / "data" / "runs" / "mine").glob("*/metrics.json"))
+        values.append(runs.read_predictions(folders[-1].parent / "oof.npz")[2] if folders else np.zeros(0))
+    same = np.array_equal(*values, equal_nan=True)
+    return ("right", "") if same else ("wrong", f"{name}: another result than undisturbed")
 
 
 TRIALS = {"kills": try_kill}

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-MODULE_ARGUMENTS = ("invoke",)
-"""Of the command line."""
 MUTATIONS = ("bit", "byte", "zeros", "noise", "cut", "empty", "longer", "swapped")
 
 
@@ -201,18 +199,6 @@ def try_rot(place: Path, number: int) -> tuple[str, str]:
         return ("clear", f"{what}: {warnings}") if warnings else ("wrong", f"{what}: another result, without a word")
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-def compare_runs(expected: Path, found: Path, name: str) -> tuple[str, str]:
-    """Compares the out-of-fold predictions of the last finished run of two homes."""
-    from pipeline.runs import folder as runs
-
-    values = []
-    for home in (expected, found):
-        folders = sorted((home / "data" / "runs" / "mine").glob("*/metrics.json"))
-        values.append(runs.read_predictions(folders[-1].parent / "oof.npz")[2] if folders else np.zeros(0))
-    same = np.array_equal(*values, equal_nan=True)
-    return ("right", "") if same else ("wrong", f"{name}: another result than undisturbed")
 
 
 TRIALS = {"rot": try_rot}
